@@ -1,0 +1,85 @@
+"""
+Control messages as JSON text: at most 4 KiB, nested at most 6 deep, with a ``type``.
+
+Decoding refuses whatever is no message with one sentence that says where.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final, get_args
+
+import msgspec
+
+from .encodings import Encoding
+from .errors import Malformed
+from .format import Kind
+from .messages import Control, Level
+
+CONTROL_BYTES: Final = 4096
+CONTROL_DEPTH: Final = 6
+
+_SHOWN_CHARACTERS: Final = 80
+_CHOICES: Final[dict[str, Iterable[str]]] = {
+    "$.type": [cls.__struct_config__.tag for cls in get_args(Control)],
+    "$.kind": Kind,
+    "$.ack": Level,
+    "$.format.encoding": Encoding,
+}
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(Control)
+
+
+def encode_control(message: Control) -> str:
+    """
+    Return the JSON text of *message*.
+
+    Raises:
+        ValueError: if it is longer than 4 KiB.
+    """
+    data = _ENCODER.encode(message)
+    if len(data) > CONTROL_BYTES:
+        kind = type(message).__name__.lower()
+        raise ValueError(f"{kind} of {len(data)} bytes, expected at most {CONTROL_BYTES}")
+    return data.decode()
+
+
+def decode_control(text: str) -> Control:
+    """
+    Return the message that *text* holds.
+
+    Raises:
+        Malformed: if it is too long, too deep, no JSON, of unknown type, or a field is wrong.
+    """
+    length = len(text.encode(errors="surrogatepass"))
+    if length > CONTROL_BYTES:
+        raise Malformed("control message bytes", seen=length, expected=f"at most {CONTROL_BYTES}")
+    depth = _depth(text)
+    if depth > CONTROL_DEPTH:
+        raise Malformed("control message depth", seen=depth, expected=f"at most {CONTROL_DEPTH}")
+    try:
+        message: Control = _DECODER.decode(text)
+    except (msgspec.DecodeError, UnicodeEncodeError) as exc:
+        raise Malformed(f"{exc}, in {text[:_SHOWN_CHARACTERS]!r}", expected=_allowed(exc)) from exc
+    return message
+
+
+def _allowed(fault: Exception) -> str | None:
+    """The choices at the path that *fault* names, where it is one of a closed set."""
+    choices = [names for path, names in _CHOICES.items() if f"`{path}`" in str(fault)]
+    return " or ".join(choices[0]) if choices else None
+
+
+def _depth(text: str) -> int:
+    """How deep brackets nest outside of strings: an upper bound, JSON or not."""
+    depth = deepest = 0
+    for character in _STRING.sub("", text):
+        if character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest

@@ -1,0 +1,51 @@
+"""Credit: which message bytes are still on their way, counted by the units they carry."""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class Ledger:
+    """Bytes of messages in the order of their units; settling frees those that lie before one."""
+
+    def __init__(self) -> None:
+        self.added = 0
+        """Bytes of every message so far."""
+        self.settled = 0
+        """Bytes of the messages that are settled."""
+        self._ends: deque[tuple[int, int]] = deque()  # (the unit after a message, its size)
+
+    @property
+    def outstanding(self) -> int:
+        """Bytes that are not settled."""
+        return self.added - self.settled
+
+    def add(self, end: int, size: int) -> None:
+        """Add a message of *size* bytes whose last unit is the one before *end*."""
+        self._ends.append((end, size))
+        self.added += size
+
+    def settle(self, offset: int) -> None:
+        """Free every message whose units all lie before *offset*."""
+        while self._ends and self._ends[0][0] <= offset:
+            self.settled += self._ends.popleft()[1]
+
+
+class Grant(Ledger):
+    """The receiver's side: messages may come up to an edge that moves as others are settled."""
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+        """Bytes that may be outstanding."""
+        self.announced = window
+        """The edge that the sender knows of."""
+
+    @property
+    def edge(self) -> int:
+        """Bytes that may have come in all."""
+        return self.window + self.settled
+
+    def announce(self) -> None:
+        """The sender is being told of the edge."""
+        self.announced = self.edge

@@ -1,0 +1,75 @@
+"""
+How samples are written as bytes, and their exact way back to float32.
+
+Integers scale by a power of two, so that the float32 values equal, bit for bit, what
+``soundfile.read(dtype="float32")`` gives on the source: every 16 and 24 bit integer fits into the
+24 bit significand of a float32 (IEEE 754, table 3.5).
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[np.float32]
+"""Audio of shape ``(frames, channels)``, C-contiguous, nominally within [-1, 1]."""
+
+Buffer = bytes | bytearray | memoryview
+
+
+class Encoding(enum.StrEnum):
+    """The payload of a ``pcm`` stream's chunks: little-endian samples, channels interleaved."""
+
+    S16LE = "s16le"
+    """16 bit signed integers."""
+
+    S24LE = "s24le"
+    """24 bit signed integers, packed in 3 bytes."""
+
+    F32LE = "f32le"
+    """32 bit floats, not clipped."""
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample."""
+        return _SAMPLE_BYTES[self]
+
+
+_SAMPLE_BYTES: Final = {Encoding.S16LE: 2, Encoding.S24LE: 3, Encoding.F32LE: 4}
+
+
+def to_float32(payload: Buffer, encoding: Encoding, channels: int) -> Samples:
+    """
+    Return the samples that *payload* holds, as a read-only array of shape (frames, channels).
+
+    An ``f32le`` payload is not copied: the array is a view that keeps *payload* alive.
+
+    Raises:
+        ValueError: if *payload* is not a whole number of frames.
+    """
+    match encoding:
+        case Encoding.F32LE:
+            flat = np.frombuffer(payload, "<f4")
+        case Encoding.S16LE:
+            flat = np.frombuffer(payload, "<i2") * np.float32(2**-15)
+        case Encoding.S24LE:
+            flat = _widen(payload) * np.float32(2**-31)
+    samples = flat.reshape(-1, channels)
+    samples.flags.writeable = False
+    return samples
+
+
+def pack24(samples: npt.NDArray[np.int32]) -> bytes:
+    """Return the upper 24 bits of each int32 (soundfile's scale for 24 bit) as ``s24le``."""
+    return samples.astype("<i4", copy=False).view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()
+
+
+def _widen(payload: Buffer) -> Samples:
+    """24 bit samples as the upper bits of an int32, converted to float32 without rounding."""
+    packed = np.frombuffer(payload, np.uint8).reshape(-1, 3)
+    wide = np.zeros((len(packed), 4), np.uint8)
+    wide[:, 1:] = packed
+    return wide.view("<i4").ravel().astype(np.float32)

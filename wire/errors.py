@@ -1,0 +1,167 @@
+"""
+Everything that can end a stream, and whose fault it is.
+
+* WireError
+    * PeerError: what the other side sent is wrong
+        * Malformed (4400), Unauthorised (4401), Forbidden (4403), Stalled (4408), Fenced (4409),
+          Gone (4410), TooLarge (4413), Gap (4416), Held (4423), TooFast (4429), BadChecksum (4460)
+    * OwnError: this side failed
+        * ProcessingFailed (4500)
+    * EnvironmentFault: the machine or its operator got in the way
+        * StorageFailed (4507), Draining (1012), Overloaded (1013)
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+REASON_BYTES: Final = 123
+"""A close frame's reason is at most this long in UTF-8 (RFC 6455, section 5.5)."""
+
+RETRYABLE: Final = frozenset(
+    {1001, 1006, 1011, 1012, 1013, 4408, 4409, 4416, 4423, 4429, 4460, 4507}
+)
+"""Close codes after which a sender backs off and resumes; 4416 and 4460 only once in a row."""
+
+
+class WireError(Exception):
+    """
+    Base class. ``str()`` is one line with the value seen and the value expected.
+
+    ``close_code`` is what the connection is closed with, and what the peer maps back to a class.
+    """
+
+    close_code: ClassVar[int] = 1011
+
+    def __init__(self, message: str, *, seen: object = None, expected: object = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.seen = None if seen is None else str(seen)
+        self.expected = None if expected is None else str(expected)
+
+    def __str__(self) -> str:
+        text = self.message
+        if self.seen is not None:
+            text += f" {self.seen}"
+        if self.expected is not None:
+            text += f", expected {self.expected}"
+        return text
+
+    @property
+    def reason(self) -> str:
+        """The sentence, cut to what a close frame can hold."""
+        return str(self).encode()[:REASON_BYTES].decode(errors="ignore")
+
+
+class PeerError(WireError):
+    """What the other side sent is wrong; the connection ends, what was accepted stays."""
+
+
+class Malformed(PeerError):
+    """No message of this protocol, one at the wrong moment, or one beyond the window."""
+
+    close_code = 4400
+
+
+class Unauthorised(PeerError):
+    """No valid token."""
+
+    close_code = 4401
+
+
+class Forbidden(PeerError):
+    """A valid token that does not cover this stream."""
+
+    close_code = 4403
+
+
+class Stalled(PeerError):
+    """Nothing came for too long although there was room for it."""
+
+    close_code = 4408
+
+
+class Fenced(PeerError):
+    """A newer connection has claimed the stream."""
+
+    close_code = 4409
+
+
+class Gone(PeerError):
+    """The stream was given up or has expired."""
+
+    close_code = 4410
+
+
+class TooLarge(PeerError):
+    """A chunk, or a stream, beyond its limit."""
+
+    close_code = 4413
+
+
+class Gap(PeerError):
+    """A chunk that does not start where the last one ended."""
+
+    close_code = 4416
+
+
+class Held(PeerError):
+    """Another sender is busy with this stream."""
+
+    close_code = 4423
+
+
+class TooFast(PeerError):
+    """More messages in a second than one connection may send."""
+
+    close_code = 4429
+
+
+class BadChecksum(PeerError):
+    """A chunk, or a whole stream, that was damaged on its way."""
+
+    close_code = 4460
+
+
+class OwnError(WireError):
+    """This side failed to do its work."""
+
+
+class ProcessingFailed(OwnError):
+    """The stream arrived but could not be turned into arrays."""
+
+    close_code = 4500
+
+
+class EnvironmentFault(WireError):
+    """Neither side is wrong: the machine or its operator got in the way."""
+
+
+class StorageFailed(EnvironmentFault):
+    """The disk refused to take or to keep the audio."""
+
+    close_code = 4507
+
+
+class Draining(EnvironmentFault):
+    """This receiver is about to stop; another one takes over."""
+
+    close_code = 1012
+
+
+class Overloaded(EnvironmentFault):
+    """No memory or no connection is left for one more stream."""
+
+    close_code = 1013
+
+
+_CLASSES: Final[dict[int, type[WireError]]] = {
+    cls.close_code: cls
+    for base in (PeerError, OwnError, EnvironmentFault)
+    for cls in base.__subclasses__()
+}
+
+
+def error_for(code: int, message: str) -> WireError:
+    """Return the error that a peer reported by closing with *code*; a bare WireError if unknown."""
+    return _CLASSES.get(code, WireError)(message)

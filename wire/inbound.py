@@ -1,0 +1,205 @@
+"""The receiver's half of a connection: which message may come now, and what may be acknowledged."""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+from .chunk import Chunk
+from .credit import Grant
+from .errors import Gap, Malformed, Stalled, TooLarge
+from .format import Kind
+from .messages import (
+    Ack,
+    Cancel,
+    Cancelled,
+    Committed,
+    Control,
+    Eos,
+    Hello,
+    Level,
+    Opened,
+    Receipt,
+    State,
+)
+from .terms import Deadlines, Terms
+
+Message: TypeAlias = Control | Chunk
+
+
+class Phase(enum.Enum):
+    """Where a connection stands."""
+
+    GREETING = "a hello"
+    CLAIMING = "nothing until opened"
+    OPEN = "a chunk, eos or cancel"
+    ENDING = "nothing until committed"
+
+
+class Inbound:
+    """
+    One connection, seen from the receiver; streams may follow one another on it.
+
+    Give it every message with the time it came; it objects with a WireError or agrees. Tell it what
+    became of the stream (`open`, `release`, `commit`); it returns what to send.
+    """
+
+    def __init__(self, deadlines: Deadlines, now: float) -> None:
+        self.phase = Phase.GREETING
+        self.epoch = 0
+        self.received = 0
+        """The unit after the last one that came."""
+        self.released = 0
+        """The unit before which everything is stored and processed."""
+        self.deadline = now + deadlines.hello
+        """When silence becomes an error."""
+        self._deadlines = deadlines
+        self._credit = Grant(0)
+        self._unit_bytes = 1
+        self._terms = Terms(0, 0, Level.DURABLE, kept=False)
+        self._told: Ack | None = None
+
+    def feed(self, message: Message, now: float) -> None:
+        """
+        Advance by one message.
+
+        Raises:
+            PeerError: if *message* may not come now; nothing has changed then.
+        """
+        match message:
+            case Chunk():
+                self._require_phase(message, Phase.OPEN)
+                self._check_chunk(message)
+                self._credit.add(message.end, len(message.message))
+                self.received = message.end
+                self.deadline = now + self._deadlines.progress
+            case Hello(kind=kind):
+                self._require_phase(message, Phase.GREETING)
+                if kind is not Kind.PCM:
+                    raise Malformed("kind", seen=kind, expected=Kind.PCM)
+                self._unit_bytes = message.format.frame_bytes
+                self.phase = Phase.CLAIMING
+            case Eos(units=units):
+                self._require_phase(message, Phase.OPEN)
+                if units != self.received:
+                    raise Gap("eos units", seen=units, expected=self.received)
+                self.phase = Phase.ENDING
+            case Cancel(epoch=epoch):
+                if epoch != self.epoch:
+                    raise Malformed("cancel epoch", seen=epoch, expected=self.epoch)
+            case _:
+                raise Malformed("message", seen=_name(message), expected=self.phase.value)
+
+    def open(self, epoch: int, offset: int, terms: Terms, now: float) -> Opened:
+        """Accept the claim: the next chunk starts at *offset*."""
+        self.phase = Phase.OPEN
+        self.epoch, self.received, self.released = epoch, offset, offset
+        self.deadline = now + self._deadlines.progress
+        self._credit, self._terms, self._told = Grant(terms.window), terms, None
+        return Opened(
+            epoch=epoch,
+            offset=offset,
+            window=terms.window,
+            max_chunk=terms.max_chunk,
+            ack=terms.ack,
+        )
+
+    def reopen(self, epoch: int, receipt: Receipt, now: float) -> Opened:
+        """Answer a claim on a stream that is complete: its receipt, and the next hello may come."""
+        self._rest(epoch, now)
+        return Opened(
+            epoch=epoch,
+            offset=receipt.units,
+            window=0,
+            max_chunk=0,
+            state=State.COMMITTED,
+            receipt=receipt,
+        )
+
+    def release(self, offset: int, now: float) -> None:
+        """Everything before *offset* is stored and processed: its memory is free again."""
+        self.released = offset
+        self._credit.settle(offset)
+        # A sender without credit was not silent, it was waiting for this.
+        self.deadline = max(self.deadline, now + self._deadlines.progress)
+
+    @property
+    def held(self) -> int:
+        """Bytes of messages that came and are not released."""
+        return self._credit.outstanding
+
+    @property
+    def room(self) -> int:
+        """Bytes of messages that may come, whether or not the sender knows of it yet."""
+        return self._credit.edge - self._credit.added
+
+    @property
+    def unannounced(self) -> int:
+        """Bytes of credit that the sender has not been told of."""
+        return self._credit.edge - self._credit.announced
+
+    def ack(self) -> Ack | None:
+        """Return the acknowledgement to send; None if it would say nothing new."""
+        if self.phase not in (Phase.OPEN, Phase.ENDING):
+            return None
+        credit = self._credit
+        counted = credit.added if self._terms.ack is Level.RECEIVED else credit.settled
+        ack = Ack(
+            epoch=self.epoch,
+            durable=self.released if self._terms.kept else 0,
+            received=self.received,
+            window=credit.edge - counted,
+        )
+        if ack == self._told or not credit.added:
+            return None
+        self._told = ack
+        credit.announce()
+        return ack
+
+    def commit(self, receipt: Receipt, now: float) -> Committed:
+        """End the stream well; the next hello may come."""
+        self._rest(self.epoch, now)
+        return Committed(epoch=self.epoch, receipt=receipt)
+
+    def cancel(self, now: float) -> Cancelled:
+        """End the stream as the sender wished; the next hello may come."""
+        self._rest(self.epoch, now)
+        return Cancelled(epoch=self.epoch)
+
+    def expire(self, now: float) -> None:
+        """
+        Look at the clock.
+
+        Raises:
+            Stalled: if the peer was silent past its deadline while it could have sent.
+        """
+        waiting = self.phase is Phase.GREETING or (self.phase is Phase.OPEN and self.room > 0)
+        if waiting and now >= self.deadline:
+            raise Stalled("silence past the deadline", expected=self.phase.value)
+
+    def _rest(self, epoch: int, now: float) -> None:
+        self.phase = Phase.GREETING
+        self.epoch = epoch
+        self.deadline = now + self._deadlines.progress
+
+    def _require_phase(self, message: Message, phase: Phase) -> None:
+        if self.phase is not phase:
+            raise Malformed("message", seen=_name(message), expected=self.phase.value)
+
+    def _check_chunk(self, chunk: Chunk) -> None:
+        size = len(chunk.message)
+        payload = len(chunk.payload)
+        if chunk.epoch != self.epoch:
+            raise Malformed("chunk epoch", seen=chunk.epoch, expected=self.epoch)
+        if chunk.offset != self.received:
+            raise Gap("chunk offset", seen=chunk.offset, expected=self.received)
+        if payload > self._terms.max_chunk:
+            raise TooLarge("payload bytes", seen=payload, expected=f"<= {self._terms.max_chunk}")
+        chunk.require_units_of(self._unit_bytes)
+        if self._credit.added + size > self._credit.announced:
+            over = self._credit.added + size - self._credit.announced
+            raise Malformed("bytes over the window", seen=over, expected=0)
+
+
+def _name(message: Message) -> str:
+    return type(message).__name__.lower()

@@ -1,0 +1,170 @@
+"""
+The control messages, as immutable values; control.py writes and reads them.
+
+Fields that a peer does not know are ignored, so that a later minor version can add some.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from typing import Final, TypeAlias
+
+import msgspec
+
+from .format import Format, Kind
+
+SUBPROTOCOL: Final = "sonoduct.v1"
+
+Value: TypeAlias = int | float | str | bool | None
+"""What a processor may report under one name."""
+Values: TypeAlias = Mapping[str, Value]
+
+_STREAM_ID: Final = re.compile(r"[0-9a-f]{32}")
+_NAME_CHARACTERS: Final = 255
+
+
+class Level(enum.StrEnum):
+    """What an acknowledgement promises."""
+
+    RECEIVED = "received"
+    """The receiver's process has taken it; it survives a lost connection."""
+
+    DURABLE = "durable"
+    """It survives a power cut of the receiver's machine."""
+
+
+class _Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
+    """Base of all control messages; fields that have their default value are not sent."""
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The receiver's final word on a stream."""
+
+    stream: str
+    units: int
+    digest: str
+    """xxh3-128 over the canonical bytes, 32 hexadecimal digits."""
+    frames: int
+    samplerate: int
+    channels: int
+    seconds: float
+    """frames / samplerate."""
+    durable: bool
+    """Whether it survives a power cut of the receiver's machine."""
+    processors: dict[str, dict[str, Value]] = {}
+    """What each processor reported at the end."""
+    failures: dict[str, str] = {}
+    """The processors that did not see all of it, and why."""
+
+
+class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
+    """Sender: claims a stream."""
+
+    stream: str
+    """32 hexadecimal digits, chosen by the sender; the same for every attempt."""
+    instance: str
+    """Which sender process this is."""
+    kind: Kind = Kind.PCM
+    format: Format
+    name: str = ""
+    """For people; never a key."""
+    units: int | None = None
+    """How many there will be, where the source says so. Informative."""
+    ack: Level = Level.DURABLE
+    metadata: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if not _STREAM_ID.fullmatch(self.stream):
+            raise ValueError(f"stream {self.stream[:40]!r}, expected 32 hexadecimal digits")
+        for field in ("instance", "name"):
+            length = len(getattr(self, field))
+            if length > _NAME_CHARACTERS:
+                raise ValueError(f"{field} of {length} characters, expected <= {_NAME_CHARACTERS}")
+
+
+class State(enum.StrEnum):
+    """How a receiver finds a stream that is claimed."""
+
+    OPEN = "open"
+    COMMITTED = "committed"
+
+
+class Opened(_Message, frozen=True, kw_only=True, tag="opened"):
+    """Receiver: the claim is accepted; continue at *offset*."""
+
+    epoch: int
+    offset: int
+    window: int
+    """Bytes of messages that may be on their way beyond what is acknowledged."""
+    max_chunk: int
+    """Bytes of the largest payload."""
+    ack: Level = Level.DURABLE
+    """What this receiver's acknowledgements promise; never more than what was asked for."""
+    state: State = State.OPEN
+    receipt: Receipt | None = None
+    """With the state ``committed``."""
+
+
+class Ack(_Message, frozen=True, kw_only=True, tag="ack"):
+    """Receiver: cumulative; *window* counts from *durable*, or *received* with that level."""
+
+    epoch: int
+    durable: int
+    received: int
+    window: int
+
+
+class Eos(_Message, frozen=True, kw_only=True, tag="eos"):
+    """Sender: the stream ends after *units*."""
+
+    units: int
+    digest: str
+
+
+class Committed(_Message, frozen=True, kw_only=True, tag="committed"):
+    """Receiver: all of it is there. Only now may the sender report success."""
+
+    epoch: int
+    receipt: Receipt
+
+
+class Event(_Message, frozen=True, kw_only=True, tag="event"):
+    """Receiver: what a processor found at *offset*."""
+
+    processor: str
+    offset: int
+    values: dict[str, Value]
+
+
+class Cancel(_Message, frozen=True, kw_only=True, tag="cancel"):
+    """Sender: gives the stream up for good."""
+
+    epoch: int
+
+
+class Cancelled(_Message, frozen=True, kw_only=True, tag="cancelled"):
+    """Receiver: the stream is given up."""
+
+    epoch: int
+
+
+class Drain(_Message, frozen=True, kw_only=True, tag="drain"):
+    """Receiver: stops soon; connect again after *retry_ms*. Followed by close 1012."""
+
+    retry_ms: int
+
+
+class Error(_Message, frozen=True, kw_only=True, tag="error"):
+    """Receiver: what was wrong. Followed by the close code."""
+
+    code: int
+    message: str
+    seen: str | None = None
+    expected: str | None = None
+
+
+FromSender: TypeAlias = Hello | Eos | Cancel
+FromReceiver: TypeAlias = Opened | Ack | Committed | Event | Cancelled | Drain | Error
+Control: TypeAlias = FromSender | FromReceiver

@@ -1,0 +1,192 @@
+"""The sender's half of a stream: what to send next, over as many connections as it takes."""
+
+from __future__ import annotations
+
+import enum
+
+from .chunk import HEADER_BYTES, encode_chunk
+from .credit import Ledger
+from .digest import Digest
+from .encodings import Buffer
+from .errors import BadChecksum, Draining, Malformed, error_for
+from .messages import (
+    Ack,
+    Cancel,
+    Cancelled,
+    Committed,
+    Control,
+    Drain,
+    Eos,
+    Error,
+    Event,
+    Hello,
+    Level,
+    Opened,
+    Receipt,
+)
+
+
+class Phase(enum.Enum):
+    """Where a stream stands."""
+
+    LOST = "no connection"
+    GREETING = "opened"
+    OPEN = "ack, event or drain"
+    ENDING = "committed"
+    DONE = "nothing"
+
+
+class Outbound:
+    """
+    One stream, seen from the sender, from its first hello to its receipt.
+
+    For every connection: send what `greet` returns, feed what comes, and once the phase is OPEN
+    read the source from `read_from` on. Units before `position` go to `skip`, the others to
+    `chunk` as credit (`room`) allows; then `eos`.
+    """
+
+    def __init__(self, hello: Hello) -> None:
+        self.hello = hello
+        self.phase = Phase.LOST
+        self.receipt: Receipt | None = None
+        self.epoch = 0
+        self.max_chunk = 0
+        """Bytes of the largest payload that the receiver takes."""
+        self.position = 0
+        """The next unit to send."""
+        self.durable = 0
+        self.received = 0
+        """Units that the receiver has acknowledged."""
+        self.chunks = self.sent_bytes = self.resent_bytes = 0
+        """Messages and their bytes so far, on all connections."""
+        self.level = Level.RECEIVED
+        self._furthest = 0
+        self._ledger = Ledger()
+        self._window = 0
+        self._digest = Digest()
+
+    @property
+    def read_from(self) -> int:
+        """The unit at which the source has to continue, so that none is missed by the digest."""
+        return min(self._digest.units, self.position)
+
+    @property
+    def room(self) -> int:
+        """Bytes of payload that the next chunk may have; at most 0 if it has to wait."""
+        credit = self._ledger.settled + self._window - self._ledger.added
+        return min(credit - HEADER_BYTES, self.max_chunk)
+
+    @property
+    def unacknowledged(self) -> int:
+        """Bytes of messages that are on their way."""
+        return self._ledger.outstanding
+
+    @property
+    def acknowledged(self) -> int:
+        """Units that need not be sent again, by the level that the receiver granted."""
+        return self.received if self.level is Level.RECEIVED else self.durable
+
+    def greet(self) -> Hello:
+        """Begin a connection; return its first message."""
+        if self.phase is not Phase.DONE:
+            self.phase = Phase.GREETING
+        return self.hello
+
+    def lose(self) -> None:
+        """Forget the connection; what it did not acknowledge is sent again on the next one."""
+        if self.phase is not Phase.DONE:
+            self.phase = Phase.LOST
+            self._ledger, self._window = Ledger(), 0
+
+    def feed(self, message: Control) -> None:
+        """
+        Advance by one message of the receiver.
+
+        Raises:
+            WireError: what the receiver reported, or what is wrong with its message.
+        """
+        match message, self.phase:
+            case Opened(receipt=Receipt() as receipt), Phase.GREETING:
+                self._finish(receipt)
+            case Opened(), Phase.GREETING:
+                self._open(message)
+            case Ack(epoch=epoch), Phase.OPEN | Phase.ENDING if epoch == self.epoch:
+                self._acknowledge(message)
+            case Committed(receipt=receipt), Phase.ENDING:
+                self._check(receipt)
+                self._finish(receipt)
+            case Cancelled(), Phase.OPEN | Phase.ENDING:
+                self.phase = Phase.DONE
+            case Drain(retry_ms=retry_ms), _:
+                raise Draining("receiver stops", expected=f"another one in {retry_ms} ms")
+            case Error(code=code, message=text), _:
+                raise error_for(code, text)
+            case Event() | Ack(), _:
+                pass  # an event changes nothing; an ack of an older epoch is late
+            case _:
+                name = type(message).__name__.lower()
+                raise Malformed("message", seen=name, expected=self.phase.value)
+
+    def skip(self, units: int, payload: Buffer) -> None:
+        """Take *units* units at `read_from` that the receiver has, for the digest alone."""
+        self._digest.update(self.read_from, units, payload)
+
+    def chunk(self, units: int, payload: Buffer) -> bytes:
+        """Return the message that carries the next *units* units, and advance behind them."""
+        if self.phase is not Phase.OPEN or len(payload) > self.room:
+            raise ValueError(f"{len(payload)} bytes in phase {self.phase}, room is {self.room}")
+        message = encode_chunk(self.epoch, self.position, units, payload)
+        self._digest.update(self.position, units, payload)
+        self._account(units, len(message))
+        self.position += units
+        self._furthest = max(self._furthest, self.position)
+        self._ledger.add(self.position, len(message))
+        return message
+
+    def eos(self) -> Eos:
+        """Return the message that ends the stream after the units sent so far."""
+        if self.phase is not Phase.OPEN or self._digest.units != self.position:
+            raise ValueError(f"eos at {self.position} in phase {self.phase}")
+        self.phase = Phase.ENDING
+        return Eos(units=self.position, digest=self._digest.hexdigest())
+
+    def cancel(self) -> Cancel:
+        """Return the message that gives the stream up."""
+        return Cancel(epoch=self.epoch)
+
+    def _open(self, opened: Opened) -> None:
+        kept = opened.ack is Level.DURABLE
+        if kept and opened.offset < self.durable:
+            raise Malformed("offset", seen=opened.offset, expected=f"at least {self.durable}")
+        if not 0 < opened.max_chunk <= opened.window - HEADER_BYTES:
+            raise Malformed("max_chunk", seen=opened.max_chunk, expected="1 to below the window")
+        self.phase = Phase.OPEN
+        self.epoch, self.position, self.level = opened.epoch, opened.offset, opened.ack
+        self.max_chunk, self._window, self._ledger = opened.max_chunk, opened.window, Ledger()
+        self.received = opened.offset
+        self.durable = opened.offset if kept else 0
+
+    def _acknowledge(self, ack: Ack) -> None:
+        if not self.durable <= ack.durable <= ack.received <= self.position:
+            seen = f"durable {ack.durable}, received {ack.received}"
+            raise Malformed("ack", seen=seen, expected=f"{self.durable} to {self.position}")
+        self.received, self.durable, self._window = ack.received, ack.durable, ack.window
+        self._ledger.settle(self.acknowledged)
+
+    def _account(self, units: int, size: int) -> None:
+        self.chunks += 1
+        self.sent_bytes += size
+        if self.position + units <= self._furthest:
+            self.resent_bytes += size
+
+    def _check(self, receipt: Receipt) -> None:
+        mine = self._digest.hexdigest()
+        if (receipt.units, receipt.digest) != (self.position, mine):
+            seen = f"{receipt.units} units, digest {receipt.digest}"
+            raise BadChecksum("receipt", seen=seen, expected=f"{self.position} units, {mine}")
+
+    def _finish(self, receipt: Receipt) -> None:
+        self.phase = Phase.DONE
+        self.receipt = receipt
+        self.position = self.received = receipt.units
+        self.durable = receipt.units if receipt.durable else 0

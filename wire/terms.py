@@ -1,0 +1,29 @@
+"""What a receiver offers to a stream and expects of a peer."""
+
+from __future__ import annotations
+
+import msgspec
+
+from .messages import Level
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What the receiver offers for one stream on one connection."""
+
+    window: int
+    """Bytes of messages that it holds for the stream at most."""
+    max_chunk: int
+    """Bytes of the largest payload."""
+    ack: Level
+    """What its acknowledgements promise."""
+    kept: bool
+    """Whether what is released survives a power cut; if not, `durable` stays 0 in every ack."""
+
+
+class Deadlines(msgspec.Struct, frozen=True):
+    """How long a peer may be silent, in seconds."""
+
+    hello: float = 5.0
+    """From the connection to the first hello."""
+    progress: float = 60.0
+    """Between chunks while there is room for them, and from one stream to the next hello."""
