@@ -27,7 +27,7 @@ _CHOICES: Final[dict[str, Iterable[str]]] = {
     "$.ack": Level,
     "$.format.encoding": Encoding,
 }
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"?')  # never backtracks: linear for any text
 
 _ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(Control)
@@ -74,7 +74,7 @@ def _allowed(fault: Exception) -> str | None:
 
 
 def _depth(text: str) -> int:
-    """How deep brackets nest outside of strings: an upper bound, JSON or not."""
+    """How deep brackets nest outside of strings, at least as far as *text* is JSON."""
     depth = deepest = 0
     for character in _STRING.sub("", text):
         if character in "[{":

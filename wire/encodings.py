@@ -9,7 +9,7 @@ Integers scale by a power of two, so that the float32 values equal, bit for bit,
 from __future__ import annotations
 
 import enum
-from typing import Final
+from typing import Final, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +57,8 @@ def to_float32(payload: Buffer, encoding: Encoding, channels: int) -> Samples:
             flat = np.frombuffer(payload, "<i2") * np.float32(2**-15)
         case Encoding.S24LE:
             flat = _widen(payload) * np.float32(2**-31)
+        case _:
+            assert_never(encoding)
     samples = flat.reshape(-1, channels)
     samples.flags.writeable = False
     return samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TypeAlias
 
-from .chunk import Chunk
+from .chunk import HEADER_BYTES, Chunk
 from .credit import Grant
 from .errors import Gap, Malformed, Stalled, TooLarge
 from .format import Kind
@@ -85,6 +85,8 @@ class Inbound:
                     raise Gap("eos units", seen=units, expected=self.received)
                 self.phase = Phase.ENDING
             case Cancel(epoch=epoch):
+                if self.phase is Phase.CLAIMING or not self.epoch:
+                    raise Malformed("message", seen=_name(message), expected=self.phase.value)
                 if epoch != self.epoch:
                     raise Malformed("cancel epoch", seen=epoch, expected=self.epoch)
             case _:
@@ -173,7 +175,9 @@ class Inbound:
         Raises:
             Stalled: if the peer was silent past its deadline while it could have sent.
         """
-        waiting = self.phase is Phase.GREETING or (self.phase is Phase.OPEN and self.room > 0)
+        smallest = HEADER_BYTES + self._unit_bytes
+        could_send = self.phase is Phase.OPEN and self.room >= smallest
+        waiting = self.phase is Phase.GREETING or could_send
         if waiting and now >= self.deadline:
             raise Stalled("silence past the deadline", expected=self.phase.value)
 

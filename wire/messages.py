@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
@@ -20,6 +20,10 @@ SUBPROTOCOL: Final = "sonoduct.v1"
 Value: TypeAlias = int | float | str | bool | None
 """What a processor may report under one name."""
 Values: TypeAlias = Mapping[str, Value]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""Units, bytes or milliseconds."""
+Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+"""It has 32 bits in a chunk's header."""
 
 _STREAM_ID: Final = re.compile(r"[0-9a-f]{32}")
 _NAME_CHARACTERS: Final = 255
@@ -43,10 +47,10 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The receiver's final word on a stream."""
 
     stream: str
-    units: int
+    units: Count
     digest: str
     """xxh3-128 over the canonical bytes, 32 hexadecimal digits."""
-    frames: int
+    frames: Count
     samplerate: int
     channels: int
     seconds: float
@@ -70,7 +74,7 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
     format: Format
     name: str = ""
     """For people; never a key."""
-    units: int | None = None
+    units: Count | None = None
     """How many there will be, where the source says so. Informative."""
     ack: Level = Level.DURABLE
     metadata: dict[str, str] = {}
@@ -94,11 +98,11 @@ class State(enum.StrEnum):
 class Opened(_Message, frozen=True, kw_only=True, tag="opened"):
     """Receiver: the claim is accepted; continue at *offset*."""
 
-    epoch: int
-    offset: int
-    window: int
+    epoch: Epoch
+    offset: Count
+    window: Count
     """Bytes of messages that may be on their way beyond what is acknowledged."""
-    max_chunk: int
+    max_chunk: Count
     """Bytes of the largest payload."""
     ack: Level = Level.DURABLE
     """What this receiver's acknowledgements promise; never more than what was asked for."""
@@ -110,23 +114,23 @@ class Opened(_Message, frozen=True, kw_only=True, tag="opened"):
 class Ack(_Message, frozen=True, kw_only=True, tag="ack"):
     """Receiver: cumulative; *window* counts from *durable*, or *received* with that level."""
 
-    epoch: int
-    durable: int
-    received: int
-    window: int
+    epoch: Epoch
+    durable: Count
+    received: Count
+    window: Count
 
 
 class Eos(_Message, frozen=True, kw_only=True, tag="eos"):
     """Sender: the stream ends after *units*."""
 
-    units: int
+    units: Count
     digest: str
 
 
 class Committed(_Message, frozen=True, kw_only=True, tag="committed"):
     """Receiver: all of it is there. Only now may the sender report success."""
 
-    epoch: int
+    epoch: Epoch
     receipt: Receipt
 
 
@@ -134,26 +138,26 @@ class Event(_Message, frozen=True, kw_only=True, tag="event"):
     """Receiver: what a processor found at *offset*."""
 
     processor: str
-    offset: int
+    offset: Count
     values: dict[str, Value]
 
 
 class Cancel(_Message, frozen=True, kw_only=True, tag="cancel"):
     """Sender: gives the stream up for good."""
 
-    epoch: int
+    epoch: Epoch
 
 
 class Cancelled(_Message, frozen=True, kw_only=True, tag="cancelled"):
     """Receiver: the stream is given up."""
 
-    epoch: int
+    epoch: Epoch
 
 
 class Drain(_Message, frozen=True, kw_only=True, tag="drain"):
     """Receiver: stops soon; connect again after *retry_ms*. Followed by close 1012."""
 
-    retry_ms: int
+    retry_ms: Count
 
 
 class Error(_Message, frozen=True, kw_only=True, tag="error"):

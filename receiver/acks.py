@@ -1,0 +1,60 @@
+"""When to acknowledge: seldom enough to cost nothing, soon enough that no sender waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from wire import Ack, Inbound
+
+INTERVAL_S: Final = 0.02
+"""An ack waits this long for others to join it, unless a quarter of the window is waiting."""
+
+
+class Acks:
+    """Coalesces one connection's acknowledgements by time and by bytes."""
+
+    def __init__(
+        self, inbound: Inbound, flush: Callable[[], None], observe: Callable[[float], None]
+    ) -> None:
+        self._inbound = inbound
+        self._flush = flush
+        self._observe = observe
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._oldest: float | None = None
+
+    def took(self, now: float) -> None:
+        """A chunk has come."""
+        if self._oldest is None:
+            self._oldest = now
+        self._soon()
+
+    def released(self, window: int) -> None:
+        """Room has become free in *window*."""
+        if self._inbound.unannounced * 4 >= window:
+            self._flush()
+        else:
+            self._soon()
+
+    def next(self) -> Ack | None:
+        """Return the ack to send now; None if it would say nothing new."""
+        ack = self._inbound.ack()
+        if ack is not None and self._oldest is not None:
+            self._observe(self._loop.time() - self._oldest)
+            self._oldest = None
+        return ack
+
+    def cancel(self) -> None:
+        """Send no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _soon(self) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(INTERVAL_S, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self._flush()

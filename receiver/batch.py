@@ -1,0 +1,97 @@
+"""What a worker thread does for one processor at a time, and what comes of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Final
+
+import msgspec
+
+from wire import Buffer, Format, Samples, Value, Values, to_float32
+
+from .processors import Factory, StreamInfo
+from .workers import Job
+
+VALUES_BYTES: Final = 1024
+"""JSON bytes of what a processor may report at once: three fit into a control message."""
+
+
+class Block:
+    """Consecutive units of a stream; the samples are made once, by whichever processor is first."""
+
+    def __init__(self, offset: int, end: int, payload: Buffer, format_: Format) -> None:
+        self.offset = offset
+        self.end = end
+        self._payload = payload
+        self._format = format_
+
+    @cached_property
+    def samples(self) -> Samples:
+        """float32 of shape (frames, channels), read-only."""
+        return to_float32(self._payload, self._format.encoding, self._format.channels)
+
+
+class Instance:
+    """A processor that is made when it opens: constructing it may raise or take long, too."""
+
+    def __init__(self, factory: Factory) -> None:
+        self._factory = factory
+
+    def open(self, stream: StreamInfo) -> None:
+        """Make the processor and open it."""
+        self.processor = self._factory()
+        self.processor.open(stream)
+
+
+class Batch:
+    """Calls of one processor: `run` makes them in a worker thread, the rest is what they gave."""
+
+    def __init__(
+        self,
+        instance: Instance,
+        blocks: Sequence[Block] = (),
+        *,
+        opening: StreamInfo | None = None,
+        closing: bool = False,
+    ) -> None:
+        self.blocks = blocks
+        self.closing = closing
+        self.events: list[tuple[int, dict[str, Value]]] = []
+        self.report: dict[str, Value] = {}
+        self.failure: str | None = None
+        self._instance = instance
+        self._opening = opening
+
+    def run(self, job: Job, observe: Callable[[float], None]) -> None:
+        """Make the calls; *observe* gets the seconds that each `process` took."""
+        try:
+            if self._opening is not None:
+                job.called = time.monotonic()
+                self._instance.open(self._opening)
+            for block in self.blocks:
+                if job.abandoned:
+                    return
+                self._process(job, block, observe)
+            if self.closing:
+                job.called = time.monotonic()
+                self.report = _checked(self._instance.processor.close())
+        except BaseException as exc:  # noqa: BLE001  # somebody else's code: even sys.exit() is its own end only
+            self.failure = f"{type(exc).__name__}: {exc}"
+
+    def _process(self, job: Job, block: Block, observe: Callable[[float], None]) -> None:
+        job.called = started = time.monotonic()
+        values = self._instance.processor.process(block.samples, block.offset)
+        observe(time.monotonic() - started)
+        if values:
+            self.events.append((block.offset, _checked(values)))
+
+
+def _checked(values: Values | None) -> dict[str, Value]:
+    """Return *values* as they will arrive; plug-ins are not type-checked, so this looks."""
+    checked = msgspec.convert(values or {}, dict[str, Value])
+    size = len(msgspec.json.encode(checked))
+    if size > VALUES_BYTES:
+        raise ValueError(f"reported {size} bytes, expected at most {VALUES_BYTES}")
+    return checked

@@ -1,0 +1,65 @@
+"""
+A dialect turns a connection's messages into the protocol's, and the answers back.
+
+Everything behind it is shared: `Inbound`, the store, the processors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from wire import (
+    Control,
+    Message,
+    decode_chunk,
+    decode_control,
+    encode_control,
+)
+
+
+class Dialect(Protocol):
+    """One connection's way of speaking. It does no I/O."""
+
+    name: str
+    """What metrics call it."""
+
+    credit: bool
+    """Whether its clients keep to the window; if not, the receiver stops reading instead."""
+
+    resumable: bool
+    """Whether its clients can come back for their stream."""
+
+    def greet(self) -> Iterable[Message]:
+        """Return what the connection itself says, before any message."""
+
+    def decode(self, data: str | bytes) -> Iterable[Message]:
+        """
+        Return the messages that *data* amounts to.
+
+        Raises:
+            PeerError: if it is none.
+        """
+
+    def encode(self, message: Control) -> Iterable[str]:
+        """Return the texts that tell the client of *message*, if its dialect has any."""
+
+
+class Sonoduct:
+    """The protocol ``sonoduct.v1`` itself: docs/protocol.md."""
+
+    name = "sonoduct"
+    credit = True
+    resumable = True
+
+    def greet(self) -> Iterable[Message]:
+        """A sonoduct client speaks for itself."""
+        return ()
+
+    def decode(self, data: str | bytes) -> Iterator[Message]:
+        """See Dialect."""
+        yield decode_control(data) if isinstance(data, str) else decode_chunk(data)
+
+    def encode(self, message: Control) -> Iterator[str]:
+        """See Dialect."""
+        yield encode_control(message)

@@ -1,0 +1,80 @@
+"""The built-in processor ``levels``: how loud a stream is, and where it clips."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from wire import Samples, Value, Values
+
+from .processors import StreamInfo
+
+CLIPPED: Final = 32767 / 32768
+
+
+class Levels:
+    """
+    Peak and RMS in dBFS and clipped frames, for each second as an event and for all in the receipt.
+
+    Both are 20 log10 of an amplitude in which 1.0 is full scale, so a sine of full scale reads 0.0
+    and -3.01. null stands for digital silence, and for samples that are no finite numbers. A frame
+    is clipped if one of its samples reaches what 16 bits can hold.
+    """
+
+    def open(self, stream: StreamInfo) -> None:
+        """Start with nothing heard."""
+        self._samplerate = stream.samplerate
+        self._second = _Tally()
+        self._total = _Tally()
+
+    def process(self, samples: Samples, offset: int) -> Values | None:  # noqa: ARG002  # seconds are counted
+        """Return the levels of the last second once it is full."""
+        self._second.add(samples)
+        if self._second.frames < self._samplerate:
+            return None
+        values = self._second.values()
+        self._total.merge(self._second)
+        self._second = _Tally()
+        return values
+
+    def close(self) -> Values:
+        """Return the levels of the whole stream."""
+        self._total.merge(self._second)
+        return self._total.values()
+
+
+class _Tally:
+    def __init__(self) -> None:
+        self.frames = self.samples = self.clipped = 0
+        self.peak = self.squares = 0.0
+
+    def add(self, samples: Samples) -> None:
+        magnitudes = np.abs(samples)
+        self.frames += len(samples)
+        self.samples += samples.size
+        self.peak = max(self.peak, float(magnitudes.max(initial=0.0)))
+        flat = samples.ravel()
+        self.squares += float(np.dot(flat, flat))
+        if self.peak >= CLIPPED:
+            self.clipped += int(np.count_nonzero((magnitudes >= CLIPPED).any(axis=1)))
+
+    def merge(self, other: _Tally) -> None:
+        self.frames += other.frames
+        self.samples += other.samples
+        self.clipped += other.clipped
+        self.peak = max(self.peak, other.peak)
+        self.squares += other.squares
+
+    def values(self) -> dict[str, Value]:
+        rms = math.sqrt(self.squares / self.samples) if self.samples else 0.0
+        return {
+            "peak_dbfs": _dbfs(self.peak),
+            "rms_dbfs": _dbfs(rms),
+            "clipped_frames": self.clipped,
+        }
+
+
+def _dbfs(amplitude: float) -> float | None:
+    return round(20 * math.log10(amplitude), 2) if 0 < amplitude < math.inf else None

@@ -1,0 +1,110 @@
+"""All processors of one stream, fed chunk by chunk."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from wire import Chunk, Format, Value
+
+from .batch import Block
+from .processing import Processing
+from .processors import StreamInfo
+
+
+class Listener(Protocol):
+    """The stream that a pipeline belongs to; called on the event loop."""
+
+    def advanced(self) -> None:
+        """`taken` may have grown."""
+
+    def found(self, processor: str, offset: int, values: dict[str, Value]) -> None:
+        """A processor reported something at *offset*."""
+
+
+class Pipeline:
+    """
+    One stream's processors, from its first unit to their reports.
+
+    Nothing here waits for a processor: `offer` returns at once, and `taken` moves later. What waits
+    is bounded by the credit that the stream's sender gets.
+    """
+
+    def __init__(
+        self,
+        processing: Processing,
+        stream: StreamInfo,
+        format_: Format,
+        offset: int,
+        listener: Listener,
+    ) -> None:
+        self.offered = offset
+        """The unit after the last one offered."""
+        self.failures: dict[str, str] = {}
+        """The processors that did not see everything, and why."""
+        self._processing = processing
+        self._stream = stream
+        self._format = format_
+        self._listener = listener
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self._stages = processing.stages(self)
+        for stage in self._stages:
+            stage.open(stream, offset)
+
+    @property
+    def taken(self) -> int:
+        """The unit before which every processor that is left has seen everything."""
+        live = (stage.taken for stage in self._stages if stage.failure is None)
+        return min(live, default=self.offered)
+
+    def offer(self, chunk: Chunk) -> None:
+        """Have every processor see *chunk*."""
+        self.offered = chunk.end
+        self._settled.clear()
+        block = Block(chunk.offset, chunk.end, chunk.payload, self._format)
+        for stage in self._stages:
+            stage.offer(block)
+        if self.taken == self.offered:
+            self.progressed()
+
+    async def settled(self) -> None:
+        """Wait until every processor has seen, or been cut off from, all that was offered."""
+        await self._settled.wait()
+
+    async def close(self) -> dict[str, dict[str, Value]]:
+        """Have every processor close after what was offered; return their reports."""
+        for stage in self._stages:
+            stage.close()
+        for stage in self._stages:
+            await stage.closed.wait()
+        self._processing.forget(self)
+        return {stage.name: stage.report for stage in self._stages if stage.failure is None}
+
+    def abandon(self) -> None:
+        """Have every processor close, and wait for nothing."""
+        for stage in self._stages:
+            stage.close()
+        self._processing.forget(self)
+
+    def switch_off(self, processor: str, reason: str) -> None:
+        """Go on without *processor*."""
+        for stage in self._stages:
+            if stage.name == processor:
+                stage.cut_off(reason, hung=False)
+
+    def progressed(self) -> None:
+        """Take note that a stage has taken more (called by stages)."""
+        if self.taken == self.offered:
+            self._settled.set()
+        self._listener.advanced()
+
+    def found(self, processor: str, offset: int, values: dict[str, Value]) -> None:
+        """Pass on what a processor reported (called by stages)."""
+        self._listener.found(processor, offset, values)
+
+    def failed(self, processor: str, reason: str, *, hung: bool) -> None:
+        """Note that a processor is cut off (called by stages)."""
+        self.failures[processor] = reason
+        self._listener.found(processor, self.taken, {"error": reason})
+        self._processing.failed(processor, self._stream.id, reason, hung=hung)

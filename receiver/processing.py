@@ -1,0 +1,69 @@
+"""The processors of a receiver: which there are, which are switched off, where they run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Protocol
+
+import structlog
+
+from .metrics import Metrics
+from .processors import Factory
+from .stage import Owner, Stage
+from .workers import Workers
+
+log = structlog.get_logger()
+
+
+class Switchable(Owner, Protocol):
+    """A stream's pipeline, as seen from here."""
+
+    def switch_off(self, processor: str, reason: str) -> None:
+        """Go on without *processor*."""
+
+
+class Processing:
+    """Makes the stages of every stream, and switches a processor off that hangs again and again."""
+
+    def __init__(
+        self, factories: Mapping[str, Factory], workers: Workers, metrics: Metrics, max_stuck: int
+    ) -> None:
+        self._factories = dict(factories)
+        self._workers = workers
+        self._metrics = metrics
+        self._max_stuck = max_stuck
+        self._hung: Counter[str] = Counter()
+        self._pipelines: set[Switchable] = set()
+
+    def stages(self, pipeline: Switchable) -> list[Stage]:
+        """Return a stage for each processor that is on."""
+        self._pipelines.add(pipeline)
+        return [
+            Stage(
+                name,
+                factory,
+                pipeline,
+                self._workers,
+                self._metrics.processing.labels(name).observe,
+            )
+            for name, factory in self._factories.items()
+        ]
+
+    def forget(self, pipeline: Switchable) -> None:
+        """The stream of *pipeline* has ended."""
+        self._pipelines.discard(pipeline)
+
+    def failed(self, processor: str, stream: str, reason: str, *, hung: bool) -> None:
+        """Count a failure; the processor's `max_stuck_calls`-th hanging call is its last."""
+        cause = "hung" if hung else "raised"
+        self._metrics.processor_failures.labels(processor, cause).inc()
+        log.error("processor_failed", processor=processor, stream=stream, reason=reason)
+        self._hung[processor] += hung
+        if self._hung[processor] >= self._max_stuck and processor in self._factories:
+            del self._factories[processor]
+            log.error("processor_switched_off", processor=processor, hung=self._hung[processor])
+            for pipeline in list(self._pipelines):
+                pipeline.switch_off(
+                    processor, f"switched off after {self._max_stuck} hanging calls"
+                )

@@ -1,0 +1,98 @@
+"""What a processor is, and how those that an operator names are found."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Final, Protocol
+
+from wire import Samples, Values
+
+GROUP: Final = "sonoduct.processors"
+"""Entry point group under which packages offer processors by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """What a processor learns about its stream before the first samples."""
+
+    id: str
+    """32 hexadecimal digits; the same when a stream is resumed."""
+
+    name: str
+    """For people; what the sender calls it."""
+
+    samplerate: int
+    """Hertz."""
+
+    channels: int
+
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class Processor(Protocol):
+    """
+    One processor on one stream. Its calls come from worker threads, never two at a time.
+
+    A call that raises, or takes longer than `processor_timeout`, is the last one: the stream goes
+    on without the processor, and the receipt says why.
+    """
+
+    def open(self, stream: StreamInfo) -> None:
+        """Get ready for *stream*."""
+
+    def process(self, samples: Samples, offset: int) -> Values | None:
+        """
+        Take the next samples; return what the sender is told about them, if anything.
+
+        Args:
+            samples: float32 of shape (frames, channels), read-only, nominally within [-1, 1]. It
+                may be kept; it is not written to again.
+            offset: the first frame's number in its stream. Consecutive, from 0, or from where
+                another receiver stopped.
+        """
+
+    def close(self) -> Values | None:
+        """Return what the receipt says about the whole stream, if anything."""
+
+
+Factory = Callable[[], Processor]
+"""Makes a processor for each stream; usually the class itself."""
+
+
+def find_processors(specs: Iterable[str]) -> dict[str, Factory]:
+    """
+    Return the factories that *specs* name: an installed processor, or ``module:Class``.
+
+    Raises:
+        ValueError: naming every spec that cannot be had.
+    """
+    found: dict[str, Factory] = {}
+    faults = []
+    for spec in specs:
+        try:
+            found[spec.rpartition(":")[2].lower()] = _find(spec)
+        except (ImportError, AttributeError, LookupError) as exc:
+            faults.append(f"processor {spec!r}: {exc}")
+    if faults:
+        raise ValueError("; ".join(faults))
+    return found
+
+
+def named(processors: Iterable[Factory]) -> dict[str, Factory]:
+    """Return *processors* by the names that metrics and receipts use: their own in lower case."""
+    return {getattr(each, "__name__", type(each).__name__).lower(): each for each in processors}
+
+
+def _find(spec: str) -> Factory:
+    module, colon, attribute = spec.partition(":")
+    if colon:
+        factory: Factory = getattr(importlib.import_module(module), attribute)
+        return factory
+    installed = entry_points(group=GROUP)
+    if spec not in installed.names:
+        raise LookupError(f"expected MODULE:CLASS or one of {', '.join(sorted(installed.names))}")
+    loaded: Factory = installed[spec].load()
+    return loaded

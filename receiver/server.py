@@ -1,0 +1,199 @@
+"""The receiver's only contact with WebSocket: listening, probes, limits, connections."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed, NegotiationError
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from wire import SUBPROTOCOL, Encoding, Format, WireError
+
+from .dialect import Dialect, Sonoduct
+from .link import LinkClosedError
+from .metrics import Metrics
+from .plain import Plain
+from .session import Session
+from .settings import PLAIN_MESSAGE, Settings
+from .streams import Streams
+
+log = structlog.get_logger()
+
+PING_INTERVAL_S: Final = 20
+PING_TIMEOUT_S: Final = 60  # longer than a plain client may be left unread, see processor_timeout
+CLOSE_TIMEOUT_S: Final = 5
+DRAINED: Final = 1012
+
+
+class GuardedConnection(ServerConnection):
+    """
+    A connection that stops reading while its peer does not read.
+
+    websockets answers each PING into the write buffer without flow control: a peer that sends
+    PINGs and never reads would grow it by 70 MiB in 4 s.
+    """
+
+    def pause_writing(self) -> None:
+        """The write buffer is full: take nothing that would add to it."""
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The write buffer has drained; reading goes on unless messages wait to be received."""
+        super().resume_writing()
+        if not self.recv_messages.paused:
+            self.transport.resume_reading()
+
+
+class WebSocketLink:
+    """A websockets connection as a Link."""
+
+    def __init__(self, connection: ServerConnection) -> None:
+        self._connection = connection
+        self.peer = str(connection.remote_address)
+
+    async def receive(self) -> str | bytes:
+        """See Link."""
+        try:
+            return await self._connection.recv()
+        except ConnectionClosed as exc:
+            raise LinkClosedError(exc.rcvd.code if exc.rcvd else 1006) from exc
+
+    async def send(self, text: str) -> None:
+        """See Link."""
+        try:
+            await self._connection.send(text)
+        except ConnectionClosed as exc:
+            raise LinkClosedError(exc.rcvd.code if exc.rcvd else 1006) from exc
+
+    async def close(self, code: int, reason: str) -> None:
+        """See Link."""
+        await self._connection.close(code, reason)
+
+
+class Server:
+    """Accepts connections and gives each a session."""
+
+    def __init__(self, settings: Settings, streams: Streams, metrics: Metrics) -> None:
+        self.ready = True
+        """What /readyz says; a load balancer sends nothing new to a receiver that is not."""
+        self._settings = settings
+        self._streams = streams
+        self._metrics = metrics
+        self._sessions: set[Session] = set()
+        self._open = 0
+
+    @property
+    def connections(self) -> int:
+        """WebSocket connections that are open."""
+        return self._open
+
+    @asynccontextmanager
+    async def listen(self) -> AsyncIterator[int]:
+        """
+        Accept connections while the context is open; yield the port.
+
+        Raises:
+            OSError: if the port is taken.
+        """
+        server = await serve(
+            self._serve,
+            self._settings.host,
+            self._settings.port,
+            process_request=self._answer,
+            select_subprotocol=_select,
+            compression=None,  # samples hardly deflate: 15 MB/s instead of over 1 GB/s
+            create_connection=GuardedConnection,
+            max_size=PLAIN_MESSAGE,
+            max_queue=(8, 2),
+            open_timeout=self._settings.limits.hello_timeout,
+            close_timeout=CLOSE_TIMEOUT_S,
+            ping_interval=PING_INTERVAL_S,
+            ping_timeout=PING_TIMEOUT_S,
+        )
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close(code=DRAINED, reason="receiver stops")
+            await server.wait_closed()
+
+    async def drain(self, plain_timeout: float) -> None:
+        """End every session well; plain clients have *plain_timeout* seconds."""
+        async with asyncio.TaskGroup() as tasks:
+            for session in self._sessions:
+                tasks.create_task(session.drain())
+        ends = [asyncio.create_task(session.ended.wait()) for session in self._sessions]
+        if ends:
+            _, late = await asyncio.wait(ends, timeout=plain_timeout)
+            log.info("drained", in_time=len(ends) - len(late), late=len(late))
+
+    async def _serve(self, connection: ServerConnection) -> None:
+        with self._counted():
+            link = WebSocketLink(connection)
+            try:
+                dialect = self._dialect(connection)
+            except WireError as exc:
+                await link.close(exc.close_code, exc.reason)
+                self._metrics.errors.labels(exc.close_code).inc()
+                self._metrics.connections.labels("plain", "error").inc()
+                return
+            deadlines = self._settings.limits.deadlines
+            session = Session(link, dialect, self._streams, self._metrics, deadlines)
+            self._sessions.add(session)
+            try:
+                await session.run()
+            finally:
+                self._sessions.discard(session)
+                self._metrics.connections.labels(dialect.name, session.result).inc()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+
+    def _dialect(self, connection: ServerConnection) -> Dialect:
+        if connection.subprotocol == SUBPROTOCOL:
+            return Sonoduct()
+        assert connection.request is not None
+        default = Format(
+            samplerate=self._settings.samplerate,
+            channels=self._settings.channels,
+            encoding=Encoding.F32LE,
+        )
+        return Plain(connection.request.path, default)
+
+    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Answer probes from the event loop itself, so that a blocked loop fails them."""
+        path = request.path.partition("?")[0]
+        if path == "/healthz":
+            return connection.respond(HTTPStatus.OK, "OK\n")
+        if path == "/readyz":
+            # 404 means: no new connections, those that are open go on (HAProxy's disable-on-404).
+            status = HTTPStatus.OK if self.ready else HTTPStatus.NOT_FOUND
+            return connection.respond(status, f"{status.phrase}\n")
+        if path != "/":
+            return connection.respond(HTTPStatus.NOT_FOUND, f"{path}, expected /\n")
+        if self._open >= self._settings.limits.max_connections:
+            self._metrics.connections.labels("sonoduct", "refused").inc()
+            text = f"{self._open} connections, expected fewer\n"
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, text)
+        return None
+
+
+def _select(_connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """Choose ours; whoever offers none speaks the tutorial's dialect."""
+    if SUBPROTOCOL in offered:
+        return Subprotocol(SUBPROTOCOL)
+    if offered:
+        raise NegotiationError(f"subprotocols {offered}, expected {SUBPROTOCOL} or none")
+    return None

@@ -1,0 +1,122 @@
+"""The composition root: settings in, a running receiver out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from runtime.lag import LoopLag
+from wire import SUBPROTOCOL
+
+from .metrics import Metrics
+from .processing import Processing
+from .processors import Factory, find_processors, named
+from .server import Server
+from .settings import Settings
+from .store import NoStore
+from .streams import Streams
+from .workers import Workers
+
+log = structlog.get_logger()
+
+
+class Receiver:
+    """A running receiver."""
+
+    def __init__(self, server: Server, streams: Streams, settings: Settings, port: int) -> None:
+        self.port = port
+        """Where it listens."""
+        self.url = f"ws://{_reachable(settings.host)}:{port}"
+        """What to give to `sender send --to`."""
+        self._server = server
+        self._streams = streams
+        self._settings = settings
+
+    async def drain(self) -> None:
+        """
+        Send everybody to another receiver and return when they are gone.
+
+        First /readyz turns to 404 and the load balancer gets `drain_lead` to see it; then new
+        streams are refused, and what came is acknowledged. Takes at most `drain_timeout`.
+        """
+        self._server.ready = False
+        await asyncio.sleep(self._settings.drain_lead)
+        self._streams.draining = True
+        rest = self._settings.drain_timeout - self._settings.drain_lead
+        try:
+            async with asyncio.timeout(rest):
+                await self._server.drain(rest * 0.7)
+        except TimeoutError:
+            log.warning("drain_timeout", seconds=self._settings.drain_timeout)
+
+
+@asynccontextmanager
+async def serve(
+    settings: Settings | None = None,
+    *,
+    processors: Iterable[Factory] | None = None,
+    registry: CollectorRegistry | None = None,
+) -> AsyncIterator[Receiver]:
+    """
+    Run a receiver while the context is open.
+
+    Args:
+        settings: by default those of the container; give port=0 for any free port.
+        processors: classes whose instances see every stream, in place of `settings.processors`.
+        registry: where its metrics go; its own by default. Serving them is the caller's business.
+
+    Raises:
+        OSError: if the port is taken.
+        ValueError: if a processor that the settings name cannot be found.
+    """
+    settings = settings or Settings()
+    factories = find_processors(settings.processors) if processors is None else named(processors)
+    metrics = Metrics(registry or CollectorRegistry(), factories)
+    workers = Workers(settings.workers, settings.limits.processor_timeout)
+    processing = Processing(factories, workers, metrics, settings.limits.max_stuck_calls)
+    store = NoStore(settings.limits.remembered_receipts)
+    streams = Streams(store, processing, metrics, settings.limits)
+    server = Server(settings, streams, metrics)
+    lag = LoopLag()
+    _export(metrics, streams, server, settings, lag)
+    tasks = [asyncio.create_task(each) for each in (workers.watch(), streams.sweep(), lag.watch())]
+    try:
+        async with server.listen() as port:
+            yield Receiver(server, streams, settings, port)
+    finally:
+        for task in tasks:
+            task.cancel()
+        workers.close()
+
+
+def _export(
+    metrics: Metrics, streams: Streams, server: Server, settings: Settings, lag: LoopLag
+) -> None:
+    gauges = {
+        "receiver_active_streams": ("Streams that have a connection.", lambda: streams.active),
+        "receiver_buffered_bytes": ("Audio held in memory.", lambda: streams.buffered),
+        "receiver_buffer_limit_bytes": (
+            "Audio that may be held in memory.",
+            lambda: settings.limits.memory_bytes,
+        ),
+        "receiver_event_loop_lag_seconds": ("Lateness of the event loop.", lambda: lag.seconds),
+        "receiver_draining": ("1 while new streams are refused.", lambda: not server.ready),
+        "receiver_last_chunk_timestamp_seconds": (
+            "Unix time of the last chunk.",
+            lambda: max(traffic.last for traffic in metrics.traffic.values()),
+        ),
+        # The store `none` writes nothing, so it cannot run out of space either.
+        "receiver_store_free_bytes": ("Space left for recordings.", lambda: float("inf")),
+    }
+    for name, (documentation, read) in gauges.items():
+        metrics.gauge(name, documentation, read)
+    metrics.info(version=version("sonoduct"), protocol=SUBPROTOCOL)
+
+
+def _reachable(host: str) -> str:
+    return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104  # compared, not bound

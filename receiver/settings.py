@@ -1,0 +1,126 @@
+"""Every setting of the receiver: an option of ``receiver serve`` and a variable ``RECEIVER_…``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from wire import CHANNELS, HEADER_BYTES, SAMPLERATES, Deadlines
+
+from .processors import find_processors
+
+MINIMUM_WINDOW: Final = 64 * 1024
+"""Bytes that every connection is sure to get, however many there are."""
+
+PLAIN_MESSAGE: Final = 1024 * 1024
+"""Bytes of the largest message: the tutorial's 4096 frames of float32 in 64 channels."""
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+Positive = Number(gt=0)
+Port = Number(gte=0, lte=65535)
+
+
+def _findable(_type: object, value: tuple[str, ...]) -> None:
+    find_processors(value)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds of everything that a peer, or a processor, could otherwise make grow."""
+
+    max_connections: Annotated[int, Parameter(validator=Positive)] = 500
+    """Connections at once; one more is answered with HTTP 503."""
+
+    memory_bytes: Annotated[int, Parameter(validator=Positive)] = 256 * 1024 * 1024
+    """Bytes of audio that all streams together may hold in memory."""
+
+    window_bytes: Annotated[int, Parameter(validator=Number(gte=MINIMUM_WINDOW))] = 2 * 1024 * 1024
+    """Bytes of audio that one stream may hold in memory, where there is enough for all."""
+
+    chunk_bytes: Annotated[int, Parameter(validator=Number(gte=1024, lte=PLAIN_MESSAGE // 2))] = (
+        65536
+    )
+    """Bytes of the largest payload of a chunk."""
+
+    hello_timeout: Annotated[float, Parameter(validator=Positive)] = 5.0
+    """Seconds from the connection to its first hello; also for the WebSocket handshake."""
+
+    progress_timeout: Annotated[float, Parameter(validator=Positive)] = 60.0
+    """Seconds of silence after which a connection that could send is closed."""
+
+    takeover_timeout: Annotated[float, Parameter(validator=Positive)] = 10.0
+    """Seconds without progress after which another sender may take a stream over."""
+
+    resume_timeout: Annotated[float, Parameter(validator=Positive)] = 300.0
+    """Seconds that a stream without a connection is kept for its sender to come back."""
+
+    processor_timeout: Annotated[float, Parameter(validator=Positive)] = 30.0
+    """Seconds that one call of a processor may take before it is cut off."""
+
+    max_stuck_calls: Annotated[int, Parameter(validator=Positive)] = 16
+    """Cut-off calls that have not returned; a processor that reaches it is switched off."""
+
+    remembered_receipts: Annotated[int, Parameter(validator=Positive)] = 10_000
+    """Receipts that the store `none` remembers, so that sending again costs nothing."""
+
+    def __post_init__(self) -> None:
+        needed = self.max_connections * MINIMUM_WINDOW
+        if self.memory_bytes < needed:
+            raise ValueError(
+                f"memory-bytes {self.memory_bytes}, expected at least {needed}: "
+                f"{MINIMUM_WINDOW} for each of {self.max_connections} connections"
+            )
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """What a peer's silence is measured by."""
+        return Deadlines(self.hello_timeout, self.progress_timeout)
+
+    def max_chunk(self, window: int) -> int:
+        """Bytes of the largest payload on a connection with *window*: two chunks fit at least."""
+        return min(self.chunk_bytes, window // 2 - HEADER_BYTES)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What `receiver.serve` takes; the defaults are those of the container."""
+
+    host: str = "0.0.0.0"  # noqa: S104  # a container is reached from outside; its network is its own
+    """Address to listen on."""
+
+    port: Annotated[int, Parameter(validator=Port)] = 8766
+    """Port for streams and for /healthz and /readyz; 0 for any free one."""
+
+    metrics_port: Annotated[int, Parameter(validator=Port)] = 9100
+    """Port for /metrics; 0 for any free one."""
+
+    store: Literal["none"] = "none"
+    """Where audio is kept: `none` hands it to the processors and keeps nothing."""
+
+    processors: Annotated[tuple[str, ...], Parameter(validator=_findable)] = ("levels",)
+    """Processors that see every stream: installed names, or MODULE:CLASS."""
+
+    workers: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 2
+    """Threads that run the processors."""
+
+    samplerate: Annotated[int, Parameter(validator=Number(gte=1, lte=SAMPLERATES.stop - 1))] = 16000
+    """Hertz of a plain client that does not say it in its address."""
+
+    channels: Annotated[int, Parameter(validator=Number(gte=1, lte=CHANNELS.stop - 1))] = 1
+    """Channels of a plain client that does not say it in its address."""
+
+    drain_lead: Annotated[float, Parameter(validator=Number(gte=0))] = 3.0
+    """Seconds from SIGTERM, when /readyz turns to 404, until new streams are refused."""
+
+    drain_timeout: Annotated[float, Parameter(validator=Positive)] = 25.0
+    """Seconds from SIGTERM until the process ends, whatever is still open."""
+
+    log_level: LogLevel = "info"
+    """What is logged: this and what is worse."""
+
+    limits: Limits = field(default_factory=Limits)

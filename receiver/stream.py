@@ -1,0 +1,138 @@
+"""One stream in this receiver, over all the connections that it takes."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from wire import Chunk, Eos, Hello, Level, Receipt, Value, WireError
+
+from .metrics import Traffic
+from .pipeline import Pipeline
+from .processing import Processing
+from .processors import StreamInfo
+from .store import Claim
+
+
+class Holder(Protocol):
+    """The connection that has a stream at the moment."""
+
+    def advanced(self) -> None:
+        """`released` may have grown."""
+
+    def found(self, processor: str, offset: int, values: dict[str, Value]) -> None:
+        """A processor reported something."""
+
+    def stop(self, error: WireError) -> None:
+        """Take nothing more from the peer, and close with *error*."""
+
+
+class Stream:
+    """What joins the store, the processors and whichever connection holds the stream."""
+
+    def __init__(self, hello: Hello, claim: Claim, processing: Processing) -> None:
+        self.hello = hello
+        self.claim = claim
+        self.holder: Holder | None = None
+        self.last_chunk = 0.0
+        """When the last chunk came, by the event loop's clock."""
+        self._processing = processing
+        self._pipeline = self._start()
+
+    @property
+    def released(self) -> int:
+        """The unit before which everything is kept and processed."""
+        return max(self.claim.offset, min(self.claim.kept, self._pipeline.taken))
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """What the log says when the stream ends."""
+        samplerate = self.hello.format.samplerate
+        return {
+            "stream": self.hello.stream,
+            "name": self.hello.name,
+            "frames": self._pipeline.offered,
+            "seconds": round(self._pipeline.offered / samplerate, 3),
+            "samplerate": samplerate,
+            "channels": self.hello.format.channels,
+            "epoch": self.claim.epoch,
+            "failures": self._pipeline.failures,
+        }
+
+    @property
+    def pending(self) -> int:
+        """Units that came and are not released yet."""
+        return self._pipeline.offered - self.released
+
+    def resume(self, claim: Claim) -> None:
+        """Continue under *claim*; processors start anew if another receiver got further."""
+        self.claim = claim
+        if self._pipeline.offered != claim.offset:
+            self._pipeline.abandon()
+            self._pipeline = self._start()
+
+    def append(self, chunk: Chunk, traffic: Traffic, now: float) -> None:
+        """Keep and process *chunk*, both later, and count it."""
+        traffic.chunks += 1
+        traffic.bytes += len(chunk.message)
+        traffic.frames += chunk.units
+        traffic.seconds += chunk.units / self.hello.format.samplerate
+        traffic.last = time.time()
+        self.last_chunk = now
+        self.claim.append(chunk)
+        self._pipeline.offer(chunk)
+
+    async def settled(self) -> None:
+        """Wait until the processors have seen all that came."""
+        await self._pipeline.settled()
+
+    async def commit(self, eos: Eos, level: Level) -> Receipt:
+        """
+        End the stream and return its receipt.
+
+        Raises:
+            BadChecksum: if what came is not what *eos* describes.
+        """
+        reports = await self._pipeline.close()
+
+        def receipt(digest: str) -> Receipt:
+            samplerate = self.hello.format.samplerate
+            return Receipt(
+                stream=self.hello.stream,
+                units=eos.units,
+                digest=digest,
+                frames=eos.units,
+                samplerate=samplerate,
+                channels=self.hello.format.channels,
+                seconds=eos.units / samplerate,
+                durable=level is Level.DURABLE,
+                processors=reports,
+                failures=self._pipeline.failures,
+            )
+
+        return await self.claim.commit(eos, receipt)
+
+    def abandon(self) -> None:
+        """Stop processing; nobody waits for the rest."""
+        self._pipeline.abandon()
+
+    def advanced(self) -> None:
+        """Pass on that more is kept or processed (called by the store and the pipeline)."""
+        if self.holder is not None:
+            self.holder.advanced()
+
+    def found(self, processor: str, offset: int, values: dict[str, Value]) -> None:
+        """Pass on what a processor reported (called by the pipeline)."""
+        if self.holder is not None:
+            self.holder.found(processor, offset, values)
+
+    def _start(self) -> Pipeline:
+        form = self.hello.format
+        info = StreamInfo(
+            id=self.hello.stream,
+            name=self.hello.name,
+            samplerate=form.samplerate,
+            channels=form.channels,
+            metadata=self.hello.metadata,
+        )
+        return Pipeline(self._processing, info, form, self.claim.offset, self)

@@ -1,0 +1,201 @@
+"""Which streams there are and who holds them: claims, fencing, expiry."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from wire import (
+    BadChecksum,
+    Draining,
+    Eos,
+    Fenced,
+    Held,
+    Hello,
+    Level,
+    Receipt,
+    Terms,
+)
+
+from .budget import Budget
+from .lease import Complete, Entry, Lease
+from .metrics import Metrics
+from .processing import Processing
+from .settings import Limits
+from .store import Store
+from .stream import Holder, Stream
+
+log = structlog.get_logger()
+
+SWEEP_INTERVAL_S: Final = 1.0
+
+
+class Streams:
+    """Every stream that has a connection, or had one a moment ago."""
+
+    def __init__(
+        self, store: Store, processing: Processing, metrics: Metrics, limits: Limits
+    ) -> None:
+        self.draining = False
+        """Whether new claims are refused."""
+        self.budget = Budget(limits)
+        self._store = store
+        self._processing = processing
+        self._metrics = metrics
+        self._limits = limits
+        self._entries: dict[str, Entry] = {}
+        self._now = asyncio.get_running_loop().time
+
+    @property
+    def active(self) -> int:
+        """Streams that have a connection."""
+        return sum(entry.holder is not None for entry in list(self._entries.values()))
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of audio that came and are not kept and processed yet."""
+        streams = [entry.stream for entry in list(self._entries.values()) if entry.stream]
+        return sum(each.pending * each.hello.format.frame_bytes for each in streams)
+
+    async def claim(self, hello: Hello, holder: Holder) -> Lease | Complete:
+        """
+        Give the stream that *hello* names to *holder*, who gives it back with `detach`.
+
+        Raises:
+            Held: if another sender is busy with it.
+            Fenced: if a newer claim came meanwhile.
+            Overloaded, Draining, Gone, Malformed, StorageFailed: as their names say.
+        """
+        if self.draining:
+            raise Draining("receiver stops")
+        entry = self._take_over(hello, holder)
+        async with entry.turn:
+            if entry.stream is not None:
+                await entry.stream.settled()
+            _require_holder(entry, holder)
+            try:
+                return await self._claim(hello, entry, holder)
+            finally:
+                self._tidy(hello.stream, entry, holder)
+
+    async def commit(self, stream: Stream, holder: Holder, eos: Eos) -> Receipt:
+        """
+        End *stream* and return its receipt.
+
+        Raises:
+            BadChecksum: if the digest disagrees; the stream is over then, too.
+            Fenced: if *holder* does not hold it any more.
+        """
+        entry = self._entries.get(stream.hello.stream) or Entry("", None, 0.0)
+        async with entry.turn:
+            _require_holder(entry, holder)
+            try:
+                receipt = await stream.commit(eos, self._store.level)
+            except BadChecksum:
+                self._end(stream, "failed")
+                raise
+            self._end(stream, "committed")
+            return receipt
+
+    async def cancel(self, stream: Stream) -> None:
+        """Give *stream* up for good, as its sender wishes."""
+        stream.abandon()
+        await stream.claim.discard()
+        self._end(stream, "cancelled")
+
+    async def detach(self, lease: Lease, holder: Holder, *, final: bool) -> None:
+        """*holder* is gone; keep the stream for a while unless nobody could come back for it."""
+        stream = lease.stream
+        entry = self._entries.get(stream.hello.stream)
+        if entry is not None and entry.holder is holder:
+            entry.holder = stream.holder = None
+            entry.since = self._now()
+            await stream.claim.seal()
+            if final:
+                await self._abandon(stream)
+        await stream.settled()
+        self.budget.give_back(lease.terms.window)
+
+    async def sweep(self) -> None:
+        """End streams whose sender did not come back in time; run this as a task."""
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            for stream in self._expired(self._now() - self._limits.resume_timeout):
+                await self._abandon(stream)
+
+    def _take_over(self, hello: Hello, holder: Holder) -> Entry:
+        entry = self._entries.get(hello.stream)
+        if entry is None:
+            entry = Entry(hello.instance, holder, self._now())
+            self._entries[hello.stream] = entry
+            return entry
+        self._fence(entry, hello)
+        entry.instance, entry.holder, entry.since = hello.instance, holder, self._now()
+        return entry
+
+    def _fence(self, entry: Entry, hello: Hello) -> None:
+        """Make the present holder give way: at once to its own sender, to others when it idles."""
+        if entry.holder is None:
+            return
+        idle = self._now() - max(entry.since, entry.stream.last_chunk if entry.stream else 0.0)
+        limit = self._limits.takeover_timeout
+        if entry.instance != hello.instance and idle < limit:
+            expected = f"{limit:g} before another sender may take it over"
+            raise Held(
+                "stream is held; seconds without progress", seen=round(idle, 1), expected=expected
+            )
+        self._metrics.fenced.inc()
+        entry.holder.stop(Fenced("a newer connection has claimed the stream"))
+
+    async def _claim(self, hello: Hello, entry: Entry, holder: Holder) -> Lease | Complete:
+        def advanced() -> None:
+            if entry.stream is not None:
+                entry.stream.advanced()
+
+        claim = await self._store.claim(hello, advanced)
+        _require_holder(entry, holder)
+        if claim.receipt is not None:
+            return Complete(claim.epoch, claim.receipt)
+        window = self.budget.take()
+        if entry.stream is None:
+            entry.stream = Stream(hello, claim, self._processing)
+        else:
+            entry.stream.resume(claim)
+        entry.stream.holder = holder
+        self._metrics.resumes.inc(claim.epoch > 1)
+        level = self._store.level
+        ack = hello.ack if level is Level.DURABLE else level
+        kept = level is Level.DURABLE
+        return Lease(entry.stream, Terms(window, self._limits.max_chunk(window), ack, kept))
+
+    def _tidy(self, stream: str, entry: Entry, holder: Holder) -> None:
+        """After a claim: whoever did not get the stream does not hold it."""
+        if entry.holder is not holder or (entry.stream and entry.stream.holder is holder):
+            return
+        entry.holder = None
+        if entry.stream is None:  # no sweep would ever look at it
+            del self._entries[stream]
+
+    def _expired(self, limit: float) -> list[Stream]:
+        return [
+            entry.stream
+            for entry in self._entries.values()
+            if entry.stream is not None and entry.holder is None and entry.since < limit
+        ]
+
+    async def _abandon(self, stream: Stream) -> None:
+        stream.abandon()
+        await stream.claim.forget()
+        self._end(stream, "abandoned")
+
+    def _end(self, stream: Stream, result: str) -> None:
+        self._entries.pop(stream.hello.stream).holder = None  # whoever waits for a turn is too late
+        self._metrics.streams.labels(result).inc()
+        log.info("stream_ended", **stream.facts, result=result)
+
+
+def _require_holder(entry: Entry, holder: Holder) -> None:
+    if entry.holder is not holder:
+        raise Fenced("a newer connection has claimed the stream")

@@ -1,0 +1,66 @@
+"""
+One definition for a service's command line and its environment.
+
+Every option of ``NAME`` is also the variable ``NAME_OPTION``; all faults are reported together.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from cyclopts import App, ArgumentCollection, CycloptsError, ValidationError
+from cyclopts.config import Env
+
+USAGE: Final = 2
+"""Exit code for a wrong command line or environment."""
+
+INTERRUPTED: Final = 130
+"""Exit code after SIGINT: 128 + 2, as shells do."""
+
+
+def command_line(name: str, version: str, summary: str) -> App:
+    """Return an application without commands yet; `run` starts it."""
+    variables = Env(f"{name.upper()}_", command=False)
+    return App(name=name, help=summary, version=version, config=[variables, _report_together])
+
+
+def run(app: App) -> int:
+    """
+    Run the command that the process's arguments name; return its exit code.
+
+    Wrong usage is said on standard error, all of it at once, and is exit code 2.
+    """
+    try:
+        code = app(exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as exc:
+        print(f"{app.name[0]}: {_sentence(exc)}", file=sys.stderr)  # noqa: T201  # before logs
+        return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _report_together(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Convert every value that was given, so that one run shows everything that is wrong."""
+    faults = [_fault(argument.convert_and_validate) for argument in arguments]
+    # What contains a wrong value is wrong, too, for the same reason.
+    distinct = list(dict.fromkeys(fault for fault in faults if fault))
+    if distinct:
+        raise ValidationError(exception_message="; ".join(distinct), verbose=False)
+
+
+def _fault(convert: Callable[[], object]) -> str:
+    try:
+        convert()
+    except CycloptsError as exc:
+        return _sentence(exc)
+    except ValueError as exc:  # of a dataclass whose fields disagree
+        return str(exc)
+    return ""
+
+
+def _sentence(error: CycloptsError) -> str:
+    error.verbose = False
+    return str(error).removeprefix('Invalid values for command "serve". ')

@@ -1,0 +1,25 @@
+"""The ``/metrics`` endpoint, on its own port and its own thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, start_http_server
+
+
+@contextmanager
+def metrics_endpoint(registry: CollectorRegistry, host: str, port: int) -> Iterator[int]:
+    """
+    Serve *registry* for scrapes while the context is open; yield the port, chosen freely for 0.
+
+    Raises:
+        OSError: if the port is taken.
+    """
+    server, thread = start_http_server(port, host, registry)
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,127 @@
+"""Chunks: their bytes, and everything that is refused as one."""
+
+# ruff: noqa: SIM300 - asserts read: expected == actual
+
+import struct
+from zlib import crc32
+
+import pytest
+
+import wire
+
+PAYLOAD = b"\x01\x00\x02\x00"
+GOOD = {"version": 1, "kind": 1, "flags": 0, "length": 4, "units": 2, "epoch": 7, "offset": 9}
+
+
+def assemble(payload=PAYLOAD, payload_sum=None, header_sum=None, **changed):
+    """Write a chunk without the help of `wire`."""
+    fields = [*(GOOD | changed).values(), crc32(payload) if payload_sum is None else payload_sum]
+    header = struct.pack("<BBHIIIQI", *fields)
+    return header + struct.pack("<I", crc32(header) if header_sum is None else header_sum) + payload
+
+
+REFUSED = {
+    "empty": (b"", wire.Malformed, "chunk bytes 0, expected at least 32"),
+    "short": (assemble()[:31], wire.Malformed, "chunk bytes 31, expected at least 32"),
+    "version": (assemble(version=2), wire.Malformed, "chunk version 2, expected 1"),
+    "kind": (assemble(kind=0), wire.Malformed, "chunk kind 0, expected 1"),
+    "flags": (assemble(flags=256), wire.Malformed, "chunk flags 256, expected 0"),
+    "cut": (assemble()[:-1], wire.Malformed, "payload length 4, expected 3"),
+    "long": (assemble() + b"\0", wire.Malformed, "payload length 4, expected 5"),
+    "header sum": (
+        assemble(header_sum=0xBAD),
+        wire.BadChecksum,
+        f"header crc32 00000bad, expected {crc32(assemble()[:28]):08x}",
+    ),
+    "payload sum": (
+        assemble(payload_sum=0xBAD),
+        wire.BadChecksum,
+        f"payload crc32 00000bad, expected {crc32(PAYLOAD):08x}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "error", "text"), REFUSED.values(), ids=REFUSED)
+def test_faulty_messages_are_refused(message, error, text):
+    """Each fault has its own sentence with the value seen and the value expected."""
+    with pytest.raises(wire.WireError) as raised:
+        wire.decode_chunk(message)
+
+    assert error is type(raised.value)
+    assert text == str(raised.value)
+
+
+def test_another_version_is_recognised_before_its_checksum():
+    """A later version may sum other bytes, so its number decides first."""
+    with pytest.raises(wire.Malformed, match="chunk version 2, expected 1"):
+        wire.decode_chunk(assemble(version=2, header_sum=0))
+
+
+def test_damaged_header_is_a_bad_checksum():
+    """A flipped bit in a length is damage on the way, not a peer that counts wrongly."""
+    damaged = bytearray(assemble())
+    damaged[4] ^= 1
+
+    with pytest.raises(wire.BadChecksum, match="header crc32"):
+        wire.decode_chunk(damaged)
+
+
+def test_bytes_are_those_of_the_header_table():
+    """Encoding writes exactly the layout that the protocol's table gives."""
+    assert assemble() == wire.encode_chunk(7, 9, 2, PAYLOAD)
+
+
+def test_fields_survive():
+    """Decoding gives back what was encoded."""
+    chunk = wire.decode_chunk(assemble())
+
+    assert (7, 9, 2, 11) == (chunk.epoch, chunk.offset, chunk.units, chunk.end)
+    assert PAYLOAD == chunk.payload
+    assert assemble() == chunk.message
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_any_buffer_is_taken(kind):
+    """Payloads and messages may be bytes, bytearrays or memoryviews."""
+    message = wire.encode_chunk(7, 9, 2, kind(PAYLOAD))
+
+    assert PAYLOAD == wire.decode_chunk(kind(message)).payload
+
+
+def test_payload_is_not_copied():
+    """The payload is a view of the message that came."""
+    message = bytearray(assemble())
+    chunk = wire.decode_chunk(message)
+    message[-1] = 0x7F
+
+    assert 0x7F == chunk.payload[-1]
+
+
+@pytest.mark.parametrize(
+    ("changed", "unit_bytes", "text"),
+    [
+        ({"units": 3}, 2, "payload bytes of 3 units 4, expected 2 for each of one or more"),
+        ({"units": 2}, 3, "payload bytes of 2 units 4, expected 3 for each of one or more"),
+        (
+            {"units": 0, "length": 0, "payload": b""},
+            2,
+            "payload bytes of 0 units 0, expected 2 for each of one or more",
+        ),
+    ],
+)
+def test_payload_that_is_not_its_units_is_refused(changed, unit_bytes, text):
+    """A payload holds one or more whole units, and exactly as many as its header says."""
+    chunk = wire.decode_chunk(assemble(**changed))
+
+    with pytest.raises(wire.Malformed) as raised:
+        chunk.require_units_of(unit_bytes)
+
+    assert text == str(raised.value)
+    assert 4400 == raised.value.close_code
+
+
+def test_payload_of_its_units_is_accepted():
+    """Two units of two bytes are four bytes."""
+    chunk = wire.decode_chunk(assemble())
+
+    assert chunk.require_units_of(2) is None

@@ -1,0 +1,408 @@
+"""The receiver's half of a connection: order, offsets, credit, acknowledgements, silence."""
+
+# ruff: noqa: SIM300 - asserts read: expected == actual
+
+import pytest
+
+import wire
+from wire import Level
+
+STREAM = "0123456789abcdef" * 2
+FORMAT = wire.Format(samplerate=48_000, channels=2, encoding=wire.Encoding.S16LE)
+HELLO = wire.Hello(stream=STREAM, instance="a", format=FORMAT)
+RECEIPT = wire.Receipt(
+    stream=STREAM,
+    units=4,
+    digest="0" * 32,
+    frames=4,
+    samplerate=48_000,
+    channels=2,
+    seconds=4 / 48_000,
+    durable=True,
+)
+DEADLINES = wire.Deadlines(hello=5, progress=60)
+# Two chunks of two frames, and room to spare for half a header.
+DURABLE = wire.Terms(window=96, max_chunk=16, ack=Level.DURABLE, kept=True)
+RECEIVED = wire.Terms(window=96, max_chunk=16, ack=Level.RECEIVED, kept=True)
+UNKEPT = wire.Terms(window=96, max_chunk=16, ack=Level.RECEIVED, kept=False)
+
+
+def chunk(offset, units=2, epoch=7, size=None):
+    """A chunk of *units* frames, or of *size* bytes that claim to be so many."""
+    payload = bytes(4 * units if size is None else size)
+    return wire.decode_chunk(wire.encode_chunk(epoch, offset, units, payload))
+
+
+def inbound(phase="open", terms=DURABLE, offset=0):
+    """A connection in *phase*, at the time 100."""
+    half = wire.Inbound(DEADLINES, 100)
+    if phase != "greeting":
+        half.feed(HELLO, 100)
+    if phase in ("open", "ending"):
+        half.open(7, offset, terms, 100)
+    if phase == "ending":
+        half.feed(wire.Eos(units=offset, digest="0" * 32), 100)
+    return half
+
+
+def state(half):
+    """Everything that a refused message must leave alone."""
+    return half.phase, half.epoch, half.received, half.released, half.deadline, half.held, half.room
+
+
+def ack(durable, received, window=96):
+    """An acknowledgement of the epoch that these tests use."""
+    return wire.Ack(epoch=7, durable=durable, received=received, window=window)
+
+
+GREETING = ("greeting", "a hello")
+CLAIMING = ("claiming", "nothing until opened")
+OPEN = ("open", "a chunk, eos or cancel")
+ENDING = ("ending", "nothing until committed")
+EOS = wire.Eos(units=0, digest="0" * 32)
+CANCEL = wire.Cancel(epoch=7)
+MISPLACED = [
+    *[(phase, HELLO, "hello") for phase in (CLAIMING, OPEN, ENDING)],
+    *[(phase, chunk(0), "chunk") for phase in (GREETING, CLAIMING, ENDING)],
+    *[(phase, EOS, "eos") for phase in (GREETING, CLAIMING, ENDING)],
+    *[(phase, wire.Cancel(epoch=0), "cancel") for phase in (GREETING, CLAIMING)],
+    *[(phase, ack(0, 0), "ack") for phase in (GREETING, CLAIMING, OPEN, ENDING)],
+    (OPEN, wire.Drain(retry_ms=1), "drain"),
+]
+
+
+@pytest.mark.parametrize(("phase", "message", "name"), MISPLACED)
+def test_message_at_the_wrong_moment_is_refused(phase, message, name):
+    """The refusal says what came and what may come, and changes nothing."""
+    half = inbound(phase[0])
+    before = state(half)
+
+    with pytest.raises(wire.Malformed) as raised:
+        half.feed(message, 150)
+
+    assert f"message {name}, expected {phase[1]}" == str(raised.value)
+    assert 4400 == raised.value.close_code
+    assert before == state(half)
+
+
+REFUSED = {
+    "epoch": (chunk(4, epoch=6), wire.Malformed, "chunk epoch 6, expected 7"),
+    "duplicate": (chunk(2), wire.Gap, "chunk offset 2, expected 4"),
+    "gap": (chunk(5), wire.Gap, "chunk offset 5, expected 4"),
+    "large": (chunk(4, units=5), wire.TooLarge, "payload bytes 20, expected <= 16"),
+    "part of a frame": (
+        chunk(4, units=2, size=7),
+        wire.Malformed,
+        "payload bytes of 2 units 7, expected 4 for each of one or more",
+    ),
+    "no frame": (
+        chunk(4, units=0),
+        wire.Malformed,
+        "payload bytes of 0 units 0, expected 4 for each of one or more",
+    ),
+    "window": (chunk(4, units=1), wire.Malformed, "bytes over the window 20, expected 0"),
+    "eos early": (wire.Eos(units=3, digest=""), wire.Gap, "eos units 3, expected 4"),
+    "eos late": (wire.Eos(units=5, digest=""), wire.Gap, "eos units 5, expected 4"),
+    "cancel": (wire.Cancel(epoch=6), wire.Malformed, "cancel epoch 6, expected 7"),
+}
+
+
+@pytest.mark.parametrize(("message", "error", "text"), REFUSED.values(), ids=REFUSED)
+def test_faulty_message_is_refused(message, error, text):
+    """Each fault has its class and its sentence; what was accepted before stays."""
+    half = inbound()
+    half.feed(chunk(0), 101)
+    half.feed(chunk(2), 102)
+    before = state(half)
+
+    with pytest.raises(wire.PeerError) as raised:
+        half.feed(message, 150)
+
+    assert (error, text) == (type(raised.value), str(raised.value))
+    assert before == state(half)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(wire.Malformed, 4400), (wire.TooLarge, 4413), (wire.Gap, 4416)]
+)
+def test_refusals_have_their_close_codes(error, code):
+    """The classes above close with these codes."""
+    assert code == error.close_code
+
+
+def test_file_is_not_taken():
+    """A stream of bytes is no stream of frames."""
+    half = inbound("greeting")
+    hello = wire.Hello(stream=STREAM, instance="a", format=FORMAT, kind=wire.Kind.FILE)
+
+    with pytest.raises(wire.Malformed, match=r"^kind file, expected pcm$") as raised:
+        half.feed(hello, 100)
+
+    assert 4400 == raised.value.close_code
+    assert "GREETING" == half.phase.name
+
+
+def test_open_says_where_to_continue():
+    """The answer to a hello carries the epoch, the offset and the terms."""
+    half = inbound("claiming")
+    opened = half.open(7, 4, RECEIVED, 100)
+
+    expected = wire.Opened(epoch=7, offset=4, window=96, max_chunk=16, ack=Level.RECEIVED)
+    assert expected == opened
+
+
+def test_chunks_advance():
+    """Consecutive chunks move the end of what came, and hold its memory."""
+    half = inbound(offset=4)
+    half.feed(chunk(4), 101)
+    half.feed(chunk(6, units=1), 102)
+
+    assert (7, 4) == (half.received, half.released)
+    assert 40 + 36 == half.held
+    assert 96 - 76 == half.room
+
+
+def test_window_may_be_filled_to_its_edge():
+    """The last byte of credit is as good as the first."""
+    half = inbound(terms=wire.Terms(window=80, max_chunk=16, ack=Level.DURABLE, kept=True))
+    half.feed(chunk(0), 101)
+    half.feed(chunk(2), 101)
+
+    assert 0 == half.room
+
+
+def test_largest_chunk_is_taken():
+    """A payload of just `max_chunk` bytes is not too large."""
+    half = inbound()
+    half.feed(chunk(0, units=4), 101)
+
+    assert 4 == half.received
+
+
+def test_credit_counts_once_the_sender_knows_of_it():
+    """What is free but not announced may not be used: the sender cannot know of it."""
+    half = inbound()
+    half.feed(chunk(0), 101)
+    half.feed(chunk(2), 101)
+    half.release(4, 102)
+
+    assert (96, 80) == (half.room, half.unannounced)
+    with pytest.raises(wire.Malformed, match="bytes over the window 20, expected 0"):
+        half.feed(chunk(4, units=1), 103)
+
+
+def test_announced_credit_may_be_used():
+    """After an acknowledgement the sender goes on."""
+    half = inbound()
+    half.feed(chunk(0), 101)
+    half.feed(chunk(2), 101)
+    half.release(4, 102)
+    half.ack()
+    half.feed(chunk(4), 103)
+
+    assert (6, 0) == (half.received, half.unannounced)
+
+
+def test_nothing_to_acknowledge_at_first():
+    """`opened` has said it all."""
+    assert inbound().ack() is None
+
+
+@pytest.mark.parametrize("phase", ["greeting", "claiming"])
+def test_nothing_to_acknowledge_without_a_stream(phase):
+    """Acknowledgements belong to an open stream."""
+    assert inbound(phase).ack() is None
+
+
+def test_same_acknowledgement_is_not_repeated():
+    """An acknowledgement that says nothing new is not sent."""
+    half = inbound()
+    half.feed(chunk(0), 101)
+
+    assert ack(0, 2) == half.ack()
+    assert half.ack() is None
+
+
+def test_durable_window_counts_from_what_is_released():
+    """With level durable the window stays, and the offset moves."""
+    half = inbound()
+    half.feed(chunk(0), 101)
+    half.feed(chunk(2), 101)
+    half.release(2, 102)
+
+    assert ack(2, 4, window=96) == half.ack()
+
+
+def test_received_window_counts_from_what_came():
+    """With level received the window is what is free."""
+    half = inbound(terms=RECEIVED)
+    half.feed(chunk(0), 101)
+    half.feed(chunk(2), 101)
+    half.release(2, 102)
+
+    assert ack(2, 4, window=96 - 40) == half.ack()
+
+
+def test_nothing_is_durable_where_nothing_is_kept():
+    """A receiver without a store never says durable, and frees its window all the same."""
+    half = inbound(terms=UNKEPT)
+    half.feed(chunk(0), 101)
+    half.release(2, 102)
+
+    assert ack(0, 2, window=96) == half.ack()
+
+
+def test_release_within_a_chunk_frees_nothing():
+    """A message is in memory until its last unit is done."""
+    half = inbound()
+    half.feed(chunk(0), 101)
+    half.release(1, 102)
+
+    assert ack(1, 2, window=96) == half.ack()
+    assert (40, 0) == (half.held, half.unannounced)
+
+
+def test_ending_is_still_acknowledged():
+    """After eos the sender sees the rest become durable."""
+    half = inbound()
+    half.feed(chunk(0), 101)
+    half.feed(wire.Eos(units=2, digest="0" * 32), 102)
+    half.release(2, 103)
+
+    assert ack(2, 2) == half.ack()
+
+
+def test_commit_ends_the_stream():
+    """The receipt goes out and the next hello may come."""
+    half = inbound("ending")
+
+    assert wire.Committed(epoch=7, receipt=RECEIPT) == half.commit(RECEIPT, 200)
+    assert half.ack() is None
+    assert half.feed(HELLO, 201) is None
+
+
+@pytest.mark.parametrize("phase", ["open", "ending"])
+def test_cancel_ends_the_stream(phase):
+    """A sender may give up until it has the receipt; the next hello may come."""
+    half = inbound(phase)
+    half.feed(CANCEL, 150)
+
+    assert wire.Cancelled(epoch=7) == half.cancel(200)
+    assert half.feed(HELLO, 201) is None
+
+
+def test_cancel_that_crossed_the_receipt_is_harmless():
+    """It names an epoch that has ended meanwhile, which is not the sender's fault."""
+    half = inbound("ending")
+    half.commit(RECEIPT, 200)
+    before = state(half)
+    half.feed(CANCEL, 201)
+
+    assert before == state(half)
+
+
+def test_complete_stream_is_answered_with_its_receipt():
+    """A sender that comes again learns that nothing is missing."""
+    half = inbound("claiming")
+    expected = wire.Opened(
+        epoch=8, offset=4, window=0, max_chunk=0, state=wire.State.COMMITTED, receipt=RECEIPT
+    )
+
+    assert expected == half.reopen(8, RECEIPT, 200)
+    assert half.feed(HELLO, 201) is None
+
+
+def test_next_stream_starts_afresh():
+    """Nothing of a stream's offsets, credit or format is left for the next one."""
+    half = inbound()
+    half.feed(chunk(0), 101)
+    half.feed(wire.Eos(units=2, digest="0" * 32), 102)
+    half.commit(RECEIPT, 103)
+    mono = wire.Format(samplerate=8000, channels=1, encoding=wire.Encoding.S16LE)
+    half.feed(wire.Hello(stream="f" * 32, instance="a", format=mono), 104)
+    half.open(8, 0, DURABLE, 105)
+
+    assert (0, 0, 0, 96) == (half.received, half.released, half.held, half.room)
+    assert half.ack() is None
+    assert half.feed(chunk(0, units=4, epoch=8, size=8), 106) is None
+
+
+def silent(half, now):
+    """Whether *half* objects to silence until *now*."""
+    try:
+        half.expire(now)
+    except wire.Stalled:
+        return True
+    return False
+
+
+def test_silence_is_named():
+    """The refusal says what was waited for."""
+    with pytest.raises(wire.Stalled) as raised:
+        inbound("greeting").expire(105)
+
+    assert "silence past the deadline, expected a hello" == str(raised.value)
+    assert 4408 == raised.value.close_code
+
+
+@pytest.mark.parametrize(("phase", "deadline"), [("greeting", 105), ("open", 160)])
+def test_silence_ends_at_the_deadline(phase, deadline):
+    """5 seconds for the hello, 60 for a chunk."""
+    half = inbound(phase)
+
+    assert (False, True) == (silent(half, deadline - 0.001), silent(half, deadline))
+
+
+@pytest.mark.parametrize("phase", ["claiming", "ending"])
+def test_waiting_for_the_receiver_is_no_silence(phase):
+    """While the receiver owes the next message its peer may be silent for ever."""
+    assert not silent(inbound(phase), 1e9)
+
+
+@pytest.mark.parametrize(
+    ("spent", "stalls"), [((2, 2), False), ((1, 1), False), ((2,), True), ((4,), True)]
+)
+def test_silence_without_credit_is_no_stall(spent, stalls):
+    """A sender that cannot fit another frame into its window is not to blame."""
+    half = inbound(terms=wire.Terms(window=96, max_chunk=16, ack=Level.DURABLE, kept=True))
+    for units in spent:
+        half.feed(chunk(half.received, units=units), 101)
+
+    assert stalls == silent(half, 1e9)
+
+
+def test_chunk_moves_the_deadline():
+    """Each chunk buys another 60 seconds."""
+    half = inbound()
+    half.feed(chunk(0), 130)
+
+    assert 190 == half.deadline
+
+
+def test_release_moves_the_deadline():
+    """A sender that waited for credit has its full time from when it came."""
+    half = inbound()
+    half.feed(chunk(0), 101)
+    half.release(2, 130)
+
+    assert 190 == half.deadline
+
+
+def test_deadline_never_moves_back():
+    """A late look at an earlier clock takes nothing away."""
+    half = inbound()
+    half.feed(chunk(0), 130)
+    half.release(2, 120)
+
+    assert 190 == half.deadline
+
+
+@pytest.mark.parametrize(
+    "end", [lambda half: half.commit(RECEIPT, 200), lambda half: half.cancel(200)]
+)
+def test_next_hello_has_the_deadline_of_progress(end):
+    """Between streams a sender may look for its next file."""
+    half = inbound("ending")
+    end(half)
+
+    assert (False, True) == (silent(half, 259), silent(half, 260))

@@ -1,0 +1,531 @@
+"""The sender's half of a stream: what it may send, what it must hear, what it can prove."""
+
+# ruff: noqa: SIM300 - asserts read: expected == actual
+
+import msgspec
+import pytest
+import xxhash
+
+import wire
+from wire import Level
+
+STREAM = "0123456789abcdef" * 2
+FORMAT = wire.Format(samplerate=48_000, channels=2, encoding=wire.Encoding.S16LE)
+HELLO = wire.Hello(stream=STREAM, instance="a", format=FORMAT)
+AUDIO = bytes(range(80))
+OPENED = wire.Opened(epoch=7, offset=0, window=96, max_chunk=16)
+RECEIVED = msgspec.structs.replace(OPENED, ack=Level.RECEIVED)
+RECEIPT = wire.Receipt(
+    stream=STREAM,
+    units=4,
+    digest=xxhash.xxh3_128(AUDIO[:16]).hexdigest(),
+    frames=4,
+    samplerate=48_000,
+    channels=2,
+    seconds=4 / 48_000,
+    durable=True,
+)
+
+
+def replace(message, **changed):
+    """A copy of *message* with other fields."""
+    return msgspec.structs.replace(message, **changed)
+
+
+def frames(offset, units):
+    """The bytes of *units* frames of the source."""
+    return AUDIO[4 * offset : 4 * (offset + units)]
+
+
+def send(half, units=2):
+    """Send the next *units* frames."""
+    return half.chunk(units, frames(half.position, units))
+
+
+def outbound(phase="open", opened=OPENED):
+    """A stream of four frames in *phase*."""
+    half = wire.Outbound(HELLO)
+    if phase != "lost":
+        half.greet()
+    if phase in ("open", "ending", "done"):
+        half.feed(opened)
+    if phase in ("ending", "done"):
+        send(half)
+        send(half)
+        half.eos()
+    if phase == "done":
+        half.feed(wire.Committed(epoch=7, receipt=RECEIPT))
+    return half
+
+
+def reopen(half, **changed):
+    """Lose the connection and open another one."""
+    half.lose()
+    half.greet()
+    half.feed(replace(OPENED, epoch=8, **changed))
+
+
+def ack(durable, received, window=96, epoch=7):
+    """An acknowledgement."""
+    return wire.Ack(epoch=epoch, durable=durable, received=received, window=window)
+
+
+COMMITTED = wire.Committed(epoch=7, receipt=RECEIPT)
+CANCELLED = wire.Cancelled(epoch=7)
+EXPECTED = {
+    "lost": "no connection",
+    "greeting": "opened",
+    "open": "ack, event or drain",
+    "ending": "committed",
+    "done": "nothing",
+}
+MISPLACED = [
+    *[(phase, OPENED, "opened") for phase in ("lost", "open", "ending", "done")],
+    *[(phase, COMMITTED, "committed") for phase in ("lost", "greeting", "open", "done")],
+    *[(phase, CANCELLED, "cancelled") for phase in ("lost", "greeting", "done")],
+    *[(phase, HELLO, "hello") for phase in EXPECTED],
+]
+
+
+@pytest.mark.parametrize(("phase", "message", "name"), MISPLACED)
+def test_message_at_the_wrong_moment_is_refused(phase, message, name):
+    """The refusal says what came and what was waited for."""
+    half = outbound(phase)
+
+    with pytest.raises(wire.Malformed) as raised:
+        half.feed(message)
+
+    assert f"message {name}, expected {EXPECTED[phase]}" == str(raised.value)
+    assert 4400 == raised.value.close_code
+    assert phase == half.phase.name.lower()
+
+
+def test_first_message_is_the_hello():
+    """Every connection begins with the same hello."""
+    half = outbound("lost")
+
+    assert HELLO == half.greet()
+    assert "GREETING" == half.phase.name
+
+
+def test_opened_says_where_to_continue():
+    """Offset, epoch and limits are those of the receiver."""
+    half = outbound(opened=replace(OPENED, epoch=9, offset=3))
+
+    assert ("OPEN", 9, 3) == (half.phase.name, half.epoch, half.position)
+    assert (16, 16) == (half.max_chunk, half.room)
+    assert (3, 3, 3) == (half.durable, half.received, half.acknowledged)
+
+
+def test_opened_with_level_received_promises_nothing_durable():
+    """What the receiver has may be lost with its machine."""
+    half = outbound(opened=replace(RECEIVED, offset=3))
+
+    assert (0, 3, 3) == (half.durable, half.received, half.acknowledged)
+
+
+@pytest.mark.parametrize(("window", "max_chunk"), [(96, 0), (96, 65), (32, 1), (0, 0)])
+def test_useless_terms_are_refused(window, max_chunk):
+    """A window that holds no chunk would stop the stream for ever."""
+    half = outbound("greeting")
+
+    with pytest.raises(wire.Malformed) as raised:
+        half.feed(replace(OPENED, window=window, max_chunk=max_chunk))
+
+    assert f"max_chunk {max_chunk}, expected 1 to below the window" == str(raised.value)
+    assert 4400 == raised.value.close_code
+
+
+@pytest.mark.parametrize(("window", "max_chunk"), [(96, 64), (33, 1)])
+def test_tight_terms_are_accepted(window, max_chunk):
+    """A window that holds just one chunk is enough."""
+    half = outbound(opened=replace(OPENED, window=window, max_chunk=max_chunk))
+
+    assert max_chunk == half.room
+
+
+def test_chunk_holds_what_comes_next():
+    """Messages follow one another in the epoch that was opened."""
+    half = outbound()
+
+    assert wire.encode_chunk(7, 0, 2, frames(0, 2)) == send(half)
+    assert wire.encode_chunk(7, 2, 1, frames(2, 1)) == send(half, 1)
+    assert (3, 76) == (half.position, half.unacknowledged)
+
+
+def test_room_is_what_the_window_leaves():
+    """Each message costs its header too."""
+    half = outbound(opened=replace(OPENED, max_chunk=64))
+    send(half)
+
+    assert 96 - 40 - 32 == half.room
+
+
+def test_chunk_beyond_the_room_is_refused():
+    """The window holds whatever the caller does."""
+    half = outbound()
+    send(half)
+    send(half)
+
+    with pytest.raises(ValueError, match=r"^4 bytes in phase Phase.OPEN, room is -16$"):
+        send(half, 1)
+
+
+@pytest.mark.parametrize("phase", ["lost", "greeting", "ending", "done"])
+def test_chunk_outside_of_an_open_stream_is_refused(phase):
+    """There is a time for chunks."""
+    half = outbound(phase)
+
+    with pytest.raises(ValueError, match=f"^0 bytes in phase Phase.{phase.upper()}, room is"):
+        half.chunk(0, b"")
+
+
+def test_chunk_of_units_behind_a_gap_is_refused():
+    """Units that the receiver has must go to `skip` first, or the digest could not be right."""
+    half = outbound(opened=replace(OPENED, offset=2))
+
+    with pytest.raises(ValueError, match=r"^offset 2, expected at most 0$"):
+        send(half)
+
+    assert (2, 0, 0) == (half.position, half.unacknowledged, half.chunks)
+
+
+def test_durable_frees_the_window():
+    """With level durable only what is durable may be forgotten."""
+    half = outbound()
+    send(half)
+    send(half)
+    half.feed(ack(2, 4))
+
+    assert (2, 4, 2) == (half.durable, half.received, half.acknowledged)
+    assert (40, 16) == (half.unacknowledged, half.room)
+
+
+def test_received_frees_the_window():
+    """With level received all that came may be forgotten, and the window is what is free."""
+    half = outbound(opened=RECEIVED)
+    send(half)
+    send(half)
+    half.feed(ack(0, 4, window=50))
+
+    assert (0, 4, 4) == (half.durable, half.received, half.acknowledged)
+    assert (0, 16) == (half.unacknowledged, half.room)
+
+
+def test_window_may_shrink():
+    """A receiver short of memory takes credit back for what is not sent yet."""
+    half = outbound()
+    send(half)
+    half.feed(ack(2, 2, window=0))
+
+    assert -32 == half.room
+
+
+@pytest.mark.parametrize("epoch", [6, 8])
+def test_ack_of_another_epoch_is_ignored(epoch):
+    """It is late, and says nothing about this connection."""
+    half = outbound()
+    send(half)
+    half.feed(ack(2, 2, epoch=epoch))
+
+    assert (0, 0, 40) == (half.durable, half.received, half.unacknowledged)
+
+
+@pytest.mark.parametrize("phase", ["lost", "greeting", "done"])
+def test_ack_without_an_open_stream_is_ignored(phase):
+    """It belongs to what came before on the connection."""
+    half = outbound(phase)
+    half.feed(ack(0, 9, epoch=0))
+
+    assert phase == half.phase.name.lower()
+
+
+IMPOSSIBLE = {
+    "durable goes back": (1, 4, "durable 1, received 4, expected 2 to 4"),
+    "more durable than received": (4, 3, "durable 4, received 3, expected 2 to 4"),
+    "more than was sent": (2, 5, "durable 2, received 5, expected 2 to 4"),
+}
+
+
+@pytest.mark.parametrize(("durable", "received", "text"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_impossible_ack_is_refused(durable, received, text):
+    """An acknowledgement lies between the last one and what was sent."""
+    half = outbound()
+    send(half)
+    send(half)
+    half.feed(ack(2, 2))
+
+    with pytest.raises(wire.Malformed) as raised:
+        half.feed(ack(durable, received))
+
+    assert f"ack {text}" == str(raised.value)
+    assert 4400 == raised.value.close_code
+    assert (2, 2) == (half.durable, half.received)
+
+
+@pytest.mark.parametrize("phase", ["lost", "greeting", "open", "ending", "done"])
+def test_event_changes_nothing(phase):
+    """What a processor found is for the caller."""
+    half = outbound(phase)
+    half.feed(wire.Event(processor="vad", offset=0, values={}))
+
+    assert phase == half.phase.name.lower()
+
+
+def test_lost_connection_forgets_its_credit():
+    """What is on its way is on no way any more."""
+    half = outbound()
+    send(half)
+    half.lose()
+
+    assert ("LOST", 0) == (half.phase.name, half.unacknowledged)
+    assert half.room < 0
+
+
+def test_resume_continues_at_the_offset_of_the_receiver():
+    """What the receiver has is not sent again, what it lost is."""
+    half = outbound()
+    send(half)
+    send(half)
+    reopen(half, offset=2)
+
+    assert (2, 2, 0) == (half.read_from, half.position, half.unacknowledged)
+    assert wire.encode_chunk(8, 2, 2, frames(2, 2)) == send(half)
+    assert RECEIPT.digest == half.eos().digest
+
+
+def test_resume_of_another_process_reads_what_it_does_not_send():
+    """The digest is over all units, so those that the receiver has are read as well."""
+    half = outbound(opened=replace(OPENED, offset=3))
+    half.skip(2, frames(0, 2))
+
+    assert 2 == half.read_from
+
+    half.skip(1, frames(2, 1))
+    send(half, 1)
+
+    assert wire.Eos(units=4, digest=RECEIPT.digest) == half.eos()
+
+
+def test_receiver_without_memory_starts_again():
+    """With level received a receiver may have lost everything; the digest does not mind."""
+    half = outbound(opened=RECEIVED)
+    send(half)
+    half.feed(ack(0, 2))
+    half.lose()
+    half.greet()
+    half.feed(replace(RECEIVED, epoch=1))
+    send(half)
+    send(half)
+
+    assert wire.Eos(units=4, digest=RECEIPT.digest) == half.eos()
+
+
+def test_receiver_that_lost_what_was_durable_is_refused():
+    """A promise was broken; sending it again would hide that."""
+    half = outbound()
+    send(half)
+    half.feed(ack(2, 2))
+
+    with pytest.raises(wire.Malformed) as raised:
+        reopen(half, offset=1)
+
+    assert "offset 1, expected at least 2" == str(raised.value)
+    assert 4400 == raised.value.close_code
+
+
+def test_receiver_that_kept_what_was_durable_is_accepted():
+    """The offset may be just what was promised."""
+    half = outbound()
+    send(half)
+    half.feed(ack(2, 2))
+    reopen(half, offset=2)
+
+    assert 2 == half.position
+
+
+def test_traffic_is_counted():
+    """What is sent again counts as sent and as resent."""
+    half = outbound()
+    send(half)
+    send(half)
+    reopen(half, offset=2)
+    send(half, 1)
+    send(half, 2)
+
+    assert 4 == half.chunks
+    assert 40 + 40 + 36 + 40 == half.sent_bytes
+    assert 36 == half.resent_bytes
+
+
+def test_eos_tells_units_and_digest():
+    """After it the receipt is awaited."""
+    half = outbound()
+    send(half)
+    send(half)
+
+    assert wire.Eos(units=4, digest=RECEIPT.digest) == half.eos()
+    assert "ENDING" == half.phase.name
+
+
+def test_eos_of_nothing():
+    """A source without a single frame is a stream, too."""
+    assert wire.Eos(units=0, digest=xxhash.xxh3_128().hexdigest()) == outbound().eos()
+
+
+@pytest.mark.parametrize("phase", ["lost", "greeting", "ending", "done"])
+def test_eos_outside_of_an_open_stream_is_refused(phase):
+    """A stream ends once, and on a connection."""
+    half = outbound(phase)
+
+    with pytest.raises(ValueError, match=rf"^eos at \d in phase Phase.{phase.upper()}$"):
+        half.eos()
+
+
+@pytest.mark.parametrize("skipped", [0, 1, 2])
+def test_eos_before_everything_is_read_is_refused(skipped):
+    """A digest over less than the stream proves nothing."""
+    half = outbound(opened=replace(OPENED, offset=3))
+    half.skip(skipped, frames(0, skipped))
+
+    with pytest.raises(ValueError, match=r"^eos at 3 in phase Phase.OPEN$"):
+        half.eos()
+
+
+def test_eos_after_a_rewind_needs_the_rest_again():
+    """What was summed before but must be sent again is not there yet."""
+    half = outbound()
+    send(half)
+    reopen(half, offset=0)
+
+    with pytest.raises(ValueError, match=r"^eos at 0 in phase Phase.OPEN$"):
+        half.eos()
+
+
+def test_receipt_ends_the_stream():
+    """Only now may the sender report success."""
+    half = outbound("done")
+
+    assert RECEIPT == half.receipt
+    assert ("DONE", 4, 4, 4) == (half.phase.name, half.position, half.received, half.durable)
+
+
+def test_receipt_of_a_receiver_without_store_is_not_durable():
+    """All of it came, none of it is kept."""
+    half = outbound("ending")
+    half.feed(wire.Committed(epoch=7, receipt=replace(RECEIPT, durable=False)))
+
+    assert (4, 0) == (half.received, half.durable)
+
+
+def test_finished_stream_stays_finished():
+    """Neither a lost connection nor a new one changes that."""
+    half = outbound("done")
+    half.lose()
+    half.greet()
+
+    assert "DONE" == half.phase.name
+
+
+WRONG_RECEIPTS = {"digest": {"digest": "0" * 32}, "units": {"units": 3}}
+
+
+@pytest.mark.parametrize("changed", WRONG_RECEIPTS.values(), ids=WRONG_RECEIPTS)
+def test_wrong_receipt_is_refused(changed):
+    """What the receiver summed must be what the sender summed."""
+    half = outbound("ending")
+    receipt = replace(RECEIPT, **changed)
+
+    with pytest.raises(wire.BadChecksum) as raised:
+        half.feed(wire.Committed(epoch=7, receipt=receipt))
+
+    seen = f"{receipt.units} units, digest {receipt.digest}"
+    assert f"receipt {seen}, expected 4 units, {RECEIPT.digest}" == str(raised.value)
+    assert 4460 == raised.value.close_code
+    assert ("ENDING", None) == (half.phase.name, half.receipt)
+
+
+def complete(**changed):
+    """The answer to a hello for a stream that is complete."""
+    receipt = replace(RECEIPT, **changed)
+    state = wire.State.COMMITTED
+    return replace(OPENED, epoch=8, window=0, max_chunk=0, state=state, receipt=receipt)
+
+
+def test_complete_stream_needs_no_sending():
+    """Another process sent it before."""
+    half = outbound("greeting")
+    half.feed(complete())
+
+    assert ("DONE", RECEIPT) == (half.phase.name, half.receipt)
+
+
+def test_receipt_may_come_on_the_next_connection():
+    """The one that carried eos was lost before the answer came."""
+    half = outbound("ending")
+    half.lose()
+    half.greet()
+    half.feed(complete())
+
+    assert ("DONE", RECEIPT) == (half.phase.name, half.receipt)
+
+
+@pytest.mark.parametrize("changed", WRONG_RECEIPTS.values(), ids=WRONG_RECEIPTS)
+def test_wrong_receipt_is_refused_on_the_next_connection(changed):
+    """A sender that has read all of its source checks the receipt whenever it comes."""
+    half = outbound("ending")
+    half.lose()
+    half.greet()
+
+    with pytest.raises(wire.BadChecksum, match=f"expected 4 units, {RECEIPT.digest}"):
+        half.feed(complete(**changed))
+
+    assert half.receipt is None
+
+
+def test_receipt_for_more_than_was_read_is_believed():
+    """Another process got further; there is nothing to compare with."""
+    half = outbound()
+    send(half)
+    half.lose()
+    half.greet()
+    half.feed(complete())
+
+    assert "DONE" == half.phase.name
+
+
+def test_committed_without_receipt_is_refused():
+    """A state without its proof is none."""
+    half = outbound("greeting")
+
+    with pytest.raises(wire.Malformed, match="max_chunk 0, expected 1 to below the window"):
+        half.feed(replace(complete(), receipt=None))
+
+
+@pytest.mark.parametrize("phase", ["open", "ending"])
+def test_cancel_is_answered(phase):
+    """The stream is over, without a receipt."""
+    half = outbound(phase)
+
+    assert wire.Cancel(epoch=7) == half.cancel()
+
+    half.feed(CANCELLED)
+
+    assert ("DONE", None) == (half.phase.name, half.receipt)
+
+
+@pytest.mark.parametrize("phase", EXPECTED)
+def test_drain_is_raised(phase):
+    """The receiver stops; the sender comes again."""
+    with pytest.raises(wire.Draining) as raised:
+        outbound(phase).feed(wire.Drain(retry_ms=500))
+
+    assert "receiver stops, expected another one in 500 ms" == str(raised.value)
+    assert 1012 == raised.value.close_code
+
+
+@pytest.mark.parametrize("phase", EXPECTED)
+def test_error_is_raised(phase):
+    """What the receiver objects to is raised with its class and its words."""
+    with pytest.raises(wire.Held, match=r"^stream is held$"):
+        outbound(phase).feed(wire.Error(code=4423, message="stream is held"))
