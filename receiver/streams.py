@@ -164,6 +164,7 @@ class Streams:
         else:
             entry.stream.resume(claim)
         entry.stream.holder = holder
+        log.info("stream_opened", **entry.stream.facts, offset=claim.offset)
         self._metrics.resumes.inc(claim.epoch > 1)
         level = self._store.level
         ack = hello.ack if level is Level.DURABLE else level

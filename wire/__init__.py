@@ -49,7 +49,7 @@ from .messages import (
     Value,
     Values,
 )
-from .outbound import Outbound
+from .outbound import Outbound, Phase
 from .terms import Deadlines, Terms
 
 __all__ = [
@@ -94,6 +94,7 @@ __all__ = [
     "Overloaded",
     "OwnError",
     "PeerError",
+    "Phase",
     "ProcessingFailed",
     "Receipt",
     "Samples",

@@ -1,0 +1,128 @@
+"""The command ``sender``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import uuid
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from prometheus_client import CollectorRegistry, disable_created_metrics
+from rich.console import Console
+from structlog import get_logger
+
+from runtime.command import INTERRUPTED, command_line, run
+from runtime.exposition import metrics_endpoint
+from runtime.logs import configure
+from runtime.loop import run_loop
+from runtime.signals import stop_event
+
+from .board import Board
+from .delivery import Deliveries
+from .metrics import Metrics
+from .report import Outcome, print_table, write_line
+from .send import Sending
+from .settings import SendSettings, WatchSettings
+from .watch import Watch
+
+VERSION = version("sonoduct")
+
+app = command_line("sender", VERSION, "Streams audio to a receiver: exactly once, with a receipt.")
+
+
+@app.command
+def send(
+    paths: Annotated[list[str], Parameter(negative=())], *, settings: SendSettings | None = None
+) -> int:
+    """
+    Send files, folders, patterns, or standard input; 0 only if every stream has its receipt.
+
+    Args:
+        paths: Files, folders (walked, sorted), patterns, or - for standard input.
+        settings: Everything else.
+    """
+    settings = settings or SendSettings()
+    terminal = Console(stderr=True)
+    shown = {"auto": terminal.is_terminal, "always": True, "never": False}[settings.progress]
+    configure("warning" if shown else settings.log_level)
+    outcomes: list[Outcome] = []
+    with ExitStack() as stack:
+        report = stack.enter_context(Path(settings.report).open("a")) if settings.report else None
+
+        def record(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            if report is not None:
+                write_line(outcome, report)
+
+        board = Board(terminal, shown=shown)
+        deliveries = Deliveries(settings, board, record, plain=settings.protocol == "plain")
+        sending = Sending(settings, Metrics(CollectorRegistry(), VERSION), deliveries)
+        stack.enter_context(board.drawn())
+        interrupted = run_loop(_until_stopped(sending, paths))
+    print_table(outcomes, Console())
+    if interrupted:
+        return INTERRUPTED
+    return 0 if all(outcome.good for outcome in outcomes) else 1
+
+
+@app.command
+def watch(folder: Path, *, settings: WatchSettings | None = None) -> int:
+    """
+    Send what lies in a folder, then whatever appears in it, until SIGTERM or Ctrl-C.
+
+    Args:
+        folder: Where audio files appear; files that still grow are left alone.
+        settings: Everything else.
+    """
+    settings = settings or WatchSettings()
+    configure(settings.log_level)
+    return run_loop(_watch(folder, settings))
+
+
+async def _until_stopped(sending: Sending, paths: list[str]) -> bool:
+    """Send; return whether a signal came first."""
+    with stop_event() as stop:
+        work = asyncio.create_task(sending.run(paths, uuid.uuid4().hex))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if work.done():
+            await work
+            return False
+        work.cancel()
+        await asyncio.wait({work})
+        return True
+
+
+async def _watch(folder: Path, settings: WatchSettings) -> int:
+    log = get_logger()
+    registry = CollectorRegistry()
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
+    metrics = Metrics(registry, VERSION)
+    board = Board(Console(stderr=True), shown=False)
+    deliveries = Deliveries(settings, board, lambda _outcome: None, plain=False)
+    try:
+        with (
+            metrics_endpoint(registry, settings.metrics_host, settings.metrics_port) as port,
+            stop_event() as stop,
+        ):
+            log.info("sender_watching", folder=str(folder), to=settings.to, metrics_port=port)
+            await Watch(folder, settings, metrics, deliveries).run(uuid.uuid4().hex, stop)
+    except OSError as exc:
+        log.error("sender_failed", reason=str(exc))
+        return 1
+    log.info("sender_stopped")
+    return 0
+
+
+def main() -> None:
+    """Run the command that the process's arguments name."""
+    sys.exit(run(app))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Sending streams to one receiver, one after another, through whatever happens on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from wire import Hello, Outbound, Phase, Receipt, WireError, encode_control
+
+from .audiofile import AudioFile
+from .link import Link, open_link
+from .metrics import Metrics
+from .persistence import Persistence
+from .settings import Settings
+from .source import Source
+from .transfer import Transfer
+
+log = structlog.get_logger()
+
+GOING_AWAY: Final = 1001
+GOODBYE_S: Final = 1.0
+"""How long an interrupted sender takes to say so."""
+
+
+class Client:
+    """
+    One receiver's client: a connection that streams follow one another on, renewed when needed.
+
+    *instance* names the sending process: the same one may take its streams over at once.
+    """
+
+    def __init__(self, settings: Settings, metrics: Metrics, instance: str) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._instance = instance
+        self._link: Link | None = None
+
+    def transfer(self, source: Source) -> Transfer:
+        """Return the transfer of *source*, to look at while `carry` carries it."""
+        hello = Hello(
+            stream=source.stream,
+            instance=self._instance,
+            name=source.name[-255:],
+            format=source.format,
+            units=source.units,
+            ack=self._settings.level,
+        )
+        return Transfer(source, Outbound(hello), self._settings, self._metrics)
+
+    async def send(self, source: Source | str | Path) -> Receipt:
+        """
+        Send all of *source* and return the receipt; a path is opened, and closed at the end.
+
+        Raises:
+            SourceError: if the source cannot be read to its end.
+            UnreachableError: if no receiver took it in time.
+            NotAReceiverError: if something else answers.
+            WireError: if the receiver refuses the stream.
+        """
+        if isinstance(source, str | Path):
+            opened = await asyncio.to_thread(AudioFile, Path(source), self._settings.exact_encoding)
+            try:
+                return await self.carry(self.transfer(opened))
+            finally:
+                await asyncio.to_thread(opened.close)
+        return await self.carry(self.transfer(source))
+
+    async def carry(self, transfer: Transfer) -> Receipt:
+        """As `send`, for a transfer that was made before."""
+        outbound, result = transfer.outbound, "failed"
+        self._metrics.active.add(outbound)
+        try:
+            receipt = await self._persist(transfer)
+        except asyncio.CancelledError:
+            result = "interrupted"
+            await self._say_goodbye(transfer)
+            raise
+        else:
+            result = "sent" if outbound.chunks else "known"
+            return receipt
+        finally:
+            self._metrics.end(outbound, result)
+            if outbound.phase is not Phase.DONE:
+                await self.close()  # nothing else can follow on this connection
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close the connection, if there is one."""
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close(code, reason)
+
+    async def _persist(self, transfer: Transfer) -> Receipt:
+        now = asyncio.get_running_loop().time
+        persistence = Persistence(transfer.outbound, self._settings, now())
+        while True:
+            try:
+                if self._link is None:
+                    self._link = await open_link(self._settings.to)
+                persistence.reached = True
+                return await transfer.run(self._link)
+            except (OSError, WireError) as exc:
+                wait, reason = persistence.judge(exc, now())
+                log.info(
+                    "retrying", stream=transfer.source.name, seconds=round(wait, 2), why=str(exc)
+                )
+            self._metrics.reconnects.labels(reason).inc()
+            transfer.lost()
+            await self.close()
+            await asyncio.sleep(wait)
+
+    async def _say_goodbye(self, transfer: Transfer) -> None:
+        """Give up what cannot be sent again; leave the rest for the next time."""
+        if self._link is None:
+            return
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                if transfer.source.live and transfer.outbound.phase is Phase.OPEN:
+                    await self._link.send(encode_control(transfer.outbound.cancel()))
+                await self.close(GOING_AWAY, "interrupted")
+
+
+@asynccontextmanager
+async def connect(
+    url: str, settings: Settings | None = None, *, registry: CollectorRegistry | None = None
+) -> AsyncIterator[Client]:
+    """
+    Yield a client for the receiver at *url*, which it connects to when there is something to send.
+
+    Args:
+        url: such as ``ws://localhost:8766``.
+        settings: everything else; their `to` is not used.
+        registry: where its metrics go; its own by default.
+    """
+    metrics = Metrics(registry or CollectorRegistry(), version("sonoduct"))
+    client = Client(replace(settings or Settings(), to=url), metrics, uuid.uuid4().hex)
+    try:
+        yield client
+    finally:
+        await client.close()

@@ -1,0 +1,108 @@
+"""One source from opening to its outcome, whatever happens to it; shared by send and watch."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from wire import Receipt, WireError
+
+from .board import Board
+from .client import Client
+from .errors import SenderError, UnreachableError
+from .plain import send_plain
+from .report import Outcome
+from .settings import Settings
+from .source import Source
+from .transfer import Transfer
+
+log = structlog.get_logger()
+
+
+@dataclass
+class _Attempt:
+    """What is known of a source so far, for its outcome."""
+
+    name: str
+    started: float = field(default_factory=time.monotonic)
+    transfer: Transfer | None = None
+    receipt: Receipt | None = None
+
+    def outcome(self, result: str, error: Exception | None = None) -> Outcome:
+        outbound = self.transfer.outbound if self.transfer else None
+        return Outcome(
+            name=self.name,
+            result=result,
+            elapsed=time.monotonic() - self.started,
+            receipt=self.receipt,
+            error=None if error is None else str(error) or type(error).__name__,
+            retry=isinstance(error, UnreachableError | OSError),
+            sent_bytes=outbound.sent_bytes if outbound else 0,
+            resent_bytes=outbound.resent_bytes if outbound else 0,
+            reconnects=self.transfer.reconnects if self.transfer else 0,
+        )
+
+
+class Deliveries:
+    """Carries sources with whichever client is free, and records what becomes of each."""
+
+    def __init__(
+        self, settings: Settings, board: Board, record: Callable[[Outcome], None], *, plain: bool
+    ) -> None:
+        self._settings = settings
+        self._board = board
+        self._record = record
+        self._plain = plain
+
+    async def deliver(self, client: Client, name: str, opening: Callable[[], Source]) -> Outcome:
+        """
+        Open a source in a thread, send it with *client*, and return how it ended.
+
+        Failures are outcomes, not exceptions: other sources do not notice.
+        """
+        attempt = _Attempt(name)
+        try:
+            await self._carry(client, attempt, opening)
+        except asyncio.CancelledError:
+            self._end(attempt.outcome("interrupted"))
+            raise
+        except (SenderError, WireError, OSError) as exc:
+            outcome = attempt.outcome("failed", exc)
+        else:
+            fresh = self._plain or attempt.outcome("").sent_bytes
+            outcome = attempt.outcome("sent" if fresh else "known")
+        self._end(outcome)
+        return outcome
+
+    def fail(self, name: str, error: Exception) -> None:
+        """Record that *name* did not even become a source."""
+        self._end(_Attempt(name).outcome("failed", error))
+
+    async def _carry(
+        self, client: Client, attempt: _Attempt, opening: Callable[[], Source]
+    ) -> None:
+        source = await asyncio.to_thread(opening)
+        try:
+            log.info("stream_started", name=source.name, stream=source.stream)
+            if self._plain:
+                attempt.receipt = await send_plain(source, self._settings)
+                return
+            attempt.transfer = client.transfer(source)
+            with self._board.row(attempt.transfer):
+                attempt.receipt = await client.carry(attempt.transfer)
+        finally:
+            source.close()
+
+    def _end(self, outcome: Outcome) -> None:
+        facts = {"name": outcome.name, "result": outcome.result}
+        if outcome.receipt is not None:
+            facts["digest"] = outcome.receipt.digest
+        if outcome.good:
+            log.info("stream_ended", **facts, seconds=round(outcome.elapsed, 3))
+        else:
+            log.error("stream_ended", **facts, error=outcome.error)
+        self._record(outcome)

@@ -1,0 +1,26 @@
+"""
+What can go wrong on the sender's side; whatever a receiver reports is a wire.WireError.
+
+* SenderError
+    * SourceError: a file or pipe is not what it should be
+    * UnreachableError: no receiver answers
+    * NotAReceiverError: something answers that speaks another protocol
+"""
+
+from __future__ import annotations
+
+
+class SenderError(Exception):
+    """Base class; ``str()`` is one line that names the path or address."""
+
+
+class SourceError(SenderError):
+    """A source that cannot be read, holds no audio, or changed while it was read."""
+
+
+class UnreachableError(SenderError):
+    """Nothing answered, or made progress, for as long as the sender is to wait."""
+
+
+class NotAReceiverError(SenderError):
+    """The address answers, but not as a receiver; trying again will not help."""

@@ -1,0 +1,50 @@
+"""Which files a path on the command line stands for."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from .errors import SourceError
+
+SUFFIXES: Final = (
+    *(".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus"),
+    *(".rf64", ".snd", ".w64", ".wav", ".wave"),
+)
+"""What is taken out of a folder; a file that is named itself may be called anything."""
+
+
+def find_files(path: str) -> list[Path]:
+    """
+    Return the files that *path* stands for: itself, a folder's audio files, or a pattern's matches.
+
+    Sorted, so that the same command sends in the same order.
+
+    Raises:
+        SourceError: if there are none.
+    """
+    if Path(path).is_dir():
+        files = sorted(audio_files(Path(path)))
+        if not files:
+            raise SourceError(f"{path}: no audio in this folder, expected {_suffixes()}")
+        return files
+    if glob.has_magic(path) and not Path(path).exists():
+        matches = sorted(Path(match) for match in glob.glob(path, recursive=True))  # noqa: PTH207  # takes absolute patterns
+        if not matches:
+            raise SourceError(f"{path}: no file matches this pattern")
+        return [file for match in matches for file in (find_files(str(match)))]
+    return [Path(path)]
+
+
+def audio_files(folder: Path) -> Iterator[Path]:
+    """Yield the audio files below *folder*, by their suffix; hidden ones are left out."""
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
+            yield path
+
+
+def _suffixes() -> str:
+    return ", ".join(SUFFIXES)

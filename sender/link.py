@@ -1,0 +1,123 @@
+"""The sender's only contact with WebSocket: connecting, and one connection."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidMessage,
+    InvalidStatus,
+    InvalidURI,
+)
+from websockets.typing import Subprotocol
+
+from wire import CONTROL_BYTES, SUBPROTOCOL
+
+from .errors import NotAReceiverError
+
+OPEN_TIMEOUT_S: Final = 10
+CLOSE_TIMEOUT_S: Final = 5
+PING_INTERVAL_S: Final = 20
+PING_TIMEOUT_S: Final = 20
+ABNORMAL: Final = 1006
+
+_BUSY: Final = frozenset({429, 502, 503, 504})
+"""HTTP answers of a full receiver, or of a load balancer that has none ready."""
+
+
+class LinkClosedError(ConnectionError):
+    """The connection is closed: *code* and *reason* are the peer's, 1006 if it gave none."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"connection closed with {code} {reason}".rstrip())
+        self.code = code
+        self.reason = reason
+
+
+class Link:
+    """One connection to a receiver."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+
+    async def send(self, message: str | bytes) -> None:
+        """
+        Send *message*; waits while the peer does not read.
+
+        Raises:
+            LinkClosedError: if it cannot be sent any more.
+        """
+        try:
+            await self._connection.send(message)
+        except ConnectionClosed as exc:
+            raise _closed(exc) from exc
+
+    async def receive(self) -> str | bytes:
+        """
+        Return the next message.
+
+        Raises:
+            LinkClosedError: when none will come any more.
+        """
+        try:
+            return await self._connection.recv()
+        except ConnectionClosed as exc:
+            raise _closed(exc) from exc
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        """Close; return when the peer knows, or has been given up."""
+        await self._connection.close(code, reason)
+
+
+async def open_link(url: str, subprotocol: str | None = SUBPROTOCOL) -> Link:
+    """
+    Connect to *url*; None offers no subprotocol, which is the tutorial's way.
+
+    Raises:
+        NotAReceiverError: if something answers that is no receiver.
+        OSError: if nothing answers, or a receiver without room; trying again may help.
+    """
+    try:
+        connection = await connect(
+            url,
+            subprotocols=[Subprotocol(subprotocol)] if subprotocol else None,
+            compression=None,  # samples hardly deflate: 15 MB/s instead of over 1 GB/s
+            max_size=CONTROL_BYTES,
+            open_timeout=OPEN_TIMEOUT_S,
+            close_timeout=CLOSE_TIMEOUT_S,
+            ping_interval=PING_INTERVAL_S,
+            ping_timeout=PING_TIMEOUT_S,
+            proxy=None,  # receivers are near; a proxy of the environment is meant for the web
+        )
+    except InvalidURI as exc:
+        raise NotAReceiverError(f"{url}: {exc.msg}, expected ws://HOST:PORT") from exc
+    except InvalidStatus as exc:
+        status = exc.response.status_code
+        if status in _BUSY:
+            raise ConnectionError(f"{url}: HTTP {status}, no receiver has room") from exc
+        raise NotAReceiverError(f"{url}: HTTP {status}, expected a WebSocket handshake") from exc
+    except InvalidHandshake as exc:
+        raise _judged(url, exc) from exc
+    if connection.subprotocol != subprotocol:
+        await connection.close()
+        raise NotAReceiverError(
+            f"{url}: subprotocol {connection.subprotocol}, expected {subprotocol}; "
+            "the tutorial's server takes --protocol plain"
+        )
+    return Link(connection)
+
+
+def _judged(url: str, error: InvalidHandshake) -> Exception:
+    """A connection that ends within the handshake is a receiver that went; the rest is none."""
+    if isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError):
+        return ConnectionError(f"{url}: closed during the handshake")
+    return NotAReceiverError(f"{url}: {error}, expected a WebSocket handshake")
+
+
+def _closed(error: ConnectionClosed) -> LinkClosedError:
+    if error.rcvd is None:
+        return LinkClosedError(ABNORMAL, "")
+    return LinkClosedError(error.rcvd.code, error.rcvd.reason)

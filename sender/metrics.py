@@ -1,0 +1,88 @@
+"""The sender's metrics; their names are a contract that docs/operations.md lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from wire import Outbound
+
+STREAMS: Final = ("sent", "known", "failed", "interrupted")
+RECONNECTS: Final = ("refused", "lost", "drained", "overloaded", "held", "fenced", "error")
+DECODERS: Final = ("soundfile", "raw")
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What has been sent. Plain numbers that the event loop adds to and a scrape reads."""
+
+    chunks: int = 0
+    bytes: int = 0
+    resent: int = 0
+
+
+class Metrics:
+    """Everything that the sender counts, on an injected registry."""
+
+    def __init__(self, registry: CollectorRegistry, version: str) -> None:
+        self.streams = Counter(
+            "sender_streams", "Streams that ended.", ("result",), registry=registry
+        )
+        self.reconnects = Counter(
+            "sender_reconnects", "Attempts after the first.", ("reason",), registry=registry
+        )
+        self.audio_seconds = Counter(
+            "sender_audio_seconds", "Seconds of audio with a receipt.", registry=registry
+        )
+        self.blocked_seconds = Counter(
+            "sender_blocked_seconds", "Seconds spent waiting for credit.", registry=registry
+        )
+        self.decoding = Histogram(
+            "sender_decode_duration_seconds",
+            "Reading one block of a source.",
+            ("decoder",),
+            registry=registry,
+        )
+        for label, metric, values in (
+            ("result", self.streams, STREAMS),
+            ("reason", self.reconnects, RECONNECTS),
+            ("decoder", self.decoding, DECODERS),
+        ):
+            for value in values:
+                metric.labels(**{label: value})
+        Gauge("sender_build_info", "1.", ("version",), registry=registry).labels(version).set(1)
+        self.traffic = Traffic()
+        self.active: set[Outbound] = set()
+        """The streams that are being sent."""
+        registry.register(_TrafficCollector(self))
+
+    def end(self, outbound: Outbound, result: str) -> None:
+        """*outbound* is over, with *result*."""
+        self.active.discard(outbound)
+        self.streams.labels(result).inc()
+        if outbound.receipt is not None and result == "sent":
+            self.audio_seconds.inc(outbound.receipt.seconds)
+
+
+class _TrafficCollector(Collector):
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+        traffic, active = self._metrics.traffic, list(self._metrics.active)
+        yield CounterMetricFamily("sender_chunks_sent", "Chunks sent.", traffic.chunks)
+        yield CounterMetricFamily("sender_sent_bytes", "Bytes of those chunks.", traffic.bytes)
+        yield CounterMetricFamily(
+            "sender_resent_bytes", "Bytes that had been sent before.", traffic.resent
+        )
+        yield GaugeMetricFamily("sender_active_streams", "Streams being sent.", len(active))
+        yield GaugeMetricFamily(
+            "sender_unacknowledged_bytes",
+            "Bytes sent and not acknowledged.",
+            sum(each.unacknowledged for each in active),
+        )

@@ -1,0 +1,89 @@
+"""Whether a failed attempt is worth another one, and when. Decides only; the clock is passed in."""
+
+from __future__ import annotations
+
+import random
+from typing import Final
+
+from wire import RETRYABLE, Outbound, Phase, WireError, error_for
+
+from .backoff import Backoff
+from .errors import UnreachableError
+from .link import ABNORMAL, LinkClosedError
+from .settings import Settings
+
+CHECKSUM: Final = 4460
+HELD: Final = 4423
+ONCE: Final = frozenset({4416, CHECKSUM})
+"""Damage on the way heals by sending again; twice running it is no accident."""
+
+REASONS: Final = {
+    ABNORMAL: "lost",
+    1001: "lost",
+    1011: "lost",
+    1012: "drained",
+    1013: "overloaded",
+    HELD: "held",
+    4409: "fenced",
+}
+
+
+class Persistence:
+    """One stream's attempts: how often and how long it goes on without progress."""
+
+    def __init__(self, outbound: Outbound, settings: Settings, now: float) -> None:
+        self.reached = False
+        """Whether a receiver has answered before; until then patience is short."""
+        self._outbound = outbound
+        self._settings = settings
+        self._backoff = Backoff(random.Random())  # noqa: S311  # spreads load, keeps no secret
+        self._progress_at = now
+        self._acknowledged = 0
+        self._last_code = 0
+
+    def judge(self, error: Exception, now: float) -> tuple[float, str]:
+        """
+        Return the seconds to wait before the next attempt, and the reason as metrics call it.
+
+        Raises:
+            WireError: if *error* will not go away by trying again.
+            UnreachableError: if there was no progress for too long.
+        """
+        code = _code(error)
+        if code not in RETRYABLE:
+            raise error_for(code, str(error)) if isinstance(error, LinkClosedError) else error
+        again = self._progress(code, now)
+        if code == CHECKSUM and self._outbound.phase is Phase.ENDING:
+            raise error  # the whole stream's digest, not one chunk's
+        if again and code in ONCE:
+            raise error
+        waited, limit = now - self._progress_at, self._limit
+        if waited >= limit:
+            raise UnreachableError(
+                f"{self._settings.to}: no progress for {waited:.0f} s, expected some within "
+                f"{limit:g} s; last: {error}"
+            ) from error
+        unanswered = isinstance(error, OSError) and not isinstance(error, LinkClosedError)
+        reason = "refused" if unanswered else REASONS.get(code, "error")
+        return min(self._backoff.next(), limit - waited), reason
+
+    @property
+    def _limit(self) -> float:
+        return self._settings.patience if self.reached else self._settings.connect_timeout
+
+    def _progress(self, code: int, now: float) -> bool:
+        """Whether the last attempt ended in the same way without having got any further."""
+        further = self._outbound.acknowledged > self._acknowledged
+        if further or code == HELD:  # whoever holds the stream makes the progress
+            self._progress_at = now
+        if further:
+            self._backoff.reset()
+        self._acknowledged = self._outbound.acknowledged
+        again, self._last_code = code == self._last_code and not further, code
+        return again
+
+
+def _code(error: Exception) -> int:
+    if isinstance(error, WireError):
+        return error.close_code
+    return error.code if isinstance(error, LinkClosedError) else ABNORMAL

@@ -1,0 +1,92 @@
+"""Sending as the tutorial's client does: blocks of float32, then ``Done``, to any such server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import Final
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from wire import Digest, Receipt, to_float32
+
+from .errors import NotAReceiverError
+from .link import Link, LinkClosedError, open_link
+from .settings import Settings
+from .source import Source
+
+FRAMES: Final = 4096
+"""The tutorial's block."""
+
+END: Final = "Done"
+ANSWER: Final = "Done!"
+NORMAL: Final = (1000, 1001)
+
+
+async def send_plain(source: Source, settings: Settings) -> Receipt:
+    """
+    Send all of *source* and return what can be said of it: a receipt that only we have signed.
+
+    A server that answers ``Done`` with frames and digest, as our receiver does, is compared.
+
+    Raises:
+        SourceError: if the source cannot be read to its end.
+        NotAReceiverError: if the server closes with an error, or counts otherwise.
+        OSError: if it cannot be reached; there is no resume.
+    """
+    link = await open_link(_address(settings.to, source), subprotocol=None)
+    digest = Digest()
+    try:
+        await _send_blocks(link, source, digest)
+        async with asyncio.timeout(settings.silence_timeout):
+            answer = await _answer(link)
+    finally:
+        await link.close()
+    receipt = _receipt(source, digest)
+    for key, mine in (("frames", receipt.frames), ("digest", receipt.digest)):
+        if answer.get(key, mine) != mine:
+            raise NotAReceiverError(f"{settings.to}: {key} {answer[key]}, expected {mine}")
+    return receipt
+
+
+async def _send_blocks(link: Link, source: Source, digest: Digest) -> None:
+    form = source.format
+    while block := await asyncio.to_thread(source.read, digest.units, FRAMES):
+        samples = to_float32(block, form.encoding, form.channels)
+        payload = samples.astype("<f4", copy=False).tobytes()
+        digest.update(digest.units, len(samples), payload)
+        source.release(digest.units)
+        await link.send(payload)
+    await link.send(END)
+
+
+async def _answer(link: Link) -> dict[str, object]:
+    """Return what the server says before ``Done!`` or the close; the tutorial's says nothing."""
+    answer: dict[str, object] = {}
+    try:
+        while (message := await link.receive()) != ANSWER:
+            with suppress(json.JSONDecodeError, UnicodeDecodeError):
+                said = json.loads(message)
+                answer = said if isinstance(said, dict) else answer
+    except LinkClosedError as exc:
+        if exc.code not in NORMAL:
+            raise
+    return answer
+
+
+def _address(url: str, source: Source) -> str:
+    query = urlencode({"samplerate": source.format.samplerate, "channels": source.format.channels})
+    return urlunsplit(urlsplit(url)._replace(query=query))
+
+
+def _receipt(source: Source, digest: Digest) -> Receipt:
+    return Receipt(
+        stream=source.stream,
+        units=digest.units,
+        digest=digest.hexdigest(),
+        frames=digest.units,
+        samplerate=source.format.samplerate,
+        channels=source.format.channels,
+        seconds=digest.units / source.format.samplerate,
+        durable=False,
+    )

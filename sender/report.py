@@ -1,0 +1,72 @@
+"""What is said about each stream at its end: a line of JSON, and a table for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TextIO
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from wire import Receipt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How one stream, or a path that became none, ended."""
+
+    name: str
+    result: str
+    """sent, known (the receiver had it already), failed or interrupted."""
+
+    elapsed: float
+    """Seconds."""
+
+    receipt: Receipt | None = None
+    error: str | None = None
+    retry: bool = False
+    """Whether the same file may fare better later: the receiver, not the file, was the trouble."""
+    sent_bytes: int = 0
+    resent_bytes: int = 0
+    reconnects: int = 0
+
+    @property
+    def good(self) -> bool:
+        """Whether all of it has arrived."""
+        return self.result in ("sent", "known")
+
+
+def write_line(outcome: Outcome, file: TextIO) -> None:
+    """Append *outcome* to *file* as one line of JSON."""
+    facts = {**asdict(outcome), "receipt": msgspec.to_builtins(outcome.receipt)}
+    file.write(json.dumps(facts) + "\n")
+    file.flush()
+
+
+def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
+    """Print a row for each outcome; a failed one's error takes the place of its digest."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("stream", "result", "frames", "seconds", "x real time", "digest"):
+        right = heading in ("frames", "seconds", "x real time")
+        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    for outcome in outcomes:
+        table.add_row(*_cells(outcome))
+    console.print(table, highlight=False, markup=False)
+
+
+def _cells(outcome: Outcome) -> list[str]:
+    receipt = outcome.receipt
+    if receipt is None:
+        return [outcome.name, outcome.result, "", "", "", outcome.error or ""]
+    speed = receipt.seconds / outcome.elapsed if outcome.result == "sent" else 0.0
+    return [
+        outcome.name,
+        outcome.result,
+        str(receipt.frames),
+        f"{receipt.seconds:.2f}",
+        f"{speed:.0f}" if speed else "-",
+        receipt.digest,
+    ]

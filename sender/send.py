@@ -1,0 +1,69 @@
+"""``sender send``: every path once, several at a time, and the truth about each at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Final
+
+from .audiofile import AudioFile
+from .client import Client
+from .delivery import Deliveries
+from .errors import SourceError
+from .find import find_files
+from .metrics import Metrics
+from .pipe import Pipe, RawPipe, SpooledPipe, parse_raw
+from .settings import SendSettings
+from .source import Source
+
+STANDARD_INPUT: Final = "-"
+DESCRIPTOR: Final = 0
+
+Named = tuple[str, Callable[[], Source]]
+
+
+class Sending:
+    """One run of ``sender send``."""
+
+    def __init__(self, settings: SendSettings, metrics: Metrics, deliveries: Deliveries) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._deliveries = deliveries
+        self._pipe = Pipe(DESCRIPTOR)
+
+    async def run(self, paths: Iterable[str], instance: str) -> None:
+        """Send what *paths* stand for with `jobs` clients, which take the next one in turn."""
+        waiting = self._sources(paths)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(self._settings.jobs):
+                    client = Client(self._settings, self._metrics, instance)
+                    tasks.create_task(self._work(client, waiting))
+        finally:
+            self._pipe.close()
+
+    async def _work(self, client: Client, waiting: Iterator[Named]) -> None:
+        try:
+            for name, opening in waiting:
+                await self._deliveries.deliver(client, name, opening)
+        finally:
+            await client.close()
+
+    def _sources(self, paths: Iterable[str]) -> Iterator[Named]:
+        for path in paths:
+            if path == STANDARD_INPUT:
+                yield "standard input", self._open_pipe
+                continue
+            try:
+                files = find_files(path)
+            except SourceError as exc:
+                self._deliveries.fail(path, exc)
+                continue
+            for file in files:
+                yield str(file), partial(AudioFile, file, self._settings.exact_encoding)
+
+    def _open_pipe(self) -> Source:
+        if self._settings.raw is None:
+            return SpooledPipe(self._pipe, self._settings.exact_encoding)
+        return RawPipe(self._pipe, parse_raw(self._settings.raw))

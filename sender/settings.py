@@ -1,0 +1,118 @@
+"""Every setting of the sender: an option of its commands and a variable ``SENDER_…``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from wire import Encoding, Level
+
+from .pipe import parse_raw
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+Positive = Number(gt=0)
+Port = Number(gte=0, lte=65535)
+
+
+def _websocket(_type: object, value: str) -> None:
+    if not value.startswith(("ws://", "wss://")):
+        raise ValueError(f"address {value!r}, expected ws://HOST:PORT or wss://HOST:PORT")
+
+
+def _raw(_type: object, value: str | None) -> None:
+    if value is not None:
+        parse_raw(value)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How streams are sent, whatever they come from."""
+
+    to: Annotated[str, Parameter(validator=_websocket)] = "ws://127.0.0.1:8766"
+    """The receiver's address."""
+
+    encoding: Literal["auto", "s16le", "s24le", "f32le"] = "auto"
+    """How samples travel; `auto` is the smallest that holds the source exactly."""
+
+    chunk_frames: Annotated[int, Parameter(validator=Number(gte=0))] = 0
+    """Frames of a chunk. 0: 4096 in real time, otherwise as many as the receiver takes at once."""
+
+    realtime: bool = False
+    """Send as fast as a microphone would."""
+
+    speed: Annotated[float, Parameter(validator=Positive)] = 1.0
+    """With --realtime: this many times as fast."""
+
+    ack: Literal["received", "durable"] = "durable"
+    """What the receiver is to promise before audio is forgotten here."""
+
+    connect_timeout: Annotated[float, Parameter(validator=Positive)] = 10.0
+    """Seconds to try to reach the receiver for the first time."""
+
+    patience: Annotated[float, Parameter(validator=Positive)] = 300.0
+    """Seconds without any progress, over all attempts, after which a stream fails."""
+
+    silence_timeout: Annotated[float, Parameter(validator=Positive)] = 60.0
+    """Seconds without an answer after which a connection is given up and another one tried."""
+
+    @property
+    def exact_encoding(self) -> Encoding | None:
+        """The encoding that was asked for; None for the smallest exact one."""
+        return None if self.encoding == "auto" else Encoding(self.encoding)
+
+    @property
+    def level(self) -> Level:
+        """The ack level that is asked for."""
+        return Level(self.ack)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class SendSettings(Settings):
+    """Settings of `sender send`."""
+
+    jobs: Annotated[int, Parameter(validator=Number(gte=1, lte=1000))] = 4
+    """Streams at once, each on a connection of its own."""
+
+    protocol: Literal["sonoduct", "plain"] = "sonoduct"
+    """`plain` speaks as the tutorial's client does: no resume, no receipt."""
+
+    raw: Annotated[str | None, Parameter(validator=_raw)] = None
+    """Standard input is samples without a header: ENCODING:SAMPLERATE:CHANNELS."""
+
+    report: str | None = None
+    """File to write one line of JSON to for each stream."""
+
+    progress: Literal["auto", "always", "never"] = "auto"
+    """Bars while sending; `auto` shows them on a terminal."""
+
+    log_level: LogLevel = "info"
+    """What is logged: this and what is worse."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class WatchSettings(Settings):
+    """Settings of `sender watch`."""
+
+    jobs: Annotated[int, Parameter(validator=Number(gte=1, lte=1000))] = 4
+    """Streams at once, each on a connection of its own."""
+
+    settle: Annotated[float, Parameter(validator=Number(gte=0))] = 2.0
+    """Seconds that a file must have kept its size and modification time before it is sent."""
+
+    rescan: Annotated[float, Parameter(validator=Positive)] = 5.0
+    """Seconds between looks at the whole folder, for file systems that report no changes."""
+
+    metrics_host: str = "0.0.0.0"  # noqa: S104  # a container is reached from outside
+    """Address of /metrics."""
+
+    metrics_port: Annotated[int, Parameter(validator=Port)] = 9101
+    """Port for /metrics; 0 for any free one."""
+
+    log_level: LogLevel = "info"
+    """What is logged: this and what is worse."""

@@ -1,0 +1,51 @@
+"""Where samples come from: the seam between decoders and the protocol."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol
+
+from wire import Format
+
+
+class Source(Protocol):
+    """
+    One stream's samples, in their canonical bytes.
+
+    `read` blocks and is called from threads. Everything may be called while a `read` is under way;
+    `close` ends one that waits for input.
+    """
+
+    name: str
+    """For people."""
+
+    stream: str
+    """32 hexadecimal digits; the same for the same content, so that it is sent only once."""
+
+    format: Format
+
+    units: int | None
+    """Frames, as far as the source claims to know; never relied upon."""
+
+    live: bool
+    """Whether it cannot be read again from the start."""
+
+    def read(self, offset: int, units: int) -> bytes:
+        """
+        Return up to *units* frames from frame *offset* on; no bytes at the end.
+
+        Raises:
+            SourceError: if they cannot be had.
+        """
+
+    def release(self, offset: int) -> None:
+        """Frames before *offset* will not be asked for again."""
+
+    def close(self) -> None:
+        """Free what the source holds."""
+
+
+def identity(*facts: object) -> str:
+    """Return the stream id that *facts* make."""
+    text = "\0".join(str(fact) for fact in facts)
+    return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=16).hexdigest()

@@ -1,0 +1,155 @@
+"""One stream over one connection: read, pace, wait for credit, send, and listen meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Final
+
+from wire import Control, Event, Outbound, Phase, Receipt, decode_control, encode_control
+
+from .blocks import read_ahead
+from .errors import SourceError
+from .link import Link
+from .metrics import Metrics
+from .pacing import Pacing
+from .settings import Settings
+from .source import Source
+
+LIVE_FRAMES: Final = 4096
+"""Frames of a chunk in real time: the tutorial's, 93 ms at 44.1 kHz, so little is ever waiting."""
+
+READ_BYTES: Final = 1024 * 1024
+"""Read at once where speed counts: a thread's wake-up costs as much as copying 100 KiB."""
+
+OnEvent = Callable[[Event], None]
+
+
+class Transfer:
+    """A stream on its way. `Outbound` knows where it stands, whatever connection carries it."""
+
+    def __init__(
+        self, source: Source, outbound: Outbound, settings: Settings, metrics: Metrics
+    ) -> None:
+        self.source = source
+        self.outbound = outbound
+        self.reconnects = 0
+        self.on_event: OnEvent = lambda _event: None
+        self._settings = settings
+        self._metrics = metrics
+        self._changed = asyncio.Event()
+        self._pacing: Pacing | None = None
+        decoder = "raw" if source.live else "soundfile"
+        self._observe = metrics.decoding.labels(decoder).observe
+
+    async def run(self, link: Link) -> Receipt:
+        """
+        Send what is left over *link*; return the receipt.
+
+        Raises:
+            LinkClosedError, TimeoutError: if the connection does not carry it to the end.
+            WireError: what the receiver reported, or what is wrong with its messages.
+            SourceError: if the source cannot go on.
+        """
+        await link.send(encode_control(self.outbound.greet()))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._listen(link))
+                tasks.create_task(self._send(link))
+        except* Exception as group:  # noqa: BLE001  # re-raised: the first failure is the reason
+            raise _first(group) from None
+        assert self.outbound.receipt is not None
+        return self.outbound.receipt
+
+    def lost(self) -> None:
+        """The connection is gone; the next one continues where the receiver says."""
+        self.reconnects += 1
+        self.outbound.lose()
+
+    async def _listen(self, link: Link) -> None:
+        while self.outbound.phase is not Phase.DONE:
+            data = await link.receive()
+            message: Control = decode_control(data if isinstance(data, str) else data.decode())
+            if isinstance(message, Event):
+                self.on_event(message)
+            self.outbound.feed(message)
+            self.source.release(self.outbound.acknowledged)
+            self._changed.set()
+
+    async def _send(self, link: Link) -> None:
+        outbound = self.outbound
+        await self._until(lambda: outbound.phase is not Phase.GREETING)
+        if outbound.phase is Phase.OPEN:
+            await self._send_frames(link)
+            await link.send(encode_control(outbound.eos()))
+            await self._until(lambda: outbound.phase is Phase.DONE)
+
+    async def _send_frames(self, link: Link) -> None:
+        outbound, width = self.outbound, self.source.format.frame_bytes
+        chunk = self._chunk_frames()
+        at_once = chunk if self._live else max(chunk, READ_BYTES // width // chunk * chunk)
+        at = outbound.read_from
+        blocks = read_ahead(self.source, at, at_once, self._observe)
+        async with aclosing(blocks):
+            async for block in blocks:
+                view = memoryview(block)
+                while view:
+                    known = max(0, outbound.position - at)
+                    frames = min(len(view) // width, known or chunk)
+                    part, view = view[: frames * width], view[frames * width :]
+                    if known:
+                        outbound.skip(frames, part)
+                    else:
+                        await self._send_chunk(link, frames, part)
+                    at += frames
+        if not at:
+            raise SourceError(f"{self.source.name}: 0 frames, expected at least 1")
+        if at < outbound.position:
+            raise SourceError(
+                f"{self.source.name}: ends at frame {at}, the receiver has {outbound.position}"
+            )
+
+    async def _send_chunk(self, link: Link, frames: int, payload: memoryview) -> None:
+        outbound, traffic = self.outbound, self._metrics.traffic
+        if self._settings.realtime:
+            await self._pace(outbound.position + frames)
+        if outbound.room < len(payload):
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            await self._until(lambda: outbound.room >= len(payload))
+            self._metrics.blocked_seconds.inc(loop.time() - started)
+        resent = outbound.resent_bytes
+        message = outbound.chunk(frames, payload)
+        traffic.chunks += 1
+        traffic.bytes += len(message)
+        traffic.resent += outbound.resent_bytes - resent
+        await link.send(message)
+
+    async def _pace(self, frame: int) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._pacing is None:
+            rate = self.source.format.samplerate * self._settings.speed
+            self._pacing = Pacing(rate, self.outbound.position, now)
+        await asyncio.sleep(self._pacing.wait(frame, now))
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        """Wait for the receiver's messages until *reached*, but for none of them too long."""
+        while not reached():
+            self._changed.clear()
+            async with asyncio.timeout(self._settings.silence_timeout):
+                await self._changed.wait()
+
+    @property
+    def _live(self) -> bool:
+        return self._settings.realtime or self.source.live
+
+    def _chunk_frames(self) -> int:
+        most = self.outbound.max_chunk // self.source.format.frame_bytes
+        wished = self._settings.chunk_frames or (LIVE_FRAMES if self._live else most)
+        return max(1, min(wished, most))
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
