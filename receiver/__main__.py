@@ -49,7 +49,7 @@ async def _serve(settings: Settings) -> int:
 
 def main() -> None:
     """Run the command that the process's arguments name."""
-    sys.exit(run(app))
+    sys.exit(run(app, sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ Every option of ``NAME`` is also the variable ``NAME_OPTION``; all faults are re
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
-from cyclopts import App, ArgumentCollection, CycloptsError, ValidationError
+from cyclopts import App, ArgumentCollection, CycloptsError
 from cyclopts.config import Env
 
 USAGE: Final = 2
@@ -26,14 +26,16 @@ def command_line(name: str, version: str, summary: str) -> App:
     return App(name=name, help=summary, version=version, config=[variables, _report_together])
 
 
-def run(app: App) -> int:
+def run(app: App, arguments: Sequence[str]) -> int:
     """
-    Run the command that the process's arguments name; return its exit code.
+    Run the command that *arguments* name; return its exit code.
 
     Wrong usage is said on standard error, all of it at once, and is exit code 2.
     """
     try:
-        code = app(exit_on_error=False, print_error=False, result_action="return_value")
+        code = app(
+            list(arguments), exit_on_error=False, print_error=False, result_action="return_value"
+        )
     except CycloptsError as exc:
         print(f"{app.name[0]}: {_sentence(exc)}", file=sys.stderr)  # noqa: T201  # before logs
         return USAGE
@@ -48,7 +50,7 @@ def _report_together(_app: App, _commands: tuple[str, ...], arguments: ArgumentC
     # What contains a wrong value is wrong, too, for the same reason.
     distinct = list(dict.fromkeys(fault for fault in faults if fault))
     if distinct:
-        raise ValidationError(exception_message="; ".join(distinct), verbose=False)
+        raise CycloptsError(msg="; ".join(distinct), verbose=False)
 
 
 def _fault(convert: Callable[[], object]) -> str:
@@ -63,4 +65,4 @@ def _fault(convert: Callable[[], object]) -> str:
 
 def _sentence(error: CycloptsError) -> str:
     error.verbose = False
-    return str(error).removeprefix('Invalid values for command "serve". ')
+    return str(error).rstrip(".")

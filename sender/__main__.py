@@ -7,8 +7,9 @@ import sys
 import uuid
 from contextlib import ExitStack
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 from prometheus_client import CollectorRegistry, disable_created_metrics
@@ -25,11 +26,14 @@ from .board import Board
 from .delivery import Deliveries
 from .metrics import Metrics
 from .report import Outcome, print_table, write_line
-from .send import Sending
+from .send import STANDARD_INPUT, Sending
 from .settings import SendSettings, WatchSettings
 from .watch import Watch
 
 VERSION = version("sonoduct")
+
+PIPED_COLUMNS: Final = 160
+"""Width of the table where no terminal says how wide it is."""
 
 app = command_line("sender", VERSION, "Streams audio to a receiver: exactly once, with a receipt.")
 
@@ -46,7 +50,9 @@ def send(
         settings: Everything else.
     """
     settings = settings or SendSettings()
-    terminal = Console(stderr=True)
+    terminal, results = Console(stderr=True), Console()
+    if not results.is_terminal:
+        results = Console(width=PIPED_COLUMNS)
     shown = {"auto": terminal.is_terminal, "always": True, "never": False}[settings.progress]
     configure("warning" if shown else settings.log_level)
     outcomes: list[Outcome] = []
@@ -63,7 +69,7 @@ def send(
         sending = Sending(settings, Metrics(CollectorRegistry(), VERSION), deliveries)
         stack.enter_context(board.drawn())
         interrupted = run_loop(_until_stopped(sending, paths))
-    print_table(outcomes, Console())
+    print_table(sorted(outcomes, key=attrgetter("name")), results)
     if interrupted:
         return INTERRUPTED
     return 0 if all(outcome.good for outcome in outcomes) else 1
@@ -121,7 +127,8 @@ async def _watch(folder: Path, settings: WatchSettings) -> int:
 
 def main() -> None:
     """Run the command that the process's arguments name."""
-    sys.exit(run(app))
+    # A lone "-" is an option to the parser.
+    sys.exit(run(app, [STANDARD_INPUT if each == "-" else each for each in sys.argv[1:]]))
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TextIO
+from typing import Final, TextIO
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from wire import Receipt
+
+DIGEST_COLUMNS: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +51,11 @@ def write_line(outcome: Outcome, file: TextIO) -> None:
 def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
     """Print a row for each outcome; a failed one's error takes the place of its digest."""
     table = Table(box=None, pad_edge=False)
-    for heading in ("stream", "result", "frames", "seconds", "x real time", "digest"):
-        right = heading in ("frames", "seconds", "x real time")
-        table.add_column(heading, justify="right" if right else "left", overflow="fold")
+    table.add_column("stream", overflow="fold")
+    table.add_column("result")
+    for heading in ("frames", "seconds", "x real time"):
+        table.add_column(heading, justify="right")
+    table.add_column("digest", overflow="fold", min_width=DIGEST_COLUMNS)
     for outcome in outcomes:
         table.add_row(*_cells(outcome))
     console.print(table, highlight=False, markup=False)

@@ -17,7 +17,7 @@ from .pipe import Pipe, RawPipe, SpooledPipe, parse_raw
 from .settings import SendSettings
 from .source import Source
 
-STANDARD_INPUT: Final = "-"
+STANDARD_INPUT: Final = "/dev/stdin"
 DESCRIPTOR: Final = 0
 
 Named = tuple[str, Callable[[], Source]]
