@@ -43,4 +43,5 @@ def configure(level: str = "info") -> None:
 def _rendering(terminal: bool) -> list[Processor]:
     if terminal:
         return [structlog.dev.ConsoleRenderer()]
-    return [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    traceback = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return [structlog.processors.ExceptionRenderer(traceback), structlog.processors.JSONRenderer()]

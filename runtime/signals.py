@@ -6,6 +6,10 @@ import asyncio
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
+
+REPEAT_S: Final = 1.0
+"""The same Ctrl-C may arrive twice, by way of the process group; a person takes longer."""
 
 
 @contextmanager
@@ -13,23 +17,26 @@ def stop_event() -> Iterator[asyncio.Event]:
     """
     Yield an event that SIGTERM and SIGINT set.
 
-    A second signal has its ordinary effect: whoever presses Ctrl-C twice does not want to wait.
+    A second signal, a second or more after the first, ends the process at once: whoever presses
+    Ctrl-C twice does not want to wait.
     """
     loop = asyncio.get_running_loop()
     event = asyncio.Event()
 
     def stop() -> None:
-        event.set()
-        _forget(loop)
+        if not event.is_set():
+            event.set()
+            loop.call_later(REPEAT_S, _restore, loop)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
     try:
         yield event
     finally:
-        _forget(loop)
+        _restore(loop)
 
 
-def _forget(loop: asyncio.AbstractEventLoop) -> None:
+def _restore(loop: asyncio.AbstractEventLoop) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
