@@ -13,7 +13,7 @@ setup: .venv/ready ## Create .venv with everything pinned (other targets do so o
 # Only what is locked gets installed, and only if its hash agrees.
 .venv/ready: requirements/dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python %d.%d, expected 3.11 or later" % sys.version_info[:2])'
-	$(PYTHON) -m venv --clear .venv
+	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from wire import Buffer, Format, Samples, Value, Values, to_float32
 
@@ -90,7 +91,11 @@ class Batch:
 
 def _checked(values: Values | None) -> dict[str, Value]:
     """Return *values* as they will arrive; plug-ins are not type-checked, so this looks."""
-    checked = msgspec.convert(values or {}, dict[str, Value])
+    plain = {
+        name: value.item() if isinstance(value, np.generic) else value
+        for name, value in (values or {}).items()
+    }
+    checked = msgspec.convert(plain, dict[str, Value])
     size = len(msgspec.json.encode(checked))
     if size > VALUES_BYTES:
         raise ValueError(f"reported {size} bytes, expected at most {VALUES_BYTES}")

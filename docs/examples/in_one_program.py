@@ -1,0 +1,34 @@
+"""Sender and receiver inside one program: what goes in as a file comes out as numpy arrays."""
+
+import asyncio
+import sys
+
+import receiver
+import sender
+
+
+class Shapes:
+    """A processor that prints what it gets."""
+
+    def open(self, stream):
+        print(f"{stream.name}: {stream.samplerate} Hz, {stream.channels} channels")
+
+    def process(self, samples, offset):
+        print(f"  frame {offset}: {samples.dtype} {samples.shape}")
+
+    def close(self):
+        return {"seen": True}
+
+
+async def main(path):
+    settings = receiver.Settings(host="127.0.0.1", port=0)
+    async with (
+        receiver.serve(settings, processors=[Shapes]) as running,
+        sender.connect(running.url) as client,
+    ):
+        receipt = await client.send(path)
+        print(f"receipt: {receipt.frames} frames, digest {receipt.digest}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
