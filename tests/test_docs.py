@@ -1,0 +1,108 @@
+"""The documents say what the code does."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+import receiver
+import sender.metrics
+import sender.settings
+
+ROOT = Path(__file__).parents[1]
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+
+
+def settings():
+    for prefix, cls in (
+        ("RECEIVER", receiver.Settings),
+        ("RECEIVER", receiver.Limits),
+        ("SENDER", sender.settings.SendSettings),
+        ("SENDER", sender.settings.WatchSettings),
+    ):
+        for field in dataclasses.fields(cls):
+            if field.name != "limits":
+                default = field.default
+                shown = " ".join(default) if isinstance(default, tuple) else default
+                yield prefix, field.name, "" if shown is None else f"`{shown}`"
+
+
+@pytest.mark.parametrize(("prefix", "name", "default"), sorted(set(settings())))
+def test_each_setting_is_documented_with_its_default(prefix, name, default):
+    """operations.md has a row with the option, the variable and the default."""
+    option = f"`--{name.replace('_', '-')}`"
+
+    assert f"| {option} | `{prefix}_{name.upper()}` | {default} |" in OPERATIONS
+
+
+def test_no_setting_is_documented_that_is_gone():
+    """Every variable that operations.md names is a setting."""
+    known = {f"{prefix}_{name.upper()}" for prefix, name, _ in settings()}
+
+    assert known == set(re.findall(r"`((?:RECEIVER|SENDER)_[A-Z_]+)`", OPERATIONS))
+
+
+async def test_each_metric_is_documented_and_each_documented_one_exists():
+    """The tables of operations.md and what is exported name the same metrics."""
+    registry = CollectorRegistry()
+    sender.metrics.Metrics(registry, "0")
+    settings = receiver.Settings(host="127.0.0.1", port=0)
+    async with receiver.serve(settings, registry=registry):
+        exported = {
+            family.name + ("_total" if family.type == "counter" else "")
+            for family in registry.collect()
+        }
+
+    assert exported == set(re.findall(r"^\| `((?:receiver|sender)_\w+)`", OPERATIONS, re.MULTILINE))
+
+
+def test_readme_shows_the_example_processor():
+    """The ten lines in the README are those that the demo runs."""
+    example = (ROOT / "docs" / "examples" / "voice.py").read_text()
+    code = example[example.index("class Voice") :]
+
+    assert code in (ROOT / "README.md").read_text()
+
+
+def test_example_in_one_program_runs():
+    """The documented use of both Python interfaces prints arrays and a receipt."""
+    program = ROOT / "docs" / "examples" / "in_one_program.py"
+    sample = ROOT / "audio" / "voice-mono-16bit.wav"
+
+    run = subprocess.run([sys.executable, program, sample], capture_output=True, text=True)
+
+    assert (0, "") == (run.returncode, run.stderr)
+    assert "frame 0: float32 (32768, 1)" in run.stdout
+    assert "receipt: 64800 frames" in run.stdout
+
+
+def test_demo_counts_every_frame():
+    """`make demo` ends with both counts agreeing."""
+    program = ROOT / "docs" / "examples" / "demo.py"
+
+    run = subprocess.run([sys.executable, program], capture_output=True, text=True)
+
+    assert 0 == run.returncode, run.stderr
+    assert "402840 frames in the receipts, 402840 frames counted: every one arrived." in run.stdout
+
+
+def test_sample_audio_is_what_its_script_makes():
+    """The samples in audio/ decode to what make_samples.py computes."""
+    run = subprocess.run(
+        [sys.executable, "-c", CHECK], cwd=ROOT / "audio", capture_output=True, text=True
+    )
+
+    assert (0, "") == (run.returncode, run.stderr)
+
+
+CHECK = """
+import numpy, soundfile, make_samples
+for sample in make_samples.render():
+    frames, rate = soundfile.read(sample.name, dtype=sample.frames.dtype.name)
+    assert rate == sample.samplerate, sample
+    assert numpy.array_equal(frames, sample.frames), sample
+"""
