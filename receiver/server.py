@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
 from typing import Final
 
@@ -122,7 +122,9 @@ class Server:
             yield server.sockets[0].getsockname()[1]
         finally:
             server.close(code=DRAINED, reason="receiver stops")
-            await server.wait_closed()
+            with suppress(TimeoutError):  # of sessions whose processors hang; they are cut off
+                async with asyncio.timeout(CLOSE_TIMEOUT_S + 1):
+                    await server.wait_closed()
 
     async def drain(self, plain_timeout: float) -> None:
         """End every session well; plain clients have *plain_timeout* seconds."""
@@ -184,7 +186,8 @@ class Server:
         if path != "/":
             return connection.respond(HTTPStatus.NOT_FOUND, f"{path}, expected /\n")
         if self._open >= self._settings.limits.max_connections:
-            self._metrics.connections.labels("sonoduct", "refused").inc()
+            ours = SUBPROTOCOL in request.headers.get("Sec-WebSocket-Protocol", "")
+            self._metrics.connections.labels("sonoduct" if ours else "plain", "refused").inc()
             text = f"{self._open} connections, expected fewer\n"
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, text)
         return None

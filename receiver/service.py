@@ -92,6 +92,9 @@ async def serve(
         for task in tasks:
             task.cancel()
         workers.close()
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            if not isinstance(ended, asyncio.CancelledError):
+                log.error("background_task_failed", reason=repr(ended))
 
 
 def _export(

@@ -208,6 +208,11 @@ class Session:
             self._more_room.clear()
             await self._more_room.wait()
 
+    def _rest(self) -> None:
+        """Close a connection that has served its streams and gets no other one."""
+        self._stopped, self.result = True, "ok"
+        self._outbox.close(1000, "idle")
+
     def _flush(self) -> None:
         self._outbox.flush()
 
@@ -216,7 +221,10 @@ class Session:
         try:
             self._inbound.expire(now)
         except WireError as exc:
-            self.stop(exc)
+            if self._inbound.epoch and self._lease is None:
+                self._rest()
+            else:
+                self.stop(exc)
             return
         when = max(self._inbound.deadline, now + 1.0)
         self._deadline = self._loop.call_at(when, self._check_deadline)

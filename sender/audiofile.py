@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import threading
 from pathlib import Path
@@ -26,6 +27,8 @@ _SEEKABLE: Final = frozenset(
 _WIDTH: Final = {Encoding.S16LE: 16, Encoding.S24LE: 24, Encoding.F32LE: 32}
 _SKIP_FRAMES: Final = 65536
 
+HEADERLESS: Final = "no header, expected one; --raw takes such samples from standard input"
+
 
 def smallest_encoding(subtype: str) -> Encoding:
     """Return the smallest encoding that holds every sample of soundfile's *subtype* exactly."""
@@ -34,6 +37,22 @@ def smallest_encoding(subtype: str) -> Encoding:
     if subtype in _TWENTY_FOUR:
         return Encoding.S24LE
     return Encoding.F32LE
+
+
+class _Decoder(soundfile.SoundFile):  # type: ignore[misc]  # the library is untyped
+    """
+    Reads straight on, from the start.
+
+    soundfile seeks after each read, to where it is already, and MP3 gives other samples after a
+    seek. One at the start belongs to it: `soundfile.read` does that, too, and so gives the same.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(os.fsencode(path))
+        self.seek(0)
+
+    def seekable(self) -> bool:
+        return False
 
 
 class AudioFile:
@@ -55,12 +74,9 @@ class AudioFile:
         """
         self.name = name or str(path)
         self._path = path
-        self._stat = _stat(path)
+        self._stat = self._look()
         self._turn = threading.Lock()  # libsndfile does not expect two threads on one file
-        try:
-            self._sound = soundfile.SoundFile(path)
-        except (soundfile.LibsndfileError, OSError) as exc:
-            raise SourceError(f"{path}: {_reason(exc)}") from exc
+        self._sound = self._open()
         try:
             self.format = self._format(encoding)
             self._position = 0
@@ -70,7 +86,7 @@ class AudioFile:
             raise
         if not self._first:
             self._sound.close()
-            raise SourceError(f"{path}: 0 frames, expected at least 1")
+            raise SourceError(f"{self.name}: 0 frames, expected at least 1")
         # libsndfile says 2**63 - 1 where the header says nothing.
         self.units = self._sound.frames if self._sound.frames < 2**62 else None
         size, modified = self._stat
@@ -82,10 +98,10 @@ class AudioFile:
             if offset != self._position:
                 self._seek(offset)
             data = self._decode(units)
-        if not data and _stat(self._path) != self._stat:
+        if not data and (seen := self._look()) != self._stat:
             raise SourceError(
-                f"{self._path}: changed while it was read, at frame {offset}: "
-                f"{_stat(self._path)[0]} bytes, expected {self._stat[0]}"
+                f"{self.name}: changed while it was read, at frame {offset}: "
+                f"{seen[0]} bytes, expected {self._stat[0]}"
             )
         return data
 
@@ -97,6 +113,29 @@ class AudioFile:
         with self._turn:
             self._sound.close()
 
+    def _look(self) -> tuple[int, int]:
+        """Size and modification time of a regular file that may be read."""
+        try:
+            found = self._path.stat()
+            if not stat.S_ISREG(found.st_mode):  # opening a named pipe would wait for its writer
+                raise SourceError(f"{self.name}: no regular file, expected one")
+            self._path.open("rb").close()
+        except OSError as exc:
+            raise SourceError(f"{self.name}: {exc.strerror}") from exc
+        return found.st_size, found.st_mtime_ns
+
+    def _open(self) -> _Decoder:
+        try:
+            sound = _Decoder(self._path)
+        except (soundfile.LibsndfileError, OSError) as exc:
+            raise SourceError(f"{self.name}: {_reason(exc)}") from exc
+        except TypeError as exc:  # of a file that is called .raw
+            raise SourceError(f"{self.name}: {HEADERLESS}") from exc
+        if sound.format == "RAW":  # what libsndfile takes any bytes for that are called .au
+            sound.close()
+            raise SourceError(f"{self.name}: {HEADERLESS}")
+        return sound
+
     def _format(self, wished: Encoding | None) -> Format:
         sound = self._sound
         for name, seen, allowed in (
@@ -105,36 +144,36 @@ class AudioFile:
         ):
             if seen not in allowed:
                 expected = f"{allowed.start} to {allowed.stop - 1}"
-                raise SourceError(f"{self._path}: {name} {seen}, expected {expected}")
+                raise SourceError(f"{self.name}: {name} {seen}, expected {expected}")
         exact = smallest_encoding(sound.subtype)
         if wished is not None and _WIDTH[wished] < _WIDTH[exact]:
             raise SourceError(
-                f"{self._path}: {wished} cannot hold {sound.subtype} exactly, expected {exact}"
+                f"{self.name}: {wished} cannot hold {sound.subtype} exactly, expected {exact}"
             )
         return Format(
             samplerate=sound.samplerate, channels=sound.channels, encoding=wished or exact
         )
 
     def _seek(self, offset: int) -> None:
-        try:
-            if self._sound.subtype in _SEEKABLE:
+        if self._sound.subtype in _SEEKABLE:
+            try:
                 self._position = self._sound.seek(offset)
-                return
-            self._sound.close()
-            self._sound = soundfile.SoundFile(self._path)
-        except (soundfile.LibsndfileError, OSError) as exc:
-            raise SourceError(f"{self._path}: frame {offset}: {_reason(exc)}") from exc
+            except (soundfile.LibsndfileError, OSError) as exc:
+                raise SourceError(f"{self.name}: frame {offset}: {_reason(exc)}") from exc
+            return
+        self._sound.close()
+        self._sound = self._open()
         self._position = 0
         while self._position < offset:
             if not self._decode(min(_SKIP_FRAMES, offset - self._position)):
-                raise SourceError(f"{self._path}: ends at {self._position}, expected {offset}")
+                raise SourceError(f"{self.name}: ends at {self._position}, expected {offset}")
 
     def _decode(self, frames: int) -> bytes:
         """The next frames as libsndfile gives them; a decoder that gives up is an error."""
         try:
             data = self._canonical(frames)
         except (soundfile.LibsndfileError, OSError) as exc:
-            raise SourceError(f"{self._path}: frame {self._position}: {_reason(exc)}") from exc
+            raise SourceError(f"{self.name}: frame {self._position}: {_reason(exc)}") from exc
         self._position += len(data) // self.format.frame_bytes
         return data
 
@@ -146,18 +185,6 @@ class AudioFile:
                 return pack24(self._sound.read(frames, "int32"))
             case Encoding.F32LE:
                 return bytes(self._sound.read(frames, "float32").astype("<f4", copy=False))
-
-
-def _stat(path: Path) -> tuple[int, int]:
-    """Size and modification time of a regular file that may be read."""
-    try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # opening a named pipe would wait for its writer
-            raise SourceError(f"{path}: no regular file, expected one")
-        path.open("rb").close()
-    except OSError as exc:
-        raise SourceError(f"{path}: {exc.strerror}") from exc
-    return found.st_size, found.st_mtime_ns
 
 
 def _reason(error: Exception) -> str:

@@ -22,7 +22,7 @@ from .metrics import Metrics
 from .persistence import Persistence
 from .settings import Settings
 from .source import Source
-from .transfer import Transfer
+from .transfer import OnEvent, Transfer
 
 log = structlog.get_logger()
 
@@ -56,9 +56,11 @@ class Client:
         )
         return Transfer(source, Outbound(hello), self._settings, self._metrics)
 
-    async def send(self, source: Source | str | Path) -> Receipt:
+    async def send(self, source: Source | str | Path, on_event: OnEvent | None = None) -> Receipt:
         """
         Send all of *source* and return the receipt; a path is opened, and closed at the end.
+
+        *on_event* gets what the receiver's processors find, as it comes.
 
         Raises:
             SourceError: if the source cannot be read to its end.
@@ -69,10 +71,12 @@ class Client:
         if isinstance(source, str | Path):
             opened = await asyncio.to_thread(AudioFile, Path(source), self._settings.exact_encoding)
             try:
-                return await self.carry(self.transfer(opened))
+                return await self.send(opened, on_event)
             finally:
                 await asyncio.to_thread(opened.close)
-        return await self.carry(self.transfer(source))
+        transfer = self.transfer(source)
+        transfer.on_event = on_event or transfer.on_event
+        return await self.carry(transfer)
 
     async def carry(self, transfer: Transfer) -> Receipt:
         """As `send`, for a transfer that was made before."""

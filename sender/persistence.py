@@ -12,6 +12,7 @@ from .errors import UnreachableError
 from .link import ABNORMAL, LinkClosedError
 from .settings import Settings
 
+NORMAL: Final = 1000
 CHECKSUM: Final = 4460
 HELD: Final = 4423
 ONCE: Final = frozenset({4416, CHECKSUM})
@@ -86,4 +87,6 @@ class Persistence:
 def _code(error: Exception) -> int:
     if isinstance(error, WireError):
         return error.close_code
-    return error.code if isinstance(error, LinkClosedError) else ABNORMAL
+    if isinstance(error, LinkClosedError) and error.code != NORMAL:
+        return error.code
+    return ABNORMAL  # nothing was said; or an idle connection was closed politely

@@ -1,7 +1,5 @@
 """Chunks: their bytes, and everything that is refused as one."""
 
-# ruff: noqa: SIM300 - asserts read: expected == actual
-
 import struct
 from zlib import crc32
 

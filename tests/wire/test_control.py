@@ -1,7 +1,5 @@
 """Control messages: what is read, what is refused, and with which words."""
 
-# ruff: noqa: SIM300 - asserts read: expected == actual
-
 import time
 
 import msgspec

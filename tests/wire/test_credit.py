@@ -1,7 +1,5 @@
 """Credit: counting bytes by the units they carry."""
 
-# ruff: noqa: SIM300 - asserts read: expected == actual
-
 from wire.credit import Grant, Ledger
 
 

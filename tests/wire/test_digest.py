@@ -1,7 +1,5 @@
 """The digest of a stream, fed once or again after a rewind."""
 
-# ruff: noqa: SIM300 - asserts read: expected == actual
-
 import pytest
 import xxhash
 

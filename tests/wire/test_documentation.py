@@ -1,7 +1,5 @@
 """docs/protocol.md says what the code does: vectors, codes, fields, and an exchange that runs."""
 
-# ruff: noqa: SIM300 - asserts read: expected == actual
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Samples as bytes and back: bit for bit what soundfile reads from the same file."""
 
-# ruff: noqa: SIM300 - asserts read: expected == actual
-
 import numpy as np
 import pytest
 import soundfile as sf

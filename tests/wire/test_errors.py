@@ -1,7 +1,5 @@
 """Errors: their codes, their sentences, and the way over a close frame."""
 
-# ruff: noqa: SIM300 - asserts read: expected == actual
-
 import pytest
 
 import wire

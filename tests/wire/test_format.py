@@ -1,7 +1,5 @@
 """A stream's format and its limits."""
 
-# ruff: noqa: SIM300 - asserts read: expected == actual
-
 import pytest
 
 import wire

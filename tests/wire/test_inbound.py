@@ -1,7 +1,5 @@
 """The receiver's half of a connection: order, offsets, credit, acknowledgements, silence."""
 
-# ruff: noqa: SIM300 - asserts read: expected == actual
-
 import pytest
 
 import wire

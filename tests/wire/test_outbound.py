@@ -1,7 +1,5 @@
 """The sender's half of a stream: what it may send, what it must hear, what it can prove."""
 
-# ruff: noqa: SIM300 - asserts read: expected == actual
-
 import msgspec
 import pytest
 import xxhash
@@ -98,6 +96,15 @@ def test_message_at_the_wrong_moment_is_refused(phase, message, name):
     assert f"message {name}, expected {EXPECTED[phase]}" == str(raised.value)
     assert 4400 == raised.value.close_code
     assert phase == half.phase.name.lower()
+
+
+def test_new_stream_has_nothing():
+    """Before the first connection no unit is anywhere, and none is promised."""
+    half = outbound("lost")
+
+    assert (0, 0, 0) == (half.epoch, half.position, half.read_from)
+    assert (0, 0, 0) == (half.durable, half.received, half.acknowledged)
+    assert Level.RECEIVED is half.level
 
 
 def test_first_message_is_the_hello():
@@ -210,6 +217,14 @@ def test_received_frees_the_window():
 
     assert (0, 4, 4) == (half.durable, half.received, half.acknowledged)
     assert (0, 16) == (half.unacknowledged, half.room)
+
+
+def test_ack_after_eos_is_taken():
+    """The rest becomes durable before the receipt comes."""
+    half = outbound("ending")
+    half.feed(ack(4, 4))
+
+    assert (4, 4, 0) == (half.durable, half.received, half.unacknowledged)
 
 
 def test_window_may_shrink():
@@ -349,13 +364,14 @@ def test_traffic_is_counted():
     half = outbound()
     send(half)
     send(half)
-    reopen(half, offset=2)
+    reopen(half, offset=1, window=200)
     send(half, 1)
     send(half, 2)
+    send(half, 1)
 
-    assert 4 == half.chunks
-    assert 40 + 40 + 36 + 40 == half.sent_bytes
-    assert 36 == half.resent_bytes
+    assert 5 == half.chunks
+    assert 40 + 40 + 36 + 40 + 36 == half.sent_bytes
+    assert 36 + 40 == half.resent_bytes
 
 
 def test_eos_tells_units_and_digest():

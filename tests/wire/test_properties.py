@@ -1,7 +1,5 @@
 """Laws that hold for any input: it is a message or it is refused, and nothing else happens."""
 
-# ruff: noqa: SIM300 - asserts read: expected == actual
-
 import json
 import math
 from contextlib import suppress
