@@ -24,6 +24,8 @@ class Acks:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._oldest: float | None = None
+        self._moved = asyncio.Event()
+        self._cancelled = False
 
     def took(self, now: float) -> None:
         """A chunk has come."""
@@ -33,6 +35,7 @@ class Acks:
 
     def released(self, window: int) -> None:
         """Room has become free in *window*."""
+        self._moved.set()
         if self._inbound.unannounced * 4 >= window:
             self._flush()
         else:
@@ -46,8 +49,21 @@ class Acks:
             self._oldest = None
         return ack
 
+    async def room_for(self, size: int) -> None:
+        """
+        Wait until *size* bytes may come, or acks are cancelled: for peers that know no credit.
+
+        What an ack would announce counts at once, since such a peer is not told.
+        """
+        while self._inbound.room < size and not self._cancelled:
+            self._moved.clear()
+            await self._moved.wait()
+        self._inbound.ack()
+
     def cancel(self) -> None:
-        """Send no more."""
+        """Send no more, and let nobody wait."""
+        self._cancelled = True
+        self._moved.set()
         if self._timer is not None:
             self._timer.cancel()
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Final
 
 import msgspec
 import numpy as np
 
-from wire import Buffer, Format, Samples, Value, Values, to_float32
+from wire import Buffer, Format, Samples, Value, to_float32
 
 from .processors import Factory, StreamInfo
 from .workers import Job
@@ -79,7 +79,7 @@ class Batch:
                 job.called = time.monotonic()
                 self.report = _checked(self._instance.processor.close())
         except BaseException as exc:  # noqa: BLE001  # somebody else's code: even sys.exit() is its own end only
-            self.failure = f"{type(exc).__name__}: {exc}"
+            self.failure = _sentence(exc)
 
     def _process(self, job: Job, block: Block, observe: Callable[[float], None]) -> None:
         job.called = started = time.monotonic()
@@ -89,7 +89,16 @@ class Batch:
             self.events.append((block.offset, _checked(values)))
 
 
-def _checked(values: Values | None) -> dict[str, Value]:
+def _sentence(error: BaseException) -> str:
+    """Return what *error* says, in characters that can be sent."""
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except BaseException as exc:  # noqa: BLE001  # its own __str__ is somebody else's code, too
+        text = f"{type(error).__name__}, which raises {type(exc).__name__} when asked why"
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _checked(values: Mapping[str, object] | None) -> dict[str, Value]:
     """Return *values* as they will arrive; plug-ins are not type-checked, so this looks."""
     plain = {
         name: value.item() if isinstance(value, np.generic) else value

@@ -10,6 +10,7 @@ from wire import Chunk, Format, Value
 from .batch import Block
 from .processing import Processing
 from .processors import StreamInfo
+from .reports import fit
 
 
 class Listener(Protocol):
@@ -40,7 +41,7 @@ class Pipeline:
     ) -> None:
         self.offered = offset
         """The unit after the last one offered."""
-        self.failures: dict[str, str] = {}
+        self.failures = dict(processing.switched_off)
         """The processors that did not see everything, and why."""
         self._processing = processing
         self._stream = stream
@@ -78,19 +79,19 @@ class Pipeline:
             stage.close()
         for stage in self._stages:
             await stage.closed.wait()
-        self._processing.forget(self)
-        return {stage.name: stage.report for stage in self._stages if stage.failure is None}
+        reports = {stage.name: stage.report for stage in self._stages if stage.failure is None}
+        fit(reports, self.failures)
+        return reports
 
     def abandon(self) -> None:
         """Have every processor close, and wait for nothing."""
         for stage in self._stages:
             stage.close()
-        self._processing.forget(self)
 
-    def switch_off(self, processor: str, reason: str) -> None:
-        """Go on without *processor*."""
+    def switch_off(self, reason: str, processor: str | None = None) -> None:
+        """Go on without *processor*, or without any."""
         for stage in self._stages:
-            if stage.name == processor:
+            if processor in (None, stage.name):
                 stage.cut_off(reason, hung=False)
 
     def progressed(self) -> None:

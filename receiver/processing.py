@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
+from weakref import WeakSet
 
 import structlog
 
@@ -19,8 +20,8 @@ log = structlog.get_logger()
 class Switchable(Owner, Protocol):
     """A stream's pipeline, as seen from here."""
 
-    def switch_off(self, processor: str, reason: str) -> None:
-        """Go on without *processor*."""
+    def switch_off(self, reason: str, processor: str | None = None) -> None:
+        """Go on without *processor*, or without any."""
 
 
 class Processing:
@@ -29,12 +30,14 @@ class Processing:
     def __init__(
         self, factories: Mapping[str, Factory], workers: Workers, metrics: Metrics, max_stuck: int
     ) -> None:
+        self.switched_off: dict[str, str] = {}
+        """The processors that no stream gets any more, and why."""
         self._factories = dict(factories)
         self._workers = workers
         self._metrics = metrics
         self._max_stuck = max_stuck
         self._hung: Counter[str] = Counter()
-        self._pipelines: set[Switchable] = set()
+        self._pipelines: WeakSet[Switchable] = WeakSet()
 
     def stages(self, pipeline: Switchable) -> list[Stage]:
         """Return a stage for each processor that is on."""
@@ -50,10 +53,6 @@ class Processing:
             for name, factory in self._factories.items()
         ]
 
-    def forget(self, pipeline: Switchable) -> None:
-        """The stream of *pipeline* has ended."""
-        self._pipelines.discard(pipeline)
-
     def failed(self, processor: str, stream: str, reason: str, *, hung: bool) -> None:
         """Count a failure; the processor's `max_stuck_calls`-th hanging call is its last."""
         cause = "hung" if hung else "raised"
@@ -62,8 +61,13 @@ class Processing:
         self._hung[processor] += hung
         if self._hung[processor] >= self._max_stuck and processor in self._factories:
             del self._factories[processor]
+            why = f"switched off after {self._max_stuck} hanging calls"
+            self.switched_off[processor] = why
             log.error("processor_switched_off", processor=processor, hung=self._hung[processor])
             for pipeline in list(self._pipelines):
-                pipeline.switch_off(
-                    processor, f"switched off after {self._max_stuck} hanging calls"
-                )
+                pipeline.switch_off(why, processor)
+
+    def stop(self) -> None:
+        """Let every stream go on without those of its processors that are still busy."""
+        for pipeline in list(self._pipelines):
+            pipeline.switch_off("the receiver stopped")

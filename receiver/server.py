@@ -90,11 +90,6 @@ class Server:
         self._sessions: set[Session] = set()
         self._open = 0
 
-    @property
-    def connections(self) -> int:
-        """WebSocket connections that are open."""
-        return self._open
-
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[int]:
         """
@@ -122,9 +117,11 @@ class Server:
             yield server.sockets[0].getsockname()[1]
         finally:
             server.close(code=DRAINED, reason="receiver stops")
-            with suppress(TimeoutError):  # of sessions whose processors hang; they are cut off
+            with suppress(TimeoutError):  # of sessions that wait for slow processors
                 async with asyncio.timeout(CLOSE_TIMEOUT_S + 1):
                     await server.wait_closed()
+            self._streams.give_up()
+            await server.wait_closed()
 
     async def drain(self, plain_timeout: float) -> None:
         """End every session well; plain clients have *plain_timeout* seconds."""

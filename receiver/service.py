@@ -53,6 +53,7 @@ class Receiver:
                 await self._server.drain(rest * 0.7)
         except TimeoutError:
             log.warning("drain_timeout", seconds=self._settings.drain_timeout)
+            self._streams.give_up()
 
 
 @asynccontextmanager

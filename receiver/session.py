@@ -8,12 +8,9 @@ from typing import Final
 from wire import (
     Cancel,
     Chunk,
-    Control,
     Deadlines,
-    Drain,
     Draining,
     Eos,
-    Error,
     Event,
     Hello,
     Inbound,
@@ -23,18 +20,15 @@ from wire import (
 )
 
 from .acks import Acks
+from .deadline import Deadline
 from .dialect import Dialect
+from .farewell import farewell, result_of
 from .lease import Complete, Lease
 from .link import Link, LinkClosedError
 from .metrics import Metrics
 from .outbox import Outbox
 from .streams import Streams
 
-RETRY_MS: Final = 500
-"""What a draining receiver asks its senders to wait at most."""
-
-
-_RESULTS: Final = {4409: "fenced", 1012: "drained", 1013: "refused", 4423: "refused"}
 _GOODBYES: Final = (1000, 1001)
 
 
@@ -64,8 +58,7 @@ class Session:
         self._stopped = False
         self._idle = asyncio.Event()  # no control message is being handled
         self._idle.set()
-        self._more_room = asyncio.Event()
-        self._deadline = self._loop.call_at(self._inbound.deadline, self._check_deadline)
+        self._deadline = Deadline(self._inbound, self._expire)
 
     async def run(self) -> None:
         """Serve the connection until it is closed."""
@@ -95,7 +88,6 @@ class Session:
         """More is kept and processed (called by the stream)."""
         if self._lease is not None:
             self._inbound.release(self._lease.stream.released, self._loop.time())
-            self._more_room.set()
             self._acks.released(self._lease.terms.window)
 
     def found(self, processor: str, offset: int, values: dict[str, Value]) -> None:
@@ -107,12 +99,11 @@ class Session:
         if self.result != "lost":
             return
         self._stopped = True
-        self._more_room.set()
-        self._outbox.flush()
-        self.result = _RESULTS.get(error.close_code, "error")
+        self._acks.cancel()
+        self.result = result_of(error)
         if self.result == "error":
             self._metrics.errors.labels(error.close_code).inc()
-        self._outbox.put(_report(error))
+        self._outbox.put(farewell(error))
         self._outbox.close(error.close_code, error.reason)
 
     async def _serve(self) -> None:
@@ -134,11 +125,11 @@ class Session:
         while True:
             data = await self._link.receive()
             for message in self.dialect.decode(data):
+                if isinstance(message, Chunk) and not self.dialect.credit:
+                    await self._acks.room_for(len(message.message))
                 if self._stopped:
                     return await self._read_on()
                 if isinstance(message, Chunk):
-                    if not self.dialect.credit:
-                        await self._wait_for_room(message)
                     self._take(message)
                 else:
                     await self._control(message)
@@ -203,36 +194,13 @@ class Session:
         if lease is not None:
             await self._streams.detach(lease, self, final=final)
 
-    async def _wait_for_room(self, chunk: Chunk) -> None:
-        while self._inbound.room < len(chunk.message) and not self._stopped:
-            self._more_room.clear()
-            await self._more_room.wait()
-
-    def _rest(self) -> None:
-        """Close a connection that has served its streams and gets no other one."""
-        self._stopped, self.result = True, "ok"
-        self._outbox.close(1000, "idle")
-
     def _flush(self) -> None:
         self._outbox.flush()
 
-    def _check_deadline(self) -> None:
-        now = self._loop.time()
-        try:
-            self._inbound.expire(now)
-        except WireError as exc:
-            if self._inbound.epoch and self._lease is None:
-                self._rest()
-            else:
-                self.stop(exc)
+    def _expire(self, error: WireError) -> None:
+        if not self._inbound.epoch or self._lease is not None:
+            self.stop(error)
             return
-        when = max(self._inbound.deadline, now + 1.0)
-        self._deadline = self._loop.call_at(when, self._check_deadline)
-
-
-def _report(error: WireError) -> Control:
-    if isinstance(error, Draining):
-        return Drain(retry_ms=RETRY_MS)
-    return Error(
-        code=error.close_code, message=error.message, seen=error.seen, expected=error.expected
-    )
+        # It has served its streams and gets no other one: no fault, but no use either.
+        self._stopped, self.result = True, "ok"
+        self._outbox.close(1000, "idle")

@@ -7,17 +7,7 @@ from typing import Final
 
 import structlog
 
-from wire import (
-    BadChecksum,
-    Draining,
-    Eos,
-    Fenced,
-    Held,
-    Hello,
-    Level,
-    Receipt,
-    Terms,
-)
+from wire import BadChecksum, Draining, Eos, Fenced, Held, Hello, Level, Receipt, Terms
 
 from .budget import Budget
 from .lease import Complete, Entry, Lease
@@ -117,6 +107,10 @@ class Streams:
                 await self._abandon(stream)
         await stream.settled()
         self.budget.give_back(lease.terms.window)
+
+    def give_up(self) -> None:
+        """Wait for no processor any more: the receiver ends."""
+        self._processing.stop()
 
     async def sweep(self) -> None:
         """End streams whose sender did not come back in time; run this as a task."""

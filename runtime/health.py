@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import urllib.request
+from http.client import HTTPException
 from typing import Final
 
 TIMEOUT_S: Final = 2.0
@@ -15,7 +16,7 @@ def main(url: str) -> int:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         opener.open(url, timeout=TIMEOUT_S).close()
-    except OSError as exc:
+    except (OSError, HTTPException, ValueError) as exc:  # no answer, no HTTP, no URL
         sys.stderr.write(f"{url}: {exc}\n")
         return 1
     return 0

@@ -75,8 +75,15 @@ def send(
     return 0 if all(outcome.good for outcome in outcomes) else 1
 
 
+def _folder(_type: object, value: Path) -> None:
+    if value.exists() and not value.is_dir():
+        raise ValueError(f"{value} is no folder, expected one")
+
+
 @app.command
-def watch(folder: Path, *, settings: WatchSettings | None = None) -> int:
+def watch(
+    folder: Annotated[Path, Parameter(validator=_folder)], *, settings: WatchSettings | None = None
+) -> int:
     """
     Send what lies in a folder, then whatever appears in it, until SIGTERM or Ctrl-C.
 

@@ -13,7 +13,7 @@ import soundfile
 from wire import CHANNELS, SAMPLERATES, Encoding, Format, pack24
 
 from .errors import SourceError
-from .source import identity
+from .source import identity, printable
 
 # libsndfile decodes these to 16 bit integers, and to floats by scaling the same integers.
 _SIXTEEN: Final = frozenset(
@@ -49,7 +49,8 @@ class _Decoder(soundfile.SoundFile):  # type: ignore[misc]  # the library is unt
 
     def __init__(self, path: Path) -> None:
         super().__init__(os.fsencode(path))
-        self.seek(0)
+        if super().seekable():
+            self.seek(0)
 
     def seekable(self) -> bool:
         return False
@@ -72,7 +73,7 @@ class AudioFile:
         Raises:
             SourceError: if it cannot be read, is no audio, or does not fit into *encoding*.
         """
-        self.name = name or str(path)
+        self.name = name or printable(path)
         self._path = path
         self._stat = self._look()
         self._turn = threading.Lock()  # libsndfile does not expect two threads on one file

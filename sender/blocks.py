@@ -35,4 +35,5 @@ async def read_ahead(
             pending = loop.run_in_executor(None, timed)
             yield block
     finally:
-        pending.cancel()
+        if not pending.cancel() and not pending.cancelled():
+            pending.exception()  # nobody asks any more; asyncio would complain

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from wire import Phase
 
@@ -66,14 +67,14 @@ class Board:
         return table
 
 
-def _cells(transfer: Transfer, elapsed: float) -> tuple[str | ProgressBar, ...]:
+def _cells(transfer: Transfer, elapsed: float) -> tuple[str | Text | ProgressBar, ...]:
     source, outbound = transfer.source, transfer.outbound
     samplerate = source.format.samplerate
     done = outbound.acknowledged / samplerate
     total = source.units / samplerate if source.units else None
     standing = f"{outbound.unacknowledged / 1024:.0f} KiB to ack"
     return (
-        source.name,
+        Text(source.name),  # a string's [brackets] would be markup
         ProgressBar(total=total, completed=done, pulse=total is None),
         f"{_clock(done)} / {_clock(total) if total else '?'}",
         f"{done / elapsed:.1f} x" if elapsed else "",

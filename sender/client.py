@@ -108,7 +108,8 @@ class Client:
         while True:
             try:
                 if self._link is None:
-                    self._link = await open_link(self._settings.to)
+                    within = self._settings.connect_timeout
+                    self._link = await open_link(self._settings.to, within=within)
                 persistence.reached = True
                 return await transfer.run(self._link)
             except (OSError, WireError) as exc:

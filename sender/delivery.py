@@ -17,7 +17,7 @@ from .errors import SenderError, UnreachableError
 from .plain import send_plain
 from .report import Outcome
 from .settings import Settings
-from .source import Source
+from .source import Source, printable
 from .transfer import Transfer
 
 log = structlog.get_logger()
@@ -35,11 +35,11 @@ class _Attempt:
     def outcome(self, result: str, error: Exception | None = None) -> Outcome:
         outbound = self.transfer.outbound if self.transfer else None
         return Outcome(
-            name=self.name,
+            name=printable(self.name),
             result=result,
             elapsed=time.monotonic() - self.started,
             receipt=self.receipt,
-            error=None if error is None else str(error) or type(error).__name__,
+            error=None if error is None else printable(error) or type(error).__name__,
             retry=isinstance(error, UnreachableError | OSError),
             sent_bytes=outbound.sent_bytes if outbound else 0,
             resent_bytes=outbound.resent_bytes if outbound else 0,

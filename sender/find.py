@@ -25,17 +25,29 @@ def find_files(path: str) -> list[Path]:
     Raises:
         SourceError: if there are none.
     """
+    try:
+        return _find(path)
+    except OSError as exc:
+        raise SourceError(f"{path}: {exc.strerror}") from exc
+
+
+def _find(path: str) -> list[Path]:
     if Path(path).is_dir():
-        files = sorted(audio_files(Path(path)))
+        files = _below(Path(path))
         if not files:
             raise SourceError(f"{path}: no audio in this folder, expected {_suffixes()}")
         return files
     if glob.has_magic(path) and not Path(path).exists():
         matches = sorted(Path(match) for match in glob.glob(path, recursive=True))  # noqa: PTH207  # takes absolute patterns
-        if not matches:
+        files = [file for match in matches for file in _below(match)]
+        if not files:
             raise SourceError(f"{path}: no file matches this pattern")
-        return [file for match in matches for file in (find_files(str(match)))]
+        return files
     return [Path(path)]
+
+
+def _below(path: Path) -> list[Path]:
+    return sorted(audio_files(path)) if path.is_dir() else [path]
 
 
 def audio_files(folder: Path) -> Iterator[Path]:

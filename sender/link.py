@@ -72,9 +72,11 @@ class Link:
         await self._connection.close(code, reason)
 
 
-async def open_link(url: str, subprotocol: str | None = SUBPROTOCOL) -> Link:
+async def open_link(
+    url: str, subprotocol: str | None = SUBPROTOCOL, within: float = OPEN_TIMEOUT_S
+) -> Link:
     """
-    Connect to *url*; None offers no subprotocol, which is the tutorial's way.
+    Connect to *url* within *within* seconds; no subprotocol is the tutorial's way.
 
     Raises:
         NotAReceiverError: if something answers that is no receiver.
@@ -86,14 +88,14 @@ async def open_link(url: str, subprotocol: str | None = SUBPROTOCOL) -> Link:
             subprotocols=[Subprotocol(subprotocol)] if subprotocol else None,
             compression=None,  # samples hardly deflate: 15 MB/s instead of over 1 GB/s
             max_size=CONTROL_BYTES,
-            open_timeout=OPEN_TIMEOUT_S,
+            open_timeout=min(within, OPEN_TIMEOUT_S),
             close_timeout=CLOSE_TIMEOUT_S,
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
             proxy=None,  # receivers are near; a proxy of the environment is meant for the web
         )
-    except InvalidURI as exc:
-        raise NotAReceiverError(f"{url}: {exc.msg}, expected ws://HOST:PORT") from exc
+    except (InvalidURI, ValueError) as exc:  # ValueError: a port that is none
+        raise NotAReceiverError(f"{url}: {exc}, expected ws://HOST:PORT") from exc
     except InvalidStatus as exc:
         status = exc.response.status_code
         if status in _BUSY:

@@ -54,14 +54,14 @@ class Persistence:
         if code not in RETRYABLE:
             raise error_for(code, str(error)) if isinstance(error, LinkClosedError) else error
         again = self._progress(code, now)
-        if code == CHECKSUM and self._outbound.phase is Phase.ENDING:
+        if code == CHECKSUM and self._complete:
             raise error  # the whole stream's digest, not one chunk's
         if again and code in ONCE:
             raise error
         waited, limit = now - self._progress_at, self._limit
         if waited >= limit:
             raise UnreachableError(
-                f"{self._settings.to}: no progress for {waited:.0f} s, expected some within "
+                f"{self._settings.to}: no progress for {waited:.1f} s, expected some within "
                 f"{limit:g} s; last: {error}"
             ) from error
         unanswered = isinstance(error, OSError) and not isinstance(error, LinkClosedError)
@@ -71,6 +71,12 @@ class Persistence:
     @property
     def _limit(self) -> float:
         return self._settings.patience if self.reached else self._settings.connect_timeout
+
+    @property
+    def _complete(self) -> bool:
+        """Whether the receiver has had every chunk."""
+        outbound = self._outbound
+        return outbound.phase is Phase.ENDING and outbound.acknowledged == outbound.position
 
     def _progress(self, code: int, now: float) -> bool:
         """Whether the last attempt ended in the same way without having got any further."""

@@ -32,12 +32,20 @@ class Pipe:
         self._closed = False
 
     def read(self, size: int) -> bytes:
-        """Return *size* bytes, or fewer at the end or when closed."""
+        """
+        Return *size* bytes, or fewer at the end or when closed.
+
+        Raises:
+            SourceError: if the descriptor cannot be read.
+        """
         pieces = []
         while size and not self._closed:
-            if not select.select([self._descriptor], [], [], POLL_S)[0]:
-                continue
-            piece = os.read(self._descriptor, min(size, PIECE))
+            try:
+                if not select.select([self._descriptor], [], [], POLL_S)[0]:
+                    continue
+                piece = os.read(self._descriptor, min(size, PIECE))
+            except OSError as exc:
+                raise SourceError(f"standard input: {exc.strerror}, expected samples") from exc
             if not piece:
                 break
             pieces.append(piece)

@@ -34,7 +34,8 @@ async def send_plain(source: Source, settings: Settings) -> Receipt:
         NotAReceiverError: if the server closes with an error, or counts otherwise.
         OSError: if it cannot be reached; there is no resume.
     """
-    link = await open_link(_address(settings.to, source), subprotocol=None)
+    address, within = _address(settings.to, source), settings.connect_timeout
+    link = await open_link(address, subprotocol=None, within=within)
     digest = Digest()
     try:
         await _send_blocks(link, source, digest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Final
@@ -51,6 +52,7 @@ class Sending:
             await client.close()
 
     def _sources(self, paths: Iterable[str]) -> Iterator[Named]:
+        taken: set[str] = set()
         for path in paths:
             if path == STANDARD_INPUT:
                 yield "standard input", self._open_pipe
@@ -61,6 +63,9 @@ class Sending:
                 self._deliveries.fail(path, exc)
                 continue
             for file in files:
+                if (real := os.path.realpath(file)) in taken:
+                    continue  # two clients would take the one stream from each other
+                taken.add(real)
                 yield str(file), partial(AudioFile, file, self._settings.exact_encoding)
 
     def _open_pipe(self) -> Source:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -18,13 +20,26 @@ Port = Number(gte=0, lte=65535)
 
 
 def _websocket(_type: object, value: str) -> None:
-    if not value.startswith(("ws://", "wss://")):
+    try:
+        address = urlsplit(value)
+        good = address.scheme in ("ws", "wss") and address.hostname and address.port != 0
+    except ValueError:  # of a port that is none
+        good = False
+    if not good:
         raise ValueError(f"address {value!r}, expected ws://HOST:PORT or wss://HOST:PORT")
 
 
 def _raw(_type: object, value: str | None) -> None:
     if value is not None:
         parse_raw(value)
+
+
+def _writable(_type: object, value: str | None) -> None:
+    if value is not None:
+        try:
+            Path(value).open("a").close()
+        except OSError as exc:
+            raise ValueError(f"{value}: {exc.strerror}, expected a file to write to") from exc
 
 
 @Parameter(name="*")
@@ -84,7 +99,7 @@ class SendSettings(Settings):
     raw: Annotated[str | None, Parameter(validator=_raw)] = None
     """Standard input is samples without a header: ENCODING:SAMPLERATE:CHANNELS."""
 
-    report: str | None = None
+    report: Annotated[str | None, Parameter(validator=_writable)] = None
     """File to write one line of JSON to for each stream."""
 
     progress: Literal["auto", "always", "never"] = "auto"

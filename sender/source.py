@@ -45,6 +45,11 @@ class Source(Protocol):
         """Free what the source holds."""
 
 
+def printable(text: object) -> str:
+    """Return *text*, with a question mark for what in file names is no UTF-8."""
+    return str(text).encode(errors="replace").decode()
+
+
 def identity(*facts: object) -> str:
     """Return the stream id that *facts* make."""
     text = "\0".join(str(fact) for fact in facts)

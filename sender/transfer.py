@@ -7,11 +7,22 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Final
 
-from wire import Control, Event, Outbound, Phase, Receipt, decode_control, encode_control
+from wire import (
+    Cancelled,
+    Control,
+    Event,
+    Gone,
+    Malformed,
+    Outbound,
+    Phase,
+    Receipt,
+    decode_control,
+    encode_control,
+)
 
 from .blocks import read_ahead
 from .errors import SourceError
-from .link import Link
+from .link import ABNORMAL, Link, LinkClosedError
 from .metrics import Metrics
 from .pacing import Pacing
 from .settings import Settings
@@ -48,7 +59,7 @@ class Transfer:
         Send what is left over *link*; return the receipt.
 
         Raises:
-            LinkClosedError, TimeoutError: if the connection does not carry it to the end.
+            LinkClosedError: if the connection does not carry it to the end.
             WireError: what the receiver reported, or what is wrong with its messages.
             SourceError: if the source cannot go on.
         """
@@ -69,11 +80,12 @@ class Transfer:
 
     async def _listen(self, link: Link) -> None:
         while self.outbound.phase is not Phase.DONE:
-            data = await link.receive()
-            message: Control = decode_control(data if isinstance(data, str) else data.decode())
+            message = _decode(await link.receive())
             if isinstance(message, Event):
                 self.on_event(message)
             self.outbound.feed(message)
+            if isinstance(message, Cancelled):
+                raise Gone("the receiver gave the stream up")
             self.source.release(self.outbound.acknowledged)
             self._changed.set()
 
@@ -137,8 +149,12 @@ class Transfer:
         """Wait for the receiver's messages until *reached*, but for none of them too long."""
         while not reached():
             self._changed.clear()
-            async with asyncio.timeout(self._settings.silence_timeout):
-                await self._changed.wait()
+            silence = self._settings.silence_timeout
+            try:
+                async with asyncio.timeout(silence):
+                    await self._changed.wait()
+            except TimeoutError as exc:
+                raise LinkClosedError(ABNORMAL, f"no answer for {silence:g} s") from exc
 
     @property
     def _live(self) -> bool:
@@ -148,6 +164,12 @@ class Transfer:
         most = self.outbound.max_chunk // self.source.format.frame_bytes
         wished = self._settings.chunk_frames or (LIVE_FRAMES if self._live else most)
         return max(1, min(wished, most))
+
+
+def _decode(data: str | bytes) -> Control:
+    if isinstance(data, bytes):
+        raise Malformed("message", seen=f"{len(data)} bytes", expected="a control message")
+    return decode_control(data)
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> Exception:

@@ -73,7 +73,9 @@ def test_example_in_one_program_runs():
     program = ROOT / "docs" / "examples" / "in_one_program.py"
     sample = ROOT / "audio" / "voice-mono-16bit.wav"
 
-    run = subprocess.run([sys.executable, program, sample], capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, program, sample], capture_output=True, text=True, timeout=60
+    )
 
     assert (0, "") == (run.returncode, run.stderr)
     assert "frame 0: float32 (32768, 1)" in run.stdout
@@ -84,7 +86,7 @@ def test_demo_counts_every_frame():
     """`make demo` ends with both counts agreeing."""
     program = ROOT / "docs" / "examples" / "demo.py"
 
-    run = subprocess.run([sys.executable, program], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60)
 
     assert 0 == run.returncode, run.stderr
     assert "402840 frames in the receipts, 402840 frames counted: every one arrived." in run.stdout
@@ -93,7 +95,11 @@ def test_demo_counts_every_frame():
 def test_sample_audio_is_what_its_script_makes():
     """The samples in audio/ decode to what make_samples.py computes."""
     run = subprocess.run(
-        [sys.executable, "-c", CHECK], cwd=ROOT / "audio", capture_output=True, text=True
+        [sys.executable, "-c", CHECK],
+        cwd=ROOT / "audio",
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
     assert (0, "") == (run.returncode, run.stderr)

@@ -13,7 +13,7 @@ Everything that can end a stream, and whose fault it is.
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Final
 
 REASON_BYTES: Final = 123
 """A close frame's reason is at most this long in UTF-8 (RFC 6455, section 5.5)."""
@@ -31,7 +31,7 @@ class WireError(Exception):
     ``close_code`` is what the connection is closed with, and what the peer maps back to a class.
     """
 
-    close_code: ClassVar[int] = 1011
+    close_code: int = 1011
 
     def __init__(self, message: str, *, seen: object = None, expected: object = None) -> None:
         super().__init__(message)
@@ -162,6 +162,10 @@ _CLASSES: Final[dict[int, type[WireError]]] = {
 }
 
 
-def error_for(code: int, message: str) -> WireError:
-    """Return the error that a peer reported by closing with *code*; a bare WireError if unknown."""
-    return _CLASSES.get(code, WireError)(message)
+def error_for(
+    code: int, message: str, seen: str | None = None, expected: str | None = None
+) -> WireError:
+    """Return the error that a peer reported with *code*; a bare WireError if it is unknown."""
+    error = _CLASSES.get(code, WireError)(message, seen=seen, expected=expected)
+    error.close_code = code
+    return error

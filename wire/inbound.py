@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from typing import TypeAlias
 
 from .chunk import HEADER_BYTES, Chunk
@@ -22,18 +21,9 @@ from .messages import (
     Receipt,
     State,
 )
-from .terms import Deadlines, Terms
+from .terms import Deadlines, Phase, Terms
 
 Message: TypeAlias = Control | Chunk
-
-
-class Phase(enum.Enum):
-    """Where a connection stands."""
-
-    GREETING = "a hello"
-    CLAIMING = "nothing until opened"
-    OPEN = "a chunk, eos or cancel"
-    ENDING = "nothing until committed"
 
 
 class Inbound:
@@ -86,11 +76,11 @@ class Inbound:
                 self.phase = Phase.ENDING
             case Cancel(epoch=epoch):
                 if self.phase is Phase.CLAIMING or not self.epoch:
-                    raise Malformed("message", seen=_name(message), expected=self.phase.value)
+                    raise self._illegal(message)
                 if epoch != self.epoch:
                     raise Malformed("cancel epoch", seen=epoch, expected=self.epoch)
             case _:
-                raise Malformed("message", seen=_name(message), expected=self.phase.value)
+                raise self._illegal(message)
 
     def open(self, epoch: int, offset: int, terms: Terms, now: float) -> Opened:
         """Accept the claim: the next chunk starts at *offset*."""
@@ -186,9 +176,13 @@ class Inbound:
         self.epoch = epoch
         self.deadline = now + self._deadlines.progress
 
+    def _illegal(self, message: Message) -> Malformed:
+        name = type(message).__name__.lower()
+        return Malformed("message", seen=name, expected=self.phase.value)
+
     def _require_phase(self, message: Message, phase: Phase) -> None:
         if self.phase is not phase:
-            raise Malformed("message", seen=_name(message), expected=self.phase.value)
+            raise self._illegal(message)
 
     def _check_chunk(self, chunk: Chunk) -> None:
         size = len(chunk.message)
@@ -203,7 +197,3 @@ class Inbound:
         if self._credit.added + size > self._credit.announced:
             over = self._credit.added + size - self._credit.announced
             raise Malformed("bytes over the window", seen=over, expected=0)
-
-
-def _name(message: Message) -> str:
-    return type(message).__name__.lower()

@@ -121,8 +121,8 @@ class Outbound:
                 self.phase = Phase.DONE
             case Drain(retry_ms=retry_ms), _:
                 raise Draining("receiver stops", expected=f"another one in {retry_ms} ms")
-            case Error(code=code, message=text), _:
-                raise error_for(code, text)
+            case Error(), _:
+                raise error_for(message.code, message.message, message.seen, message.expected)
             case Event() | Ack(), _:
                 pass  # an event changes nothing; an ack of an older epoch is late
             case _:
@@ -160,8 +160,10 @@ class Outbound:
         kept = opened.ack is Level.DURABLE
         if kept and opened.offset < self.durable:
             raise Malformed("offset", seen=opened.offset, expected=f"at least {self.durable}")
-        if not 0 < opened.max_chunk <= opened.window - HEADER_BYTES:
-            raise Malformed("max_chunk", seen=opened.max_chunk, expected="1 to below the window")
+        frame = self.hello.format.frame_bytes
+        if not frame <= opened.max_chunk <= opened.window - HEADER_BYTES:
+            expected = f"{frame}, one frame, to below the window"
+            raise Malformed("max_chunk", seen=opened.max_chunk, expected=expected)
         self.phase = Phase.OPEN
         self.epoch, self.position, self.level = opened.epoch, opened.offset, opened.ack
         self.max_chunk, self._window, self._ledger = opened.max_chunk, opened.window, Ledger()
@@ -169,7 +171,8 @@ class Outbound:
         self.durable = opened.offset if kept else 0
 
     def _acknowledge(self, ack: Ack) -> None:
-        if not self.durable <= ack.durable <= ack.received <= self.position:
+        ordered = self.durable <= ack.durable <= ack.received <= self.position
+        if not ordered or ack.received < self.received:
             seen = f"durable {ack.durable}, received {ack.received}"
             raise Malformed("ack", seen=seen, expected=f"{self.durable} to {self.position}")
         self.received, self.durable, self._window = ack.received, ack.durable, ack.window

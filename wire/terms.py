@@ -1,6 +1,8 @@
-"""What a receiver offers to a stream and expects of a peer."""
+"""What a receiver offers to a stream and expects of a peer, and when."""
 
 from __future__ import annotations
+
+import enum
 
 import msgspec
 
@@ -27,3 +29,12 @@ class Deadlines(msgspec.Struct, frozen=True):
     """From the connection to the first hello."""
     progress: float = 60.0
     """Between chunks while there is room for them, and from one stream to the next hello."""
+
+
+class Phase(enum.Enum):
+    """Where a connection stands."""
+
+    GREETING = "a hello"
+    CLAIMING = "nothing until opened"
+    OPEN = "a chunk, eos or cancel"
+    ENDING = "nothing until committed"

@@ -139,11 +139,13 @@ def test_useless_terms_are_refused(window, max_chunk):
     with pytest.raises(wire.Malformed) as raised:
         half.feed(replace(OPENED, window=window, max_chunk=max_chunk))
 
-    assert f"max_chunk {max_chunk}, expected 1 to below the window" == str(raised.value)
+    expected = f"max_chunk {max_chunk}, expected 4, one frame, to below the window"
+
+    assert expected == str(raised.value)
     assert 4400 == raised.value.close_code
 
 
-@pytest.mark.parametrize(("window", "max_chunk"), [(96, 64), (33, 1)])
+@pytest.mark.parametrize(("window", "max_chunk"), [(96, 64), (36, 4)])
 def test_tight_terms_are_accepted(window, max_chunk):
     """A window that holds just one chunk is enough."""
     half = outbound(opened=replace(OPENED, window=window, max_chunk=max_chunk))
@@ -514,7 +516,7 @@ def test_committed_without_receipt_is_refused():
     """A state without its proof is none."""
     half = outbound("greeting")
 
-    with pytest.raises(wire.Malformed, match="max_chunk 0, expected 1 to below the window"):
+    with pytest.raises(wire.Malformed, match="max_chunk 0, expected 4, one frame, to below the window"):
         half.feed(replace(complete(), receipt=None))
 
 
