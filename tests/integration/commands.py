@@ -1,0 +1,120 @@
+"""The command `sender` as a process of its own."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+PATIENCE_S = 20
+"""How long a test waits for something that is bound to happen."""
+
+COMMANDS = Path(sys.executable).parent
+
+
+class Program:
+    """A process whose log lines can be waited for."""
+
+    def __init__(self, process):
+        self.process = process
+        self.errors = []
+        """Lines of standard error."""
+        self.out = ""
+        self._news = asyncio.Event()
+        self._ended = asyncio.create_task(self._read())
+
+    @property
+    def log(self):
+        """Standard error as JSON; fails if there is a line that is none."""
+        return [json.loads(line) for line in self.errors]
+
+    async def said(self, event, count=1, **facts):
+        """Wait until *event* was logged with *facts*, *count* times; return the last one."""
+
+        def matches():
+            lines = [line for line in self.log if line.get("event") == event]
+            return [line for line in lines if facts.items() <= line.items()]
+
+        async with asyncio.timeout(PATIENCE_S):
+            while len(matches()) < count:
+                assert not self._ended.done(), f"ended without {event}: {self.errors}"
+                self._news.clear()
+                await self._news.wait()
+        return matches()[-1]
+
+    def interrupt(self, number=signal.SIGINT):
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    async def ended(self):
+        """Wait for the end; return the exit code."""
+        async with asyncio.timeout(PATIENCE_S):
+            await self._ended
+            return await self.process.wait()
+
+    async def close(self):
+        """Kill it if it runs."""
+        if self.process.returncode is None:
+            self.process.kill()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        await self._ended
+        await self.process.wait()
+
+    async def _read(self):
+        await asyncio.gather(self._read_errors(), self._read_out())
+        self._news.set()
+
+    async def _read_errors(self):
+        async for line in self.process.stderr:
+            self.errors.append(line.decode())
+            self._news.set()
+
+    async def _read_out(self):
+        self.out = (await self.process.stdout.read()).decode()
+
+
+@asynccontextmanager
+async def started(*command, stdin=asyncio.subprocess.DEVNULL, env=None, cwd=None):
+    """Run *command*; kill it at the end of the context if it still runs."""
+    foreign = ("SENDER_", "RECEIVER_", "COLUMNS")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
+    process = await asyncio.create_subprocess_exec(
+        *map(os.fspath, command),
+        stdin=stdin,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=kept | (env or {}),
+        cwd=cwd,
+    )
+    program = Program(process)
+    try:
+        yield program
+    finally:
+        await program.close()
+
+
+def sending(*arguments, **how):
+    """Run `sender send`."""
+    return started(COMMANDS / "sender", "send", *map(str, arguments), **how)
+
+
+def watching(*arguments, **how):
+    """Run `sender watch`, quick to look and to settle, with its metrics on any free port."""
+    quick = ("--settle", "0.2", "--rescan", "0.2", "--metrics-port", "0")
+    return started(COMMANDS / "sender", "watch", *map(str, (*quick, *arguments)), **how)
+
+
+async def sent(*arguments, **how):
+    """Run `sender send` to its end; return the program and its exit code."""
+    async with sending(*arguments, **how) as program:
+        code = await program.ended()
+    return program, code
+
+
+def outcomes(report):
+    """The lines of a file written by `--report`, by the name of the file or path they are about."""
+    lines = [json.loads(line) for line in Path(report).read_text().splitlines()]
+    return {Path(line["name"]).name: line for line in lines}

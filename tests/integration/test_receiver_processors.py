@@ -1,0 +1,268 @@
+"""What processors are given, and what becomes of streams whose processors misbehave."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+import wire
+from tests.integration.recorder import Recorder
+from tests.receiver.faulty import Faulty, Hang
+from tests.receiver.rawclient import FORMAT, SMALL, digest, running, sound, speaking
+
+ENCODINGS = list(wire.Encoding)
+
+
+def decoded(payload, encoding, channels):
+    """What *payload* means, by plain arithmetic."""
+    match encoding:
+        case "f32le":
+            flat = np.frombuffer(payload, "<f4")
+        case "s16le":
+            flat = np.frombuffer(payload, "<i2") / 32768
+        case "s24le":
+            raw = np.frombuffer(payload, np.uint8).reshape(-1, 3).astype(np.int64)
+            wide = raw[:, 0] | raw[:, 1] << 8 | raw[:, 2] << 16
+            flat = np.where(wide < 1 << 23, wide, wide - (1 << 24)) / (1 << 23)
+    return flat.astype(np.float32).reshape(-1, channels)
+
+
+def take_of(recorder, stream):
+    """What *recorder* saw of *stream*, which must have been opened once."""
+    (take,) = (each for each in recorder.takes if each.stream.id == stream)
+    return take
+
+
+async def transmit(url, payload, chunk_bytes=8192, **hello):
+    """Send one whole stream; return the client, and the receipt."""
+    async with speaking(url, **hello) as client:
+        await client.greet()
+        await client.send(payload, chunk_bytes)
+        return client, await client.commit()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 7])
+@pytest.mark.parametrize("encoding", ENCODINGS)
+async def test_arrays_hold_the_samples_that_were_sent(encoding, channels):
+    """Processors see float32 (frames, channels), read-only, consecutive, and every bit."""
+    format_ = wire.Format(samplerate=8000, channels=channels, encoding=encoding)
+    payload = sound(4001, format_)
+    recorder = Recorder()
+    async with running(recorder) as receiver:
+        _, receipt = await transmit(receiver.url, payload, 1000, format_=format_)
+
+    (take,) = recorder.takes
+    assert {np.dtype(np.float32)} == {block.dtype for block in take.blocks}
+    assert {False} == {block.flags.writeable for block in take.blocks}
+    assert {True} == {block.flags.c_contiguous for block in take.blocks}
+    assert take.gapless
+    assert decoded(payload, encoding, channels).tobytes() == take.samples.tobytes()
+    assert (4001, channels) == take.samples.shape
+    assert (4001, digest(payload, format_)) == (receipt.frames, receipt.digest)
+
+
+async def test_processors_learn_about_their_stream():
+    """open() is given what the hello says, and close()'s answer is in the receipt."""
+    recorder = Recorder()
+    async with running(recorder) as receiver:
+        client, receipt = await transmit(
+            receiver.url, sound(10), name="a name", metadata={"room": "B"}
+        )
+
+    stream = recorder.takes[0].stream
+    assert (client.outbound.hello.stream, "a name") == (stream.id, stream.name)
+    assert (8000, 2, {"room": "B"}) == (stream.samplerate, stream.channels, stream.metadata)
+    assert {"recorder": {"seen": 10}} == receipt.processors
+    assert {} == receipt.failures
+
+
+async def test_events_arrive_while_the_stream_goes_on():
+    """What process() returns reaches the client with its offset, in order."""
+
+    class Counting:
+        def open(self, stream):
+            self.calls = 0
+
+        def process(self, samples, offset):
+            self.calls += 1
+            return {"call": self.calls, "mean": np.float32(0.5), "first": offset == 0}
+
+        def close(self):
+            return {"calls": self.calls}
+
+    async with running(Counting) as receiver, speaking(receiver.url) as client:
+        await client.greet()
+        await client.send(sound(300), chunk_bytes=400)
+        await client.until(wire.Event, lambda event: event.values["call"] == 3)
+        receipt = await client.commit()
+
+    events = [(event.processor, event.offset, event.values) for event in client.all(wire.Event)]
+    expected = [
+        ("counting", 100 * n, {"call": n + 1, "mean": 0.5, "first": n == 0}) for n in range(3)
+    ]
+    assert expected == events
+    assert {"counting": {"calls": 3}} == receipt.processors
+
+
+def raising(error):
+    """A fault that raises *error*."""
+
+    def fault():
+        raise error
+
+    return fault
+
+
+class NamelessError(Exception):
+    """Cannot even say what is wrong."""
+
+    def __str__(self):
+        raise RuntimeError
+
+
+LONG = "x" * 1100
+FAULTS = [
+    ("init", raising(RuntimeError("no model")), "RuntimeError: no model"),
+    ("open", raising(OSError(2, "no file")), "FileNotFoundError: [Errno 2] no file"),
+    ("process", raising(ZeroDivisionError("by 0")), "ZeroDivisionError: by 0"),
+    ("process", raising(SystemExit(3)), "SystemExit: 3"),
+    ("process", raising(NamelessError()), "NamelessError"),
+    ("process", raising(ValueError("half \ud800")), "ValueError: half"),
+    ("process", raising(ValueError(LONG)), "ValueError: xxx"),
+    ("process", raising(ValueError("\x00" * 1000)), "ValueError: "),
+    ("process", lambda: [1, 2], "list"),
+    ("process", lambda: {"a": {"b": 1}}, "got `object`"),
+    ("process", lambda: {"a": object()}, "object"),
+    ("process", lambda: {1: 2}, "str"),
+    ("process", lambda: {"a": 10**5000}, "ValueError"),
+    ("process", lambda: {"half \ud800": 1}, "surrogates"),
+    ("process", lambda: {"long": LONG}, "reported 1111 bytes, expected at most 1024"),
+    ("close", raising(KeyError("k")), "KeyError: 'k'"),
+    ("close", lambda: {"long": LONG}, "reported 1111 bytes, expected at most 1024"),
+    ("close", lambda: "text", "str"),
+]
+
+
+@pytest.mark.parametrize(("method", "fault", "reason"), FAULTS)
+async def test_a_processor_that_fails_is_cut_off(method, fault, reason):
+    """Its stream goes on without it, the receipt says why, and other streams keep it."""
+    faulty, recorder = Faulty(method, fault), Recorder()
+    payload = sound(2000)
+    async with running(faulty, recorder) as receiver:
+        client, receipt = await transmit(receiver.url, payload, name="victim")
+        failures = receiver.value(
+            "receiver_processor_failures_total", processor="faulty", reason="raised"
+        )
+        other, unharmed = await transmit(receiver.url, payload, name="other")
+
+    assert ["faulty"] == list(receipt.failures)
+    assert reason in receipt.failures["faulty"]
+    assert ["recorder"] == list(receipt.processors)
+    assert 1 == failures
+    values = [event.values for event in client.all(wire.Event)]
+    assert [{"error": receipt.failures["faulty"]}] == values
+    take = take_of(recorder, client.outbound.hello.stream)
+    assert decoded(payload, "s16le", 2).tobytes() == take.samples.tobytes()
+    assert {} == unharmed.failures
+    assert {"faulty", "recorder"} == set(unharmed.processors)
+    assert take_of(recorder, other.outbound.hello.stream).frames == 2000
+
+
+async def test_reports_of_many_processors_fit_into_a_receipt():
+    """However much the processors report together, the stream commits."""
+    processors = [Faulty("close", lambda: {"text": "y" * 1000}) for _ in range(6)]
+    for number, each in enumerate(processors):
+        each.__name__ = f"talkative{number}"
+    async with running(*processors) as receiver:
+        _, receipt = await transmit(receiver.url, sound(10), name="victim")
+
+    assert 6 == len(receipt.processors) + len(receipt.failures)
+
+
+HANGING = {**SMALL, "processor_timeout": 0.3}
+
+
+@pytest.mark.parametrize("method", ["init", "open", "process", "close"])
+async def test_a_processor_that_hangs_is_cut_off(method):
+    """Its stream commits without it, and its thread, the only one, is replaced."""
+    recorder, payload = Recorder(), sound(30_000)
+    with Hang() as hang:
+        faulty = Faulty(method, hang)
+        async with running(faulty, recorder, workers=1, limits=HANGING) as receiver:
+            client, receipt = await transmit(receiver.url, payload, name="victim")
+            hung = receiver.value(
+                "receiver_processor_failures_total", processor="faulty", reason="hung"
+            )
+            _, unharmed = await transmit(receiver.url, payload, name="other")
+
+    assert {"faulty": "a call took too long"} == receipt.failures
+    assert {} == unharmed.failures
+    assert 1 == hung
+    take = take_of(recorder, client.outbound.hello.stream)
+    assert decoded(payload, "s16le", 2).tobytes() == take.samples.tobytes()
+
+
+async def test_a_call_that_returns_late_changes_nothing():
+    """What a processor that was cut off does later reaches neither client nor processor."""
+    recorder = Recorder()
+    with Hang() as hang:
+        faulty = Faulty("process", hang)
+        async with running(faulty, recorder, workers=1, limits=HANGING) as receiver:
+            async with speaking(receiver.url, name="victim") as client:
+                await client.greet()
+                await client.send(sound(4000), chunk_bytes=400)
+                await client.until(wire.Event)
+                hang.released.set()
+                receipt = await client.commit()
+
+    assert {"faulty": "a call took too long"} == receipt.failures
+    assert hang.entered.acquire(blocking=False)
+    assert not hang.entered.acquire(blocking=False)
+    assert 1 == len(client.all(wire.Event))
+
+
+async def test_a_processor_that_hangs_again_and_again_is_switched_off():
+    """After max_stuck_calls no stream gets it any more, not even one that is under way."""
+    limits = {**HANGING, "max_stuck_calls": 2}
+    with Hang() as hang:
+        faulty = Faulty("process", hang, victims=("victim",))
+        async with running(faulty, limits=limits) as receiver, speaking(receiver.url) as other:
+            await other.greet()
+            await other.send(sound(100))
+            for _ in range(2):
+                await transmit(receiver.url, sound(100), name="victim")
+            event = await other.until(wire.Event)
+            under_way = await other.commit()
+            _, later = await transmit(receiver.url, sound(100), name="victim")
+
+    reason = "switched off after 2 hanging calls"
+    assert {"error": reason} == event.values
+    assert {"faulty": reason} == under_way.failures
+    assert {"faulty": reason} == later.failures
+    assert {} == later.processors
+
+
+async def test_a_slow_processor_slows_its_own_sender_only():
+    """It fills its own window and not a byte more, while another stream passes."""
+    with Hang() as hang:
+        faulty = Faulty("process", hang)
+        async with (
+            running(faulty, limits=SMALL) as receiver,
+            speaking(receiver.url, name="victim") as slow,
+        ):
+            await slow.greet()
+            sending = asyncio.create_task(slow.send(sound(60_000)))
+            await receiver.until("receiver_buffered_bytes", lambda held: held > 50_000)
+            _, receipt = await transmit(receiver.url, sound(60_000), name="other")
+            buffered = receiver.value("receiver_buffered_bytes")
+            blocked = not sending.done()
+            hang.released.set()
+            await sending
+            slowly = await slow.commit()
+
+    assert blocked
+    assert 50_000 < buffered <= SMALL["window_bytes"]
+    assert 60_000 == receipt.frames
+    assert 60_000 == slowly.frames
+    assert ({}, {}) == (receipt.failures, slowly.failures)
+    assert digest(sound(60_000), FORMAT) == slowly.digest

@@ -1,0 +1,118 @@
+"""Ctrl-C at any moment ends the command soon with 130; the same command again does the rest."""
+
+import asyncio
+import json
+import signal
+
+from prometheus_client import CollectorRegistry
+
+from tests.integration.commands import sending, sent
+from tests.integration.proxy import Proxy, free_port
+from tests.integration.recorder import SMALL, Recorder, listening
+from tests.integration.sounds import noise, same, samples, write
+
+SOON_S = 3
+"""An interrupted process ends well within this; nothing that it might wait for is as short."""
+
+
+async def interrupted(program, number=signal.SIGINT):
+    """Interrupt *program*; return its exit code, which has to come soon."""
+    program.interrupt(number)
+    async with asyncio.timeout(SOON_S):
+        return await program.ended()
+
+
+async def test_while_connecting_to_nothing(tmp_path):
+    """No receiver is there, nor will one be."""
+    path = write(tmp_path / "a.wav")
+    async with sending(path, "--to", f"ws://127.0.0.1:{free_port()}") as program:
+        await program.said("retrying")
+        code = await interrupted(program)
+
+    assert 130 == code
+    assert {"interrupted"} == {
+        line["result"] for line in program.log if line["event"] == "stream_ended"
+    }
+    assert " interrupted " in program.out
+
+
+async def test_in_the_middle_and_again(tmp_path):
+    """An interrupted stream is continued where it stopped; each frame comes once."""
+    path = write(tmp_path / "a.wav", 48_000)
+    report, recorder, registry = tmp_path / "report.jsonl", Recorder(), CollectorRegistry()
+    async with listening(recorder, registry=registry) as running:
+        command = (path, "--to", running.url, "--report", report)
+        async with sending(*command, "--realtime") as program:
+            await recorder.until(lambda: recorder.takes and recorder.takes[0].frames >= 4096)
+            code = await interrupted(program)
+        before = recorder.takes[0].frames
+        again, code_again = await sent(*command)
+
+    (take,) = recorder.takes
+    first, second = (json.loads(line) for line in report.read_text().splitlines())
+    assert (130, 0) == (code, code_again)
+    assert (("interrupted", None), "sent") == (
+        (first["result"], first["receipt"]),
+        second["result"],
+    )
+    assert 4096 <= before < 48_000 == second["receipt"]["frames"]
+    assert second["sent_bytes"] < 2 * (48_000 - before) + 1000
+    assert take.gapless
+    assert same(samples(path), take.samples)
+    assert 1 == registry.get_sample_value("receiver_resumes_total")
+
+
+async def test_while_waiting_for_credit(tmp_path):
+    """A processor that does not get on holds the sender up, but not its end."""
+    path = write(tmp_path / "a.wav", 200_000)
+    recorder = Recorder()
+    recorder.gate.clear()
+    async with (
+        listening(recorder, **SMALL) as running,
+        Proxy(running.port).listen() as proxy,
+    ):
+        async with sending(path, "--to", proxy.url) as program:
+            await proxy.until(lambda: proxy.passed >= 65_536)
+            code = await interrupted(program, signal.SIGTERM)
+        recorder.gate.set()
+        _, code_again = await sent(path, "--to", proxy.url)
+
+    (take,) = recorder.takes
+    assert (130, 0) == (code, code_again)
+    assert take.gapless
+    assert same(samples(path), take.samples)
+
+
+async def test_while_nothing_gets_through(tmp_path):
+    """A network that stands still does not hold it up either."""
+    path = write(tmp_path / "a.wav", 200_000)
+    recorder = Recorder()
+    async with listening(recorder) as running, Proxy(running.port).listen() as proxy:
+        async with sending(path, "--to", proxy.url, "--realtime") as program:
+            await recorder.until(lambda: recorder.takes and recorder.takes[0].frames)
+            proxy.flowing.clear()
+            code = await interrupted(program)
+        proxy.flowing.set()
+
+    assert 130 == code
+
+
+async def test_while_standard_input_waits(tmp_path):
+    """Nobody writes: a live stream is cancelled at the receiver, because it cannot be sent again."""
+    data = noise(8192).tobytes()
+    recorder, registry = Recorder(), CollectorRegistry()
+    async with listening(recorder, registry=registry) as running:
+        raw = ("-", "--raw", "f32le:16000:1", "--to", running.url)
+        async with sending(*raw, stdin=asyncio.subprocess.PIPE) as program:
+            program.process.stdin.write(data + b"some")
+            await recorder.until(lambda: recorder.takes and recorder.takes[0].frames == 8192)
+            code_raw = await interrupted(program)
+        async with sending("-", "--to", running.url, stdin=asyncio.subprocess.PIPE) as program:
+            program.process.stdin.write(write(tmp_path / "a.wav").read_bytes()[:-2])
+            await program.said("source_opening") if False else None
+            code_container = await interrupted(program)
+
+    assert (130, 130) == (code_raw, code_container)
+    assert 1 == len(recorder.takes)
+    assert not recorder.takes[0].closed
+    assert 1 == registry.get_sample_value("receiver_streams_total", {"result": "cancelled"})

@@ -1,0 +1,207 @@
+"""The command `sender send` as a user runs it: exit codes, results, logs, reports."""
+
+import asyncio
+import json
+import os
+import pty
+import re
+import struct
+import termios
+from fcntl import ioctl
+
+from tests.integration.commands import COMMANDS, sending, sent
+from tests.integration.proxy import free_port
+from tests.integration.recorder import Recorder, listening
+from tests.integration.sounds import noise, same, samples, write
+
+
+async def test_files_and_folders(tmp_path):
+    """Receipts on standard output, log lines on standard error, a line of JSON in the report."""
+    single = write(tmp_path / "single.flac", 40_000, 2, "PCM_24")
+    (tmp_path / "album" / ".trash").mkdir(parents=True)
+    album = [write(tmp_path / "album" / f"{number}.WAV", 3000 + number) for number in (2, 1, 3)]
+    write(tmp_path / "album" / ".hidden.wav")
+    write(tmp_path / "album" / ".trash" / "gone.wav")
+    (tmp_path / "album" / "cover.txt").write_text("no audio")
+    odd = write(tmp_path / "take 1 [live].wav", 77)
+    report, recorder = tmp_path / "report.jsonl", Recorder()
+    async with listening(recorder) as running:
+        program, code = await sent(
+            *("single.flac", "album", "*].wa?", single, "--to", running.url),
+            *("--report", report, "--jobs", "1"),
+            cwd=tmp_path,
+        )
+        again, code_again = await sent(
+            "single.flac",
+            "album",
+            cwd=tmp_path,
+            env={"SENDER_TO": running.url, "SENDER_REPORT": str(report), "SENDER_JOBS": "2"},
+        )
+
+    paths = [single, *sorted(album), odd]
+    names = [str(path.relative_to(tmp_path)) for path in paths]
+    assert (0, 0) == (code, code_again)
+    assert names == [take.stream.name for take in recorder.takes]
+    for path, take in zip(paths, recorder.takes, strict=True):
+        assert same(samples(path), take.samples)
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    assert ["sent"] * 5 + ["known"] * 4 == [line["result"] for line in lines]
+    for name, path, line in zip(names, paths, lines, strict=False):
+        receipt = line["receipt"]
+        row = rf"{re.escape(name)} +sent +{receipt['frames']} .* {receipt['digest']}"
+        assert re.search(row, program.out)
+        assert len(samples(path)) == receipt["frames"]
+        assert line["sent_bytes"] > 0 == line["resent_bytes"] == line["reconnects"]
+    assert ["stream_started", "stream_ended"] * 5 == [line["event"] for line in program.log]
+    assert {"info"} == {line["level"] for line in program.log}
+    assert 4 == again.out.count(" known ")
+    assert all(line["sent_bytes"] == 0 for line in lines[5:])
+
+
+async def test_options(tmp_path):
+    """What the options say is what arrives."""
+    path = write(tmp_path / "a.wav", 1201)
+    recorder = Recorder()
+    async with listening(recorder) as running:
+        program, code = await sent(
+            *(path, "--to", running.url, "--encoding", "f32le", "--chunk-frames", "500"),
+            *("--ack", "received", "--realtime", "--speed", "10", "--log-level", "error"),
+        )
+
+    assert 0 == code
+    assert [500, 500, 201] == [len(block) for block in recorder.takes[0].blocks]
+    assert same(samples(path), recorder.takes[0].samples)
+    assert [] == program.errors
+
+
+async def test_wrong_usage(tmp_path):
+    """Everything that is wrong is said in one line, and nothing is sent; exit code 2."""
+    program, code = await sent(
+        *(tmp_path, "--to", "http://localhost", "--encoding", "mp3", "--jobs", "0"),
+        *("--raw", "s16le:0:1", "--report", tmp_path, "--speed", "-1"),
+        env={"SENDER_ACK": "maybe", "SENDER_PATIENCE": "long"},
+    )
+
+    assert 2 == code
+    assert "" == program.out
+    (line,) = program.errors
+    assert line.startswith("sender: ")
+    for fault in (
+        "address 'http://localhost', expected ws://HOST:PORT or wss://HOST:PORT",
+        "mp3",
+        "s24le",  # one of those expected
+        "--jobs",
+        ">= 1",
+        "'s16le:0:1', expected samplerate 1 to 768000, channels 1 to 64",
+        f"{tmp_path}: Is a directory, expected a file to write to",
+        "--speed",
+        "maybe",
+        "durable",
+        "long",
+    ):
+        assert fault in line
+
+
+async def test_standard_input(tmp_path):
+    """A whole container, or samples without a header, may come through a pipe."""
+    wav = write(tmp_path / "a.wav", 30_001, 2, "PCM_24")
+    floats = noise(20_011, 2)
+    report, recorder = tmp_path / "report.jsonl", Recorder()
+    async with listening(recorder) as running:
+        to = ("--to", running.url, "--report", report)
+        for data, arguments in (
+            (wav.read_bytes(), ("-",)),
+            (floats.tobytes(), ("-", "--raw", "f32le:44100:2")),
+            (floats.tobytes()[:-3], ("-", "--raw", "f32le:44100:2")),
+        ):
+            async with sending(*arguments, *to, stdin=asyncio.subprocess.PIPE) as program:
+                program.process.stdin.write(data)
+                program.process.stdin.close()
+                code = await program.ended()
+
+    container, raw, cut = (json.loads(line) for line in report.read_text().splitlines())
+    assert {"standard input"} == {each["name"] for each in (container, raw, cut)}
+    assert same(samples(wav), recorder.takes[0].samples)
+    assert same(floats, recorder.takes[1].samples)
+    assert (44_100, 2) == (raw["receipt"]["samplerate"], raw["receipt"]["channels"])
+    assert 1 == code
+    assert "standard input: 5 bytes at the end, expected 8 a frame" == cut["error"]
+    assert same(floats[:-1], recorder.takes[2].samples)
+
+
+async def test_nothing_to_read(tmp_path):
+    """Standard input that is empty, no audio, or not open for reading is an error in one line."""
+    report = tmp_path / "report.jsonl"
+    (tmp_path / "text").write_text("no audio")
+    raw = ("--raw", "s16le:8000:1")
+    async with listening(Recorder()) as running:
+        for stdin, mode, how, expected in (
+            (tmp_path / "text", "rb", (), "standard input: no audio that libsndfile reads: "),
+            ("/dev/null", "rb", raw, "standard input: 0 frames, expected at least 1"),
+            (tmp_path / "out", "wb", raw, "standard input: Bad file descriptor, expected samples"),
+        ):
+            with open(stdin, mode) as file:  # noqa: ASYNC230, PTH123
+                _, code = await sent(
+                    *("-", "--to", running.url, "--report", report, *how), stdin=file
+                )
+
+            line = json.loads(report.read_text().splitlines()[-1])
+            assert 1 == code
+            assert line["error"].startswith(expected)
+
+
+def read_terminal(master):
+    """Everything that is written to a pseudo terminal until its other end is closed."""
+    text = b""
+    while True:
+        try:
+            data = os.read(master, 65536)
+        except OSError:  # how Linux says that the other end is closed
+            data = b""
+        if not data:
+            return text.decode()
+        text += data
+
+
+async def test_terminal(tmp_path):
+    """On a terminal each stream has a bar, with its position, speed and what is on its way."""
+    paths = [write(tmp_path / name, 16_000) for name in ("take [1].wav", "b.wav")]
+    recorder = Recorder()
+    master, slave = pty.openpty()
+    ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))
+    async with listening(recorder) as running:
+        process = await asyncio.create_subprocess_exec(
+            *(COMMANDS / "sender", "send", *paths, "--to", running.url),
+            *("--realtime", "--speed", "2"),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env={**os.environ, "TERM": "xterm-256color"},
+        )
+        os.close(slave)
+        screen = await asyncio.to_thread(read_terminal, master)
+        code = await process.wait()
+    os.close(master)
+
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen)
+    bars, table = text[: text.rindex("x real time")], text[text.rindex("x real time") :]
+    assert 0 == code
+    for path in paths:
+        assert re.search(
+            rf"{re.escape(path.name)} .*[━╸╺].* 0:00 / 0:01 +[0-9.]+ x +\d+ KiB to", bars
+        )
+        assert re.search(rf"{re.escape(path.name)} +sent +16000 +1\.00 +\d+ +[0-9a-f]{{32}}", table)
+    assert "stream_started" not in text
+
+
+async def test_bars_without_a_connection(tmp_path):
+    """`--progress always` draws without a terminal, too, and says that nobody answers."""
+    path = write(tmp_path / "a.wav")
+    program, code = await sent(
+        *(path, "--to", f"ws://127.0.0.1:{free_port()}", "--connect-timeout", "0.5"),
+        *("--progress", "always"),
+    )
+
+    assert 1 == code
+    assert "no connection" in "".join(program.errors)
+    assert "no progress for 0.5 s" in program.out
