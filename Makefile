@@ -3,7 +3,7 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo test coverage check bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -34,8 +34,8 @@ check: .venv/ready ## Format, lint, types, import layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/ready ## Measure against the bare library; see benchmarks/README.md
-	$(BIN)/python benchmarks/bulk.py
+bench: .venv/ready ## Measure against the bare library; QUICK=1 for less; see benchmarks/README.md
+	$(BIN)/python benchmarks/bulk.py $(if $(QUICK),--rounds 3 --seconds 20)
 
 lock: .venv/ready ## Pin the newest versions that pyproject.toml allows, with hashes
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
