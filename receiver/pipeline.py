@@ -88,10 +88,16 @@ class Pipeline:
         for stage in self._stages:
             stage.close()
 
-    def switch_off(self, reason: str, processor: str | None = None) -> None:
-        """Go on without *processor*, or without any."""
+    def switch_off(self, processor: str, reason: str) -> None:
+        """Go on without *processor*."""
         for stage in self._stages:
-            if processor in (None, stage.name):
+            if stage.name == processor:
+                stage.cut_off(reason, hung=False)
+
+    def give_up(self, reason: str) -> None:
+        """Go on without those processors that have something to do."""
+        for stage in self._stages:
+            if stage.busy:
                 stage.cut_off(reason, hung=False)
 
     def progressed(self) -> None:

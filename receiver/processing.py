@@ -20,8 +20,11 @@ log = structlog.get_logger()
 class Switchable(Owner, Protocol):
     """A stream's pipeline, as seen from here."""
 
-    def switch_off(self, reason: str, processor: str | None = None) -> None:
-        """Go on without *processor*, or without any."""
+    def switch_off(self, processor: str, reason: str) -> None:
+        """Go on without *processor*."""
+
+    def give_up(self, reason: str) -> None:
+        """Go on without those processors that have something to do."""
 
 
 class Processing:
@@ -65,9 +68,9 @@ class Processing:
             self.switched_off[processor] = why
             log.error("processor_switched_off", processor=processor, hung=self._hung[processor])
             for pipeline in list(self._pipelines):
-                pipeline.switch_off(why, processor)
+                pipeline.switch_off(processor, why)
 
-    def stop(self) -> None:
-        """Let every stream go on without those of its processors that are still busy."""
+    def give_up(self) -> None:
+        """Let nobody wait for a processor any more."""
         for pipeline in list(self._pipelines):
-            pipeline.switch_off("the receiver stopped")
+            pipeline.give_up("the receiver stopped")

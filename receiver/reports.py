@@ -9,7 +9,7 @@ import msgspec
 from wire import CONTROL_BYTES, Value
 
 ROOM: Final = CONTROL_BYTES - 512
-"""JSON bytes for reports and failures; the rest of a receipt, and what wraps it, takes below 512."""
+"""JSON bytes for reports and failures; the rest of a receipt and what wraps it take below 512."""
 
 
 def fit(reports: dict[str, dict[str, Value]], failures: dict[str, str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Final
 
@@ -40,6 +40,11 @@ class GuardedConnection(ServerConnection):
     PINGs and never reads would grow it by 70 MiB in 4 s.
     """
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Have room for messages resume reading only while there is room for answers, too."""
+        super().connection_made(transport)
+        self.recv_messages.resume = self._resume_reading
+
     def pause_writing(self) -> None:
         """The write buffer is full: take nothing that would add to it."""
         super().pause_writing()
@@ -48,7 +53,10 @@ class GuardedConnection(ServerConnection):
     def resume_writing(self) -> None:
         """The write buffer has drained; reading goes on unless messages wait to be received."""
         super().resume_writing()
-        if not self.recv_messages.paused:
+        self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if not (self.paused or self.recv_messages.paused):
             self.transport.resume_reading()
 
 
@@ -117,11 +125,12 @@ class Server:
             yield server.sockets[0].getsockname()[1]
         finally:
             server.close(code=DRAINED, reason="receiver stops")
-            with suppress(TimeoutError):  # of sessions that wait for slow processors
+            try:
                 async with asyncio.timeout(CLOSE_TIMEOUT_S + 1):
                     await server.wait_closed()
-            self._streams.give_up()
-            await server.wait_closed()
+            except TimeoutError:  # some session waits for a slow processor
+                self._streams.give_up()
+                await server.wait_closed()
 
     async def drain(self, plain_timeout: float) -> None:
         """End every session well; plain clients have *plain_timeout* seconds."""

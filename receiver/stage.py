@@ -63,6 +63,11 @@ class Stage:
         self._busy = False
         self._closing = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether the processor has something to do."""
+        return self._busy
+
     def open(self, stream: StreamInfo, offset: int) -> None:
         """Have the processor open; the first block will start at *offset*."""
         self.taken = offset

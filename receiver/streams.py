@@ -110,7 +110,7 @@ class Streams:
 
     def give_up(self) -> None:
         """Wait for no processor any more: the receiver ends."""
-        self._processing.stop()
+        self._processing.give_up()
 
     async def sweep(self) -> None:
         """End streams whose sender did not come back in time; run this as a task."""

@@ -50,7 +50,8 @@ def send(
         settings: Everything else.
     """
     settings = settings or SendSettings()
-    terminal, results = Console(stderr=True), Console()
+    forced = True if settings.progress == "always" else None
+    terminal, results = Console(stderr=True, force_terminal=forced), Console()
     if not results.is_terminal:
         results = Console(width=PIPED_COLUMNS)
     shown = {"auto": terminal.is_terminal, "always": True, "never": False}[settings.progress]

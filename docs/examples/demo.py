@@ -51,8 +51,8 @@ def running_receiver():
 def show_processors(report):
     """Print what the processors said of each stream, as its receipt has it."""
     print("\nWhat the processors made of the arrays:")
-    for line in report.open():
-        outcome = json.loads(line)
+    outcomes = [json.loads(line) for line in report.open()]
+    for outcome in sorted(outcomes, key=lambda each: each["name"]):
         print(f"  {outcome['name']}")
         for name, values in outcome["receipt"]["processors"].items():
             print(f"    {name}: " + ", ".join(f"{key} {value}" for key, value in values.items()))

@@ -101,10 +101,10 @@ def sending(*arguments, **how):
     return started(COMMANDS / "sender", "send", *map(str, arguments), **how)
 
 
-def watching(*arguments, **how):
-    """Run `sender watch`, quick to look and to settle, with its metrics on any free port."""
-    quick = ("--settle", "0.2", "--rescan", "0.2", "--metrics-port", "0")
-    return started(COMMANDS / "sender", "watch", *map(str, (*quick, *arguments)), **how)
+def watching(folder, url, *arguments, settle="0.2", port=0, **how):
+    """Run `sender watch`, quick to look, with its metrics on *port*."""
+    quick = ("--to", url, "--settle", settle, "--rescan", "0.2", "--metrics-port", port)
+    return started(COMMANDS / "sender", "watch", *map(str, (folder, *quick, *arguments)), **how)
 
 
 async def sent(*arguments, **how):

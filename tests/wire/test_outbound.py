@@ -516,7 +516,9 @@ def test_committed_without_receipt_is_refused():
     """A state without its proof is none."""
     half = outbound("greeting")
 
-    with pytest.raises(wire.Malformed, match="max_chunk 0, expected 4, one frame, to below the window"):
+    with pytest.raises(
+        wire.Malformed, match="max_chunk 0, expected 4, one frame, to below the window"
+    ):
         half.feed(replace(complete(), receipt=None))
 
 

@@ -1,0 +1,58 @@
+"""A WebSocket client without a library: it sends what it likes and need not read."""
+
+import asyncio
+import socket
+import struct
+
+TEXT, BINARY, PING = 0x81, 0x82, 0x89
+
+HANDSHAKE = (
+    "GET {target} HTTP/1.1\r\n"
+    "Host: receiver\r\n"
+    "Upgrade: websocket\r\n"
+    "Connection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    "Sec-WebSocket-Version: 13\r\n"
+)
+
+
+def frame(opcode, payload):
+    """A whole message, masked with zeros so that the payload stays as it is."""
+    size = len(payload)
+    length = bytes([0x80 | size]) if size < 126 else struct.pack("!BH", 0x80 | 126, size)
+    return bytes([opcode]) + length + bytes(4) + payload
+
+
+async def open_socket(port, subprotocol=None, target="/"):
+    """Connect with small buffers and shake hands; return the socket."""
+    loop = asyncio.get_running_loop()
+    peer = socket.socket()
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+    peer.setblocking(False)
+    await loop.sock_connect(peer, ("127.0.0.1", port))
+    offer = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
+    request = HANDSHAKE.format(target=target) + offer + "\r\n"
+    await loop.sock_sendall(peer, request.encode())
+    answer = b""
+    while not answer.endswith(b"\r\n\r\n"):
+        answer += await loop.sock_recv(peer, 1)
+    assert answer.startswith(b"HTTP/1.1 101"), answer
+    return peer
+
+
+async def flood(peer, block, *, seconds=2.0, stall=0.25):
+    """
+    Send *block* again and again and read nothing.
+
+    Return whether the other side stopped reading for *stall* seconds before *seconds* were over.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while loop.time() < end:
+        try:
+            async with asyncio.timeout(stall):
+                await loop.sock_sendall(peer, block)
+        except TimeoutError:
+            return True
+    return False

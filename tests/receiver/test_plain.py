@@ -1,0 +1,159 @@
+"""The tutorial's dialect without a network: bytes in, chunks out."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import wire
+from receiver.plain import Plain
+
+STEREO = wire.Format(samplerate=44100, channels=2, encoding=wire.Encoding.F32LE)
+FRAME = STEREO.frame_bytes
+
+
+def opened(target="/", max_chunk=64, default=STEREO):
+    """A dialect whose stream is open."""
+    dialect = Plain(target, default)
+    assert [] == list(
+        dialect.encode(wire.Opened(epoch=7, offset=0, window=1000, max_chunk=max_chunk))
+    )
+    return dialect
+
+
+def pieces(payload, cuts):
+    """*payload*, cut at the offsets *cuts*."""
+    edges = [0, *sorted(cuts), len(payload)]
+    return [payload[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+
+
+@given(
+    frames=st.integers(0, 60),
+    cuts=st.lists(st.integers(0, 60 * FRAME), max_size=12),
+    max_chunk=st.integers(FRAME, 100),
+)
+def test_messages_may_be_cut_anywhere(frames, cuts, max_chunk):
+    """Whole frames become chunks that join, the digest is that of everything."""
+    payload = bytes(n % 251 for n in range(frames * FRAME))
+    dialect = opened(max_chunk=max_chunk)
+    cut = pieces(payload, [min(each, len(payload)) for each in cuts])
+
+    chunks = [chunk for data in cut for chunk in dialect.decode(data)]
+    (eos,) = dialect.decode("Done")
+
+    assert payload == b"".join(chunk.payload for chunk in chunks)
+    assert [0, *(chunk.end for chunk in chunks)] == [*(chunk.offset for chunk in chunks), frames]
+    assert all(chunk == wire.decode_chunk(chunk.message) for chunk in chunks)
+    assert all(chunk.epoch == 7 and 0 < len(chunk.payload) <= max_chunk for chunk in chunks)
+    assert frames == eos.units
+    whole = wire.Digest()
+    if frames:
+        whole.update(0, frames, payload)
+    assert whole.hexdigest() == eos.digest
+
+
+def test_the_answer_says_what_arrived():
+    """One JSON text with the facts, then Done!."""
+    dialect = opened()
+    list(dialect.decode(bytes(FRAME)))
+    list(dialect.decode(bytes(2 * FRAME)))
+    receipt = wire.Receipt(
+        stream="0" * 32,
+        units=3,
+        digest="d",
+        frames=3,
+        samplerate=44100,
+        channels=2,
+        seconds=0.5,
+        durable=False,
+    )
+
+    facts, done = dialect.encode(wire.Committed(epoch=7, receipt=receipt))
+
+    assert {"frames": 3, "chunks": 2, "seconds": 0.5, "digest": "d"} == json.loads(facts)
+    assert "Done!" == done
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        wire.Ack(epoch=7, durable=0, received=3, window=10),
+        wire.Event(processor="levels", offset=0, values={}),
+        wire.Drain(retry_ms=5),
+    ],
+)
+def test_other_messages_are_not_for_plain_clients(message):
+    """A client that knows no protocol hears nothing of it."""
+    assert [] == list(opened().encode(message))
+
+
+@pytest.mark.parametrize(
+    ("target", "samplerate", "channels"),
+    [
+        ("/", 44100, 2),
+        ("/?", 44100, 2),
+        ("/?samplerate=8000", 8000, 2),
+        ("/?channels=1", 44100, 1),
+        ("/?samplerate=768000&channels=64", 768000, 64),
+        ("/?samplerate=000000001&channels=01", 1, 1),
+        ("/?samplerate=1&samplerate=2", 2, 2),
+    ],
+)
+def test_the_format_comes_from_the_address(target, samplerate, channels):
+    """What the query does not say comes from the settings."""
+    (hello,) = Plain(target, STEREO).greet()
+
+    expected = wire.Format(
+        samplerate=samplerate, channels=channels, encoding=wire.Encoding.F32LE
+    )
+    assert expected == hello.format
+
+
+@pytest.mark.parametrize(
+    ("query", "sentence"),
+    [
+        ("samplerate=abc", "samplerate 'abc', expected 1 to 768000"),
+        ("samplerate=0", "samplerate '0', expected 1 to 768000"),
+        ("samplerate=768001", "samplerate '768001', expected 1 to 768000"),
+        ("samplerate=-1", "samplerate '-1', expected 1 to 768000"),
+        ("samplerate=8e3", "samplerate '8e3', expected 1 to 768000"),
+        ("samplerate=%D9%A1", "samplerate '١', expected 1 to 768000"),
+        ("samplerate=", "samplerate '', expected 1 to 768000"),
+        ("samplerate=0004410012345", "samplerate '0004410012345', expected 1 to 768000"),
+        (f"samplerate=1{'0' * 5000}", f"samplerate '1{'0' * 39}', expected 1 to 768000"),
+        ("channels=0", "channels '0', expected 1 to 64"),
+        ("channels=65", "channels '65', expected 1 to 64"),
+        ("channels=00000000199", "channels '00000000199', expected 1 to 64"),
+        ("foo=1", "query ['foo'], expected samplerate and channels"),
+        ("foo", "query ['foo'], expected samplerate and channels"),
+        ("channels=1&Samplerate=1", "query ['Samplerate'], expected samplerate and channels"),
+    ],
+)
+def test_rubbish_in_the_address_is_refused(query, sentence):
+    """One sentence says what was seen and what is expected."""
+    with pytest.raises(wire.Malformed) as caught:
+        Plain(f"/?{query}", STEREO)
+
+    assert sentence == str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "done", "Done ", "Done!", "x" * 100, "\ud800"])
+def test_text_that_is_not_done_is_refused(text):
+    """The only text that this dialect knows is Done."""
+    with pytest.raises(wire.Malformed) as caught:
+        list(opened().decode(text))
+
+    assert f"text {text[:40]!r}, expected 'Done'" == str(caught.value)
+
+
+@pytest.mark.parametrize("extra", range(1, FRAME))
+def test_a_stream_ends_with_a_whole_frame(extra):
+    """Bytes that fill no frame at the end are an error, never dropped."""
+    dialect = opened()
+    list(dialect.decode(bytes(FRAME + extra)))
+
+    with pytest.raises(wire.Malformed) as caught:
+        list(dialect.decode("Done"))
+
+    assert f"{extra}, expected a multiple of 8 (2 channels)" in str(caught.value)
