@@ -23,7 +23,13 @@ INTERRUPTED: Final = 130
 def command_line(name: str, version: str, summary: str) -> App:
     """Return an application without commands yet; `run` starts it."""
     variables = Env(f"{name.upper()}_", command=False)
-    return App(name=name, help=summary, version=version, config=[variables, _report_together])
+    return App(
+        name=name,
+        help=summary,
+        version=version,
+        config=[variables, _report_together],
+        suppress_keyboard_interrupt=False,  # `run` decides the exit code
+    )
 
 
 def run(app: App, arguments: Sequence[str]) -> int:

@@ -14,9 +14,12 @@ def metrics_endpoint(registry: CollectorRegistry, host: str, port: int) -> Itera
     Serve *registry* for scrapes while the context is open; yield the port, chosen freely for 0.
 
     Raises:
-        OSError: if the port is taken.
+        OSError: if the port is taken; it says which.
     """
-    server, thread = start_http_server(port, host, registry)
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except OSError as exc:
+        raise OSError(exc.errno, f"metrics on {host}:{port}: {exc.strerror}") from exc
     try:
         yield server.server_port
     finally:

@@ -15,15 +15,21 @@ COMMANDS = Path(sys.executable).parent
 
 
 class Program:
-    """A process whose log lines can be waited for."""
+    """A process whose output can be waited for."""
 
     def __init__(self, process):
         self.process = process
+        self.lines = []
+        """Of standard output."""
         self.errors = []
         """Lines of standard error."""
-        self.out = ""
         self._news = asyncio.Event()
         self._ended = asyncio.create_task(self._read())
+
+    @property
+    def out(self):
+        """Standard output."""
+        return "".join(self.lines)
 
     @property
     def log(self):
@@ -37,12 +43,16 @@ class Program:
             lines = [line for line in self.log if line.get("event") == event]
             return [line for line in lines if facts.items() <= line.items()]
 
+        await self.until(lambda: len(matches()) >= count)
+        return matches()[-1]
+
+    async def until(self, reached):
+        """Wait until *reached* returns something true."""
         async with asyncio.timeout(PATIENCE_S):
-            while len(matches()) < count:
-                assert not self._ended.done(), f"ended without {event}: {self.errors}"
+            while not reached():
+                assert not self._ended.done(), f"it ended: {self.errors}"
                 self._news.clear()
                 await self._news.wait()
-        return matches()[-1]
 
     def interrupt(self, number=signal.SIGINT):
         """Send a signal."""
@@ -64,16 +74,16 @@ class Program:
         await self.process.wait()
 
     async def _read(self):
-        await asyncio.gather(self._read_errors(), self._read_out())
+        process = self.process
+        await asyncio.gather(
+            self._keep(process.stderr, self.errors), self._keep(process.stdout, self.lines)
+        )
         self._news.set()
 
-    async def _read_errors(self):
-        async for line in self.process.stderr:
-            self.errors.append(line.decode())
+    async def _keep(self, stream, lines):
+        async for line in stream:
+            lines.append(line.decode())
             self._news.set()
-
-    async def _read_out(self):
-        self.out = (await self.process.stdout.read()).decode()
 
 
 @asynccontextmanager

@@ -140,7 +140,7 @@ async def test_nothing_to_read(tmp_path):
             ("/dev/null", "rb", raw, "standard input: 0 frames, expected at least 1"),
             (tmp_path / "out", "wb", raw, "standard input: Bad file descriptor, expected samples"),
         ):
-            with open(stdin, mode) as file:  # noqa: ASYNC230, PTH123
+            with open(stdin, mode) as file:  # noqa: PTH123
                 _, code = await sent(
                     *("-", "--to", running.url, "--report", report, *how), stdin=file
                 )

@@ -157,4 +157,4 @@ async def test_wrong_usage(tmp_path):
     assert "address 'ftp://x', expected ws://HOST:PORT" in usage
     (failure,) = second.log
     assert "sender_failed" == failure["event"]
-    assert f"127.0.0.1:{taken}: Address already in use" == failure["reason"]
+    assert f"metrics on 127.0.0.1:{taken}: Address already in use" in failure["reason"]

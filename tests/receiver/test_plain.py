@@ -104,9 +104,7 @@ def test_the_format_comes_from_the_address(target, samplerate, channels):
     """What the query does not say comes from the settings."""
     (hello,) = Plain(target, STEREO).greet()
 
-    expected = wire.Format(
-        samplerate=samplerate, channels=channels, encoding=wire.Encoding.F32LE
-    )
+    expected = wire.Format(samplerate=samplerate, channels=channels, encoding=wire.Encoding.F32LE)
     assert expected == hello.format
 
 

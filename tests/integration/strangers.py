@@ -1,0 +1,79 @@
+"""Servers that are no receiver, or a bad one."""
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+
+from websockets.asyncio.server import serve
+
+import wire
+
+
+def url_of(server):
+    """The address of *server*."""
+    return f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+
+
+@asynccontextmanager
+async def tcp_server(answer):
+    """Answers the first bytes of each connection with the bytes *answer*, and closes it."""
+
+    async def serve_one(reader, writer):
+        await reader.read(65536)
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+    async with server:
+        yield url_of(server)
+
+
+def http_server(status):
+    """Answers every request with *status*."""
+    answer = f"HTTP/1.1 {status}\r\nContent-Length: 3\r\nConnection: close\r\n\r\nhi\n"
+    return tcp_server(answer.encode())
+
+
+@asynccontextmanager
+async def plain_server(*answers):
+    """Speaks the tutorial's dialect, and answers ``Done`` with *answers*."""
+
+    async def serve_one(connection):
+        async for message in connection:
+            if message == "Done":
+                for answer in answers:
+                    await connection.send(answer)
+                return
+
+    async with serve(serve_one, "127.0.0.1", 0) as server:
+        yield url_of(server)
+
+
+@asynccontextmanager
+async def odd_receiver(*answers):
+    """
+    Offers our subprotocol, and answers the hello with *answers*.
+
+    They are control messages, texts, bytes, or numbers: close codes.
+    """
+
+    async def serve_one(connection):
+        await connection.recv()
+        for answer in answers:
+            if isinstance(answer, int):
+                return await connection.close(answer, "because")
+            control = not isinstance(answer, str | bytes)
+            await connection.send(wire.encode_control(answer) if control else answer)
+        return await connection.wait_closed()
+
+    async with serve(
+        serve_one, "127.0.0.1", 0, subprotocols=[wire.SUBPROTOCOL], compression=None
+    ) as server:
+        yield url_of(server)
+
+
+def opened(**changed):
+    """A usual answer to hello, as text, with other fields."""
+    usual = {"type": "opened", "epoch": 1, "offset": 0, "window": 65536, "max_chunk": 16384}
+    return json.dumps({**usual, "ack": "received", **changed})

@@ -1,0 +1,104 @@
+"""The tutorial's own programs, unchanged and on their own, against ours."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from sender import NotAReceiverError, Settings
+from sender.audiofile import AudioFile
+from sender.plain import send_plain
+from tests.integration.commands import sent, started
+from tests.integration.recorder import Recorder, listening
+from tests.integration.sounds import RATE, same, samples, write
+from tests.integration.strangers import plain_server
+
+SEED = Path(__file__).parents[1] / "seed"
+
+
+def seed(program, *arguments):
+    """Run one of the tutorial's programs."""
+    return started(sys.executable, SEED / f"{program}.py", *map(str, arguments))
+
+
+async def lines_of(program, count):
+    """Wait until *program* has printed *count* lines; return them."""
+    await program.until(lambda: len(program.lines) >= count)
+    return program.out.splitlines()
+
+
+async def test_our_sender_and_the_seeds_server(tmp_path):
+    """The tutorial's server prints the same array lengths for our sender as for its own client."""
+    paths = [
+        write(tmp_path / "mono.wav", 10_000),
+        write(tmp_path / "stereo.flac", 9_001, 2, "PCM_24"),
+        write(tmp_path / "float.wav", 4096, 2, "FLOAT"),
+    ]
+    lengths = [[4096, 4096, 1808], [8192, 8192, 1618], [8192]]
+    flat = [str(length) for each in lengths for length in each]
+    async with seed("server", 0) as server:
+        (greeting,) = await lines_of(server, 1)
+        url = f"ws://127.0.0.1:{greeting.rpartition(' ')[2]}"
+        for path in paths:
+            async with seed("client", path, url) as client:
+                assert 0 == await client.ended()
+        theirs = await lines_of(server, 1 + len(flat))
+        program, code = await sent(*paths, "--to", url, "--protocol", "plain", "--jobs", "1")
+        both = await lines_of(server, 1 + 2 * len(flat))
+
+    assert flat == theirs[1:]
+    assert flat == both[1 + len(flat) :]
+    assert 0 == code
+    assert 3 == program.out.count(" sent ")
+
+
+@pytest.mark.parametrize("listen", [True, False])
+async def test_the_seeds_client_and_our_receiver(tmp_path, listen):
+    """Its samples arrive bit for bit; our answer tells it more than it asks for."""
+    path = write(tmp_path / "a.wav", 20_001, 2, "FLOAT", samplerate=44_100)
+    recorder, registry = Recorder(), CollectorRegistry()
+    async with listening(recorder, registry=registry) as running:
+        url = f"{running.url}/?samplerate=44100&channels=2"
+        async with seed("client", path, url, *["--listen"] * listen) as client:
+            code = await client.ended()
+        await recorder.until(lambda: recorder.finished)
+
+    (take,) = recorder.takes
+    assert same(samples(path), take.samples)
+    assert (44_100, 2) == (take.stream.samplerate, take.stream.channels)
+    assert (0, []) == (code, client.errors)
+    lines = client.out.splitlines()
+    assert "sent 5 blocks" == lines[0]
+    if listen:
+        facts = json.loads(lines[1])
+        assert (20_001, 5, 20_001 / 44_100) == (facts["frames"], facts["chunks"], facts["seconds"])
+        assert ["Done!"] == lines[2:]
+    assert 1 == registry.get_sample_value(
+        "receiver_connections_total", {"dialect": "plain", "result": "ok"}
+    )
+
+
+async def test_our_plain_sender_and_our_receiver(tmp_path):
+    """Our receiver's digest is compared with our own, and it is that of the float samples."""
+    path = write(tmp_path / "a.wav", 10_001, 2)
+    recorder = Recorder()
+    async with listening(recorder) as running:
+        source = AudioFile(path)
+        receipt = await send_plain(source, Settings(to=running.url))
+        source.close()
+
+    assert same(samples(path), recorder.takes[0].samples)
+    assert (10_001, RATE, 2) == (receipt.frames, receipt.samplerate, receipt.channels)
+    assert not receipt.durable
+
+
+@pytest.mark.parametrize("key", ["frames", "digest"])
+async def test_an_answer_that_disagrees(tmp_path, key):
+    """A server that counts otherwise did not get what was sent."""
+    async with plain_server('{"frames": 16000, "' + key + '": "other"}', "Done!") as url:
+        source = AudioFile(write(tmp_path / "a.wav"))
+        with pytest.raises(NotAReceiverError, match=f"^{url}: {key} other, expected "):
+            await send_plain(source, Settings(to=url))
+        source.close()

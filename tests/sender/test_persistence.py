@@ -1,0 +1,142 @@
+"""Which failures are worth another attempt, and for how long."""
+
+import uuid
+
+import pytest
+
+import wire
+from sender.errors import UnreachableError
+from sender.link import LinkClosedError
+from sender.persistence import Persistence
+from sender.settings import Settings
+
+HELLO = wire.Hello(
+    stream=uuid.uuid4().hex,
+    instance="test",
+    format=wire.Format(samplerate=8000, channels=1, encoding=wire.Encoding.S16LE),
+)
+
+
+def opened(offset=0):
+    """A stream that is open at *offset*."""
+    outbound = wire.Outbound(HELLO)
+    outbound.greet()
+    outbound.feed(wire.Opened(epoch=1, offset=offset, window=4096, max_chunk=1024))
+    return outbound
+
+
+def persistence(outbound=None, *, reached=True, **settings):
+    """A persistence that began at 0 s."""
+    chosen = Persistence(outbound or opened(), Settings(**settings), now=0.0)
+    chosen.reached = reached
+    return chosen
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (LinkClosedError(1006, ""), "lost"),
+        (LinkClosedError(1000, "idle"), "lost"),
+        (LinkClosedError(1001, ""), "lost"),
+        (LinkClosedError(1012, ""), "drained"),
+        (wire.Draining("stops"), "drained"),
+        (wire.Overloaded("full"), "overloaded"),
+        (wire.Held("busy"), "held"),
+        (wire.Fenced("newer"), "fenced"),
+        (wire.Stalled("silent"), "error"),
+        (wire.StorageFailed("disk"), "error"),
+        (ConnectionRefusedError("no"), "refused"),
+        (TimeoutError(), "refused"),
+    ],
+    ids=repr,
+)
+def test_what_may_heal_is_tried_again(error, reason):
+    """The reason is what metrics call it; the first wait is short."""
+    wait, called = persistence().judge(error, now=1.0)
+
+    assert reason == called
+    assert 0 <= wait <= 0.1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        wire.Malformed("x"),
+        wire.Unauthorised("x"),
+        wire.Forbidden("x"),
+        wire.Gone("x"),
+        wire.TooLarge("x"),
+        wire.ProcessingFailed("x"),
+    ],
+    ids=repr,
+)
+def test_what_will_not_heal_ends_the_stream(error):
+    """The receiver's word is final, by message or by close code."""
+    with pytest.raises(type(error)):
+        persistence().judge(error, now=1.0)
+    with pytest.raises(type(error), match="closed with"):
+        persistence().judge(LinkClosedError(error.close_code, "x"), now=1.0)
+
+
+@pytest.mark.parametrize("error", [wire.Gap("x"), wire.BadChecksum("x")], ids=repr)
+def test_damage_twice_running_is_no_accident(error):
+    """Once is sent again; the second time in the same place is final."""
+    judge = persistence().judge
+    judge(error, 1.0)
+    with pytest.raises(type(error)):
+        judge(error, 2.0)
+
+
+def test_damage_with_progress_in_between_may_heal():
+    """Further along it is another accident."""
+    outbound = opened()
+    chosen = persistence(outbound)
+    chosen.judge(wire.BadChecksum("x"), 1.0)
+    outbound.greet()
+    outbound.feed(wire.Opened(epoch=2, offset=10, window=4096, max_chunk=1024))
+
+    assert "error" == chosen.judge(wire.BadChecksum("x"), 2.0)[1]
+
+
+def test_a_digest_that_disagrees_is_final():
+    """Sending it all again would not make it another stream."""
+    outbound = opened()
+    outbound.chunk(1, b"ab")
+    outbound.feed(wire.Ack(epoch=1, durable=1, received=1, window=4096))
+    outbound.eos()
+    with pytest.raises(wire.BadChecksum):
+        persistence(outbound).judge(wire.BadChecksum("digest"), 1.0)
+
+
+def test_damage_that_is_noticed_after_eos_is_one_chunks():
+    """As long as chunks are on their way, 4460 may mean one of them: that heals."""
+    outbound = opened()
+    outbound.chunk(1, b"ab")
+    outbound.eos()
+
+    assert "error" == persistence(outbound).judge(wire.BadChecksum("chunk"), 1.0)[1]
+
+
+def test_patience_ends():
+    """Without progress the last failure is said, with the address and both times."""
+    chosen = persistence(patience=30.0)
+    wait, _ = chosen.judge(LinkClosedError(1006, ""), now=29.99)
+    with pytest.raises(UnreachableError, match="no progress for 31.0 s, expected some within 30 s"):
+        chosen.judge(LinkClosedError(1006, ""), now=31.0)
+
+    assert wait <= 0.01
+
+
+def test_patience_is_short_until_a_receiver_has_answered():
+    """A wrong address is noticed soon."""
+    with pytest.raises(UnreachableError, match="within 10 s"):
+        persistence(reached=False).judge(ConnectionRefusedError(), now=10.5)
+
+
+def test_a_stream_that_is_held_is_waited_for():
+    """Whoever holds it makes the progress."""
+    chosen = persistence(patience=30.0)
+    for now in range(20, 400, 20):
+        chosen.judge(wire.Held("busy"), float(now))
+    with pytest.raises(UnreachableError):
+        chosen.judge(LinkClosedError(1006, ""), 420.0)
