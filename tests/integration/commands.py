@@ -89,7 +89,7 @@ class Program:
 @asynccontextmanager
 async def started(*command, stdin=asyncio.subprocess.DEVNULL, env=None, cwd=None):
     """Run *command*; kill it at the end of the context if it still runs."""
-    foreign = ("SENDER_", "RECEIVER_", "COLUMNS")
+    foreign = ("SENDER_", "RECEIVER_", "COLUMNS", "PYTHONASYNCIODEBUG")  # it logs what is slow
     kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     process = await asyncio.create_subprocess_exec(
         *map(os.fspath, command),

@@ -1,5 +1,6 @@
 """The tutorial's dialect without a network: bytes in, chunks out."""
 
+import itertools
 import json
 
 import pytest
@@ -25,7 +26,7 @@ def opened(target="/", max_chunk=64, default=STEREO):
 def pieces(payload, cuts):
     """*payload*, cut at the offsets *cuts*."""
     edges = [0, *sorted(cuts), len(payload)]
-    return [payload[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [payload[start:end] for start, end in itertools.pairwise(edges)]
 
 
 @given(

@@ -20,7 +20,7 @@ class Simulation:
 
     def __init__(self, plan, inbound=wire.Inbound, outbound=wire.Outbound, **receiver):
         self.plan = plan
-        self.rng = random.Random(plan.seed)  # noqa: S311 - a schedule, no secret
+        self.rng = random.Random(plan.seed)
         self.receiver = Receiver(plan, self.rng, inbound, **receiver)
         self.sender = Sender(plan, self.rng, self.receiver, outbound)
         self.faults = 0

@@ -1,0 +1,176 @@
+"""Files that cannot be sent: one clear line for each, and the others arrive all the same."""
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from sender import SourceError
+from sender.audiofile import AudioFile
+from tests.integration.clients import connected
+from tests.integration.commands import sending, sent
+from tests.integration.proxy import Proxy
+from tests.integration.recorder import SMALL, Recorder, listening
+from tests.integration.sounds import noise, same, samples, write
+
+NO_HEADER = "no header, expected one; --raw takes such samples from standard input"
+NO_AUDIO = "no audio that libsndfile reads: Format not recognised."
+TOO_LONG = "x" * 300
+
+
+def make_bad_ones(folder):
+    """Put one of each kind into *folder*; return what is to be said about them by their names."""
+    (folder / "text.wav").write_text("no audio")
+    (folder / "empty.wav").touch()
+    (folder / "text.au").write_text("what libsndfile takes for samples")
+    (folder / "samples.raw").write_bytes(bytes(100))
+    soundfile.write(folder / "header.wav", noise(0), 16_000)
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "loop.wav").symlink_to("loop.wav")
+    (folder / "gone.wav").symlink_to("nowhere.wav")
+    (folder / "folder").mkdir()
+    (folder / "folder" / "notes.txt").touch()
+    many = write(folder / "many.wav", 10, 2).read_bytes()
+    (folder / "many.wav").write_bytes(many[:22] + (65).to_bytes(2, "little") + many[24:])
+    return {
+        "text.wav": NO_AUDIO,
+        "empty.wav": NO_AUDIO,
+        "text.au": NO_HEADER,
+        "samples.raw": NO_HEADER,
+        "header.wav": "0 frames, expected at least 1",
+        "pipe.wav": "no regular file, expected one",
+        "loop.wav": "Too many levels of symbolic links",
+        "gone.wav": "No such file or directory",
+        "missing.wav": "No such file or directory",
+        "folder": "no audio in this folder, expected .aif, .aifc",
+        "*.mp3": "no file matches this pattern",
+        "many.wav": "",
+        TOO_LONG: "File name too long",
+    }
+
+
+async def test_every_bad_file_is_named_and_the_rest_arrives(tmp_path):
+    """Exit code 1, the path and the reason of each, on the table, in the log and in the report."""
+    bad = make_bad_ones(tmp_path)
+    good = [
+        write(tmp_path / "a.wav"),
+        write(tmp_path / "[z].wav"),
+        write(tmp_path / "folder2.wav", 7),
+        write(Path(os.fsdecode(bytes(tmp_path) + b"/not\xff8.wav")), 11),
+    ]
+    report, recorder = tmp_path / "report.jsonl", Recorder()
+    async with listening(recorder) as running:
+        program, code = await sent(
+            *(good[0].name, *bad, *(path.name for path in good[1:])),
+            *("--to", running.url, "--report", report),
+            cwd=tmp_path,
+        )
+
+    lines = {line["name"]: line for line in map(json.loads, report.read_text().splitlines())}
+    assert 1 == code
+    assert len(bad) + len(good) == len(lines)
+    for name, reason in bad.items():
+        assert ("failed", None) == (lines[name]["result"], lines[name]["receipt"])
+        assert lines[name]["error"].startswith(f"{name}: {reason}")
+        assert "\n" not in lines[name]["error"]
+    assert {path.name.replace("\udcff", "?") for path in good} == {
+        name for name, line in lines.items() if line["result"] == "sent"
+    }
+    assert sorted(len(samples(os.fsencode(path))) for path in good) == sorted(
+        take.frames for take in recorder.finished
+    )
+    logged = {line["name"]: line["error"] for line in program.log if line["level"] == "error"}
+    assert {name: lines[name]["error"] for name in bad} == logged
+    assert len(bad) == program.out.count(" failed ")
+    assert "Traceback" not in program.out
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+async def test_a_file_that_may_not_be_read(tmp_path):
+    """The operating system's reason is given."""
+    path = write(tmp_path / "a.wav")
+    path.chmod(0)
+    with pytest.raises(SourceError, match=f"^{path}: Permission denied$"):
+        AudioFile(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        (lambda path: os.truncate(path, 200_044), "200044"),
+        (lambda path: os.truncate(path, 10), "10"),
+        (lambda path: os.utime(path, (1, 1)), "800044"),
+        (lambda path: write(path.with_name("b.wav"), 5).replace(path), "54"),
+    ],
+    ids=["truncated", "to nothing", "touched", "replaced"],
+)
+async def test_a_file_that_changes_while_it_is_read(tmp_path, change, seen):
+    """A stream with the beginning of one file and the end of another is none; nothing is said of it."""
+    path = write(tmp_path / "a.wav", 400_000)
+    recorder = Recorder()
+    recorder.gate.clear()
+    async with (
+        listening(recorder, **SMALL) as running,
+        Proxy(running.port).listen() as proxy,
+        connected(proxy.url) as client,
+    ):
+        task = asyncio.create_task(client.send(path))
+        await proxy.until(lambda: proxy.passed >= 65_536)  # it waits for credit
+        change(path)
+        recorder.gate.set()
+        with pytest.raises(SourceError) as raised:
+            await task
+
+    assert str(raised.value).startswith(f"{path}: changed while it was read, at frame ")
+    assert str(raised.value).endswith(f": {seen} bytes, expected 800044")
+
+
+async def test_a_file_that_is_truncated_in_a_command(tmp_path):
+    """The command says so and exits with 1; what follows it arrives."""
+    path, other = write(tmp_path / "a.wav", 600_000), write(tmp_path / "b.wav", 100)
+    recorder = Recorder()
+    async with listening(recorder) as running:
+        async with sending(
+            *(path, other, "--to", running.url, "--realtime", "--jobs", "1", "--speed", "20")
+        ) as program:
+            await recorder.until(lambda: recorder.takes and recorder.takes[0].frames)
+            os.truncate(path, 300_044)
+            code = await program.ended()
+
+    assert 1 == code
+    assert f"{path}: changed while it was read" in program.log[1]["error"]
+    assert [100] == [take.frames for take in recorder.takes[1:]]
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.mp3"])
+async def test_a_file_that_is_damaged(tmp_path, name):
+    """A decoder that gives up early is an error; one that goes on has decided what is there."""
+    path = tmp_path / name
+    soundfile.write(path, 0.3 * noise(100_000), 16_000)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 2 // 3])
+    recorder = Recorder()
+    async with listening(recorder) as running, connected(running.url) as client:
+        try:
+            receipt = await client.send(path)
+        except SourceError as exc:
+            assert str(exc).startswith(f"{path}: ")
+        else:
+            assert same(samples(path), recorder.takes[0].samples)
+            assert receipt.frames < 100_000
+
+
+async def test_headers_that_lie(tmp_path):
+    """What counts is what is there: a header may say less, more, or that it does not know."""
+    path = write(tmp_path / "a.wav", 1000)
+    data, recorder = path.read_bytes(), Recorder()
+    async with listening(recorder) as running, connected(running.url) as client:
+        for claimed, expected in ((2**32 - 1, 1000), (4000, 1000), (1000, 500)):
+            path.write_bytes(data[:40] + claimed.to_bytes(4, "little") + data[44:])
+            receipt = await client.send(path)
+
+            assert expected == receipt.frames
+            assert same(samples(path), recorder.takes[-1].samples)
