@@ -44,9 +44,9 @@ class Acks:
     def next(self) -> Ack | None:
         """Return the ack to send now; None if it would say nothing new."""
         ack = self._inbound.ack()
-        if ack is not None and self._oldest is not None:
-            self._observe(self._loop.time() - self._oldest)
-            self._oldest = None
+        oldest, self._oldest = self._oldest, None  # committed says it, too, if there is no ack
+        if ack is not None and oldest is not None:
+            self._observe(self._loop.time() - oldest)
         return ack
 
     async def room_for(self, size: int) -> None:

@@ -31,7 +31,12 @@ class Dialect(Protocol):
     """Whether its clients can come back for their stream."""
 
     def greet(self) -> Iterable[Message]:
-        """Return what the connection itself says, before any message."""
+        """
+        Return what the connection itself says, before any message.
+
+        Raises:
+            PeerError: if that cannot be served.
+        """
 
     def decode(self, data: str | bytes) -> Iterable[Message]:
         """

@@ -25,6 +25,7 @@ class Link(Protocol):
 
         Raises:
             LinkClosedError: when none will come any more.
+            WireError: if that is because the peer broke the rules of the connection itself.
         """
 
     async def send(self, text: str) -> None:

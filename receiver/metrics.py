@@ -13,7 +13,9 @@ from prometheus_client.registry import Collector
 DIALECTS: Final = ("sonoduct", "plain")
 CONNECTIONS: Final = ("ok", "error", "fenced", "lost", "refused", "drained")
 STREAMS: Final = ("committed", "cancelled", "abandoned", "failed")
-CODES: Final = (4400, 4408, 4409, 4413, 4416, 4423, 4429, 4460, 1009)
+WEBSOCKET_FAULTS: Final = (1002, 1007, 1009)
+"""Broken frames, text that is no UTF-8, a message that is too large."""
+CODES: Final = (4400, 4408, 4409, 4413, 4416, 4423, 4429, 4460, *WEBSOCKET_FAULTS)
 SHORT_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 

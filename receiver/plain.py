@@ -29,6 +29,8 @@ from wire import (
 END: Final = "Done"
 ANSWER: Final = "Done!"
 SHOWN_CHARACTERS: Final = 40
+DIGITS: Final = 9
+"""Of a number in the address; int() takes long for many."""
 
 
 class Plain:
@@ -43,19 +45,21 @@ class Plain:
     resumable = False
 
     def __init__(self, target: str, default: Format) -> None:
-        """
-        Read the format from the request *target*, such as ``/?samplerate=44100&channels=2``.
-
-        Raises:
-            Malformed: if the query holds something else.
-        """
-        self.format = _format(target, default)
+        """The request *target* is such as ``/?samplerate=44100&channels=2``."""
+        self.format = default
+        self._target = target
         self._rest = b""  # bytes that do not fill a frame yet
         self._digest = Digest()
         self._epoch = self._chunks = self._piece = 0
 
     def greet(self) -> Iterable[Message]:
-        """Return the hello that the client does not say."""
+        """
+        Return the hello that the client does not say.
+
+        Raises:
+            Malformed: if the query holds something else than a format.
+        """
+        self.format = _format(self._target, self.format)
         stream = uuid.uuid4().hex
         return [Hello(stream=stream, instance=stream, name="plain client", format=self.format)]
 
@@ -108,7 +112,7 @@ def _format(target: str, default: Format) -> Format:
     values = {"samplerate": default.samplerate, "channels": default.channels}
     for name, allowed in (("samplerate", SAMPLERATES), ("channels", CHANNELS)):
         seen = query.pop(name, [str(values[name])])[-1]
-        if not (seen.isascii() and seen.isdigit() and int(seen[:9]) in allowed):
+        if not (len(seen) <= DIGITS and seen.isascii() and seen.isdigit() and int(seen) in allowed):
             expected = f"{allowed.start} to {allowed.stop - 1}"
             raise Malformed(name, seen=repr(seen[:SHOWN_CHARACTERS]), expected=expected)
         values[name] = int(seen)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
 
@@ -14,11 +14,11 @@ from websockets.exceptions import ConnectionClosed, NegotiationError
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from wire import SUBPROTOCOL, Encoding, Format, WireError
+from wire import SUBPROTOCOL, WireError, error_for
 
 from .dialect import Dialect, Sonoduct
 from .link import LinkClosedError
-from .metrics import Metrics
+from .metrics import WEBSOCKET_FAULTS, Metrics
 from .plain import Plain
 from .session import Session
 from .settings import PLAIN_MESSAGE, Settings
@@ -72,14 +72,14 @@ class WebSocketLink:
         try:
             return await self._connection.recv()
         except ConnectionClosed as exc:
-            raise LinkClosedError(exc.rcvd.code if exc.rcvd else 1006) from exc
+            raise _fault(exc) or _closed(exc) from exc
 
     async def send(self, text: str) -> None:
         """See Link."""
         try:
             await self._connection.send(text)
         except ConnectionClosed as exc:
-            raise LinkClosedError(exc.rcvd.code if exc.rcvd else 1006) from exc
+            raise _closed(exc) from exc
 
     async def close(self, code: int, reason: str) -> None:
         """See Link."""
@@ -96,7 +96,6 @@ class Server:
         self._streams = streams
         self._metrics = metrics
         self._sessions: set[Session] = set()
-        self._open = 0
 
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[int]:
@@ -143,42 +142,21 @@ class Server:
             log.info("drained", in_time=len(ends) - len(late), late=len(late))
 
     async def _serve(self, connection: ServerConnection) -> None:
-        with self._counted():
-            link = WebSocketLink(connection)
-            try:
-                dialect = self._dialect(connection)
-            except WireError as exc:
-                await link.close(exc.close_code, exc.reason)
-                self._metrics.errors.labels(exc.close_code).inc()
-                self._metrics.connections.labels("plain", "error").inc()
-                return
-            deadlines = self._settings.limits.deadlines
-            session = Session(link, dialect, self._streams, self._metrics, deadlines)
-            self._sessions.add(session)
-            try:
-                await session.run()
-            finally:
-                self._sessions.discard(session)
-                self._metrics.connections.labels(dialect.name, session.result).inc()
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        self._open += 1
+        dialect, deadlines = self._dialect(connection), self._settings.limits.deadlines
+        link = WebSocketLink(connection)
+        session = Session(link, dialect, self._streams, self._metrics, deadlines)
+        self._sessions.add(session)
         try:
-            yield
+            await session.run()
         finally:
-            self._open -= 1
+            self._sessions.discard(session)
+            self._metrics.connections.labels(dialect.name, session.result).inc()
 
     def _dialect(self, connection: ServerConnection) -> Dialect:
         if connection.subprotocol == SUBPROTOCOL:
             return Sonoduct()
         assert connection.request is not None
-        default = Format(
-            samplerate=self._settings.samplerate,
-            channels=self._settings.channels,
-            encoding=Encoding.F32LE,
-        )
-        return Plain(connection.request.path, default)
+        return Plain(connection.request.path, self._settings.plain_format)
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer probes from the event loop itself, so that a blocked loop fails them."""
@@ -191,12 +169,23 @@ class Server:
             return connection.respond(status, f"{status.phrase}\n")
         if path != "/":
             return connection.respond(HTTPStatus.NOT_FOUND, f"{path}, expected /\n")
-        if self._open >= self._settings.limits.max_connections:
+        if len(self._sessions) >= self._settings.limits.max_connections:
             ours = SUBPROTOCOL in request.headers.get("Sec-WebSocket-Protocol", "")
             self._metrics.connections.labels("sonoduct" if ours else "plain", "refused").inc()
-            text = f"{self._open} connections, expected fewer\n"
+            text = f"{len(self._sessions)} connections, expected fewer\n"
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, text)
         return None
+
+
+def _closed(exc: ConnectionClosed) -> LinkClosedError:
+    return LinkClosedError(exc.rcvd.code if exc.rcvd else 1006)
+
+
+def _fault(exc: ConnectionClosed) -> WireError | None:
+    """What the peer did to WebSocket itself; the library has closed the connection for it."""
+    if exc.sent is None or exc.rcvd_then_sent or exc.sent.code not in WEBSOCKET_FAULTS:
+        return None
+    return error_for(exc.sent.code, exc.sent.reason)
 
 
 def _select(_connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

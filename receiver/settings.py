@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from wire import CHANNELS, HEADER_BYTES, SAMPLERATES, Deadlines
+from wire import CHANNELS, HEADER_BYTES, SAMPLERATES, Deadlines, Encoding, Format
 
 from .processors import find_processors
 
@@ -124,3 +124,8 @@ class Settings:
     """What is logged: this and what is worse."""
 
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def plain_format(self) -> Format:
+        """How the samples of a plain client are read that says nothing about them."""
+        return Format(samplerate=self.samplerate, channels=self.channels, encoding=Encoding.F32LE)

@@ -132,7 +132,7 @@ def test_the_format_comes_from_the_address(target, samplerate, channels):
 def test_rubbish_in_the_address_is_refused(query, sentence):
     """One sentence says what was seen and what is expected."""
     with pytest.raises(wire.Malformed) as caught:
-        Plain(f"/?{query}", STEREO)
+        Plain(f"/?{query}", STEREO).greet()
 
     assert sentence == str(caught.value)
 
