@@ -12,18 +12,25 @@ INTERVAL_S: Final = 0.02
 """An ack waits this long for others to join it, unless a quarter of the window is waiting."""
 
 
+BEAT_S: Final = 10.0
+"""While processors are at work the last ack is repeated: a sender must not think us dead."""
+
+
 class Acks:
     """Coalesces one connection's acknowledgements by time and by bytes."""
 
     def __init__(
         self, inbound: Inbound, flush: Callable[[], None], observe: Callable[[float], None]
     ) -> None:
+        self.waiting = False
+        """Whether the peer's next chunk has come and there is no room for it yet."""
         self._inbound = inbound
         self._flush = flush
         self._observe = observe
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._oldest: float | None = None
+        self._beat = self._loop.call_later(BEAT_S, self._repeat)
         self._moved = asyncio.Event()
         self._cancelled = False
 
@@ -55,17 +62,26 @@ class Acks:
 
         What an ack would announce counts at once, since such a peer is not told.
         """
+        self.waiting = True
         while self._inbound.room < size and not self._cancelled:
             self._moved.clear()
             await self._moved.wait()
+        self.waiting = False
         self._inbound.ack()
 
     def cancel(self) -> None:
         """Send no more, and let nobody wait."""
         self._cancelled = True
+        self._beat.cancel()
         self._moved.set()
         if self._timer is not None:
             self._timer.cancel()
+
+    def _repeat(self) -> None:
+        self._beat = self._loop.call_later(BEAT_S, self._repeat)
+        if self._inbound.held:
+            self._inbound.repeat()
+            self._flush()
 
     def _soon(self) -> None:
         if self._timer is None:

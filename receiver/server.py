@@ -27,7 +27,7 @@ from .streams import Streams
 log = structlog.get_logger()
 
 PING_INTERVAL_S: Final = 20
-PING_TIMEOUT_S: Final = 60  # longer than a plain client may be left unread, see processor_timeout
+PING_TIMEOUT_S: Final = 60
 CLOSE_TIMEOUT_S: Final = 5
 DRAINED: Final = 1012
 
@@ -66,6 +66,17 @@ class WebSocketLink:
     def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
         self.peer = str(connection.remote_address)
+
+    def hold_little(self) -> None:
+        """
+        Read one message ahead instead of eight, and take no missing pong for a loss.
+
+        For clients that know no credit: their messages may be 1 MiB, and while nothing is read from
+        them, however long a processor takes, their pongs are not either.
+        """
+        messages = self._connection.recv_messages
+        messages.high, messages.low = 1, 0
+        self._connection.ping_timeout = None
 
     async def receive(self) -> str | bytes:
         """See Link."""
@@ -144,6 +155,8 @@ class Server:
     async def _serve(self, connection: ServerConnection) -> None:
         dialect, deadlines = self._dialect(connection), self._settings.limits.deadlines
         link = WebSocketLink(connection)
+        if not dialect.credit:
+            link.hold_little()
         session = Session(link, dialect, self._streams, self._metrics, deadlines)
         self._sessions.add(session)
         try:

@@ -58,7 +58,7 @@ class Session:
         self._stopped = False
         self._idle = asyncio.Event()  # no control message is being handled
         self._idle.set()
-        self._deadline = Deadline(self._inbound, self._expire)
+        self._deadline = Deadline(self._inbound, self._acks, self._expire)
 
     async def run(self) -> None:
         """Serve the connection until it is closed."""
@@ -77,12 +77,14 @@ class Session:
         """Acknowledge what came, and send the peer to another receiver; plain clients may end."""
         if not self.dialect.resumable:
             return
-        await self._idle.wait()
-        self._stopped = True
-        if self._lease is not None:
-            await self._lease.stream.settled()
-            self.advanced()
-        self.stop(Draining("receiver stops"))
+        try:
+            await self._idle.wait()
+            self._stopped = True
+            if self._lease is not None:
+                await self._lease.stream.settled()
+                self.advanced()
+        finally:  # also when there is no time left to wait
+            self.stop(Draining("receiver stops"))
 
     def advanced(self) -> None:
         """More is kept and processed (called by the stream)."""
@@ -112,12 +114,12 @@ class Session:
         except LinkClosedError as exc:
             if exc.code in _GOODBYES and self._lease is None and not self._stopped:
                 self.result = "ok"
-            self._outbox.close(1000, "")
         except WireError as exc:
             self.stop(exc)
             await self._read_on()
         finally:
             self._stopped = True
+            self._outbox.close(1000, "")  # whatever said goodbye before counts
 
     async def _read(self) -> None:
         for message in self.dialect.greet():
@@ -139,7 +141,7 @@ class Session:
         try:
             while True:
                 await self._link.receive()
-        except LinkClosedError:
+        except (LinkClosedError, WireError):
             return
 
     def _take(self, chunk: Chunk) -> None:

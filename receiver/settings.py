@@ -62,7 +62,7 @@ class Limits:
     """Seconds that one call of a processor may take before it is cut off."""
 
     max_stuck_calls: Annotated[int, Parameter(validator=Positive)] = 16
-    """Cut-off calls that have not returned; a processor that reaches it is switched off."""
+    """Calls cut off since the start; a processor that reaches it is switched off."""
 
     remembered_receipts: Annotated[int, Parameter(validator=Positive)] = 10_000
     """Receipts that the store `none` remembers, so that sending again costs nothing."""

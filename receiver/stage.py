@@ -120,10 +120,11 @@ class Stage:
         if batch.failure is not None:
             self.cut_off(batch.failure, hung=False)
             return
-        if batch.blocks:
-            self.taken = batch.blocks[-1].end
+        self._waiting.extendleft(reversed(batch.blocks[batch.done :]))
+        if batch.done:
+            self.taken = batch.blocks[batch.done - 1].end
             self._owner.progressed()
-        if batch.closing:
+        if batch.closing and batch.done == len(batch.blocks):
             self.report = batch.report
             self.closed.set()
         self._continue()

@@ -62,8 +62,6 @@ class Streams:
             raise Draining("receiver stops")
         entry = self._take_over(hello, holder)
         async with entry.turn:
-            if entry.stream is not None:
-                await entry.stream.settled()
             _require_holder(entry, holder)
             try:
                 return await self._claim(hello, entry, holder)

@@ -10,6 +10,11 @@ from collections.abc import Callable
 from typing import Final
 
 WATCH_INTERVAL_S: Final = 0.25
+RELIEF_S: Final = 1.0
+"""A call that takes longer gets a thread beside its own, so that other streams do not wait."""
+
+RELIEVED: Final = 32
+"""Threads that slow calls may get in addition."""
 
 
 class Job:
@@ -26,6 +31,8 @@ class Job:
         self.done = done
         self.cut_off = cut_off
         self.called: float | None = None
+        self.relieved = False
+        """Whether a thread has been started for those that wait behind it."""
         self.abandoned = False
         self.finished = False
 
@@ -46,6 +53,7 @@ class Workers:
         self._threads = threads
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._running: set[Job] = set()
+        self._relieved = 0
         self._lock = threading.Lock()  # decides whether a job finished or was abandoned
         for _ in range(threads):
             self._start_thread()
@@ -59,9 +67,12 @@ class Workers:
         """Cut off the jobs whose current call takes too long; run this as a task."""
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
-            limit = time.monotonic() - self._timeout
-            for job in [each for each in self._running if (each.called or limit) < limit]:
-                self._abandon(job)
+            now = time.monotonic()
+            for job in [each for each in self._running if each.called is not None]:
+                if now - (job.called or now) > self._timeout:
+                    self._abandon(job)
+                elif now - (job.called or now) > RELIEF_S:
+                    self._relieve(job)
 
     def close(self) -> None:
         """Let every thread end that is not stuck."""
@@ -71,14 +82,25 @@ class Workers:
     def _start_thread(self) -> None:
         threading.Thread(target=self._work, name="processors", daemon=True).start()
 
+    def _relieve(self, job: Job) -> None:
+        """Let the jobs behind a slow one go on: its thread ends with it, another starts now."""
+        with self._lock:
+            if job.finished or job.relieved or self._relieved >= RELIEVED:
+                return
+            job.relieved = True
+            self._relieved += 1
+        self._start_thread()
+
     def _abandon(self, job: Job) -> None:
         with self._lock:
             if job.finished:
                 return
             job.abandoned = True
+            self._relieved -= job.relieved
         self._running.discard(job)
         self.stuck += 1
-        self._start_thread()
+        if not job.relieved:
+            self._start_thread()
         job.cut_off()
 
     def _work(self) -> None:
@@ -86,10 +108,11 @@ class Workers:
             job.run(job)
             with self._lock:
                 job.finished = True
+                self._relieved -= job.relieved and not job.abandoned
             if self._loop.is_closed():
                 return
             self._loop.call_soon_threadsafe(self._finish, job)
-            if job.abandoned:
+            if job.abandoned or job.relieved:
                 return
 
     def _finish(self, job: Job) -> None:

@@ -32,8 +32,8 @@ from .watch import Watch
 
 VERSION = version("sonoduct")
 
-PIPED_COLUMNS: Final = 160
-"""Width of the table where no terminal says how wide it is."""
+PIPED_COLUMNS: Final = 10_000
+"""Width of the table where no terminal folds it: wider than any row, so a row is a line."""
 
 app = command_line("sender", VERSION, "Streams audio to a receiver: exactly once, with a receipt.")
 

@@ -102,7 +102,7 @@ class AudioFile:
         if not data and (seen := self._look()) != self._stat:
             raise SourceError(
                 f"{self.name}: changed while it was read, at frame {offset}: "
-                f"{seen[0]} bytes, expected {self._stat[0]}"
+                f"size and time {seen}, expected {self._stat}"
             )
         return data
 

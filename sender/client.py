@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -17,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from wire import Hello, Outbound, Phase, Receipt, WireError, encode_control
 
 from .audiofile import AudioFile
-from .link import Link, open_link
+from .link import GOODBYE_S, Link, open_link
 from .metrics import Metrics
 from .persistence import Persistence
 from .settings import Settings
@@ -25,10 +24,6 @@ from .source import Source
 from .transfer import OnEvent, Transfer
 
 log = structlog.get_logger()
-
-GOING_AWAY: Final = 1001
-GOODBYE_S: Final = 1.0
-"""How long an interrupted sender takes to say so."""
 
 
 class Client:
@@ -126,11 +121,12 @@ class Client:
         """Give up what cannot be sent again; leave the rest for the next time."""
         if self._link is None:
             return
-        with suppress(OSError, TimeoutError):
-            async with asyncio.timeout(GOODBYE_S):
-                if transfer.source.live and transfer.outbound.phase is Phase.OPEN:
-                    await self._link.send(encode_control(transfer.outbound.cancel()))
-                await self.close(GOING_AWAY, "interrupted")
+        link, self._link = self._link, None
+        with suppress(OSError):
+            if transfer.source.live and transfer.outbound.phase is Phase.OPEN:
+                async with asyncio.timeout(GOODBYE_S):
+                    await link.send(encode_control(transfer.outbound.cancel()))
+        await link.leave()
 
 
 @asynccontextmanager

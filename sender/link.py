@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from typing import Final
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -23,13 +25,15 @@ CLOSE_TIMEOUT_S: Final = 5
 PING_INTERVAL_S: Final = 20
 PING_TIMEOUT_S: Final = 20
 ABNORMAL: Final = 1006
+GOING_AWAY: Final = 1001
+GOODBYE_S: Final = 1.0
 
-_BUSY: Final = frozenset({429, 502, 503, 504})
+_BUSY: Final = frozenset({429, 500, 502, 503, 504})
 """HTTP answers of a full receiver, or of a load balancer that has none ready."""
 
 
 class LinkClosedError(ConnectionError):
-    """The connection is closed: *code* and *reason* are the peer's, 1006 if it gave none."""
+    """The connection is closed: *code* and *reason* are the peer's, or ours; 1006 without any."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"connection closed with {code} {reason}".rstrip())
@@ -66,6 +70,13 @@ class Link:
             return await self._connection.recv()
         except ConnectionClosed as exc:
             raise _closed(exc) from exc
+
+    async def leave(self) -> None:
+        """Close as somebody who is interrupted, and wait no longer than a second for the peer."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                await self._connection.close(GOING_AWAY, "interrupted")
+        self._connection.transport.abort()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close; return when the peer knows, or has been given up."""
@@ -120,6 +131,5 @@ def _judged(url: str, error: InvalidHandshake) -> Exception:
 
 
 def _closed(error: ConnectionClosed) -> LinkClosedError:
-    if error.rcvd is None:
-        return LinkClosedError(ABNORMAL, "")
-    return LinkClosedError(error.rcvd.code, error.rcvd.reason)
+    close = error.rcvd or error.sent  # ours says what the library could not accept
+    return LinkClosedError(close.code, close.reason) if close else LinkClosedError(ABNORMAL, "")

@@ -10,8 +10,9 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from wire import Digest, Receipt, to_float32
 
-from .errors import NotAReceiverError
+from .errors import NotAReceiverError, SourceError, UnreachableError
 from .link import Link, LinkClosedError, open_link
+from .pacing import Pacing
 from .settings import Settings
 from .source import Source
 
@@ -38,9 +39,17 @@ async def send_plain(source: Source, settings: Settings) -> Receipt:
     link = await open_link(address, subprotocol=None, within=within)
     digest = Digest()
     try:
-        await _send_blocks(link, source, digest)
+        await _send_blocks(link, source, digest, settings)
         async with asyncio.timeout(settings.silence_timeout):
             answer = await _answer(link)
+    except asyncio.CancelledError:
+        await link.leave()
+        raise
+    except TimeoutError as exc:
+        waited = f"{settings.silence_timeout:g} s"
+        raise UnreachableError(
+            f"{settings.to}: no answer to {END} for {waited}, expected {ANSWER} or a close"
+        ) from exc
     finally:
         await link.close()
     receipt = _receipt(source, digest)
@@ -50,14 +59,20 @@ async def send_plain(source: Source, settings: Settings) -> Receipt:
     return receipt
 
 
-async def _send_blocks(link: Link, source: Source, digest: Digest) -> None:
-    form = source.format
-    while block := await asyncio.to_thread(source.read, digest.units, FRAMES):
+async def _send_blocks(link: Link, source: Source, digest: Digest, settings: Settings) -> None:
+    form, now = source.format, asyncio.get_running_loop().time
+    pacing = Pacing(form.samplerate * settings.speed, 0, now())
+    frames = settings.chunk_frames or FRAMES
+    while block := await asyncio.to_thread(source.read, digest.units, frames):
         samples = to_float32(block, form.encoding, form.channels)
         payload = samples.astype("<f4", copy=False).tobytes()
         digest.update(digest.units, len(samples), payload)
         source.release(digest.units)
+        if settings.realtime:
+            await asyncio.sleep(pacing.wait(digest.units, now()))
         await link.send(payload)
+    if not digest.units:
+        raise SourceError(f"{source.name}: 0 frames, expected at least 1")
     await link.send(END)
 
 

@@ -94,7 +94,7 @@ class SendSettings(Settings):
     """Streams at once, each on a connection of its own."""
 
     protocol: Literal["sonoduct", "plain"] = "sonoduct"
-    """`plain` speaks as the tutorial's client does: no resume, no receipt."""
+    """`plain` speaks as the tutorial's client does: no resume, no receipt, no bar."""
 
     raw: Annotated[str | None, Parameter(validator=_raw)] = None
     """Standard input is samples without a header: ENCODING:SAMPLERATE:CHANNELS."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -29,14 +29,18 @@ class Settling:
         self._seen: dict[Path, tuple[Version, float]] = {}
         self._done: dict[Path, Version] = {}
 
-    def look(self, found: dict[Path, Version], now: float) -> Iterator[Path]:
-        """Yield those of *found* that are due: unchanged for long enough, and not done."""
+    def look(
+        self, found: dict[Path, Version], now: float, in_work: Collection[Path] = ()
+    ) -> Iterator[Path]:
+        """Yield those of *found* that are due: settled, and neither done nor *in_work*."""
         self._forget_all_but(found)
         for path, version in found.items():
             seen, since = self._seen.setdefault(path, (version, now))
             if seen != version:
                 self._seen[path] = (version, now)
-            elif now - since >= self._settle and self._done.get(path) != version:
+            elif path in in_work or self._done.get(path) == version:
+                continue
+            elif now - since >= self._settle:
                 self._done[path] = version
                 yield path
 
@@ -62,7 +66,8 @@ class Watch:
         self._metrics = metrics
         self._deliveries = deliveries
         self._settling = Settling(settings.settle)
-        self._due: asyncio.Queue[Path] = asyncio.Queue()
+        self._due: asyncio.Queue[Path] = asyncio.Queue()  # each file once, so never more than these
+        self._in_work: set[Path] = set()
 
     async def run(self, instance: str, stop: asyncio.Event) -> None:
         """Send until *stop*; nothing is remembered, the receiver knows what it has."""
@@ -92,7 +97,8 @@ class Watch:
 
     async def _look(self) -> None:
         found = await asyncio.to_thread(_versions, self._folder)
-        for path in self._settling.look(found, time.monotonic()):
+        for path in self._settling.look(found, time.monotonic(), self._in_work):
+            self._in_work.add(path)
             self._due.put_nowait(path)
 
     async def _work(self, client: Client) -> None:
@@ -101,6 +107,7 @@ class Watch:
                 path = await self._due.get()
                 opening = partial(AudioFile, path, self._settings.exact_encoding)
                 outcome = await self._deliveries.deliver(client, str(path), opening)
+                self._in_work.discard(path)
                 if outcome.retry:
                     self._settling.again(path)
         finally:
@@ -108,11 +115,16 @@ class Watch:
 
 
 def _versions(folder: Path) -> dict[Path, Version]:
-    found = {}
+    """The audio files below *folder*; one that is linked under several names is there once."""
+    found: dict[Path, Version] = {}
+    known: set[Path] = set()
     for path in sorted(audio_files(folder)):
+        real = path.resolve()
         try:
             stat = path.stat()
         except FileNotFoundError:
             continue  # gone since it was listed
-        found[path] = (stat.st_size, stat.st_mtime_ns)
+        if real not in known:
+            known.add(real)
+            found[path] = (stat.st_size, stat.st_mtime_ns)
     return found

@@ -21,6 +21,7 @@ CONTROL_BYTES: Final = 4096
 CONTROL_DEPTH: Final = 6
 
 _SHOWN_CHARACTERS: Final = 80
+_REASON_CHARACTERS: Final = 300  # it may quote a value of any length
 _CHOICES: Final[dict[str, Iterable[str]]] = {
     "$.type": [cls.__struct_config__.tag for cls in get_args(Control)],
     "$.kind": Kind,
@@ -63,7 +64,8 @@ def decode_control(text: str) -> Control:
     try:
         message: Control = _DECODER.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError) as exc:
-        raise Malformed(f"{exc}, in {text[:_SHOWN_CHARACTERS]!r}", expected=_allowed(exc)) from exc
+        reason, shown = str(exc)[:_REASON_CHARACTERS], text[:_SHOWN_CHARACTERS]
+        raise Malformed(f"{reason}, in {shown!r}", expected=_allowed(exc)) from exc
     return message
 
 

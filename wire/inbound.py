@@ -148,6 +148,10 @@ class Inbound:
         credit.announce()
         return ack
 
+    def repeat(self) -> None:
+        """Have `ack` return the acknowledgement again, although it says nothing new."""
+        self._told = None
+
     def commit(self, receipt: Receipt, now: float) -> Committed:
         """End the stream well; the next hello may come."""
         self._rest(self.epoch, now)

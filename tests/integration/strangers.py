@@ -77,3 +77,27 @@ def opened(**changed):
     """A usual answer to hello, as text, with other fields."""
     usual = {"type": "opened", "epoch": 1, "offset": 0, "window": 65536, "max_chunk": 16384}
     return json.dumps({**usual, "ack": "received", **changed})
+
+
+@asynccontextmanager
+async def finishing(*ends):
+    """Takes one stream on each connection to its eos, and answers that with the next of *ends*."""
+    left = list(ends)
+
+    async def serve_one(connection):
+        end = left.pop(0)
+        await connection.recv()
+        if isinstance(end, wire.Opened):
+            return await connection.send(wire.encode_control(end))
+        await connection.send(opened())
+        while isinstance(await connection.recv(), bytes):
+            pass
+        if isinstance(end, int):
+            return await connection.close(end)
+        await connection.send(wire.encode_control(end))
+        return await connection.wait_closed()
+
+    async with serve(
+        serve_one, "127.0.0.1", 0, subprotocols=[wire.SUBPROTOCOL], compression=None
+    ) as server:
+        yield url_of(server)

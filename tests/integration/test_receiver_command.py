@@ -1,0 +1,171 @@
+"""The command `receiver` as a process of its own."""
+
+import signal
+import socket
+import time
+import urllib.request
+
+import pytest
+
+import wire
+from tests.integration.commands import COMMANDS, started
+from tests.receiver.rawclient import digest, sound, speaking
+
+HANGING = """
+import time
+
+class Hanging:
+    def open(self, stream): pass
+    def process(self, samples, offset): time.sleep(3600)
+    def close(self): pass
+"""
+
+
+def serving(*options, env=None):
+    """Run `receiver serve` on any free ports; it does not wait for load balancers."""
+    ports = ("--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", "--drain-lead", "0")
+    return started(COMMANDS / "receiver", "serve", *ports, *map(str, options), env=env)
+
+
+async def test_sigterm_ends_it_well():
+    """It says where it listens, tells its peers to go elsewhere, and exits with 0."""
+    async with serving() as program:
+        ready = await program.said("receiver_ready")
+        async with speaking(ready["url"]) as client:
+            await client.greet()
+            await client.send(sound(2000))
+            program.interrupt(signal.SIGTERM)
+            code, _reason = await client.closed()
+
+        assert 0 == await program.ended()
+
+    assert 1012 == code
+    assert 2000 == client.outbound.received
+    assert isinstance(client.heard[-1], wire.Drain)
+    events = [line["event"] for line in program.log]
+    assert ["receiver_ready", "stream_opened", "receiver_draining"] == events[:3]
+    assert "receiver_stopped" == events[-1]
+    assert "" == program.out
+
+
+async def test_a_stream_through_the_command():
+    """One event at its start and one at its end; /metrics counts it."""
+    payload = sound(16_000)
+    async with serving() as program:
+        ready = await program.said("receiver_ready")
+        async with speaking(ready["url"], name="a file") as client:
+            await client.greet()
+            await client.send(payload)
+            receipt = await client.commit()
+        ended = await program.said("stream_ended")
+        scraped = urllib.request.urlopen(f"http://127.0.0.1:{ready['metrics_port']}/metrics")  # noqa: ASYNC210
+        with scraped:
+            lines = scraped.read().decode().splitlines()
+        program.interrupt(signal.SIGINT)
+
+        assert 0 == await program.ended()
+
+    assert digest(payload) == receipt.digest
+    assert {"peak_dbfs", "rms_dbfs", "clipped_frames"} == set(receipt.processors["levels"])
+    assert ("committed", "a file", 16_000) == (ended["result"], ended["name"], ended["frames"])
+    events = [line["event"] for line in program.log]
+    assert (1, 1) == (events.count("stream_opened"), events.count("stream_ended"))
+    assert 'receiver_streams_total{result="committed"} 1.0' in lines
+    assert "receiver_frames_total 16000.0" in lines
+    assert [] == [line for line in lines if "_created" in line]
+
+
+@pytest.mark.parametrize("option", ["--port", "--metrics-port"])
+async def test_a_port_that_is_taken_is_said_in_one_line(option):
+    """The exit code is 1, and there is no traceback."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with serving(option, port) as program:
+            code = await program.ended()
+
+    (line,) = program.log
+    assert (1, "receiver_failed", "error") == (code, line["event"], line["level"])
+    assert "address already in use" in line["reason"].lower()
+    assert option != "--port" or str(port) in line["reason"]
+
+
+async def test_all_faults_in_the_settings_are_reported_together():
+    """Options and variables alike, on standard error, with exit code 2."""
+    env = {
+        "RECEIVER_WORKERS": "0",
+        "RECEIVER_MEMORY_BYTES": "1000",
+        "RECEIVER_PROCESSORS": "nope no.module:Class",
+        "RECEIVER_LOG_LEVEL": "loud",
+    }
+    faults = ("--port", "x", "--channels", "65", "--hello-timeout", "0", "--store", "tape")
+    async with serving(*faults, env=env) as program:
+        code = await program.ended()
+
+    said = "".join(program.errors)
+    assert 2 == code
+    assert 1 == len(said.splitlines())
+    for word in (
+        "port",
+        "channels",
+        "hello-timeout",
+        "store",
+        "workers",
+        "memory-bytes 1000",
+        "processor 'nope'",
+        "no.module",
+        "log-level",
+    ):
+        assert word in said.lower(), word
+
+
+async def test_every_option_is_also_a_variable():
+    """What the environment says holds, and the command line wins over it."""
+    env = {
+        "RECEIVER_CHUNK_BYTES": "2048",
+        "RECEIVER_WINDOW_BYTES": "131072",
+        "RECEIVER_PROCESSORS": "levels receiver.levels:Levels",
+        "RECEIVER_WORKERS": "99",
+        "RECEIVER_DRAIN_LEAD": "600",
+    }
+    async with serving("--workers", "1", env=env) as program:
+        ready = await program.said("receiver_ready")
+        async with speaking(ready["url"]) as client:
+            opened = await client.greet()
+        program.interrupt(signal.SIGTERM)
+
+        assert 0 == await program.ended()
+
+    assert (2048, 131_072) == (opened.max_chunk, opened.window)
+
+
+@pytest.mark.parametrize("last", ["chunk", "eos"])
+async def test_it_ends_in_time_although_a_processor_hangs(tmp_path, last):
+    """SIGTERM ends it within drain_timeout, with exit code 0, whatever a stream waits for."""
+    (tmp_path / "hanging.py").write_text(HANGING)
+    options = ("--processors", "hanging:Hanging", "--drain-timeout", "0.5")
+    async with serving(*options, env={"PYTHONPATH": str(tmp_path)}) as program:
+        ready = await program.said("receiver_ready")
+        async with speaking(ready["url"]) as client:
+            await client.greet()
+            await client.send(sound(100))
+            await client.acknowledged()
+            if last == "eos":
+                await client.say(client.outbound.eos())
+                await (await client.connection.ping())
+            began = time.monotonic()
+            program.interrupt(signal.SIGTERM)
+            code, _reason = await client.closed()
+
+            assert 0 == await program.ended()
+            assert time.monotonic() - began < 4
+
+    assert 1012 == code
+    assert "receiver_stopped" == program.log[-1]["event"]
+
+
+async def test_the_version():
+    """`receiver --version` says which."""
+    async with started(COMMANDS / "receiver", "--version") as program:
+        assert 0 == await program.ended()
+
+    assert "0.1.0\n" == program.out

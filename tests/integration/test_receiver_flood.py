@@ -1,0 +1,47 @@
+"""Peers that send and never read."""
+
+import asyncio
+
+import pytest
+
+import receiver
+import wire
+from runtime.loop import run_loop
+from tests.receiver.rawclient import digest, running, sound, speaking
+from tests.receiver.rawsocket import BINARY, PING, flood, frame, open_socket
+
+PINGS = frame(PING, bytes(125)) * 50
+FLOODS = {
+    "pings": (wire.SUBPROTOCOL, PINGS * 10),
+    # Samples fill the queue of messages; when that empties, reading must not resume.
+    "pings between samples": (None, (PINGS + frame(BINARY, bytes(4)) * 10) * 10),
+}
+
+
+async def unread(subprotocol, block):
+    """Flood a receiver while another stream passes; return whether it stopped reading."""
+    async with running() as inside, speaking(inside.url) as other:
+        await other.greet()
+        peer = await open_socket(inside.port, subprotocol)
+        stopped = await flood(peer, block)
+        await other.send(sound(3000))
+        receipt = await other.commit()
+        peer.close()
+
+    assert digest(sound(3000)) == receipt.digest
+    return stopped
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+@pytest.mark.parametrize("run", [asyncio.run, run_loop], ids=["asyncio", "uvloop"])
+def test_who_never_reads_is_not_read_for_long(kind, run):
+    """Answers to PING are bounded by not reading more of them, with either event loop."""
+    assert run(unread(*FLOODS[kind]))
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_the_library_alone_would_read_on(kind, monkeypatch):
+    """The flood is one: without the guard it goes on, and so does the receiver's memory."""
+    monkeypatch.setattr(receiver.server, "GuardedConnection", receiver.server.ServerConnection)
+
+    assert not run_loop(unread(*FLOODS[kind]))

@@ -1,0 +1,364 @@
+"""Who holds a stream, over which connections, and how it ends."""
+
+import asyncio
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+import wire
+from tests.integration.recorder import Recorder
+from tests.receiver.rawclient import (
+    LEAST,
+    PATIENCE_S,
+    digest,
+    outbound,
+    running,
+    sound,
+    speaking,
+)
+
+STREAM = "5" * 32
+ANOTHER = wire.Format(samplerate=16000, channels=2, encoding=wire.Encoding.S16LE)
+
+
+def heard(take):
+    """The bytes of everything that a take saw, and that nothing was missing or seen twice."""
+    assert take.gapless
+    return (take.samples * 32768).astype("<i2").tobytes()
+
+
+async def refused(client):
+    """Claim; return the error and the close code."""
+    error = await client.greet()
+    return error, (await client.closed())[0]
+
+
+async def test_streams_follow_one_another_on_a_connection():
+    """After committed, and after cancelled, the next hello may come."""
+    recorder = Recorder()
+    async with running(recorder) as receiver, speaking(receiver.url) as client:
+        receipts = []
+        for frames in (100, 0, 3000):
+            client.start()
+            await client.greet()
+            await client.send(sound(frames))
+            receipts.append(await client.commit())
+            client.start()
+            await client.greet()
+            await client.say(client.outbound.cancel())
+            await client.until(wire.Cancelled)
+
+    assert [100, 0, 3000] == [receipt.frames for receipt in receipts]
+    assert [digest(sound(n)) for n in (0, 3000)] == [each.digest for each in receipts[1:]]
+    assert [sound(100), sound(3000)] == [heard(take) for take in recorder.takes if take.blocks]
+    assert 3 == receiver.value("receiver_streams_total", result="committed")
+    assert 3 == receiver.value("receiver_streams_total", result="cancelled")
+
+
+async def test_a_stream_goes_on_where_its_connection_was_lost():
+    """The receiver says where, and processors see every frame once, in one piece."""
+    recorder, payload, half = Recorder(), sound(5000), outbound(stream=STREAM)
+    offsets = []
+    async with running(recorder) as receiver:
+        for part in (1200, 8400, 8400, len(payload)):
+            async with speaking(receiver.url, half) as client:
+                offsets.append((await client.greet()).offset)
+                await client.send(payload[:part], chunk_bytes=400)
+                if part == len(payload):
+                    receipt = await client.commit()
+                else:
+                    await client.connection.ping()
+                    client.abort()
+
+        assert 3 == receiver.value("receiver_resumes_total")
+        assert 5000 == receiver.value("receiver_frames_total")
+
+    assert 0 == offsets[0] <= offsets[1] <= offsets[2] <= offsets[3] <= 2100
+    assert (5000, digest(payload)) == (receipt.frames, receipt.digest)
+    (take,) = recorder.takes
+    assert payload == heard(take)
+
+
+async def test_a_claim_does_not_wait_for_processors():
+    """A new connection continues behind what came, while that is still being processed."""
+    recorder, payload, half = Recorder(), sound(5000), outbound(stream=STREAM)
+    recorder.gate.clear()
+    async with running(recorder) as receiver:
+        async with speaking(receiver.url, half) as client:
+            await client.greet()
+            await client.send(payload[:8000])
+            await client.acknowledged()
+            client.abort()
+        async with speaking(receiver.url, half) as again:
+            opened = await again.greet()
+            await again.send(payload)
+            recorder.gate.set()
+            await again.commit()
+
+    assert 2000 == opened.offset
+    (take,) = recorder.takes
+    assert payload == heard(take)
+
+
+async def test_the_same_sender_takes_its_stream_over_at_once():
+    """Its older connection, which can only be half-dead, hears 4409."""
+    recorder, payload = Recorder(), sound(3000)
+    async with (
+        running(recorder) as receiver,
+        speaking(receiver.url, stream=STREAM) as old,
+        speaking(receiver.url, stream=STREAM) as new,
+    ):
+        await old.greet()
+        await old.send(payload[:4000])
+        await old.acknowledged()
+        opened = await new.greet()
+        code, reason = await old.closed()
+        await new.send(payload)
+        receipt = await new.commit()
+
+        assert 1 == receiver.value("receiver_fenced_total")
+        fenced = {"dialect": "sonoduct", "result": "fenced"}
+        assert 1 == await receiver.until("receiver_connections_total", lambda n: n, **fenced)
+
+    assert (2, 1000) == (opened.epoch, opened.offset)
+    assert (4409, "a newer connection has claimed the stream") == (code, reason)
+    assert digest(payload) == receipt.digest
+    assert payload == heard(recorder.takes[0])
+
+
+async def test_a_fenced_connection_that_goes_on_sending_spoils_nothing():
+    """However its chunks and the new claim interleave, each frame is taken once."""
+    recorder, payload = Recorder(), sound(30_000)
+    async with (
+        running(recorder) as receiver,
+        speaking(receiver.url, stream=STREAM) as old,
+        speaking(receiver.url, stream=STREAM) as new,
+    ):
+        await old.greet()
+        sending = asyncio.gather(old.send(payload, chunk_bytes=400), return_exceptions=True)
+        await old.until(wire.Ack)
+        opened = await new.greet()
+        code, _reason = await old.closed()
+        await sending
+        await new.send(payload)
+        receipt = await new.commit()
+
+    assert 0 < opened.offset <= 30_000
+    assert 4409 == code
+    assert digest(payload) == receipt.digest
+    assert payload == heard(recorder.takes[0])
+
+
+async def test_another_sender_has_to_wait_for_the_holder():
+    """It hears 4423 while the holder makes progress, and takes over when that one idles."""
+    payload = sound(3000)
+    async with (
+        running(limits={"takeover_timeout": 0.4}) as receiver,
+        speaking(receiver.url, stream=STREAM) as holder,
+    ):
+        await holder.greet()
+        await holder.send(payload[:4000])
+        async with speaking(receiver.url, stream=STREAM, instance="two") as other:
+            error, code = await refused(other)
+        await holder.send(payload[:6000])
+        async with asyncio.timeout(PATIENCE_S):
+            taken = None
+            while not isinstance(taken, wire.Opened):
+                async with speaking(receiver.url, stream=STREAM, instance="two") as other:
+                    taken = await other.greet()
+                    if isinstance(taken, wire.Opened):
+                        await other.send(payload)
+                        receipt = await other.commit()
+        lost, _reason = await holder.closed()
+
+        held = {"dialect": "sonoduct", "result": "refused"}
+        assert receiver.value("receiver_connections_total", **held) >= 1
+
+    assert (4423, 4423) == (code, error.code)
+    assert "stream is held; seconds without progress" == error.message
+    assert "0.4 before another sender may take it over" == error.expected
+    assert float(error.seen) < 0.4
+    assert 1500 == taken.offset
+    assert 4409 == lost
+    assert digest(payload) == receipt.digest
+
+
+async def test_many_claims_at_once_leave_one_holder():
+    """Whoever claims last has the stream; all others are closed."""
+    payload = sound(1000)
+    async with running() as receiver:
+
+        async def contend():
+            async with speaking(receiver.url, stream=STREAM) as client:
+                await client.say(client.outbound.greet())
+                message = await client.next()
+                if isinstance(message, wire.Opened):
+                    try:
+                        await client.send(payload)
+                        return await client.commit()
+                    except wire.Fenced:
+                        pass
+                    except Exception as exc:  # noqa: BLE001  # closed while it sent
+                        assert "4409" in str(exc)
+                return None
+
+        receipts = await asyncio.gather(*(contend() for _ in range(12)))
+        async with speaking(receiver.url, stream=STREAM) as client:
+            await client.greet()
+            if client.outbound.receipt is None:
+                await client.send(payload)
+                await client.commit()
+            last = client.outbound.receipt
+
+        assert 1 == receiver.value("receiver_streams_total", result="committed")
+
+    assert {last.digest} | {r.digest for r in receipts if r} == {digest(payload)}
+
+
+async def test_a_complete_stream_is_answered_with_its_receipt():
+    """Sending again costs one message, and its connection serves the next stream."""
+    async with running() as receiver, speaking(receiver.url, stream=STREAM) as client:
+        await client.greet()
+        await client.send(sound(100))
+        receipt = await client.commit()
+        client.start(stream=STREAM)
+        again = await client.greet()
+        client.start()
+        fresh = await client.greet()
+
+        assert 1 == receiver.value("receiver_streams_total", result="committed")
+
+    assert (wire.State.COMMITTED, receipt) == (again.state, again.receipt)
+    assert (2, 100, 0, 0) == (again.epoch, again.offset, again.window, again.max_chunk)
+    assert (1, 0) == (fresh.epoch, fresh.offset)
+
+
+async def test_a_cancelled_stream_is_gone():
+    """Cancel is answered; whoever asks for the stream again hears 4410."""
+    recorder = Recorder()
+    async with running(recorder) as receiver, speaking(receiver.url, stream=STREAM) as client:
+        await client.greet()
+        await client.send(sound(100))
+        await client.say(client.outbound.cancel())
+        cancelled = await client.until(wire.Cancelled)
+        client.start(stream=STREAM)
+        error, code = await refused(client)
+        await recorder.until(lambda: recorder.finished)
+
+        assert 1 == receiver.value("receiver_streams_total", result="cancelled")
+
+    assert 1 == cancelled.epoch
+    assert (4410, 4410, f"stream {STREAM} was cancelled") == (code, error.code, error.message)
+
+
+async def test_a_cancel_that_crosses_committed_changes_nothing():
+    """The stream is complete; the next one may follow."""
+    async with running() as receiver, speaking(receiver.url) as client:
+        await client.greet()
+        await client.send(sound(100))
+        await client.commit()
+        await client.say(client.outbound.cancel())
+        client.start()
+        opened = await client.greet()
+
+        assert 0 == receiver.value("receiver_streams_total", result="cancelled")
+
+    assert 0 == opened.offset
+
+
+async def test_another_format_is_another_stream():
+    """A stream cannot change what its frames are."""
+    async with running() as receiver:
+        async with speaking(receiver.url, stream=STREAM) as client:
+            await client.greet()
+            client.abort()
+        async with speaking(receiver.url, stream=STREAM, format_=ANOTHER) as client:
+            error, code = await refused(client)
+
+    assert (4400, "format") == (code, error.message)
+    assert ("samplerate=16000" in error.seen, "samplerate=8000" in error.expected) == (True, True)
+
+
+async def test_a_stream_that_nobody_comes_back_for_is_abandoned():
+    """After resume_timeout its processors close, and a later hello starts anew."""
+    recorder = Recorder()
+    async with running(recorder, limits={"resume_timeout": 0.1}) as receiver:
+        async with speaking(receiver.url, stream=STREAM) as client:
+            await client.greet()
+            await client.send(sound(100))
+            client.abort()
+        await receiver.until("receiver_streams_total", lambda n: n == 1, result="abandoned")
+        await recorder.until(lambda: recorder.finished)
+        async with speaking(receiver.url, stream=STREAM) as client:
+            opened = await client.greet()
+
+    assert 0 == opened.offset
+    assert 2 == len(recorder.takes)
+
+
+async def test_a_stream_that_has_a_connection_does_not_expire():
+    """However long its sender is silent: what ends a holder is another deadline."""
+    async with running(limits={"resume_timeout": 0.1}) as receiver:
+        async with speaking(receiver.url, stream=STREAM) as gone, speaking(receiver.url) as kept:
+            await kept.greet()
+            await gone.greet()
+            gone.abort()
+            await receiver.until("receiver_streams_total", lambda n: n == 1, result="abandoned")
+            await kept.send(sound(10))
+            receipt = await kept.commit()
+
+    assert 10 == receipt.frames
+
+
+@pytest.mark.parametrize("level", list(wire.Level))
+async def test_the_store_none_promises_nothing_beyond_received(level):
+    """Whatever is asked for, acks say so: durable stays 0, in the receipt too."""
+    async with running() as receiver, speaking(receiver.url, ack=level) as client:
+        opened = await client.greet()
+        await client.send(sound(3000))
+        await client.acknowledged()
+        receipt = await client.commit()
+
+    assert wire.Level.RECEIVED is opened.ack
+    assert {0} == {ack.durable for ack in client.all(wire.Ack)}
+    assert not receipt.durable
+
+
+async def test_windows_fit_into_memory_and_connections_into_their_limit():
+    """Everybody who is let in gets a window; one more is answered with HTTP 503."""
+    limits = {"max_connections": 4, "memory_bytes": 16 * LEAST}
+    async with running(limits=limits) as receiver:
+        barrier = asyncio.Barrier(12)
+
+        async def come():
+            try:
+                async with speaking(receiver.url) as client:
+                    opened = await client.greet()
+                    await barrier.wait()
+                    return opened.window
+            except InvalidStatus as exc:
+                await barrier.wait()
+                return exc.response.status_code
+
+        results = await asyncio.gather(*(come() for _ in range(12)))
+        turned_away = {"dialect": "sonoduct", "result": "refused"}
+
+        assert 8 == receiver.value("receiver_connections_total", **turned_away)
+
+    windows = [each for each in results if each >= LEAST]
+    assert [503] * 8 == [each for each in results if each < LEAST]
+    assert 4 == len(windows)
+    assert sum(windows) <= 16 * LEAST
+
+
+async def test_a_window_comes_back_when_its_stream_is_over():
+    """Streams that follow one another, or come and go, do not use memory up."""
+    limits = {"max_connections": 1, "memory_bytes": LEAST, "window_bytes": LEAST}
+    async with running(limits=limits) as receiver, speaking(receiver.url) as client:
+        for _ in range(5):
+            client.start()
+            opened = await client.greet()
+            await client.send(sound(1000))
+            await client.commit()
+
+            assert LEAST == opened.window

@@ -1,0 +1,187 @@
+"""Whatever answers in a receiver's place: one clear line, soon, and never a false success."""
+
+import asyncio
+import re
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+import wire
+from sender import NotAReceiverError, SourceError, UnreachableError
+from tests.integration.clients import connected
+from tests.integration.commands import sent
+from tests.integration.recorder import Recorder, listening
+from tests.integration.sounds import write
+from tests.integration.strangers import (
+    finishing,
+    http_server,
+    odd_receiver,
+    opened,
+    plain_server,
+    tcp_server,
+)
+
+HANDSHAKE = "expected a WebSocket handshake"
+RECEIPT = wire.Receipt(
+    stream="0" * 32,
+    units=16_000,
+    digest="0" * 32,
+    frames=16_000,
+    samplerate=16_000,
+    channels=1,
+    seconds=1.0,
+    durable=False,
+)
+COMMITTED = wire.Committed(epoch=1, receipt=RECEIPT)
+
+
+async def fault_of(server, path, **settings):
+    """The error of a stream that is sent to *server*, and what it says about which address."""
+    async with server as url, connected(url, **settings) as client:
+        with pytest.raises(Exception, match=".") as raised:
+            await client.send(path)
+    assert "\n" not in str(raised.value)
+    return type(raised.value), str(raised.value).replace(url, "URL")
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [
+        (lambda: http_server("404 Not Found"), f"URL: HTTP 404, {HANDSHAKE}"),
+        (lambda: http_server("200 OK"), f"URL: HTTP 200, {HANDSHAKE}"),
+        (lambda: tcp_server(b"220 mail ESMTP\r\n"), f"URL: .+, {HANDSHAKE}"),
+        (lambda: tcp_server(b"\x00\xff" * 9000), f"URL: .+, {HANDSHAKE}"),
+        (
+            plain_server,
+            "URL: subprotocol None, expected sonoduct.v1; .* takes --protocol plain",
+        ),
+    ],
+    ids=["404", "200", "mail", "garbage", "tutorial"],
+)
+async def test_what_is_no_receiver_is_tried_once(tmp_path, server, expected):
+    """Trying again would not make it one."""
+    error, text = await fault_of(server(), write(tmp_path / "a.wav"))
+
+    assert NotAReceiverError is error
+    assert re.fullmatch(expected, text)
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [
+        (lambda: http_server("503 Service Unavailable"), "URL: HTTP 503, no receiver has room"),
+        (lambda: tcp_server(b""), "URL: closed during the handshake"),
+    ],
+    ids=["503", "closed"],
+)
+async def test_what_may_become_one_is_tried_for_a_while(tmp_path, server, expected):
+    """A load balancer without receivers answers like this."""
+    error, text = await fault_of(server(), write(tmp_path / "a.wav"), connect_timeout=0.2)
+
+    assert UnreachableError is error
+    assert text == f"URL: no progress for 0.2 s, expected some within 0.2 s; last: {expected}"
+
+
+@pytest.mark.parametrize("url", ["ws://", "ws://127.0.0.1:99999", "http://127.0.0.1", "ws://a:b"])
+async def test_what_is_no_address(tmp_path, url):
+    """A program's mistake in the address is an error like any other."""
+    async with connected(url) as client:
+        with pytest.raises(NotAReceiverError) as raised:
+            await client.send(write(tmp_path / "a.wav"))
+
+    assert str(raised.value).startswith(f"{url}: ")
+    assert str(raised.value).endswith(", expected ws://HOST:PORT")
+
+
+@pytest.mark.parametrize(
+    ("answers", "error", "expected"),
+    [
+        (["no json"], wire.Malformed, "JSON is malformed.*'no json'"),
+        (['{"type":"open"}'], wire.Malformed, "Invalid value 'open'.*expected hello or eos or .*"),
+        (["{}"], wire.Malformed, ".+"),
+        ([b"\xff\xfe"], wire.Malformed, "message 2 bytes, expected a control message"),
+        (["x" * 5000], wire.WireError, "connection closed with 1009 .*4096 bytes.*"),
+        ([wire.Eos(units=1, digest="")], wire.Malformed, "message eos, expected opened"),
+        ([COMMITTED], wire.Malformed, "message committed, expected opened"),
+        (
+            [opened(window=0)],
+            wire.Malformed,
+            "max_chunk 16384, expected 2, .*",
+        ),
+        (
+            [opened(max_chunk=1)],
+            wire.Malformed,
+            "max_chunk 1, expected 2, one frame.*",
+        ),
+        ([opened(epoch=-1)], wire.Malformed, ".*epoch.*"),
+        ([opened(state="committed")] * 2, wire.Malformed, "message opened, expected .*"),
+        ([opened(offset=99_999)], SourceError, ".*: ends at frame 16000, the receiver has 99999"),
+        (
+            [opened(), wire.Ack(epoch=1, durable=0, received=99_999, window=9999)],
+            wire.Malformed,
+            "ack durable 0, received 99999, expected 0 to .*",
+        ),
+        ([opened(), wire.Cancelled(epoch=1)], wire.Gone, "the receiver gave the stream up"),
+        (
+            [wire.Error(code=4999, message="mood", seen="bad", expected="good")],
+            wire.WireError,
+            "mood bad, expected good",
+        ),
+        ([wire.Error(code=4401, message="who?")], wire.Unauthorised, r"who\?"),
+        ([4403], wire.Forbidden, "connection closed with 4403 because"),
+        ([4999], wire.WireError, "connection closed with 4999 because"),
+    ],
+)
+async def test_a_receiver_that_makes_no_sense(tmp_path, answers, error, expected):
+    """What breaks the protocol ends the stream at once."""
+    seen, text = await fault_of(odd_receiver(*answers), write(tmp_path / "a.wav"))
+
+    assert error is seen
+    assert re.fullmatch(expected, text)
+
+
+@pytest.mark.parametrize("when", ["opened", "committed"])
+async def test_a_receipt_for_something_else(tmp_path, when):
+    """A receipt counts only if units and digest are what was sent."""
+    path = write(tmp_path / "a.wav")
+    first = COMMITTED if when == "committed" else 1001  # then the connection is lost
+    known = wire.Opened(
+        epoch=2, offset=0, window=0, max_chunk=0, state=wire.State.COMMITTED, receipt=RECEIPT
+    )
+    async with finishing(first, known, known) as url, connected(url) as client:
+        with pytest.raises(wire.BadChecksum, match="receipt 16000 units, digest 0{32}, expected"):
+            await client.send(path)
+
+
+async def test_the_command_and_what_is_no_receiver(tmp_path):
+    """Each file has its line, once, and the exit code is 1."""
+    for name in ("a.wav", "b.wav"):
+        write(tmp_path / name)
+    async with http_server("404 Not Found") as url:
+        program, code = await sent(tmp_path, "--to", url)
+
+    assert 1 == code
+    errors = [line["error"] for line in program.log if line["event"] == "stream_ended"]
+    assert [f"{url}: HTTP 404, {HANDSHAKE}"] * 2 == errors
+    assert 2 == program.out.count(f"HTTP 404, {HANDSHAKE}")
+
+
+async def test_one_failure_does_not_touch_the_next_stream(tmp_path):
+    """After an error the same client goes on, on another connection if need be."""
+    registry, recorder = CollectorRegistry(), Recorder()
+    long = write(tmp_path / "long.wav", 400_000)
+    async with listening(recorder) as running, connected(running.url, registry=registry) as client:
+        with pytest.raises(SourceError):
+            await client.send(tmp_path / "missing.wav")
+        recorder.gate.clear()
+        sending = asyncio.create_task(client.send(long))
+        await recorder.until(lambda: recorder.takes)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        recorder.gate.set()
+        receipts = [await client.send(write(tmp_path / "b.wav", 77)), await client.send(long)]
+
+    assert [77, 400_000] == [receipt.frames for receipt in receipts]
+    assert [400_000, 77] == [take.frames for take in recorder.takes]
+    assert 1 == registry.get_sample_value("sender_streams_total", {"result": "interrupted"})

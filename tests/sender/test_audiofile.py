@@ -1,0 +1,131 @@
+"""One file as a source: what it claims, and reading it from anywhere."""
+
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from sender.audiofile import AudioFile, smallest_encoding
+from sender.errors import SourceError
+from tests.integration.sounds import noise, write
+from wire import Encoding, to_float32
+
+NAMES = [
+    *(("a.wav", subtype) for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "ULAW")),
+    *(("a.wav", subtype) for subtype in ("IMA_ADPCM", "MS_ADPCM", "GSM610")),
+    *(("a.flac", "PCM_16"), ("a.flac", "PCM_24"), ("a.ogg", "VORBIS"), ("a.ogg", "OPUS")),
+    *(("a.mp3", "MPEG_LAYER_III"), ("a.caf", "ALAC_24")),
+]
+
+
+@pytest.fixture(name="open_file")
+def _open_file():
+    opened = []
+
+    def open_file(*arguments):
+        opened.append(AudioFile(*arguments))
+        return opened[-1]
+
+    yield open_file
+    for each in opened:
+        each.close()
+
+
+@pytest.mark.parametrize(("name", "subtype"), NAMES)
+def test_reading_from_anywhere(tmp_path, open_file, name, subtype):
+    """Any order of offsets and lengths gives the same bytes, which soundfile reads at once."""
+    soundfile.write(tmp_path / name, 0.5 * noise(30_000), 8000, subtype)
+    truth = soundfile.read(tmp_path / name, dtype="float32", always_2d=True)[0]
+    source = open_file(tmp_path / name)
+    width = source.format.frame_bytes
+    everything = source.read(0, len(truth))
+
+    assert np.array_equal(truth, to_float32(everything, source.format.encoding, 1))
+    assert b"" == source.read(len(truth), 10)
+    for offset, units in ((0, 1), (1, 999), (12_345, 70), (12_415, 4096), (100, 20_000), (0, 7)):
+        expected = everything[offset * width : (offset + units) * width]
+        assert expected == source.read(offset, units)
+
+
+def test_a_short_block_comes_at_the_end(tmp_path, open_file):
+    """Asking for more than there is gives what there is, then nothing."""
+    source = open_file(write(tmp_path / "a.wav", 100))
+
+    assert [160, 40, 0] == [len(source.read(offset, 80)) for offset in (0, 80, 100)]
+
+
+def test_a_resume_beyond_the_end(tmp_path, open_file):
+    """Where no seek is exact, an offset behind the last frame is noticed on the way there."""
+    source = open_file(write(tmp_path / "a.mp3", 5000, subtype="MPEG_LAYER_III"))
+    with pytest.raises(SourceError, match=r"a\.mp3: ends at 5000, expected 100000"):
+        source.read(100_000, 1)
+
+
+def test_what_it_claims(tmp_path, open_file):
+    """Name, format and length are the file's; another name may be given."""
+    path = write(tmp_path / "a.wav", 123, 2, "PCM_24", samplerate=44_100)
+    source = open_file(path)
+
+    assert (str(path), 123, False) == (source.name, source.units, source.live)
+    assert (44_100, 2, Encoding.S24LE) == (
+        source.format.samplerate,
+        source.format.channels,
+        source.format.encoding,
+    )
+    assert "else" == open_file(path, None, "else").name
+
+
+def test_identity(tmp_path, open_file):
+    """The same file has the same id, from wherever it is named; each of its facts is part of it."""
+    path = write(tmp_path / "a.wav")
+    (tmp_path / "link.wav").symlink_to(path)
+    first = open_file(path).stream
+    others = [open_file(path, Encoding.F32LE).stream]
+    assert first == open_file(path).stream == open_file(tmp_path / "link.wav").stream
+
+    os.utime(path, ns=(1, 1))
+    others.append(open_file(path).stream)
+    write(path, 10)
+    os.utime(path, ns=(1, 1))
+    others.append(open_file(path).stream)
+    others.append(open_file(path.rename(tmp_path / "b.wav")).stream)
+    assert 5 == len({first, *others})
+    assert {32} == {len(stream) for stream in others}
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "expected"),
+    [
+        (24, (800_000).to_bytes(4, "little"), "samplerate 800000, expected 1 to 768000"),
+        (22, (65).to_bytes(2, "little"), "channels 65, expected 1 to 64"),
+    ],
+)
+def test_formats_beyond_the_protocol(tmp_path, at, value, expected):
+    """A header that no receiver would take is refused with the value and the bounds."""
+    path = write(tmp_path / "a.wav", 1000)
+    data = path.read_bytes()
+    data = data[:at] + value + data[at + len(value) :]
+    if at == 22:
+        data = data[:32] + (130).to_bytes(2, "little") + data[34:]
+    path.write_bytes(data)
+    with pytest.raises(SourceError) as raised:
+        AudioFile(path)
+
+    assert f"{path}: {expected}" == str(raised.value)
+
+
+@pytest.mark.parametrize("wished", Encoding)
+@pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "VORBIS"])
+def test_only_what_is_wide_enough(tmp_path, open_file, subtype, wished):
+    """An encoding is taken if it holds every sample, and refused otherwise."""
+    suffix = {"PCM_S8": "aiff", "VORBIS": "ogg"}.get(subtype, "wav")
+    path = write(tmp_path / f"a.{suffix}", subtype=subtype)
+    exact = smallest_encoding(subtype)
+    if wished.sample_bytes >= exact.sample_bytes:
+        assert wished is open_file(path, wished).format.encoding
+        return
+    with pytest.raises(
+        SourceError, match=f"{wished} cannot hold {subtype} exactly, expected {exact}"
+    ):
+        AudioFile(path, wished)

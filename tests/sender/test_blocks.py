@@ -1,0 +1,73 @@
+"""Reading ahead."""
+
+import asyncio
+import gc
+from contextlib import aclosing
+
+import pytest
+
+from sender.audiofile import AudioFile
+from sender.blocks import read_ahead
+from sender.errors import SourceError
+from tests.integration.sounds import write
+
+
+@pytest.fixture(name="source")
+def _source(tmp_path):
+    source = AudioFile(write(tmp_path / "a.wav", 1000))
+    yield source
+    source.close()
+
+
+async def test_blocks_follow_one_another(source):
+    """From any frame to the end, each read observed once, the empty one at the end too."""
+    seconds = []
+    blocks = [block async for block in read_ahead(source, 100, 400, seconds.append)]
+
+    assert [800, 800, 200] == [len(block) for block in blocks]
+    assert source.read(100, 900) == b"".join(blocks)
+    assert 4 == len(seconds)
+
+
+async def test_one_block_is_read_ahead(source):
+    """While a block is being sent the next one is decoded, and no other."""
+    calls = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def observe(_seconds):
+        loop.call_soon_threadsafe(calls.put_nowait, None)
+
+    async with aclosing(read_ahead(source, 0, 100, observe)) as blocks:
+        await anext(blocks)
+        async with asyncio.timeout(5):
+            await calls.get()
+            await calls.get()
+        assert calls.empty()
+        assert 200 == source._position
+
+
+async def test_a_fault_of_a_block_that_nobody_waits_for(tmp_path, source):
+    """The connection went first: the fault behind it is nobody's, and is not complained about."""
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, it: complaints.append(it))
+    failed = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    read = source.read
+
+    def fail(offset, units):
+        if not offset:
+            return read(offset, units)
+        loop.call_soon_threadsafe(failed.set)
+        raise SourceError("gone")
+
+    source.read = fail
+    async with aclosing(read_ahead(source, 0, 100, lambda _seconds: None)) as blocks:
+        await anext(blocks)
+        await failed.wait()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    del blocks
+    gc.collect()
+    await asyncio.sleep(0)
+
+    assert [] == complaints

@@ -1,0 +1,77 @@
+"""Progress bars, drawn from where a stream stands."""
+
+import io
+from contextlib import ExitStack
+
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+
+from sender.audiofile import AudioFile
+from sender.board import ROWS, Board
+from sender.client import Client
+from sender.metrics import Metrics
+from sender.settings import Settings
+from tests.integration.sounds import write
+from wire import Ack, Level, Opened
+
+
+def drawn(board):
+    """What *board* shows, as lines."""
+    file = io.StringIO()
+    Console(file=file, width=240).print(board._draw())
+    return file.getvalue().splitlines()
+
+
+def transfer_of(path):
+    """A transfer that has not begun, and its source."""
+    client = Client(Settings(), Metrics(CollectorRegistry(), "test"), "me")
+    source = AudioFile(path)
+    return client.transfer(source), source
+
+
+def test_a_row_follows_its_stream(tmp_path):
+    """Position by what is acknowledged, speed, and what is on its way."""
+    transfer, source = transfer_of(write(tmp_path / "take [1].wav", 16_000 * 80))
+    board = Board(Console(file=io.StringIO()), shown=True)
+    outbound = transfer.outbound
+    with board.row(transfer):
+        (at_first,) = drawn(board)
+        outbound.greet()
+        opened = Opened(epoch=1, offset=0, window=10**7, max_chunk=10**6, ack=Level.RECEIVED)
+        outbound.feed(opened)
+        for _ in range(3):
+            outbound.chunk(16_000 * 25, bytes(2 * 16_000 * 25))
+        outbound.feed(Ack(epoch=1, durable=0, received=16_000 * 25, window=10**7))
+        (later,) = drawn(board)
+    source.close()
+
+    assert "take [1].wav" in at_first
+    assert "0:00 / 1:20" in at_first
+    assert "no connection" in at_first
+    assert "0:25 / 1:20" in later
+    assert " x " in later
+    assert f"{2 * (2 * 16_000 * 25 + 32) / 1024:.0f} KiB to ack" in later
+    assert [] == drawn(board)
+
+
+def test_rows_that_do_not_fit_are_counted(tmp_path):
+    """A hundred jobs do not fill the screen."""
+    transfers = [transfer_of(write(tmp_path / f"{n}.wav", 10)) for n in range(ROWS + 5)]
+    board = Board(Console(file=io.StringIO()), shown=True)
+    with ExitStack() as stack:
+        for transfer, source in transfers:
+            stack.enter_context(board.row(transfer))
+            stack.callback(source.close)
+        lines = drawn(board)
+
+    assert ROWS + 1 == len(lines)
+    assert "and 5 more" in lines[-1]
+
+
+def test_hidden_it_draws_nothing():
+    """A service has no screen."""
+    file = io.StringIO()
+    with Board(Console(file=file, force_terminal=True), shown=False).drawn():
+        pass
+
+    assert "" == file.getvalue()

@@ -1,0 +1,100 @@
+"""The sender's metrics, whose names are a contract."""
+
+import asyncio
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
+from sender import SourceError
+from sender.metrics import Metrics
+from tests.integration.clients import connected
+from tests.integration.proxy import Proxy
+from tests.integration.recorder import SMALL, Recorder, listening
+from tests.integration.sounds import write
+
+RESULTS = {"sent", "known", "failed", "interrupted"}
+REASONS = {"refused", "lost", "drained", "overloaded", "held", "fenced", "error"}
+
+
+def values(registry):
+    """Every sample by its name and labels, creation times left out."""
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in registry.collect()
+        for sample in family.samples
+        if not sample.name.endswith("_created")
+    }
+
+
+def test_everything_is_there_from_the_start():
+    """Names and known labels are those of the contract, at 0: a rate needs a beginning."""
+    registry = CollectorRegistry()
+    Metrics(registry, "1.2.3")
+    seen = values(registry)
+
+    assert 1 == seen.pop(("sender_build_info", "1.2.3"))
+    assert {0} == set(seen.values())
+    assert {
+        "sender_streams_total",
+        "sender_chunks_sent_total",
+        "sender_sent_bytes_total",
+        "sender_resent_bytes_total",
+        "sender_audio_seconds_total",
+        "sender_reconnects_total",
+        "sender_unacknowledged_bytes",
+        "sender_blocked_seconds_total",
+        "sender_decode_duration_seconds_bucket",
+        "sender_decode_duration_seconds_count",
+        "sender_decode_duration_seconds_sum",
+        "sender_active_streams",
+    } == {name for name, *_ in seen}
+    assert RESULTS == {labels[0] for name, *labels in seen if name == "sender_streams_total"}
+    assert REASONS == {labels[0] for name, *labels in seen if name == "sender_reconnects_total"}
+    assert ("sender_decode_duration_seconds_count", "soundfile") in seen
+    assert ("sender_decode_duration_seconds_count", "raw") in seen
+    assert b"# HELP sender_unacknowledged_bytes" in generate_latest(registry)
+
+
+async def test_a_stream_is_counted(tmp_path):
+    """Chunks with their headers, seconds of audio, and how it ended."""
+    registry, recorder = CollectorRegistry(), Recorder()
+    path = write(tmp_path / "a.wav", 16_000)
+    async with (
+        listening(recorder) as running,
+        connected(running.url, registry=registry, chunk_frames=4000) as client,
+    ):
+        await client.send(path)
+        await client.send(path)
+        with pytest.raises(SourceError):
+            await client.send(tmp_path / "gone.wav")
+    seen = values(registry)
+
+    assert 4 == seen["sender_chunks_sent_total",]
+    assert 4 * (32 + 8000) == seen["sender_sent_bytes_total",]
+    assert 0 == seen["sender_resent_bytes_total",]
+    assert 1.0 == seen["sender_audio_seconds_total",]
+    assert 1 == seen["sender_streams_total", "sent"] == seen["sender_streams_total", "known"]
+    assert 2 == seen["sender_decode_duration_seconds_count", "soundfile"]  # all, and nothing more
+    assert 0 == seen["sender_active_streams",] == seen["sender_unacknowledged_bytes",]
+
+
+async def test_a_stream_that_waits_shows(tmp_path):
+    """While it has no credit, what is on its way is the window; afterwards the wait is counted."""
+    registry, recorder = CollectorRegistry(), Recorder()
+    recorder.gate.clear()
+    async with (
+        listening(recorder, **SMALL) as running,
+        Proxy(running.port).listen() as proxy,
+        connected(proxy.url, registry=registry) as client,
+    ):
+        sending = asyncio.create_task(client.send(write(tmp_path / "a.wav", 100_000)))
+        await proxy.until(lambda: proxy.passed > 65_536)
+        waiting = values(registry)
+        recorder.gate.set()
+        await sending
+    seen = values(registry)
+
+    assert 1 == waiting["sender_active_streams",]
+    assert 65_536 == waiting["sender_unacknowledged_bytes",]
+    assert 0 == waiting["sender_blocked_seconds_total",] < seen["sender_blocked_seconds_total",]
+    assert 0 == seen["sender_active_streams",] == seen["sender_unacknowledged_bytes",]

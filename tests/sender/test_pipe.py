@@ -1,0 +1,130 @@
+"""Standard input as a source, on real pipes."""
+
+import os
+import threading
+
+import pytest
+
+from sender.errors import SourceError
+from sender.pipe import SPOOL_BYTES, Pipe, RawPipe, SpooledPipe, parse_raw
+from tests.integration.sounds import write
+from wire import Encoding, Format
+
+MONO = Format(samplerate=8000, channels=1, encoding=Encoding.S16LE)
+
+
+@pytest.fixture(name="ends")
+def _ends():
+    """The two ends of a pipe: where to read and where to write."""
+    reading, writing = os.pipe()
+    closed = []
+    yield reading, writing, lambda: closed.append(os.close(writing))
+    os.close(reading)
+    if not closed:
+        os.close(writing)
+
+
+def test_raw_samples_can_be_read_again_until_released(ends):
+    """What may have to be sent again is kept; what is acknowledged is forgotten."""
+    reading, writing, close = ends
+    source = RawPipe(Pipe(reading), MONO)
+    os.write(writing, b"aabbccddee")
+    close()
+
+    assert b"aabb" == source.read(0, 2)
+    assert b"ccdd" == source.read(2, 2)
+    assert b"bbccdd" == source.read(1, 3)
+    source.release(2)
+    assert b"ccdd" == source.read(2, 2)
+    with pytest.raises(SourceError, match="frame 1 is gone, expected 2 or more"):
+        source.read(1, 1)
+    assert b"ee" == source.read(4, 9)
+    assert b"" == source.read(5, 9)
+
+
+def test_raw_samples_end_with_a_whole_frame(ends):
+    """The frames before the rest are given; then the rest is an error."""
+    reading, writing, close = ends
+    source = RawPipe(Pipe(reading), MONO)
+    os.write(writing, b"aabbc")
+    close()
+
+    assert b"aabb" == source.read(0, 9)
+    with pytest.raises(SourceError, match="standard input: 1 bytes at the end, expected 2 a frame"):
+        source.read(2, 9)
+
+
+def test_streams_from_pipes_are_never_the_same(ends):
+    """Nobody can say whether the same samples come again."""
+    reading = ends[0]
+
+    assert RawPipe(Pipe(reading), MONO).stream != RawPipe(Pipe(reading), MONO).stream
+
+
+@pytest.mark.parametrize("begun", [b"", b"aab"])
+def test_close_ends_a_read_that_waits(ends, begun):
+    """A thread that waits for somebody to write comes back soon."""
+    reading, writing, _ = ends
+    pipe = Pipe(reading)
+    got = []
+    thread = threading.Thread(target=lambda: got.append(pipe.read(100)))
+    thread.start()
+    os.write(writing, begun)
+    pipe.close()
+    thread.join(5)
+
+    assert not thread.is_alive()
+    assert got[0] in (begun, b"")
+
+
+def test_a_container_is_spooled(ends, tmp_path):
+    """It is decoded like a file, and its temporary file is gone at the end."""
+    reading, writing, close = ends
+    data = write(tmp_path / "a.wav", 1000).read_bytes()
+    os.write(writing, data)
+    close()
+    source = SpooledPipe(Pipe(reading))
+    spool = source._spool.name
+
+    assert (1000, True, "standard input") == (source.units, source.live, source.name)
+    assert data[44:] == source.read(0, 1000)
+    source.close()
+    assert not os.path.exists(spool)  # noqa: PTH110
+
+
+def test_a_container_that_is_too_long(ends, monkeypatch):
+    """The spool is bounded."""
+    monkeypatch.setattr("sender.pipe.SPOOL_BYTES", 10)
+    reading, writing, close = ends
+    os.write(writing, b"x" * 11)
+    close()
+    with pytest.raises(SourceError, match="standard input: 11 bytes, expected <= 10"):
+        SpooledPipe(Pipe(reading))
+
+    assert SPOOL_BYTES == 2**30
+
+
+def test_raw_formats():
+    """ENCODING:SAMPLERATE:CHANNELS."""
+    stereo = Format(samplerate=44_100, channels=2, encoding=Encoding.F32LE)
+
+    assert MONO == parse_raw("s16le:8000:1")
+    assert stereo == parse_raw("f32le:44100:2")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        *((text, "s16le|s24le|f32le:SAMPLERATE:CHANNELS") for text in ("", "s16le", "s16le:8000")),
+        *((text, "s16le|s24le|f32le:SAMPLERATE:CHANNELS") for text in ("u8:8000:1", "s16le:x:1")),
+        *((text, "samplerate 1 to 768000") for text in ("s16le:0:1", "s16le:768001:1")),
+        *((text, "channels 1 to 64") for text in ("s16le:8000:0", "s16le:8000:65")),
+    ],
+)
+def test_what_is_no_raw_format(text, expected):
+    """The error has the value and what would do."""
+    with pytest.raises(ValueError, match="expected") as raised:
+        parse_raw(text)
+
+    assert str(raised.value).startswith(f"{text!r}, expected ")
+    assert expected in str(raised.value)
