@@ -16,9 +16,6 @@ class LinkClosedError(ConnectionError):
 class Link(Protocol):
     """A connection, without the library that makes it."""
 
-    peer: str
-    """Its address, for the log."""
-
     async def receive(self) -> str | bytes:
         """
         Return the next message.

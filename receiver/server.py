@@ -26,10 +26,7 @@ from .streams import Streams
 
 log = structlog.get_logger()
 
-PING_INTERVAL_S: Final = 20
-PING_TIMEOUT_S: Final = 60
 CLOSE_TIMEOUT_S: Final = 5
-DRAINED: Final = 1012
 
 
 class GuardedConnection(ServerConnection):
@@ -65,7 +62,6 @@ class WebSocketLink:
 
     def __init__(self, connection: ServerConnection) -> None:
         self._connection = connection
-        self.peer = str(connection.remote_address)
 
     def hold_little(self) -> None:
         """
@@ -128,13 +124,13 @@ class Server:
             max_queue=(8, 2),
             open_timeout=self._settings.limits.hello_timeout,
             close_timeout=CLOSE_TIMEOUT_S,
-            ping_interval=PING_INTERVAL_S,
-            ping_timeout=PING_TIMEOUT_S,
+            ping_interval=20,
+            ping_timeout=60,
         )
         try:
             yield server.sockets[0].getsockname()[1]
         finally:
-            server.close(code=DRAINED, reason="receiver stops")
+            server.close(code=1012, reason="receiver stops")
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT_S + 1):
                     await server.wait_closed()
@@ -147,8 +143,7 @@ class Server:
         async with asyncio.TaskGroup() as tasks:
             for session in self._sessions:
                 tasks.create_task(session.drain())
-        ends = [asyncio.create_task(session.ended.wait()) for session in self._sessions]
-        if ends:
+        if ends := [asyncio.create_task(each.ended.wait()) for each in self._sessions]:
             _, late = await asyncio.wait(ends, timeout=plain_timeout)
             log.info("drained", in_time=len(ends) - len(late), late=len(late))
 
@@ -174,19 +169,17 @@ class Server:
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """Answer probes from the event loop itself, so that a blocked loop fails them."""
         path = request.path.partition("?")[0]
-        if path == "/healthz":
-            return connection.respond(HTTPStatus.OK, "OK\n")
-        if path == "/readyz":
+        if path in ("/healthz", "/readyz"):
             # 404 means: no new connections, those that are open go on (HAProxy's disable-on-404).
-            status = HTTPStatus.OK if self.ready else HTTPStatus.NOT_FOUND
+            good = self.ready or path == "/healthz"
+            status = HTTPStatus.OK if good else HTTPStatus.NOT_FOUND
             return connection.respond(status, f"{status.phrase}\n")
         if path != "/":
             return connection.respond(HTTPStatus.NOT_FOUND, f"{path}, expected /\n")
         if len(self._sessions) >= self._settings.limits.max_connections:
             ours = SUBPROTOCOL in request.headers.get("Sec-WebSocket-Protocol", "")
             self._metrics.connections.labels("sonoduct" if ours else "plain", "refused").inc()
-            text = f"{len(self._sessions)} connections, expected fewer\n"
-            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, text)
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no connection is left\n")
         return None
 
 
@@ -196,9 +189,8 @@ def _closed(exc: ConnectionClosed) -> LinkClosedError:
 
 def _fault(exc: ConnectionClosed) -> WireError | None:
     """What the peer did to WebSocket itself; the library has closed the connection for it."""
-    if exc.sent is None or exc.rcvd_then_sent or exc.sent.code not in WEBSOCKET_FAULTS:
-        return None
-    return error_for(exc.sent.code, exc.sent.reason)
+    ours = exc.sent is not None and not exc.rcvd_then_sent and exc.sent.code in WEBSOCKET_FAULTS
+    return error_for(exc.sent.code, exc.sent.reason) if ours and exc.sent else None
 
 
 def _select(_connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

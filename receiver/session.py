@@ -5,19 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from wire import (
-    Cancel,
-    Chunk,
-    Deadlines,
-    Draining,
-    Eos,
-    Event,
-    Hello,
-    Inbound,
-    Message,
-    Value,
-    WireError,
-)
+import wire
+from wire import Deadlines
 
 from .acks import Acks
 from .deadline import Deadline
@@ -51,7 +40,7 @@ class Session:
         self._streams = streams
         self._metrics = metrics
         self._traffic = metrics.traffic[dialect.name]
-        self._inbound = Inbound(deadlines, self._loop.time())
+        self._inbound = wire.Inbound(deadlines, self._loop.time())
         self._acks = Acks(self._inbound, self._flush, metrics.ack_latency.observe)
         self._outbox = Outbox(link, dialect, self._acks.next)
         self._lease: Lease | None = None
@@ -84,7 +73,7 @@ class Session:
                 await self._lease.stream.settled()
                 self.advanced()
         finally:  # also when there is no time left to wait
-            self.stop(Draining("receiver stops"))
+            self.stop(wire.Draining("receiver stops"))
 
     def advanced(self) -> None:
         """More is kept and processed (called by the stream)."""
@@ -92,11 +81,11 @@ class Session:
             self._inbound.release(self._lease.stream.released, self._loop.time())
             self._acks.released(self._lease.terms.window)
 
-    def found(self, processor: str, offset: int, values: dict[str, Value]) -> None:
+    def found(self, processor: str, offset: int, values: dict[str, wire.Value]) -> None:
         """Tell the peer what a processor reported (called by the stream)."""
-        self._outbox.put(Event(processor=processor, offset=offset, values=values))
+        self._outbox.put(wire.Event(processor=processor, offset=offset, values=values))
 
-    def stop(self, error: WireError) -> None:
+    def stop(self, error: wire.WireError) -> None:
         """Take nothing more from the peer, and close with *error* after what is to be said."""
         if self.result != "lost":
             return
@@ -114,7 +103,7 @@ class Session:
         except LinkClosedError as exc:
             if exc.code in _GOODBYES and self._lease is None and not self._stopped:
                 self.result = "ok"
-        except WireError as exc:
+        except wire.WireError as exc:
             self.stop(exc)
             await self._read_on()
         finally:
@@ -127,11 +116,11 @@ class Session:
         while True:
             data = await self._link.receive()
             for message in self.dialect.decode(data):
-                if isinstance(message, Chunk) and not self.dialect.credit:
+                if isinstance(message, wire.Chunk) and not self.dialect.credit:
                     await self._acks.room_for(len(message.message))
                 if self._stopped:
                     return await self._read_on()
-                if isinstance(message, Chunk):
+                if isinstance(message, wire.Chunk):
                     self._take(message)
                 else:
                     await self._control(message)
@@ -141,31 +130,31 @@ class Session:
         try:
             while True:
                 await self._link.receive()
-        except (LinkClosedError, WireError):
+        except (LinkClosedError, wire.WireError):
             return
 
-    def _take(self, chunk: Chunk) -> None:
+    def _take(self, chunk: wire.Chunk) -> None:
         now = self._loop.time()
         self._inbound.feed(chunk, now)
         assert self._lease is not None  # Inbound takes chunks only between opened and committed
         self._acks.took(now)
         self._lease.stream.append(chunk, self._traffic, now)
 
-    async def _control(self, message: Message) -> None:
+    async def _control(self, message: wire.Message) -> None:
         self._idle.clear()
         try:
             self._inbound.feed(message, self._loop.time())
             match message:
-                case Hello():
+                case wire.Hello():
                     await self._open(message)
-                case Eos():
+                case wire.Eos():
                     await self._commit(message)
-                case Cancel():
+                case wire.Cancel():
                     await self._cancel()
         finally:
             self._idle.set()
 
-    async def _open(self, hello: Hello) -> None:
+    async def _open(self, hello: wire.Hello) -> None:
         granted = await self._streams.claim(hello, self)
         now = self._loop.time()
         if isinstance(granted, Complete):
@@ -175,7 +164,7 @@ class Session:
         claim = granted.stream.claim
         self._outbox.put(self._inbound.open(claim.epoch, claim.offset, granted.terms, now))
 
-    async def _commit(self, eos: Eos) -> None:
+    async def _commit(self, eos: wire.Eos) -> None:
         lease = self._lease
         assert lease is not None  # Inbound takes eos only between opened and committed
         receipt = await self._streams.commit(lease.stream, self, eos)
@@ -199,7 +188,7 @@ class Session:
     def _flush(self) -> None:
         self._outbox.flush()
 
-    def _expire(self, error: WireError) -> None:
+    def _expire(self, error: wire.WireError) -> None:
         if not self._inbound.epoch or self._lease is not None:
             self.stop(error)
             return

@@ -33,10 +33,9 @@ async def send_plain(source: Source, settings: Settings) -> Receipt:
     Raises:
         SourceError: if the source cannot be read to its end.
         NotAReceiverError: if the server closes with an error, or counts otherwise.
-        OSError: if it cannot be reached; there is no resume.
+        UnreachableError: if it cannot be reached, or does not answer; there is no resume.
     """
-    address, within = _address(settings.to, source), settings.connect_timeout
-    link = await open_link(address, subprotocol=None, within=within)
+    link = await _open(source, settings)
     digest = Digest()
     try:
         await _send_blocks(link, source, digest, settings)
@@ -45,6 +44,8 @@ async def send_plain(source: Source, settings: Settings) -> Receipt:
     except asyncio.CancelledError:
         await link.leave()
         raise
+    except LinkClosedError as exc:
+        raise NotAReceiverError(f"{settings.to}: {exc}, expected {ANSWER}") from exc
     except TimeoutError as exc:
         waited = f"{settings.silence_timeout:g} s"
         raise UnreachableError(
@@ -57,6 +58,14 @@ async def send_plain(source: Source, settings: Settings) -> Receipt:
         if answer.get(key, mine) != mine:
             raise NotAReceiverError(f"{settings.to}: {key} {answer[key]}, expected {mine}")
     return receipt
+
+
+async def _open(source: Source, settings: Settings) -> Link:
+    address = _address(settings.to, source)
+    try:
+        return await open_link(address, subprotocol=None, within=settings.connect_timeout)
+    except OSError as exc:
+        raise UnreachableError(f"{settings.to}: {exc}") from exc
 
 
 async def _send_blocks(link: Link, source: Source, digest: Digest, settings: Settings) -> None:

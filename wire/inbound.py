@@ -99,13 +99,9 @@ class Inbound:
     def reopen(self, epoch: int, receipt: Receipt, now: float) -> Opened:
         """Answer a claim on a stream that is complete: its receipt, and the next hello may come."""
         self._rest(epoch, now)
+        units = receipt.units
         return Opened(
-            epoch=epoch,
-            offset=receipt.units,
-            window=0,
-            max_chunk=0,
-            state=State.COMMITTED,
-            receipt=receipt,
+            epoch=epoch, offset=units, window=0, max_chunk=0, state=State.COMMITTED, receipt=receipt
         )
 
     def release(self, offset: int, now: float) -> None:

@@ -37,14 +37,23 @@ def http_server(status):
 
 @asynccontextmanager
 async def plain_server(*answers):
-    """Speaks the tutorial's dialect, and answers ``Done`` with *answers*."""
+    """
+    Speaks the tutorial's dialect, and answers ``Done`` with *answers*.
+
+    They are texts, numbers (close codes), or None, after which it says nothing more.
+    """
 
     async def serve_one(connection):
         async for message in connection:
             if message == "Done":
-                for answer in answers:
-                    await connection.send(answer)
-                return
+                break
+        for answer in answers:
+            if isinstance(answer, int):
+                await connection.close(answer, "because")
+            elif answer is None:
+                await connection.wait_closed()
+            else:
+                await connection.send(answer)
 
     async with serve(serve_one, "127.0.0.1", 0) as server:
         yield url_of(server)

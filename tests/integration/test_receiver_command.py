@@ -58,7 +58,7 @@ async def test_a_stream_through_the_command():
             await client.send(payload)
             receipt = await client.commit()
         ended = await program.said("stream_ended")
-        scraped = urllib.request.urlopen(f"http://127.0.0.1:{ready['metrics_port']}/metrics")  # noqa: ASYNC210
+        scraped = urllib.request.urlopen(f"http://127.0.0.1:{ready['metrics_port']}/metrics")
         with scraped:
             lines = scraped.read().decode().splitlines()
         program.interrupt(signal.SIGINT)

@@ -402,3 +402,21 @@ def test_next_hello_has_the_deadline_of_progress(end):
     end(half)
 
     assert (False, True) == (silent(half, 259), silent(half, 260))
+
+
+def test_an_ack_can_be_repeated():
+    """A receiver that is busy shows that it is alive by saying the same again."""
+    half = wire.Inbound(wire.Deadlines(), 0.0)
+    hello = wire.Hello(
+        stream="0" * 32,
+        instance="a",
+        format=wire.Format(samplerate=8000, channels=1, encoding=wire.Encoding.S16LE),
+    )
+    half.feed(hello, 0.0)
+    half.open(1, 0, wire.Terms(4096, 1024, wire.Level.DURABLE, kept=True), 0.0)
+    half.feed(wire.decode_chunk(wire.encode_chunk(1, 0, 1, b"ab")), 0.0)
+    first, silent = half.ack(), half.ack()
+    half.repeat()
+
+    assert silent is None
+    assert first == half.ack()
