@@ -107,6 +107,8 @@ async def open_link(
         )
     except (InvalidURI, ValueError) as exc:  # ValueError: a port that is none
         raise NotAReceiverError(f"{url}: {exc}, expected ws://HOST:PORT") from exc
+    except OSError as exc:
+        raise ConnectionError(f"{url}: {exc}") from exc
     except InvalidStatus as exc:
         status = exc.response.status_code
         if status in _BUSY:

@@ -65,7 +65,7 @@ async def _open(source: Source, settings: Settings) -> Link:
     try:
         return await open_link(address, subprotocol=None, within=settings.connect_timeout)
     except OSError as exc:
-        raise UnreachableError(f"{settings.to}: {exc}") from exc
+        raise UnreachableError(str(exc)) from exc
 
 
 async def _send_blocks(link: Link, source: Source, digest: Digest, settings: Settings) -> None:

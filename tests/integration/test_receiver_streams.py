@@ -1,6 +1,7 @@
 """Who holds a stream, over which connections, and how it ends."""
 
 import asyncio
+import threading
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -362,3 +363,40 @@ async def test_a_window_comes_back_when_its_stream_is_over():
             await client.commit()
 
             assert LEAST == opened.window
+
+
+async def test_a_lost_connection_is_forgotten_when_its_own_frames_are_processed():
+    """Its window does not stay taken because its successor's frames always wait for processors."""
+    permits = threading.Semaphore(0)
+
+    class Reluctant:
+        def open(self, stream):
+            pass
+
+        def process(self, samples, offset):
+            permits.acquire()
+
+        def close(self):
+            pass
+
+    payload, half = sound(3000), outbound()
+    lost = {"dialect": "sonoduct", "result": "lost"}
+    async with running(Reluctant) as receiver:
+        async with speaking(receiver.url, half) as client:
+            await client.greet()
+            await client.send(payload[:4000])
+            await client.acknowledged()
+            client.abort()
+        async with speaking(receiver.url, half) as client:
+            await client.greet()
+            await client.send(payload[:8000])
+            await client.acknowledged()
+            permits.release()
+            await receiver.until("receiver_connections_total", lambda n: n == 1, **lost)
+            waiting = receiver.value("receiver_buffered_bytes")
+            permits.release(100)
+            await client.send(payload)
+            receipt = await client.commit()
+
+    assert 4000 == waiting
+    assert 3000 == receipt.frames

@@ -1,5 +1,6 @@
 """The tutorial's own programs, unchanged and on their own, against ours."""
 
+import asyncio
 import json
 import sys
 from pathlib import Path
@@ -7,10 +8,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
-from sender import NotAReceiverError, Settings
+from sender import NotAReceiverError, Settings, UnreachableError
 from sender.audiofile import AudioFile
 from sender.plain import send_plain
 from tests.integration.commands import sent, started
+from tests.integration.proxy import free_port
 from tests.integration.recorder import Recorder, listening
 from tests.integration.sounds import RATE, same, samples, write
 from tests.integration.strangers import plain_server
@@ -94,11 +96,55 @@ async def test_our_plain_sender_and_our_receiver(tmp_path):
     assert not receipt.durable
 
 
-@pytest.mark.parametrize("key", ["frames", "digest"])
-async def test_an_answer_that_disagrees(tmp_path, key):
-    """A server that counts otherwise did not get what was sent."""
-    async with plain_server('{"frames": 16000, "' + key + '": "other"}', "Done!") as url:
-        source = AudioFile(write(tmp_path / "a.wav"))
-        with pytest.raises(NotAReceiverError, match=f"^{url}: {key} other, expected "):
-            await send_plain(source, Settings(to=url))
-        source.close()
+@pytest.fixture(name="source")
+def _source(tmp_path):
+    source = AudioFile(write(tmp_path / "a.wav"))
+    yield source
+    source.close()
+
+
+@pytest.mark.parametrize(
+    ("answers", "error", "expected"),
+    [
+        (['{"frames": 5}', "Done!"], NotAReceiverError, "frames 5, expected 16000"),
+        (['{"digest": "x"}', "Done!"], NotAReceiverError, "digest x, expected [0-9a-f]{32}"),
+        ([4400], NotAReceiverError, "connection closed with 4400 because, expected Done!"),
+        ([None], UnreachableError, "no answer to Done for 0.2 s, expected Done! or a close"),
+    ],
+)
+async def test_an_answer_that_is_wrong(source, answers, error, expected):
+    """A server that counts otherwise, objects or says nothing did not get what was sent."""
+    async with plain_server(*answers) as url:
+        with pytest.raises(error, match=f"^{url}: {expected}$"):
+            await send_plain(source, Settings(to=url, silence_timeout=0.2))
+
+
+@pytest.mark.parametrize("answers", [[], ["hello", "[1]", "Done!"], [1001]])
+async def test_an_answer_that_will_do(source, answers):
+    """Other servers of this kind say something else, or nothing, and close."""
+    async with plain_server(*answers) as url:
+        receipt = await send_plain(source, Settings(to=url))
+
+    assert 16_000 == receipt.frames
+
+
+async def test_nobody_to_send_to(source):
+    """There is no second attempt; the error names the address."""
+    url = f"ws://127.0.0.1:{free_port()}"
+    with pytest.raises(UnreachableError, match=f"^{url}.*: .*(refused|failed)"):
+        await send_plain(source, Settings(to=url))
+
+
+async def test_an_interrupted_plain_stream(source):
+    """Nobody can come back for it: the receiver ends it at once. And it is as slow as asked."""
+    recorder, registry = Recorder(), CollectorRegistry()
+    async with listening(recorder, registry=registry) as running:
+        settings = Settings(to=running.url, realtime=True, chunk_frames=1000)
+        sending = asyncio.create_task(send_plain(source, settings))
+        await recorder.until(lambda: recorder.takes and recorder.takes[0].frames)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+
+    assert 1000 <= recorder.takes[0].frames < 16_000
+    assert 1 == registry.get_sample_value("receiver_streams_total", {"result": "abandoned"})
