@@ -19,8 +19,8 @@ class Levels:
     Peak and RMS in dBFS and clipped frames, for each second as an event and for all in the receipt.
 
     Both are 20 log10 of an amplitude in which 1.0 is full scale, so a sine of full scale reads 0.0
-    and -3.01. null stands for digital silence, and for samples that are no finite numbers. A frame
-    is clipped if one of its samples reaches what 16 bits can hold.
+    and -3.01. null stands for digital silence, and for samples that are not finite or beyond what
+    can be squared. A frame is clipped if one of its samples reaches what 16 bits can hold.
     """
 
     def open(self, stream: StreamInfo) -> None:
@@ -56,7 +56,8 @@ class _Tally:
         self.samples += samples.size
         self.peak = max(self.peak, float(magnitudes.max(initial=0.0)))
         flat = samples.ravel()
-        self.squares += float(np.dot(flat, flat))
+        with np.errstate(over="ignore", invalid="ignore"):  # then the level is null
+            self.squares += float(np.dot(flat, flat))
         if self.peak >= CLIPPED:
             self.clipped += int(np.count_nonzero((magnitudes >= CLIPPED).any(axis=1)))
 
@@ -77,4 +78,6 @@ class _Tally:
 
 
 def _dbfs(amplitude: float) -> float | None:
-    return round(20 * math.log10(amplitude), 2) if 0 < amplitude < math.inf else None
+    if not 0 < amplitude < math.inf:
+        return None
+    return round(20 * math.log10(amplitude), 2) + 0.0  # never -0.0

@@ -47,8 +47,7 @@ class Pipeline:
         self._stream = stream
         self._format = format_
         self._listener = listener
-        self._settled = asyncio.Event()
-        self._settled.set()
+        self._progress = asyncio.Event()
         self._stages = processing.stages(self)
         for stage in self._stages:
             stage.open(stream, offset)
@@ -62,7 +61,6 @@ class Pipeline:
     def offer(self, chunk: Chunk) -> None:
         """Have every processor see *chunk*."""
         self.offered = chunk.end
-        self._settled.clear()
         block = Block(chunk.offset, chunk.end, chunk.payload, self._format)
         for stage in self._stages:
             stage.offer(block)
@@ -70,8 +68,11 @@ class Pipeline:
             self.progressed()
 
     async def settled(self) -> None:
-        """Wait until every processor has seen, or been cut off from, all that was offered."""
-        await self._settled.wait()
+        """Wait until every processor has seen, or been cut off from, what was offered before."""
+        offset = self.offered
+        while self.taken < offset:
+            self._progress.clear()
+            await self._progress.wait()
 
     async def close(self) -> dict[str, dict[str, Value]]:
         """Have every processor close after what was offered; return their reports."""
@@ -102,8 +103,7 @@ class Pipeline:
 
     def progressed(self) -> None:
         """Take note that a stage has taken more (called by stages)."""
-        if self.taken == self.offered:
-            self._settled.set()
+        self._progress.set()
         self._listener.advanced()
 
     def found(self, processor: str, offset: int, values: dict[str, Value]) -> None:

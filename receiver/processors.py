@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Final, Protocol
@@ -67,23 +67,39 @@ def find_processors(specs: Iterable[str]) -> dict[str, Factory]:
     Return the factories that *specs* name: an installed processor, or ``module:Class``.
 
     Raises:
-        ValueError: naming every spec that cannot be had.
+        ValueError: naming every spec that cannot be had, or a name that two of them have.
     """
-    found: dict[str, Factory] = {}
+    found: list[tuple[str, Factory]] = []
     faults = []
     for spec in specs:
         try:
-            found[spec.rpartition(":")[2].lower()] = _find(spec)
+            found.append((spec.rpartition(":")[2].lower(), _find(spec)))
         except (ImportError, AttributeError, LookupError) as exc:
             faults.append(f"processor {spec!r}: {exc}")
     if faults:
         raise ValueError("; ".join(faults))
-    return found
+    return _distinct(found)
 
 
 def named(processors: Iterable[Factory]) -> dict[str, Factory]:
-    """Return *processors* by the names that metrics and receipts use: their own in lower case."""
-    return {getattr(each, "__name__", type(each).__name__).lower(): each for each in processors}
+    """
+    Return *processors* by the names that metrics and receipts use: their own in lower case.
+
+    Raises:
+        ValueError: if two have the same name.
+    """
+    return _distinct(
+        [(getattr(each, "__name__", type(each).__name__).lower(), each) for each in processors]
+    )
+
+
+def _distinct(pairs: Sequence[tuple[str, Factory]]) -> dict[str, Factory]:
+    """Make a dictionary of *pairs*, none of which may replace another one."""
+    names = [name for name, _ in pairs]
+    for name in names:
+        if (count := names.count(name)) > 1:
+            raise ValueError(f"processors named {name!r}: {count}, expected 1")
+    return dict(pairs)
 
 
 def _find(spec: str) -> Factory:

@@ -73,7 +73,7 @@ async def serve(
 
     Raises:
         OSError: if the port is taken.
-        ValueError: if a processor that the settings name cannot be found.
+        ValueError: if a processor cannot be found, or two have the same name.
     """
     settings = settings or Settings()
     factories = find_processors(settings.processors) if processors is None else named(processors)

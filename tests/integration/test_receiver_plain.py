@@ -10,6 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 import wire
+from receiver import deadline
 from tests.integration.recorder import Recorder
 from tests.receiver.rawclient import LEAST, PATIENCE_S, SMALL, digest, running, sound
 
@@ -151,8 +152,9 @@ async def test_a_slow_processor_makes_the_receiver_stop_reading():
     assert payload == heard(recorder.takes[0])
 
 
-async def test_a_client_that_is_not_being_read_is_not_silent():
+async def test_a_client_that_is_not_being_read_is_not_silent(monkeypatch):
     """Its deadline does not run while the receiver waits for a processor."""
+    monkeypatch.setattr(deadline, "AGAIN_S", 0.1)
     recorder = Recorder()
     recorder.gate.clear()
     limits = {**SMALL, "hello_timeout": 0.2, "progress_timeout": 0.2}
@@ -160,7 +162,7 @@ async def test_a_client_that_is_not_being_read_is_not_silent():
         for _ in range(5):  # three fit into the window and leave some room, but not enough
             await client.send(bytes(20_000))
         with pytest.raises(TimeoutError):  # nothing comes; least of all a close
-            async with asyncio.timeout(1.5):
+            async with asyncio.timeout(0.6):
                 await client.recv()
         recorder.gate.set()
         facts, _others, code = await finish(client)

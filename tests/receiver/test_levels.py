@@ -1,0 +1,137 @@
+"""How loud a stream is."""
+
+import json
+
+import numpy as np
+import pytest
+
+import wire
+from receiver import StreamInfo
+from receiver.levels import Levels
+from tests.receiver.rawclient import running, speaking
+
+RATE = 8000
+
+
+def sine(amplitude, seconds=1.0, channels=1):
+    """A sine of 1 kHz, of shape (frames, channels)."""
+    wave = amplitude * np.sin(2 * np.pi * 1000 * np.arange(int(seconds * RATE)) / RATE)
+    return np.repeat(wave[:, None], channels, axis=1).astype(np.float32)
+
+
+def opened(channels=1):
+    """Levels of a stream that has begun."""
+    levels = Levels()
+    levels.open(StreamInfo(id="0" * 32, name="", samplerate=RATE, channels=channels))
+    return levels
+
+
+def report(samples):
+    """What the receipt says about a stream of *samples*."""
+    levels = opened(samples.shape[1])
+    levels.process(samples, 0)
+    return levels.close()
+
+
+@pytest.mark.parametrize(
+    ("amplitude", "peak", "rms"),
+    [(1.0, 0.0, -3.01), (0.5, -6.02, -9.03), (0.001, -60.0, -63.01), (2.0, 6.02, 3.01)],
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_sine_reads_as_textbooks_say(amplitude, peak, rms, channels):
+    """Full scale is 0 dBFS of peak and -3.01 of RMS, in any number of channels."""
+    values = report(sine(amplitude, channels=channels))
+
+    assert peak == pytest.approx(values["peak_dbfs"], abs=0.03)
+    assert rms == pytest.approx(values["rms_dbfs"], abs=0.011)
+
+
+@pytest.mark.parametrize("frames", [0, 1, 100])
+def test_silence_has_no_level(frames):
+    """Digital silence, and nothing at all, is null: there is no logarithm of 0."""
+    assert {"peak_dbfs": None, "rms_dbfs": None, "clipped_frames": 0} == report(
+        np.zeros((frames, 2), np.float32)
+    )
+
+
+def test_full_scale_is_not_minus_zero():
+    """The largest 16 bit sample is 0.0 dBFS as rounded, and reads so."""
+    values = report(np.full((10, 1), 32767 / 32768, np.float32))
+
+    assert "0.0" == str(values["peak_dbfs"])
+
+
+@pytest.mark.parametrize(
+    ("frame", "clipped"),
+    [
+        ((0.5, -0.5), 0),
+        ((32766 / 32768, -32766 / 32768), 0),
+        ((32767 / 32768, 0), 1),
+        ((0, -1.0), 1),
+        ((1.0, -1.0), 1),
+        ((0, 1.5), 1),
+        ((0, float("inf")), 1),
+    ],
+)
+def test_a_frame_clips_if_one_of_its_samples_does(frame, clipped):
+    """Samples at or beyond what 16 bits can hold, counted once for each frame."""
+    samples = np.zeros((100, 2), np.float32)
+    samples[7] = samples[50] = frame
+
+    assert 2 * clipped == report(samples)["clipped_frames"]
+
+
+def test_each_second_has_its_own_levels():
+    """An event for each full second; the receipt covers all of it."""
+    levels = opened()
+    whole = np.concatenate([sine(1.0), sine(0.1), sine(0.5, 0.5)])
+    events = [levels.process(whole[at : at + 1000], at) for at in range(0, len(whole), 1000)]
+    values = levels.close()
+
+    loud = {"peak_dbfs": 0.0, "rms_dbfs": -3.01, "clipped_frames": 2000}
+    quiet = {"peak_dbfs": -20.0, "rms_dbfs": -23.01, "clipped_frames": 0}
+    assert [None] * 7 + [loud] + [None] * 7 + [quiet] + [None] * 4 == events
+    mean_square = (0.5 + 0.005 + 0.125 / 2) / 2.5
+    expected = {"peak_dbfs": 0.0, "rms_dbfs": 10 * np.log10(mean_square), "clipped_frames": 2000}
+    assert expected == pytest.approx(values, abs=0.006)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e30, 1e-42])
+@pytest.mark.parametrize("at", [0, 50, 99])
+def test_numbers_that_are_none_do_no_harm(odd, at):
+    """Whatever a float can be: no exception, no warning, and JSON that others can read."""
+    samples = np.full((100, 1), 0.5, np.float32)
+    samples[at] = odd
+
+    values = report(samples)
+
+    assert values == json.loads(json.dumps(values, allow_nan=False))
+
+
+async def test_levels_arrive_at_the_client():
+    """As events while the stream goes on, about one a second, and in the receipt."""
+    pcm = (sine(0.5, 3.0, 2) * 32767).astype("<i2").tobytes()
+    async with running(Levels) as receiver, speaking(receiver.url) as client:
+        await client.greet()
+        await client.send(pcm, chunk_bytes=4000)
+        receipt = await client.commit()
+    events = client.all(wire.Event)
+
+    assert [7000, 15_000, 23_000] == [event.offset for event in events]
+    for values in [event.values for event in events] + [receipt.processors["levels"]]:
+        assert {"peak_dbfs", "rms_dbfs", "clipped_frames"} == set(values)
+        assert -9.03 == pytest.approx(values["rms_dbfs"], abs=0.02)
+        assert -6.02 == pytest.approx(values["peak_dbfs"], abs=0.03)
+
+
+async def test_odd_floats_do_not_end_the_stream():
+    """A stream full of NaN and infinity commits, with null for its levels."""
+    format_ = wire.Format(samplerate=RATE, channels=1, encoding=wire.Encoding.F32LE)
+    payload = np.tile(np.array([np.nan, np.inf, -np.inf, 1e38], "<f4"), 4000).tobytes()
+    async with running(Levels) as receiver, speaking(receiver.url, format_=format_) as client:
+        await client.greet()
+        await client.send(payload)
+        receipt = await client.commit()
+
+    assert {} == receipt.failures
+    assert receipt.processors["levels"]["rms_dbfs"] is None
