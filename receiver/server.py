@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Final
 
 import structlog
 from websockets.asyncio.server import ServerConnection, serve
@@ -26,7 +25,7 @@ from .streams import Streams
 
 log = structlog.get_logger()
 
-CLOSE_TIMEOUT_S: Final = 5
+CLOSE_TIMEOUT_S = 5
 
 
 class GuardedConnection(ServerConnection):

@@ -52,6 +52,18 @@ async def heard(connection):
     return (errors or [None])[-1], connection.close_code, connection.close_reason
 
 
+def assert_refused(receiver, ended, code, sentence):
+    """The error message, the close code, the reason and the metrics say the same, in one line."""
+    error, closed, reason = ended
+    told = wire.error_for(error.code, error.message, error.seen, error.expected)
+    assert (code, code) == (closed, error.code)
+    assert sentence in str(told)
+    assert told.reason == reason
+    assert 1 == len(str(told).splitlines())
+    assert receiver.value("receiver_protocol_errors_total", code=str(code)) == 1
+    assert receiver.value("receiver_active_streams") >= 1
+
+
 def hello(**changed):
     """A hello as JSON with *changed* fields, which need not be right."""
     fields = json.loads(HELLO)
@@ -89,14 +101,9 @@ async def test_what_is_no_hello_is_refused(case):
     message, code, sentence = NO_HELLO[case]
     async with beside() as receiver, speaking(receiver.url) as client:
         await client.connection.send(message)
-        error, closed, reason = await heard(client.connection)
+        ended = await heard(client.connection)
 
-        assert code == closed
-        assert sentence in str(
-            wire.error_for(error.code, error.message, error.seen, error.expected)
-        )
-        assert reason
-        assert receiver.value("receiver_protocol_errors_total", code=str(code)) == 1
+        assert_refused(receiver, ended, code, sentence)
 
 
 def flipped(message, at):
@@ -110,10 +117,10 @@ def chunk(client, **changed):
     return wire.encode_chunk(**fields | changed)
 
 
-def versioned(client, version):
-    """A chunk of another version, whose checksum is right."""
+def headed(client, at, value):
+    """A chunk with another byte in its header, whose checksum is right."""
     raw = bytearray(chunk(client))
-    raw[0] = version
+    raw[at] = value
     raw[28:32] = wire.chunk.crc32(raw[:28]).to_bytes(4, "little")
     return bytes(raw)
 
@@ -122,7 +129,12 @@ BAD_CHUNKS = {
     "header checksum": (lambda c: flipped(chunk(c), 30), 4460, "header crc32"),
     "header byte": (lambda c: flipped(chunk(c), 9), 4460, "header crc32"),
     "payload checksum": (lambda c: flipped(chunk(c), 40), 4460, "payload crc32"),
-    "version": (lambda c: versioned(c, 2), 4400, "chunk version 2, expected 1"),
+    "version": (lambda c: headed(c, 0, 2), 4400, "chunk version 2, expected 1"),
+    "kind": (lambda c: headed(c, 1, 9), 4400, "chunk kind 9, expected 1"),
+    "flags": (lambda c: headed(c, 2, 1), 4400, "chunk flags 1, expected 0"),
+    "shorter than it says": (lambda c: chunk(c)[:-1], 4400, "payload length 40, expected 39"),
+    "shorter than a header": (lambda c: chunk(c)[:31], 4400, "chunk bytes 31, expected at least"),
+    "empty": (lambda _c: b"", 4400, "chunk bytes 0, expected at least 32"),
     "length": (lambda c: chunk(c) + b"x", 4400, "payload length 40, expected 41"),
     "epoch": (lambda c: chunk(c, epoch=9), 4400, "chunk epoch 9, expected 1"),
     "gap": (lambda c: chunk(c, offset=101), 4416, "chunk offset 101, expected 100"),
@@ -145,6 +157,22 @@ BAD_CHUNKS = {
         4460,
         "digest of the stream 00, expected",
     ),
+    "eos beyond": (
+        lambda _c: '{"type":"eos","units":101,"digest":""}',
+        4416,
+        "eos units 101, expected 100",
+    ),
+    "receiver's message": (
+        lambda _c: '{"type":"committed","epoch":1,"receipt":{}}',
+        4400,
+        "missing required field",
+    ),
+    "receiver's whole message": (
+        lambda _c: '{"type":"drain","retry_ms":1}',
+        4400,
+        "message drain, expected a chunk, eos or cancel",
+    ),
+    "no JSON": (lambda _c: "Done", 4400, "JSON is malformed"),
     "cancel epoch": (lambda _c: '{"type":"cancel","epoch":7}', 4400, "cancel epoch 7, expected 1"),
 }
 
@@ -157,12 +185,9 @@ async def test_what_does_not_continue_the_stream_is_refused(case):
         await client.greet()
         await client.send(sound(100))
         await client.connection.send(make(client))
-        error, closed, _reason = await heard(client.connection)
+        ended = await heard(client.connection)
 
-        assert code == closed
-        assert sentence in str(
-            wire.error_for(error.code, error.message, error.seen, error.expected)
-        )
+        assert_refused(receiver, ended, code, sentence)
 
 
 async def test_what_was_accepted_before_a_fault_stays():
@@ -198,7 +223,7 @@ async def test_a_chunk_over_the_window_is_refused():
     """A processor that takes nothing leaves the window to fill; who overruns it is cut off."""
     with Hang() as hang:
         async with (
-            running(Faulty("process", hang), limits=SMALL) as receiver,
+            beside(Faulty("process", hang), **SMALL) as receiver,
             speaking(receiver.url, name="victim") as client,
         ):
             opened = await client.greet()

@@ -8,6 +8,7 @@ from websockets.exceptions import InvalidStatus
 
 import wire
 from tests.integration.recorder import Recorder
+from tests.receiver.faulty import Faulty, Hang
 from tests.receiver.rawclient import (
     LEAST,
     PATIENCE_S,
@@ -400,3 +401,31 @@ async def test_a_lost_connection_is_forgotten_when_its_own_frames_are_processed(
 
     assert 4000 == waiting
     assert 3000 == receipt.frames
+
+
+async def test_a_commit_outlives_its_connection():
+    """A sender that lost the connection after eos comes back for the receipt alone."""
+    payload, half = sound(1000), outbound(name="victim")
+    with Hang() as hang:
+        async with running(Faulty("process", hang)) as receiver:
+            async with speaking(receiver.url, half) as client:
+                await client.greet()
+                await client.send(payload)
+                await client.acknowledged()
+                await client.say(half.eos())
+                await (await client.connection.ping())
+                client.abort()
+            async with speaking(receiver.url, half) as early:
+                await early.say(half.greet())
+                await (await early.connection.ping())
+                hang.released.set()
+                code, _reason = await early.closed()
+            async with speaking(receiver.url, half) as late:
+                half.lose()
+                opened = await late.greet()
+
+            assert 1 == receiver.value("receiver_streams_total", result="committed")
+
+    assert 4409 == code
+    assert (wire.State.COMMITTED, digest(payload)) == (opened.state, opened.receipt.digest)
+    assert {} == opened.receipt.failures

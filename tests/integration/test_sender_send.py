@@ -165,7 +165,7 @@ def read_terminal(master):
 
 async def test_terminal(tmp_path):
     """On a terminal each stream has a bar, with its position, speed and what is on its way."""
-    paths = [write(tmp_path / name, 16_000) for name in ("take [1].wav", "b.wav")]
+    paths = [write(tmp_path / name, 16_000) for name in ("take [live].wav", "b.wav")]
     recorder = Recorder()
     master, slave = pty.openpty()
     ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))

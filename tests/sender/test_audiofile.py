@@ -129,3 +129,10 @@ def test_only_what_is_wide_enough(tmp_path, open_file, subtype, wished):
         SourceError, match=f"{wished} cannot hold {subtype} exactly, expected {exact}"
     ):
         AudioFile(path, wished)
+
+
+def test_no_frames_is_noticed_when_it_is_opened(tmp_path):
+    """Nobody has to be asked to take a stream of nothing."""
+    path = write(tmp_path / "a.wav", 0)
+    with pytest.raises(SourceError, match=f"^{path}: 0 frames, expected at least 1$"):
+        AudioFile(path)

@@ -31,7 +31,7 @@ def transfer_of(path):
 
 def test_a_row_follows_its_stream(tmp_path):
     """Position by what is acknowledged, speed, and what is on its way."""
-    transfer, source = transfer_of(write(tmp_path / "take [1].wav", 16_000 * 80))
+    transfer, source = transfer_of(write(tmp_path / "take [live].wav", 16_000 * 80))
     board = Board(Console(file=io.StringIO()), shown=True)
     outbound = transfer.outbound
     with board.row(transfer):
@@ -45,7 +45,7 @@ def test_a_row_follows_its_stream(tmp_path):
         (later,) = drawn(board)
     source.close()
 
-    assert "take [1].wav" in at_first
+    assert "take [live].wav" in at_first
     assert "0:00 / 1:20" in at_first
     assert "no connection" in at_first
     assert "0:25 / 1:20" in later

@@ -1,0 +1,116 @@
+"""Acknowledgements, and the credit that comes with them."""
+
+import asyncio
+
+import pytest
+
+import wire
+from receiver import acks
+from tests.integration.recorder import Recorder
+from tests.receiver.faulty import Faulty, Hang
+from tests.receiver.rawclient import LEAST, SMALL, digest, running, sound, speaking
+
+
+async def test_acks_are_few_and_say_everything():
+    """They are cumulative: many chunks share one, and the last one covers all."""
+    async with running() as receiver, speaking(receiver.url) as client:
+        await client.greet()
+        await client.send(sound(40_000), chunk_bytes=80)
+        await client.acknowledged()
+        received = [ack.received for ack in client.all(wire.Ack)]
+        await client.commit()
+
+    assert 2000 == client.outbound.chunks
+    assert len(received) < 200
+    assert sorted(received) == received
+    assert 40_000 == received[-1]
+
+
+async def test_credit_comes_back_when_processors_have_taken_what_came():
+    """First only `received` moves and the window shrinks; then it is whole again."""
+    with Hang() as hang:
+        async with (
+            running(Faulty("process", hang), limits=SMALL) as receiver,
+            speaking(receiver.url, name="victim") as client,
+        ):
+            opened = await client.greet()
+            await client.send(sound(5000), chunk_bytes=20_000)
+            held = await client.until(wire.Ack, lambda ack: ack.received == 5000)
+            hang.released.set()
+            free = await client.until(wire.Ack, lambda ack: ack.window == opened.window)
+
+    assert LEAST == opened.window
+    assert opened.window - 20_032 == held.window
+    assert (5000, 0) == (free.received, free.durable)
+
+
+async def test_a_stream_passes_through_the_smallest_window():
+    """However much longer than the window it is, in chunks of any size that fit."""
+    recorder, payload = Recorder(), sound(200_000)
+    async with running(recorder, limits=SMALL) as receiver:
+        for chunk_bytes in (LEAST, 20_000, 4000):
+            async with speaking(receiver.url) as client:
+                opened = await client.greet()
+                await client.send(payload, chunk_bytes=chunk_bytes)
+                receipt = await client.commit()
+
+                assert digest(payload) == receipt.digest
+                assert 2 * (opened.max_chunk + wire.HEADER_BYTES) <= opened.window
+
+    assert [200_000] * 3 == [take.frames for take in recorder.takes]
+
+
+async def test_the_last_byte_of_the_window_may_be_used():
+    """A sender that fills its window exactly is within it; one frame more is too much."""
+    with Hang() as hang:
+        async with (
+            running(Faulty("process", hang), limits=SMALL) as receiver,
+            speaking(receiver.url, name="victim") as client,
+        ):
+            opened = await client.greet()
+            half = sound(opened.max_chunk // 4)
+            for _ in range(2):
+                await client.connection.send(client.outbound.chunk(len(half) // 4, half))
+            full = await client.until(
+                wire.Ack, lambda ack: ack.received == client.outbound.position
+            )
+            await client.chunk(sound(1))
+            code, reason = await client.closed()
+            hang.released.set()
+
+    assert opened.window == client.outbound.sent_bytes
+    assert 0 == full.window
+    assert (4400, "bytes over the window 36, expected 0") == (code, reason)
+
+
+async def test_a_waiting_sender_hears_that_the_receiver_lives(monkeypatch):
+    """While processors are at work the last ack is repeated, so that nobody gives up."""
+    monkeypatch.setattr(acks, "BEAT_S", 0.05)
+    with Hang() as hang:
+        async with (
+            running(Faulty("process", hang)) as receiver,
+            speaking(receiver.url, name="victim") as client,
+        ):
+            await client.greet()
+            await client.send(sound(100))
+            first = await client.until(wire.Ack)
+            again = [await client.until(wire.Ack) for _ in range(3)]
+            hang.released.set()
+            await client.commit()
+
+    assert [first] * 3 == again
+
+
+async def test_an_idle_stream_is_not_told_the_same_again(monkeypatch):
+    """Where nothing is at work an ack has nothing to repeat."""
+    monkeypatch.setattr(acks, "BEAT_S", 0.02)
+    async with running() as receiver, speaking(receiver.url) as client:
+        await client.greet()
+        await client.send(sound(100))
+        await client.until(wire.Ack, lambda ack: ack.received == 100)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await client.connection.recv()
+        receipt = await client.commit()
+
+    assert 100 == receipt.frames

@@ -1,0 +1,185 @@
+"""Threads that run processors, and what happens to those that do not come back."""
+
+import asyncio
+import threading
+import time
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from receiver import workers as module
+from receiver.workers import Job, Workers
+from tests.integration.recorder import Recorder
+from tests.receiver.faulty import Faulty, Hang
+from tests.receiver.rawclient import PATIENCE_S, running, sound, speaking
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(module, "WATCH_INTERVAL_S", 0.02)
+    monkeypatch.setattr(module, "RELIEF_S", 0.1)
+
+
+def alive():
+    """The worker threads of this process."""
+    return [each for each in threading.enumerate() if each.name == "processors"]
+
+
+async def down_to(count):
+    """Wait until only *count* worker threads are left."""
+    async with asyncio.timeout(PATIENCE_S):
+        while len(alive()) > count:
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def watched(threads=1, timeout=30.0):  # of the calls
+    """Workers, watched, that have all ended at the end."""
+    before = len(alive())
+    workers = Workers(threads, timeout)
+    watch = asyncio.create_task(workers.watch())
+    try:
+        yield workers
+    finally:
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+        workers.close()
+        await down_to(before)
+
+
+class Work:
+    """A job that calls *run* in its thread, and what became of it."""
+
+    def __init__(self, run=lambda: None):
+        self.ended = asyncio.Event()
+        self.outcome = None
+        self._run = run
+        self.job = Job(self._in_thread, self._done, self._cut_off)
+
+    def _in_thread(self, job):
+        job.called = time.monotonic()
+        self._run()
+
+    def _done(self):
+        self.outcome = "done"
+        self.ended.set()
+
+    def _cut_off(self):
+        self.outcome = "cut off"
+        self.ended.set()
+
+
+async def submitted(workers, *works):
+    """Run *works* to their end."""
+    for work in works:
+        workers.submit(work.job)
+    async with asyncio.timeout(PATIENCE_S):
+        for work in works:
+            await work.ended.wait()
+
+
+async def test_jobs_run_in_threads_and_end_on_the_loop():
+    """In the order of their submission, with one thread."""
+    seen = []
+    async with watched() as workers:
+        works = [Work(lambda n=n: seen.append((n, threading.current_thread()))) for n in range(50)]
+        await submitted(workers, *works)
+
+    assert list(range(50)) == [n for n, _ in seen]
+    assert threading.main_thread() not in {thread for _, thread in seen}
+    assert {"done"} == {work.outcome for work in works}
+
+
+async def test_a_job_that_hangs_is_cut_off_and_its_thread_replaced():
+    """The next job gets a thread; the late return changes nothing and the thread ends."""
+    async with watched(timeout=0.05) as workers:
+        with Hang() as hang:
+            stuck, after = Work(hang), Work()
+            await submitted(workers, stuck, after)
+
+            assert ("cut off", "done", 1) == (stuck.outcome, after.outcome, workers.stuck)
+
+        async with asyncio.timeout(PATIENCE_S):
+            while workers.stuck:
+                await asyncio.sleep(0.01)
+
+        assert "cut off" == stuck.outcome
+
+
+async def test_jobs_behind_a_slow_one_get_a_thread_of_their_own():
+    """A call that is slow but within its time keeps nobody waiting, and ends well."""
+    async with watched() as workers:
+        with Hang() as hang:
+            slow, others = Work(hang), [Work() for _ in range(5)]
+            workers.submit(slow.job)
+            await submitted(workers, *others)
+
+            assert slow.outcome is None
+
+        await slow.ended.wait()
+        await submitted(workers, Work())
+
+        assert "done" == slow.outcome
+
+
+async def test_slow_calls_get_only_so_many_threads(monkeypatch):
+    """Beyond that they wait for one another; when they end, there are as many as before."""
+    monkeypatch.setattr(module, "RELIEVED", 2)
+    async with watched() as workers:
+        before = len(alive())
+        with Hang() as hang:
+            slow = [Work(hang) for _ in range(6)]
+            for work in slow:
+                workers.submit(work.job)
+            for _ in range(3):
+                assert await asyncio.to_thread(hang.entered.acquire, timeout=PATIENCE_S)
+
+            assert not await asyncio.to_thread(hang.entered.acquire, timeout=0.3)
+            assert before + 2 == len(alive())
+
+        async with asyncio.timeout(PATIENCE_S):
+            for work in slow:
+                await work.ended.wait()
+        await down_to(before)
+        await submitted(workers, Work())
+
+        assert {"done"} == {work.outcome for work in slow}
+        assert before == len(alive())
+
+
+async def test_a_slow_call_that_then_hangs_is_replaced_once():
+    """Its thread was relieved before; the number of working threads stays right."""
+    async with watched(timeout=0.3) as workers:
+        before = len(alive())
+        with Hang() as hang:
+            stuck = Work(hang)
+            await submitted(workers, stuck)
+
+            assert ("cut off", before + 1) == (stuck.outcome, len(alive()))
+
+        await down_to(before)
+        await submitted(workers, Work())
+
+
+async def test_a_slow_processor_keeps_no_other_stream_waiting():
+    """Even the only worker: while one stream's call takes long, another stream commits."""
+    recorder, before = Recorder(), len(alive())
+    with Hang() as hang:
+        async with (
+            running(Faulty("process", hang), recorder, workers=1) as receiver,
+            speaking(receiver.url, name="victim") as slow,
+        ):
+            await slow.greet()
+            await slow.send(sound(100))
+            await slow.acknowledged()
+            async with speaking(receiver.url) as client:
+                await client.greet()
+                await client.send(sound(1000))
+                receipt = await client.commit()
+            hang.released.set()
+            slowly = await slow.commit()
+    await down_to(before)
+
+    assert ({}, {}) == (receipt.failures, slowly.failures)
+    assert {"faulty", "recorder"} == set(slowly.processors)
