@@ -63,7 +63,7 @@ async def test_a_fault_of_a_block_that_nobody_waits_for(source):
         async with aclosing(read_ahead(source, 0, 100, lambda _seconds: None)) as blocks:
             await anext(blocks)
             await loop.run_in_executor(None, lambda: None)  # after the one that fails
-        del blocks
-        gc.collect()
+    del blocks
+    gc.collect()
 
     assert [] == complaints
