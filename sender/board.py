@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import Final
 
 from rich.console import Console
@@ -74,7 +75,8 @@ def _cells(transfer: Transfer, elapsed: float) -> tuple[str | Text | ProgressBar
     total = source.units / samplerate if source.units else None
     standing = f"{outbound.unacknowledged / 1024:.0f} KiB to ack"
     return (
-        Text(source.name),  # a string's [brackets] would be markup
+        # The folder is in the table, here there is no room; a string's [brackets] would be markup.
+        Text(PurePath(source.name).name),
         ProgressBar(total=total, completed=done, pulse=total is None),
         f"{_clock(done)} / {_clock(total) if total else '?'}",
         f"{done / elapsed:.1f} x" if elapsed else "",
