@@ -111,7 +111,7 @@ async def test_new_streams_are_sent_elsewhere():
     with Hang() as hang:
         async with running(Faulty("process", hang)) as inside:
             async with speaking(inside.url, name="victim") as busy:
-                await busy.greet()
+                opened = await busy.greet()
                 await busy.send(sound(100))
                 draining = asyncio.create_task(inside.inside.drain())
                 await inside.until("receiver_draining", lambda n: n == 1)
@@ -125,8 +125,10 @@ async def test_new_streams_are_sent_elsewhere():
                 await draining
                 busy_code, _ = await busy.closed()
 
-    assert 1012 == code
-    assert (100, 1012) == (busy.outbound.received, busy_code)
+    *_, ack, drain = busy.heard
+    assert isinstance(drain, wire.Drain)
+    assert (100, opened.window) == (ack.received, ack.window), "settled before the goodbye"
+    assert (1012, 1012) == (code, busy_code)
 
 
 async def test_plain_clients_may_finish():

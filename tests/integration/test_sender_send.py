@@ -171,8 +171,9 @@ async def test_terminal(tmp_path):
     ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))
     async with listening(recorder) as running:
         process = await asyncio.create_subprocess_exec(
-            *(COMMANDS / "sender", "send", *paths, "--to", running.url),
+            *(COMMANDS / "sender", "send", *[path.name for path in paths], "--to", running.url),
             *("--realtime", "--speed", "2"),
+            cwd=tmp_path,
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -4,6 +4,7 @@ import asyncio
 import http.server
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from runtime import health
 from runtime.exposition import metrics_endpoint
 from runtime.lag import LoopLag
 
@@ -34,15 +36,14 @@ except ZeroDivisionError:
 """
 
 WAITING = """
-import asyncio, time
+import asyncio, sys
 from runtime.signals import stop_event
 async def main():
     with stop_event() as stop:
         print("ready", flush=True)
         await stop.wait()
         print("stopping", flush=True)
-        if HANG:
-            await asyncio.sleep(60)
+        sys.stdin.readline() if READ else await asyncio.sleep(60)
 asyncio.run(main())
 """
 
@@ -50,7 +51,11 @@ asyncio.run(main())
 def python(program):
     """Start *program* in an interpreter of its own."""
     return subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -70,18 +75,19 @@ def test_logs_are_one_json_object_a_line_without_locals():
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_and_the_same_one_at_once_changes_nothing(number):
     """The event is set once; a signal that arrives twice ends nothing early."""
-    with python(WAITING.replace("HANG", "False")) as process:
+    with python(WAITING.replace("READ", "True")) as process:
         assert "ready\n" == process.stdout.readline()
         process.send_signal(number)
+        assert "stopping\n" == process.stdout.readline()
         process.send_signal(number)
-        out, errors = process.communicate(timeout=PATIENCE_S)
+        _, errors = process.communicate("go on\n", timeout=PATIENCE_S)
 
-    assert ("stopping\n", "", 0) == (out, errors, process.returncode)
+    assert ("", 0) == (errors, process.returncode)
 
 
 def test_a_second_signal_after_a_while_ends_the_process():
     """Whoever presses Ctrl-C twice does not want to wait."""
-    with python(WAITING.replace("HANG", "True")) as process:
+    with python(WAITING.replace("READ", "False")) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGTERM)
         process.stdout.readline()
@@ -121,6 +127,49 @@ def test_health_asks_a_url(path, code):
 
     assert code == run.returncode
     assert ("503" in run.stderr) == bool(code)
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1:1/healthz", "refused"),
+        ("127.0.0.1:8766", "unknown url type"),
+        ("http://127.0.0.1:port/", "nonnumeric port"),
+    ],
+)
+def test_health_of_what_is_not_there(capsys, url, reason):
+    """Whatever is wrong is one line and exit code 1."""
+    assert 1 == health.main(url)
+    error = capsys.readouterr().err
+    assert error.startswith(f"{url}: ")
+    assert reason in error
+    assert 1 == error.count("\n")
+
+
+def test_health_of_what_speaks_no_http(capsys):
+    """A port that answers with something else is not healthy."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"220 mail\r\n\r\n")
+
+        threading.Thread(target=answer, daemon=True).start()
+        assert 1 == health.main(f"http://127.0.0.1:{server.getsockname()[1]}")
+    assert "220 mail" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken():
+    """The error says which."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with (
+            pytest.raises(OSError, match=f"metrics on 127.0.0.1:{port}: Address already in use"),
+            metrics_endpoint(CollectorRegistry(), "127.0.0.1", port),
+        ):
+            pass
 
 
 def test_metrics_are_served_and_the_port_is_freed():
