@@ -3,7 +3,10 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test coverage check bench lock clean
+COMPOSE := docker compose
+N ?= 2
+
+.PHONY: help setup demo test coverage check bench lock clean up down logs ps scale roll e2e
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -17,6 +20,28 @@ setup: .venv/ready ## Create .venv with everything pinned (other targets do so o
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+up: ## Build and start the whole system in containers; Grafana on 127.0.0.1:3000
+	$(COMPOSE) up --build --detach
+	$(COMPOSE) ps
+
+down: ## Stop it; recordings and metrics stay in their volumes
+	$(COMPOSE) down
+
+logs: ## Follow what the containers say
+	$(COMPOSE) logs --follow --tail 50
+
+ps: ## Show the containers and their health
+	$(COMPOSE) ps
+
+scale: ## Run N receivers: make scale N=4
+	$(COMPOSE) up --detach --no-deps --no-recreate --scale receiver=$(N) receiver
+
+roll: ## Replace every receiver by a new one without losing a stream
+	deploy/roll.sh
+
+e2e: .venv/ready ## The whole system on a real Docker engine, with the real images
+	$(BIN)/pytest -m containers -v $(ARGS) tests/containers
 
 demo: .venv/ready ## Send the sample audio through a real receiver and show what arrived
 	@$(BIN)/python docs/examples/demo.py
@@ -39,10 +64,11 @@ bench: .venv/ready ## Measure against the bare library; QUICK=1 for less; see be
 
 lock: .venv/ready ## Pin the newest versions that pyproject.toml allows, with hashes
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	for each in sender receiver; do $(COMPILE) --extra $$each -o requirements/$$each.txt; done
-	$(COMPILE) --extra sender --extra receiver --group dev -o requirements/dev.txt
+	for each in sender receiver; do $(COMPILE) pyproject.toml --extra $$each -o requirements/$$each.txt; done
+	$(COMPILE) pyproject.toml --extra sender --extra receiver --group dev -o requirements/dev.txt
+	$(COMPILE) --group build -o requirements/build.txt
 
-COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade pyproject.toml
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade
 
 clean: ## Remove everything that is made: .venv, caches, coverage
 	rm -rf .venv build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
