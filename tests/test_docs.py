@@ -16,6 +16,13 @@ import sender.settings
 ROOT = Path(__file__).parents[1]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
+
+
+def compose_variables():
+    """The variables that docker-compose.yml itself reads, with their defaults."""
+    return dict(re.findall(r"\$\{([A-Z_]+):-(.*?)\}", COMPOSE))
+
 
 def settings():
     for prefix, cls in (
@@ -42,8 +49,33 @@ def test_each_setting_is_documented_with_its_default(prefix, name, default):
 def test_no_setting_is_documented_that_is_gone():
     """Every variable that operations.md names is a setting."""
     known = {f"{prefix}_{name.upper()}" for prefix, name, _ in settings()}
+    named = set(re.findall(r"`((?:RECEIVER|SENDER)_[A-Z_]+)`", OPERATIONS))
 
-    assert known == set(re.findall(r"`((?:RECEIVER|SENDER)_[A-Z_]+)`", OPERATIONS))
+    assert known <= named <= known | compose_variables().keys()
+
+
+def test_each_variable_of_the_containers_is_documented_with_its_default():
+    """operations.md has a row for each variable that docker-compose.yml itself reads."""
+    rows = re.findall(r"^\| `([A-Z_]+)` \| `(.*?)` \|", OPERATIONS, re.MULTILINE)
+
+    assert compose_variables() == dict(rows)
+
+
+def test_containers_pass_every_setting_on():
+    """Whatever can be set can be set from outside, but for addresses and ports."""
+    passed = {
+        name for name in re.findall(r"^ +((?:RECEIVER|SENDER)_[A-Z_]+):", COMPOSE, re.MULTILINE)
+    }
+    only_send = {field.name for field in dataclasses.fields(sender.settings.SendSettings)} - {
+        field.name for field in dataclasses.fields(sender.settings.WatchSettings)
+    }
+    settable = {
+        f"{prefix}_{name.upper()}"
+        for prefix, name, _ in settings()
+        if not name.endswith(("host", "port")) and name not in only_send
+    }
+
+    assert settable == passed
 
 
 async def test_each_metric_is_documented_and_each_documented_one_exists():
