@@ -43,7 +43,7 @@ def make_wav(path, seconds):
 async def serve_ours(pipe):
     """The receiver with its default processor and without a store."""
     configure("warning")
-    settings = receiver.Settings(host="127.0.0.1", port=0)
+    settings = receiver.Settings(host="127.0.0.1", port=0, store="none")
     async with receiver.serve(settings) as running:
         pipe.send(running.url)
         await asyncio.Event().wait()

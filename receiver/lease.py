@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from wire import Receipt, Terms
+from wire import Receipt, Terms, WireError
 
 from .stream import Holder, Stream
 
@@ -24,6 +24,16 @@ class Entry:
     stream: Stream | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Claims and commits of one stream take turns."""
+
+    def advanced(self) -> None:
+        """More is kept (called by the store)."""
+        if self.stream is not None:
+            self.stream.advanced()
+
+    def failed(self, error: WireError) -> None:
+        """The store takes nothing more under this claim (called by the store)."""
+        if self.holder is not None:
+            self.holder.stop(error)
 
 
 @dataclass(frozen=True, slots=True)

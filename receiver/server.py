@@ -97,7 +97,7 @@ class Server:
 
     def __init__(self, settings: Settings, streams: Streams, metrics: Metrics) -> None:
         self.ready = True
-        """What /readyz says; a load balancer sends nothing new to a receiver that is not."""
+        """What /readyz says while there is room; nothing new comes to one that is not ready."""
         self._settings = settings
         self._streams = streams
         self._metrics = metrics
@@ -170,7 +170,7 @@ class Server:
         path = request.path.partition("?")[0]
         if path in ("/healthz", "/readyz"):
             # 404 means: no new connections, those that are open go on (HAProxy's disable-on-404).
-            good = self.ready or path == "/healthz"
+            good = path == "/healthz" or (self.ready and not self._streams.full)
             status = HTTPStatus.OK if good else HTTPStatus.NOT_FOUND
             return connection.respond(status, f"{status.phrase}\n")
         if path != "/":

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -13,12 +14,13 @@ from prometheus_client import CollectorRegistry
 from runtime.lag import LoopLag
 from wire import SUBPROTOCOL
 
+from .journal import Bounds, JournalStore, Keeping, Layout, PosixDisk
 from .metrics import Metrics
 from .processing import Processing
 from .processors import Factory, find_processors, named
 from .server import Server
 from .settings import Settings
-from .store import NoStore
+from .store import NoStore, Store
 from .streams import Streams
 from .workers import Workers
 
@@ -72,7 +74,7 @@ async def serve(
         registry: where its metrics go; its own by default. Serving them is the caller's business.
 
     Raises:
-        OSError: if the port is taken.
+        OSError: if the port is taken, or the store cannot be written to.
         ValueError: if a processor cannot be found, or two have the same name.
     """
     settings = settings or Settings()
@@ -80,12 +82,16 @@ async def serve(
     metrics = Metrics(registry or CollectorRegistry(), factories)
     workers = Workers(settings.workers, settings.limits.processor_timeout)
     processing = Processing(factories, workers, metrics, settings.limits.max_stuck_calls)
-    store = NoStore(settings.limits.remembered_receipts)
+    store = _store(settings, metrics)
     streams = Streams(store, processing, metrics, settings.limits)
     server = Server(settings, streams, metrics)
     lag = LoopLag()
     _export(metrics, streams, server, settings, lag)
-    tasks = [asyncio.create_task(each) for each in (workers.watch(), streams.sweep(), lag.watch())]
+    metrics.gauge(
+        "receiver_store_free_bytes", "Space left to keep audio.", lambda: store.free_bytes
+    )
+    running = (workers.watch(), streams.sweep(), lag.watch(), store.run())
+    tasks = [asyncio.create_task(each) for each in running]
     try:
         async with server.listen() as port:
             yield Receiver(server, streams, settings, port)
@@ -93,9 +99,20 @@ async def serve(
         for task in tasks:
             task.cancel()
         workers.close()
+        store.close()
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
-            if not isinstance(ended, asyncio.CancelledError):
+            if isinstance(ended, Exception):
                 log.error("background_task_failed", reason=repr(ended))
+
+
+def _store(settings: Settings, metrics: Metrics) -> Store:
+    limits = settings.limits
+    if settings.store == "none":
+        return NoStore(limits.remembered_receipts)
+    keeping = Keeping(settings.recording, limits.expiry_timeout, limits.receipt_timeout)
+    bounds = Bounds(limits.reserve_bytes, limits.stream_bytes, limits.takeover_timeout)
+    layout = Layout(Path(settings.store).absolute())
+    return JournalStore(PosixDisk(), layout, keeping, bounds, metrics.commit.observe)
 
 
 def _export(
@@ -114,8 +131,6 @@ def _export(
             "Unix time of the last chunk.",
             lambda: max(traffic.last for traffic in metrics.traffic.values()),
         ),
-        # The store `none` writes nothing, so it cannot run out of space either.
-        "receiver_store_free_bytes": ("Space left for recordings.", lambda: float("inf")),
     }
     for name, (documentation, read) in gauges.items():
         metrics.gauge(name, documentation, read)

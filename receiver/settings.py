@@ -64,6 +64,18 @@ class Limits:
     max_stuck_calls: Annotated[int, Parameter(validator=Positive)] = 16
     """Calls cut off since the start; a processor that reaches it is switched off."""
 
+    stream_bytes: Annotated[int, Parameter(validator=Positive)] = 64 * 1024**3
+    """Bytes of audio of the longest stream that is kept."""
+
+    reserve_bytes: Annotated[int, Parameter(validator=Number(gte=0))] = 512 * 1024 * 1024
+    """Bytes left free on the disk; with less, nothing new is taken until there is room again."""
+
+    expiry_timeout: Annotated[float, Parameter(validator=Positive)] = 86_400.0
+    """Seconds after which a stream that was kept in part, and not continued, is removed."""
+
+    receipt_timeout: Annotated[float, Parameter(validator=Positive)] = 2_592_000.0
+    """Seconds that the receipts of streams that are kept are remembered."""
+
     remembered_receipts: Annotated[int, Parameter(validator=Positive)] = 10_000
     """Receipts that the store `none` remembers, so that sending again costs nothing."""
 
@@ -99,8 +111,11 @@ class Settings:
     metrics_port: Annotated[int, Parameter(validator=Port)] = 9100
     """Port for /metrics; 0 for any free one."""
 
-    store: Literal["none"] = "none"
-    """Where audio is kept: `none` hands it to the processors and keeps nothing."""
+    store: str = "recordings"
+    """Folder that keeps every stream; `none` hands it to the processors and keeps nothing."""
+
+    recording: Literal["wav", "flac"] = "wav"
+    """Form of the recordings; what FLAC cannot hold becomes WAV, what WAV cannot, RF64."""
 
     processors: Annotated[tuple[str, ...], Parameter(validator=_findable)] = ("levels",)
     """Processors that see every stream: installed names, or MODULE:CLASS."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from wire import BadChecksum, Chunk, Digest, Eos, Gone, Hello, Level, Malformed, Receipt
+from wire import BadChecksum, Chunk, Digest, Eos, Gone, Hello, Level, Malformed, Receipt, WireError
 
 
 class Claim(Protocol):
@@ -48,19 +48,44 @@ class Claim(Protocol):
         """Nobody came back for the stream; this process need not know it any longer."""
 
 
+class Listener(Protocol):
+    """Whoever holds a claim; called on the event loop."""
+
+    def advanced(self) -> None:
+        """`kept` has moved."""
+
+    def failed(self, error: WireError) -> None:
+        """The claim is of no use any more: fenced, or the disk refused."""
+
+
 class Store(Protocol):
     """Keeps streams, and decides where a sender continues."""
 
     level: Level
     """The most that an acknowledgement can promise."""
 
-    async def claim(self, hello: Hello, advanced: Callable[[], None]) -> Claim:
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for more: new streams go elsewhere, open ones wait."""
+
+    @property
+    def free_bytes(self) -> float:
+        """Bytes that may still be kept."""
+
+    async def run(self) -> None:
+        """Tidy up behind streams, for as long as the receiver runs."""
+
+    def close(self) -> None:
+        """Finish what is under way; nothing is claimed any more."""
+
+    async def claim(self, hello: Hello, listener: Listener) -> Claim:
         """
-        Give the stream to a new connection; *advanced* is called when `kept` has moved.
+        Give the stream to a new connection, which *listener* stands for.
 
         Raises:
             Malformed: if the stream exists in another format.
-            Gone: if it was cancelled.
+            Gone: if it was cancelled or has expired.
+            Held: if a sender is busy with it by way of another receiver.
             StorageFailed: if the disk refuses.
         """
 
@@ -84,13 +109,21 @@ class NoStore:
     """
 
     level = Level.RECEIVED
+    full = False
+    free_bytes = float("inf")
 
     def __init__(self, remembered: int) -> None:
         self._open: dict[str, _Known] = {}
         self._ended: OrderedDict[str, _Known] = OrderedDict()
         self._remembered = remembered
 
-    async def claim(self, hello: Hello, advanced: Callable[[], None]) -> _NoClaim:  # noqa: ARG002  # nothing becomes safer later
+    async def run(self) -> None:
+        """See Store: there is nothing to tidy."""
+
+    def close(self) -> None:
+        """See Store."""
+
+    async def claim(self, hello: Hello, listener: Listener) -> _NoClaim:  # noqa: ARG002  # nothing becomes safer later, or fails
         """See Store."""
         known = self._ended.get(hello.stream) or self._open.get(hello.stream) or _Known(hello)
         if known.cancelled:

@@ -44,6 +44,11 @@ class Streams:
         return sum(entry.holder is not None for entry in list(self._entries.values()))
 
     @property
+    def full(self) -> bool:
+        """Whether the store has no room for more."""
+        return self._store.full
+
+    @property
     def buffered(self) -> int:
         """Bytes of audio that came and are not kept and processed yet."""
         streams = [entry.stream for entry in list(self._entries.values()) if entry.stream]
@@ -142,11 +147,7 @@ class Streams:
         entry.holder.stop(Fenced("a newer connection has claimed the stream"))
 
     async def _claim(self, hello: Hello, entry: Entry, holder: Holder) -> Lease | Complete:
-        def advanced() -> None:
-            if entry.stream is not None:
-                entry.stream.advanced()
-
-        claim = await self._store.claim(hello, advanced)
+        claim = await self._store.claim(hello, entry)
         _require_holder(entry, holder)
         if claim.receipt is not None:
             return Complete(claim.epoch, claim.receipt)

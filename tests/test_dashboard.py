@@ -39,7 +39,8 @@ async def _exported():
     registry = CollectorRegistry()
     sender.metrics.Metrics(registry, "0")
     exported = {}
-    async with receiver.serve(receiver.Settings(host="127.0.0.1", port=0), registry=registry):
+    settings = receiver.Settings(host="127.0.0.1", port=0, store="none")
+    async with receiver.serve(settings, registry=registry):
         for family in registry.collect():
             for sample in family.samples:
                 labels = exported.setdefault(sample.name, defaultdict(set))

@@ -1,10 +1,20 @@
 """The protocol ``sonoduct.v1``: values, bytes, and legal order. No I/O, no clock, no logging."""
 
-from .chunk import HEADER_BYTES, Chunk, decode_chunk, encode_chunk
+from .chunk import (
+    HEADER_BYTES,
+    Chunk,
+    Header,
+    RecordKind,
+    decode_chunk,
+    decode_header,
+    encode_chunk,
+    encode_record,
+    require_checksum,
+)
 from .control import CONTROL_BYTES, decode_control, encode_control
 from .credit import Ledger
 from .digest import Digest
-from .encodings import Buffer, Encoding, Samples, pack24, to_float32
+from .encodings import Buffer, Encoding, Samples, pack24, to_float32, unpack24
 from .errors import (
     RETRYABLE,
     BadChecksum,
@@ -81,6 +91,7 @@ __all__ = [
     "Format",
     "Gap",
     "Gone",
+    "Header",
     "Held",
     "Hello",
     "Inbound",
@@ -97,6 +108,7 @@ __all__ = [
     "Phase",
     "ProcessingFailed",
     "Receipt",
+    "RecordKind",
     "Samples",
     "Stalled",
     "State",
@@ -110,9 +122,13 @@ __all__ = [
     "WireError",
     "decode_chunk",
     "decode_control",
+    "decode_header",
     "encode_chunk",
     "encode_control",
+    "encode_record",
     "error_for",
     "pack24",
+    "require_checksum",
     "to_float32",
+    "unpack24",
 ]

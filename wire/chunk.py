@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 from zlib import crc32
 
 import msgspec
@@ -24,8 +24,8 @@ _FIELDS: Final = struct.Struct("<BBHIIIQI")
 _CHECKSUM: Final = struct.Struct("<I")
 
 
-class Kind(enum.IntEnum):
-    """The second byte of every chunk."""
+class RecordKind(enum.IntEnum):
+    """The second byte of every chunk; journals have records of other kinds."""
 
     AUDIO = 1
 
@@ -68,12 +68,48 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
             raise Malformed(f"payload bytes of {self.units} units", seen=size, expected=expected)
 
 
+class Header(NamedTuple):
+    """The first 32 bytes of a chunk, or of any other record of a journal."""
+
+    kind: int
+    length: int
+    """Bytes of the payload."""
+    units: int
+    epoch: int
+    offset: int
+    checksum: int
+    """crc32 of the payload."""
+
+
 def encode_chunk(epoch: int, offset: int, units: int, payload: Buffer) -> bytes:
     """Return the binary message for *units* units that start at *offset*."""
-    fields = _FIELDS.pack(
-        VERSION, Kind.AUDIO, 0, len(payload), units, epoch, offset, crc32(payload)
-    )
+    return encode_record(RecordKind.AUDIO, epoch, offset, units, payload)
+
+
+def encode_record(kind: int, epoch: int, offset: int, units: int, payload: Buffer = b"") -> bytes:
+    """Return header and payload; a journal has records of other kinds between its chunks."""
+    fields = _FIELDS.pack(VERSION, kind, 0, len(payload), units, epoch, offset, crc32(payload))
     return b"".join((fields, _CHECKSUM.pack(crc32(fields)), payload))
+
+
+def decode_header(message: Buffer) -> Header:
+    """
+    Return what the first 32 bytes of *message* say.
+
+    Raises:
+        Malformed: if it is shorter than a header, or not of this version.
+        BadChecksum: if the header differs from what its writer summed.
+    """
+    if len(message) < HEADER_BYTES:
+        raise Malformed("chunk bytes", seen=len(message), expected=f"at least {HEADER_BYTES}")
+    head = memoryview(message)[: _FIELDS.size]
+    (header_sum,) = _CHECKSUM.unpack_from(message, _FIELDS.size)
+    version, kind, flags, length, units, epoch, offset, payload_sum = _FIELDS.unpack_from(head)
+    # The version comes first: another one may sum other bytes.
+    _require("chunk version", version, VERSION)
+    require_checksum("header crc32", header_sum, crc32(head))
+    _require("chunk flags", flags, 0)
+    return Header(kind, length, units, epoch, offset, payload_sum)
 
 
 def decode_chunk(message: Buffer) -> Chunk:
@@ -84,27 +120,25 @@ def decode_chunk(message: Buffer) -> Chunk:
         Malformed: if it is shorter than a header, or not of this version, kind and length.
         BadChecksum: if the header or the payload differs from what its sender summed.
     """
-    if len(message) < HEADER_BYTES:
-        raise Malformed("chunk bytes", seen=len(message), expected=f"at least {HEADER_BYTES}")
-    head = memoryview(message)[: _FIELDS.size]
-    (header_sum,) = _CHECKSUM.unpack_from(message, _FIELDS.size)
-    version, kind, flags, length, units, epoch, offset, payload_sum = _FIELDS.unpack_from(head)
-    # The version comes first: another one may sum other bytes.
-    _require("chunk version", version, VERSION)
-    _require_sum("header crc32", header_sum, crc32(head))
-    _require("chunk kind", kind, Kind.AUDIO.value)
-    _require("chunk flags", flags, 0)
-    _require("payload length", length, len(message) - HEADER_BYTES)
-    chunk = Chunk(epoch, offset, units, message)
-    _require_sum("payload crc32", payload_sum, crc32(chunk.payload))
+    header = decode_header(message)
+    _require("chunk kind", header.kind, RecordKind.AUDIO.value)
+    _require("payload length", header.length, len(message) - HEADER_BYTES)
+    chunk = Chunk(header.epoch, header.offset, header.units, message)
+    require_checksum("payload crc32", header.checksum, crc32(chunk.payload))
     return chunk
+
+
+def require_checksum(what: str, seen: int, expected: int) -> None:
+    """
+    Compare the sum that *what* says with the one of its bytes.
+
+    Raises:
+        BadChecksum: if they differ.
+    """
+    if seen != expected:
+        raise BadChecksum(what, seen=f"{seen:08x}", expected=f"{expected:08x}")
 
 
 def _require(what: str, seen: int, expected: int) -> None:
     if seen != expected:
         raise Malformed(what, seen=seen, expected=expected)
-
-
-def _require_sum(what: str, seen: int, expected: int) -> None:
-    if seen != expected:
-        raise BadChecksum(what, seen=f"{seen:08x}", expected=f"{expected:08x}")

@@ -56,7 +56,7 @@ def to_float32(payload: Buffer, encoding: Encoding, channels: int) -> Samples:
         case Encoding.S16LE:
             flat = np.frombuffer(payload, "<i2") * np.float32(2**-15)
         case Encoding.S24LE:
-            flat = _widen(payload) * np.float32(2**-31)
+            flat = unpack24(payload).astype(np.float32) * np.float32(2**-31)
         case _:
             assert_never(encoding)
     samples = flat.reshape(-1, channels)
@@ -69,9 +69,9 @@ def pack24(samples: npt.NDArray[np.int32]) -> bytes:
     return samples.astype("<i4", copy=False).view(np.uint8).reshape(-1, 4)[:, 1:].tobytes()
 
 
-def _widen(payload: Buffer) -> Samples:
-    """24 bit samples as the upper bits of an int32, converted to float32 without rounding."""
+def unpack24(payload: Buffer) -> npt.NDArray[np.int32]:
+    """Return ``s24le`` samples as the upper 24 bits of int32, flat: `pack24` the other way."""
     packed = np.frombuffer(payload, np.uint8).reshape(-1, 3)
     wide = np.zeros((len(packed), 4), np.uint8)
     wide[:, 1:] = packed
-    return wide.view("<i4").ravel().astype(np.float32)
+    return wide.view("<i4").ravel()

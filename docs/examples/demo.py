@@ -20,7 +20,7 @@ METRICS = ("receiver_frames_total", "receiver_audio_seconds_total", "receiver_ch
 
 def main():
     """Run the demo; return the exit code."""
-    with running_receiver() as (url, metrics_port), tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, running_receiver(folder) as (url, metrics_port):
         print(f"receiver serve    listens on {url}, processors: levels, voice\n")
         report = Path(folder) / "report.jsonl"
         command = [COMMANDS / "sender", "send", "audio", "--to", url, "--report", report]
@@ -33,10 +33,10 @@ def main():
 
 
 @contextmanager
-def running_receiver():
+def running_receiver(folder):
     """A receiver on free ports, with the processor of docs/examples/voice.py beside its own."""
     command = [COMMANDS / "receiver", "serve", "--host", "127.0.0.1", "--port", "0"]
-    command += ["--metrics-port", "0", "--drain-lead", "0"]
+    command += ["--metrics-port", "0", "--drain-lead", "0", "--store", f"{folder}/recordings"]
     command += ["--processors", "levels", "--processors", "voice:Voice"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "docs" / "examples")}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)

@@ -21,7 +21,7 @@ class Shapes:
 
 
 async def main(path):
-    settings = receiver.Settings(host="127.0.0.1", port=0)
+    settings = receiver.Settings(host="127.0.0.1", port=0, store="none")
     async with (
         receiver.serve(settings, processors=[Shapes]) as running,
         sender.connect(running.url) as client,

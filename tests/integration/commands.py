@@ -96,7 +96,7 @@ async def started(*command, stdin=asyncio.subprocess.DEVNULL, env=None, cwd=None
         stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=kept | (env or {}),
+        env=kept | {"RECEIVER_STORE": "none"} | (env or {}),
         cwd=cwd,
     )
     program = Program(process)

@@ -93,7 +93,11 @@ class Recorder:
 async def listening(recorder, port=0, registry=None, **limits):
     """Run a receiver whose only processor is *recorder*."""
     settings = receiver.Settings(
-        host="127.0.0.1", port=port, drain_lead=0, limits=receiver.Limits(**limits)
+        host="127.0.0.1",
+        port=port,
+        drain_lead=0,
+        store="none",
+        limits=receiver.Limits(**limits),
     )
     async with receiver.serve(settings, processors=[recorder], registry=registry) as running:
         try:

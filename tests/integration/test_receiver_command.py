@@ -106,7 +106,7 @@ async def test_all_faults_in_the_settings_are_reported_together():
         "RECEIVER_PROCESSORS": "nope no.module:Class",
         "RECEIVER_LOG_LEVEL": "loud",
     }
-    faults = ("--port", "x", "--channels", "65", "--store", "tape")
+    faults = ("--port", "x", "--channels", "65", "--recording", "tape")
     async with serving(*faults, env=env) as program:
         code = await program.ended()
 
@@ -116,7 +116,7 @@ async def test_all_faults_in_the_settings_are_reported_together():
     for word in (
         "port",
         "channels",
-        "store",
+        "recording",
         "workers",
         "memory-bytes 1000",
         "processor 'nope'",

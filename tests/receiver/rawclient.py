@@ -65,7 +65,7 @@ async def running(*processors, limits=None, **settings):
     """Run a receiver with *processors*, and with *limits* in place of the defaults."""
     registry = CollectorRegistry()
     bounds = receiver.Limits(**(limits or {}))
-    chosen = {"host": "127.0.0.1", "port": 0, "drain_lead": 0, **settings}
+    chosen = {"host": "127.0.0.1", "port": 0, "drain_lead": 0, "store": "none", **settings}
     async with receiver.serve(
         receiver.Settings(**chosen, limits=bounds), processors=processors, registry=registry
     ) as inside:

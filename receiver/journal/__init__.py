@@ -1,0 +1,13 @@
+"""
+The store that keeps every stream on disk: acknowledged means that it survives a power cut.
+
+A folder for each stream holds its segments. Whoever claims the stream creates the next one: first
+the fence, then the scan. docs/decisions/0005 says why each step is needed.
+"""
+
+from .disk import Disk, PosixDisk
+from .keeper import Keeping
+from .layout import Layout
+from .store import Bounds, JournalStore
+
+__all__ = ["Bounds", "Disk", "JournalStore", "Keeping", "Layout", "PosixDisk"]

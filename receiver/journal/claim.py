@@ -1,0 +1,152 @@
+"""One connection's claim on a journal, on the event loop; its writing happens in threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Protocol, TypeVar
+
+from receiver.store import Listener
+from wire import BadChecksum, Chunk, Digest, Eos, Hello, Receipt, TooLarge, WireError
+
+from .committer import Committer, Work
+from .fence import Granted
+from .writer import DiskFull, Writer
+
+T = TypeVar("T")
+
+
+class Home(Protocol):
+    """The store that a claim belongs to."""
+
+    committer: Committer
+    stream_bytes: int
+
+    @property
+    def executor(self) -> Executor:
+        """Where what blocks is done."""
+
+    def recompute(self, hello: Hello) -> Digest:
+        """Return the digest of what the journal holds; blocks."""
+
+    def completed(self, hello: Hello) -> None:
+        """The stream has its receipt: a recording can be made of it."""
+
+    def cancelled(self, hello: Hello, epoch: int) -> None:
+        """The stream was given up: remove it; blocks."""
+
+
+class JournalClaim:
+    """See receiver.store.Claim."""
+
+    def __init__(self, hello: Hello, granted: Granted, home: Home, listener: Listener) -> None:
+        self.epoch = granted.epoch
+        self.offset = self.kept = granted.offset
+        self.receipt = granted.receipt
+        self._hello = hello
+        self._home = home
+        self._listener = listener
+        self._writer = granted.writer
+        self._waiting: list[Chunk] = []
+        self._under_way = False
+        self._sealed = False
+        self._failure: WireError | None = None
+        self._moved = asyncio.Event()
+        self._sealing = asyncio.Lock()
+
+    def append(self, chunk: Chunk) -> None:
+        """See Claim."""
+        size = chunk.end * self._hello.format.frame_bytes
+        if size > self._home.stream_bytes:
+            raise TooLarge("stream bytes", seen=size, expected=f"<= {self._home.stream_bytes}")
+        self._waiting.append(chunk)
+        self._home.committer.add(self, len(chunk.message))
+
+    async def seal(self) -> None:
+        """See Claim."""
+        async with self._sealing:
+            self._sealed = True
+            if self._home.committer.full:
+                self._waiting.clear()  # the sender has no ack for it, so it still has the audio
+            try:
+                await self._settled()
+                await self._in_thread(self._held_writer().close)
+            except WireError:
+                pass  # the next claim reads what there is
+            finally:
+                self._held_writer().drop()
+
+    async def commit(self, eos: Eos, receipt: Callable[[str], Receipt]) -> Receipt:
+        """See Claim."""
+        await self._settled()
+        writer = self._held_writer()
+        digest = writer.digest
+        if digest is None:  # some of it came under another claim
+            digest = await self._in_thread(lambda: self._home.recompute(self._hello))
+        found = digest.hexdigest()
+        if found != eos.digest:
+            await self.seal()
+            raise BadChecksum("digest of the stream", seen=eos.digest, expected=found)
+        made = receipt(found)
+        await self._in_thread(lambda: writer.end(made))
+        writer.drop()
+        self._home.completed(self._hello)
+        return made
+
+    async def discard(self) -> None:
+        """See Claim."""
+        self._waiting.clear()
+        await self.seal()
+        await self._in_thread(lambda: self._home.cancelled(self._hello, self.epoch))
+
+    async def forget(self) -> None:
+        """See Claim: the journal stays until it expires."""
+
+    def take(self) -> Work:
+        """See Client."""
+        chunks, self._waiting = self._waiting, []
+        self._under_way = True
+        return self._held_writer(), chunks
+
+    def committed(self, chunks: list[Chunk]) -> None:
+        """See Client."""
+        self._under_way = False
+        if chunks:
+            self.kept = chunks[-1].end
+        self._moved.set()
+        self._listener.advanced()
+
+    def refused(self, chunks: list[Chunk], error: WireError) -> None:
+        """See Client."""
+        self._under_way = False
+        self._moved.set()
+        if isinstance(error, DiskFull):
+            if not self._sealed:
+                self._waiting[:0] = chunks
+                self._home.committer.add(self, 0)
+        elif self._failure is None:
+            self._failure = error
+            self._waiting.clear()
+            self._listener.failed(error)
+
+    async def _settled(self) -> None:
+        """
+        Wait until everything that came is durable.
+
+        Raises:
+            WireError: if it never will be.
+        """
+        while (self._waiting or self._under_way) and self._failure is None:
+            self._moved.clear()
+            self._home.committer.hurry()
+            await self._moved.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def _held_writer(self) -> Writer:
+        assert self._writer is not None  # a complete stream is never leased to a connection
+        return self._writer
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._home.executor, call)

@@ -1,0 +1,122 @@
+"""Group commit: what came from all streams becomes durable together, outside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Final, Protocol, TypeAlias
+
+from wire import Chunk, StorageFailed, WireError
+
+from .writer import DiskFull, Writer
+
+GROUP_BYTES: Final = 1024 * 1024
+GROUP_S: Final = 0.05
+"""A group is committed when it has so many bytes, or its first chunk has waited so long."""
+
+RETRY_S: Final = 0.5
+"""Between attempts while the disk is full."""
+
+Work: TypeAlias = tuple[Writer, list[Chunk]]
+Outcome: TypeAlias = WireError | None
+
+
+class Client(Protocol):
+    """A claim, as the committer sees it; called on the event loop."""
+
+    def take(self) -> Work:
+        """Return what is to be committed."""
+
+    def committed(self, chunks: list[Chunk]) -> None:
+        """*chunks* are durable."""
+
+    def refused(self, chunks: list[Chunk], error: WireError) -> None:
+        """*chunks* are not; with DiskFull they are to be offered again."""
+
+
+class Committer:
+    """Lives on the event loop; one group at a time is under way in a thread of *executor*."""
+
+    def __init__(
+        self, executor: Executor, has_room: Callable[[], bool], observe: Callable[[float], None]
+    ) -> None:
+        self.full = False
+        """Whether the disk has no room: nothing is committed, and nothing is lost."""
+        self._executor = executor
+        self._has_room = has_room
+        self._observe = observe
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[Client, None] = {}
+        self._bytes = 0
+        self._running = False
+        self._hurried = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, client: Client, size: int) -> None:
+        """*client* has *size* bytes more to commit."""
+        self._waiting[client] = None
+        self._bytes += size
+        self._schedule()
+
+    def hurry(self) -> None:
+        """Somebody waits: do not wait for more to come."""
+        self._hurried = True
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._running or not self._waiting:
+            return
+        if not self.full and (self._hurried or self._bytes >= GROUP_BYTES):
+            self._start()
+        elif self._timer is None:
+            delay = RETRY_S if self.full else GROUP_S
+            self._timer = self._loop.call_later(delay, self._start)
+
+    def _start(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        clients, self._waiting = list(self._waiting), {}
+        self._bytes, self._hurried, self._running = 0, False, True
+        work = [client.take() for client in clients]
+        future = self._loop.run_in_executor(self._executor, self._commit, work)
+        future.add_done_callback(lambda done: self._finish(clients, work, done))
+
+    def _finish(
+        self,
+        clients: list[Client],
+        work: list[Work],
+        done: asyncio.Future[tuple[float, list[Outcome]]],
+    ) -> None:
+        self._running = False
+        if fault := done.exception():  # a fault of ours: say so to every stream that it hit
+            outcomes: list[Outcome] = [StorageFailed(f"journal: {fault!r}") for _ in work]
+        else:
+            seconds, outcomes = done.result()
+            self._observe(seconds)
+        self.full = any(isinstance(each, DiskFull) for each in outcomes)
+        for client, (_, chunks), error in zip(clients, work, outcomes, strict=True):
+            if error is None:
+                client.committed(chunks)
+            else:
+                client.refused(chunks, error)
+        self._schedule()
+
+    def _commit(self, work: list[Work]) -> tuple[float, list[Outcome]]:
+        """Runs in a thread; nobody else touches these writers meanwhile."""
+        began = time.monotonic()
+        if not self._has_room():
+            return 0.0, [DiskFull("the reserve of the disk is reached") for _ in work]
+        outcomes = [_outcome(writer, chunks) for writer, chunks in work]
+        return time.monotonic() - began, outcomes
+
+
+def _outcome(writer: Writer, chunks: list[Chunk]) -> Outcome:
+    try:
+        if chunks:
+            writer.commit(chunks)
+    except WireError as exc:
+        return exc
+    return None

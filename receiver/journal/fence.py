@@ -1,0 +1,114 @@
+"""Claiming: first the fence, then the scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from wire import Fenced, Gone, Held, Hello, Malformed, Receipt, StorageFailed, TooLarge
+
+from .disk import Disk
+from .done import Done, State, read_done
+from .layout import Part, parts
+from .reader import Segment, last_segment, tail_of
+from .writer import Writer
+
+MOST_EPOCHS: Final = 10_000
+"""Claims on one stream; each is a file until the stream is complete."""
+
+ATTEMPTS: Final = 100
+"""Others may claim the same stream at the same moment; one of them wins each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A claim that succeeded: either *writer*, or the receipt of a complete stream."""
+
+    epoch: int
+    offset: int
+    writer: Writer | None = None
+    receipt: Receipt | None = None
+
+
+def claim(disk: Disk, folder: Path, hello: Hello, takeover_s: float) -> Granted:
+    """
+    Claim the stream whose journal is *folder* for the connection that said *hello*.
+
+    Raises:
+        Held: if another sender has made progress within *takeover_s* seconds, on any receiver.
+        Fenced: if a newer claim came meanwhile.
+        Gone: if the stream was cancelled or has expired.
+        Malformed: if the stream exists in another format.
+        StorageFailed: if the disk refuses.
+    """
+    try:
+        disk.make_folder(folder)
+        if done := read_done(disk, folder):
+            return _complete(done)
+        _require_free(disk, folder, hello, takeover_s)
+        writer = _fence(disk, folder, hello)
+        try:
+            return _scan(disk, folder, hello, writer)
+        except BaseException:
+            writer.drop()
+            raise
+    except OSError as exc:
+        raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
+
+
+def _require_free(disk: Disk, folder: Path, hello: Hello, takeover_s: float) -> None:
+    """Leave a stream alone that another sender is busy with, perhaps by way of another receiver."""
+    last = last_segment(disk, folder, MOST_EPOCHS + 1)
+    if last is None or last.hello.instance == hello.instance:
+        return
+    idle = disk.idle(last.path)
+    if idle < takeover_s and not tail_of(disk, last).closed:
+        expected = f"{takeover_s:g} before another sender may take it over"
+        raise Held(
+            "stream is held; seconds without progress", seen=round(idle, 1), expected=expected
+        )
+
+
+def _fence(disk: Disk, folder: Path, hello: Hello) -> Writer:
+    """From here on, no older claim acknowledges anything that the scan does not see."""
+    for _ in range(ATTEMPTS):
+        epoch = max((part.epoch for part in parts(disk, folder)), default=0) + 1
+        if epoch > MOST_EPOCHS:
+            raise TooLarge("claims on the stream", seen=epoch, expected=f"<= {MOST_EPOCHS}")
+        try:
+            return Writer(disk, folder, hello, epoch)
+        except FileExistsError:
+            continue
+    raise Fenced("newer connections claim the stream all the time")
+
+
+def _scan(disk: Disk, folder: Path, hello: Hello, writer: Writer) -> Granted:
+    if done := read_done(disk, folder):  # completed, and perhaps removed, before the fence
+        disk.remove(folder / Part(writer.epoch, 0).name)
+        writer.drop()
+        return _complete(done)
+    offset = 0
+    last = last_segment(disk, folder, writer.epoch)
+    if last is not None:
+        _require_same_format(last, hello)
+        disk.sync_file(last.path)  # what is promised below must not be in memory only
+        tail = tail_of(disk, last)
+        if tail.receipt is not None:
+            writer.drop()
+            return Granted(writer.epoch, tail.offset, receipt=tail.receipt)
+        offset = tail.offset
+    writer.require_latest()
+    writer.open(offset)
+    return Granted(writer.epoch, offset, writer)
+
+
+def _complete(done: Done) -> Granted:
+    if done.state is not State.COMMITTED or done.receipt is None:
+        raise Gone(f"stream was {done.state}")
+    return Granted(done.epoch, done.receipt.units, receipt=done.receipt)
+
+
+def _require_same_format(last: Segment, hello: Hello) -> None:
+    if (last.hello.kind, last.hello.format) != (hello.kind, hello.format):
+        raise Malformed("format", seen=hello.format, expected=last.hello.format)

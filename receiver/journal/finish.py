@@ -1,0 +1,117 @@
+"""From a complete journal to a recording. Every step may be done again."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from receiver.recording import Container, container_for, write_recording
+from wire import Digest, Format, Hello, Receipt, RecordKind, StorageFailed
+
+from .disk import Disk
+from .done import Done, State, read_done, write_done
+from .layout import Layout
+from .reader import last_segment, read_stream, tail_of
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+    """What lies beside a recording, as ``.json``."""
+
+    recording: str
+    """Name of the audio file."""
+    name: str
+    """What the sender calls the stream."""
+    format: Format
+    metadata: dict[str, str]
+    receipt: Receipt
+
+
+def complete(disk: Disk, folder: Path) -> tuple[Hello, int, Receipt] | None:
+    """Return the hello, the epoch and the receipt of a complete journal; None if it is not."""
+    last = last_segment(disk, folder, below=2**63)
+    if last is None or (tail := tail_of(disk, last)).receipt is None:
+        return None
+    return last.hello, last.part.epoch, tail.receipt
+
+
+def finish(disk: Disk, layout: Layout, folder: Path, wanted: Container) -> Path | None:
+    """
+    Make the recording of a complete journal, then remove its segments.
+
+    Returns the recording; None if the journal is not complete, or another receiver was faster.
+
+    Raises:
+        StorageFailed: if the disk refuses, or the journal is not what the receipt says.
+    """
+    try:
+        found = complete(disk, folder)
+        if found is None or read_done(disk, folder) is not None:
+            return None
+        hello, epoch, receipt = found
+        recording = _record(disk, layout, folder, (hello, receipt), wanted)
+        name = str(recording.relative_to(layout.root))
+        done = Done(state=State.COMMITTED, epoch=epoch, receipt=receipt, recording=name)
+        write_done(disk, folder, done)
+    except FileNotFoundError:  # removed meanwhile, by another receiver that shares the store
+        return None
+    except OSError as exc:
+        raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
+    return recording
+
+
+def digest_of(disk: Disk, folder: Path) -> Digest:
+    """
+    Return the digest of what a journal holds.
+
+    Raises:
+        StorageFailed: if the disk refuses, or audio is missing.
+    """
+    digest = Digest()
+    try:
+        for _ in _payloads(disk, folder, digest):
+            pass
+    except OSError as exc:
+        raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
+    return digest
+
+
+def _record(
+    disk: Disk, layout: Layout, folder: Path, made_of: tuple[Hello, Receipt], wanted: Container
+) -> Path:
+    hello, receipt = made_of
+    container = container_for(hello.format, wanted)
+    path = layout.recording(hello.name, hello.stream, f".{container}")
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    digest = Digest()
+    disk.make_folder(layout.audio)
+    try:
+        payloads = _payloads(disk, folder, digest)
+        write_recording(draft, hello.format, container, receipt.frames, payloads)
+        if digest.hexdigest() != receipt.digest:
+            seen, what = digest.hexdigest(), f"{folder.name}: digest of the journal"
+            raise StorageFailed(what, seen=seen, expected=receipt.digest)
+        disk.sync_file(draft)
+        manifest = Manifest(
+            recording=path.name,
+            name=hello.name,
+            format=hello.format,
+            metadata=hello.metadata,
+            receipt=receipt,
+        )
+        disk.rename(draft, path)
+        disk.replace(path.with_suffix(".json"), msgspec.json.encode(manifest))
+    finally:
+        with suppress(OSError):
+            disk.remove(draft)
+    return path
+
+
+def _payloads(disk: Disk, folder: Path, digest: Digest) -> Iterator[bytes]:
+    for record in read_stream(disk, folder):
+        if record.header.kind == RecordKind.AUDIO:
+            digest.update(record.header.offset, record.header.units, record.payload)
+            yield record.payload

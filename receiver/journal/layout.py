@@ -1,0 +1,57 @@
+"""Where things lie in a store."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from .disk import Disk
+
+DONE: Final = "done.json"
+_PART: Final = re.compile(r"(\d{20})\.(\d{6})\.seg")
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_NAME_CHARACTERS: Final = 80
+
+
+class Part(NamedTuple):
+    """A segment's name. Part 0 is the claim itself; the later ones only keep files small."""
+
+    epoch: int
+    number: int
+
+    @property
+    def name(self) -> str:
+        """The file's name; names sort as parts do."""
+        return f"{self.epoch:020d}.{self.number:06d}.seg"
+
+
+class Layout:
+    """A store's folders: ``streams/ab/ab…/`` for the journals, ``audio/`` for the recordings."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.audio = root / "audio"
+        self._streams = root / "streams"
+
+    def folder(self, stream: str) -> Path:
+        """Where the journal of *stream* lies."""
+        return self._streams / stream[:2] / stream
+
+    def folders(self, disk: Disk) -> Iterator[Path]:
+        """Every journal there is."""
+        for shelf in sorted(disk.names(self._streams)):
+            for stream in sorted(disk.names(self._streams / shelf)):
+                yield self._streams / shelf / stream
+
+    def recording(self, name: str, stream: str, suffix: str) -> Path:
+        """Where the recording of *stream* goes; *name* is for people and says anything."""
+        stem = _UNSAFE.sub("_", Path(name).stem).strip("._-")[:_NAME_CHARACTERS] or "stream"
+        return self.audio / f"{stem}-{stream[:8]}{suffix}"
+
+
+def parts(disk: Disk, folder: Path) -> list[Part]:
+    """Return the segments in *folder*, in order, valid or not."""
+    found = (_PART.fullmatch(name) for name in disk.names(folder))
+    return sorted(Part(int(match[1]), int(match[2])) for match in found if match)

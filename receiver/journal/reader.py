@@ -1,0 +1,130 @@
+"""
+Reading journals: which bytes of which segments are the stream.
+
+The rule: segments with a valid opening, in the order of epochs; each counts up to where a later one
+starts, and up to its first bad record. So what a paused receiver writes after it was fenced is
+never read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wire import HEADER_BYTES, Hello, Receipt, RecordKind, StorageFailed, WireError
+
+from .disk import Disk
+from .layout import Part, parts
+from .records import Mark, Record, hello_of, read_closing, read_records, receipt_of
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A segment whose opening is right."""
+
+    part: Part
+    path: Path
+    base: int
+    """The unit that it starts with."""
+    hello: Hello
+    """What it was claimed with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """How a segment ends."""
+
+    offset: int
+    """The unit after its last one."""
+    size: int
+    """Bytes of its records that are right; 0 if they were not looked at."""
+    closed: bool
+    """Whether its writer had time to say that it ends here."""
+    receipt: Receipt | None = None
+    """If the stream is complete."""
+
+
+def segments(disk: Disk, folder: Path) -> list[Segment]:
+    """Return every segment of a journal that has a right opening, in order."""
+    found = (_segment(disk, folder, part) for part in parts(disk, folder))
+    return [each for each in found if each is not None]
+
+
+def last_segment(disk: Disk, folder: Path, below: int) -> Segment | None:
+    """Return the last one of an epoch under *below*: where a claim continues."""
+    for part in reversed(parts(disk, folder)):
+        if part.epoch < below and (found := _segment(disk, folder, part)):
+            return found
+    return None
+
+
+def tail_of(disk: Disk, segment: Segment) -> Tail:
+    """Return how *segment* ends; it is read unless its last record is a CLOSING."""
+    with disk.read(segment.path) as file:
+        header = read_closing(file)
+        if header is not None and header.epoch == segment.part.epoch:
+            return Tail(header.offset, 0, closed=True)
+    offset, size, receipt, closed = segment.base, 0, None, False
+    for record in records_of(disk, segment):
+        offset = record.header.offset + record.header.units
+        size += HEADER_BYTES + record.header.length
+        closed = record.header.kind == Mark.CLOSING
+        if record.header.kind == Mark.END:
+            receipt = receipt_of(record)
+    return Tail(offset, size, closed, receipt)
+
+
+def records_of(disk: Disk, segment: Segment) -> Iterator[Record]:
+    """Yield the records of *segment*, up to the first that does not follow from those before."""
+    expected = segment.base
+    with disk.read(segment.path) as file:
+        for index, record in enumerate(read_records(file)):
+            kind, header = record.header.kind, record.header
+            known = kind in (RecordKind.AUDIO, Mark.END, Mark.CLOSING) or not index
+            if not known or (header.epoch, header.offset) != (segment.part.epoch, expected):
+                return
+            expected += header.units
+            yield record
+            if kind in (Mark.END, Mark.CLOSING):
+                return
+
+
+def read_stream(disk: Disk, folder: Path) -> Iterator[Record]:
+    """
+    Yield the chunks of a stream in order, and its END if it has one.
+
+    Raises:
+        StorageFailed: if audio is missing between two segments.
+    """
+    chain = segments(disk, folder)
+    reached = 0
+    for index, segment in enumerate(chain):
+        limit = min((later.base for later in chain[index + 1 :]), default=None)
+        if segment.base > reached:
+            missing = f"{folder.name}: segment {segment.part.name} starts at unit"
+            raise StorageFailed(missing, seen=segment.base, expected=f"at most {reached}")
+        for record in records_of(disk, segment):
+            if limit is not None and record.header.offset >= limit:
+                break
+            if record.header.kind == RecordKind.AUDIO:
+                reached = record.header.offset + record.header.units
+                yield record
+            elif record.header.kind == Mark.END:
+                yield record
+
+
+def _segment(disk: Disk, folder: Path, part: Part) -> Segment | None:
+    path = folder / part.name
+    try:
+        with disk.read(path) as file:
+            record = next(read_records(file), None)
+    except FileNotFoundError:  # removed a moment ago, by whoever completed the stream
+        return None
+    try:
+        hello = hello_of(record) if record else None
+    except WireError:
+        return None
+    if record is None or hello is None or record.header.epoch != part.epoch:
+        return None
+    return Segment(part, path, record.header.offset, hello)

@@ -1,0 +1,110 @@
+"""
+What a segment consists of: records, each with the 32-byte header of a chunk.
+
+A segment begins with an OPENING. Chunks follow, just as they came. A CLOSING or an END is last.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from typing import BinaryIO, Final, NamedTuple
+from zlib import crc32
+
+import msgspec
+
+from wire import (
+    HEADER_BYTES,
+    Buffer,
+    Header,
+    Hello,
+    Receipt,
+    WireError,
+    decode_control,
+    decode_header,
+    encode_control,
+    encode_record,
+    require_checksum,
+)
+
+LONGEST_PAYLOAD: Final = 1024 * 1024
+"""Bytes; a longer record is damage. The longest chunk has half of it."""
+
+
+class Mark(enum.IntEnum):
+    """The kinds of records that only a journal has."""
+
+    OPENING = 16
+    """Its offset is where the segment starts; its payload is the hello that claimed."""
+
+    END = 17
+    """The stream is complete; its payload is the receipt."""
+
+    CLOSING = 18
+    """Nothing follows, and all before it is durable: nobody has to read it to know its end."""
+
+
+class Record(NamedTuple):
+    """One record whose checksums are right."""
+
+    header: Header
+    payload: bytes
+
+
+def opening(epoch: int, base: int, hello: Hello) -> bytes:
+    """Return the first record of a segment that starts at unit *base*."""
+    return encode_record(Mark.OPENING, epoch, base, 0, encode_control(hello).encode())
+
+
+def end(epoch: int, receipt: Receipt) -> bytes:
+    """Return the record that completes a stream."""
+    return encode_record(Mark.END, epoch, receipt.units, 0, msgspec.json.encode(receipt))
+
+
+def closing(epoch: int, offset: int) -> bytes:
+    """Return the record that ends a segment before unit *offset*."""
+    return encode_record(Mark.CLOSING, epoch, offset, 0)
+
+
+def hello_of(record: Record) -> Hello | None:
+    """Return the hello in an OPENING; None if *record* is none."""
+    if record.header.kind != Mark.OPENING:
+        return None
+    message = decode_control(record.payload.decode())
+    return message if isinstance(message, Hello) else None
+
+
+def receipt_of(record: Record) -> Receipt:
+    """Return the receipt in an END."""
+    return msgspec.json.decode(record.payload, type=Receipt)
+
+
+def read_records(file: BinaryIO) -> Iterator[Record]:
+    """Yield the records from where *file* stands, up to the first that is not whole and right."""
+    try:
+        while True:
+            header = decode_header(file.read(HEADER_BYTES))
+            if header.length > LONGEST_PAYLOAD:
+                return
+            payload = file.read(header.length)
+            _check(header, payload)
+            yield Record(header, payload)
+    except WireError:
+        return
+
+
+def read_closing(file: BinaryIO) -> Header | None:
+    """Return the CLOSING that *file* ends with; None if it has none. Moves in *file*."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - HEADER_BYTES))
+    try:
+        header = decode_header(file.read(HEADER_BYTES))
+    except WireError:
+        return None
+    return header if header.kind == Mark.CLOSING and not header.length else None
+
+
+def _check(header: Header, payload: Buffer) -> None:
+    # A payload that is cut short has another sum, all but once in 4 billion times.
+    require_checksum("length", len(payload), header.length)
+    require_checksum("payload crc32", header.checksum, crc32(payload))

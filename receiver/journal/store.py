@@ -1,0 +1,128 @@
+"""The store on disk, as the receiver sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+from weakref import WeakValueDictionary
+
+from receiver.store import Listener
+from wire import Digest, Hello, Level, StorageFailed
+
+from .claim import JournalClaim
+from .committer import Committer
+from .disk import Disk
+from .fence import claim
+from .finish import digest_of
+from .keeper import Keeper, Keeping
+from .layout import Layout
+
+THREADS: Final = 4
+"""For commits, claims and seals; they wait for the disk, not for a core."""
+
+TEND_S: Final = 30.0
+"""Between looks at all journals."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the store may take."""
+
+    reserve_bytes: int
+    """Left free on the disk."""
+    stream_bytes: int
+    """Audio of one stream."""
+    takeover_s: float
+    """Silence after which a stream may be taken over from another sender."""
+
+
+class JournalStore:
+    """See receiver.store.Store. Several receivers may share one, on a local file system."""
+
+    level = Level.DURABLE
+
+    def __init__(
+        self,
+        disk: Disk,
+        layout: Layout,
+        keeping: Keeping,
+        bounds: Bounds,
+        observe: Callable[[float], None],
+    ) -> None:
+        """
+        Create the folders that are missing; *observe* is told the seconds of each commit.
+
+        Raises:
+            OSError: if the store cannot be written to.
+        """
+        disk.make_folder(layout.audio)
+        self.stream_bytes = bounds.stream_bytes
+        self._threads = ThreadPoolExecutor(THREADS, "journal")
+        self.committer = Committer(self._threads, self._has_room, observe)
+        self._finisher = ThreadPoolExecutor(1, "recordings")
+        self._disk = disk
+        self._layout = layout
+        self._bounds = bounds
+        self._keeper = Keeper(disk, layout, keeping)
+        self._claims: WeakValueDictionary[str, JournalClaim] = WeakValueDictionary()
+
+    @property
+    def executor(self) -> Executor:
+        """See Home."""
+        return self._threads
+
+    @property
+    def full(self) -> bool:
+        """See Store."""
+        return self.committer.full or not self._has_room()
+
+    @property
+    def free_bytes(self) -> float:
+        """See Store: what is left above the reserve."""
+        return max(0, self._disk.free(self._layout.root) - self._bounds.reserve_bytes)
+
+    async def claim(self, hello: Hello, listener: Listener) -> JournalClaim:
+        """See Store."""
+        if self.full:
+            raise StorageFailed("free bytes of the store", seen=0, expected="some")
+        if before := self._claims.pop(hello.stream, None):
+            await before.seal()  # a local holder need not be waited for, nor read
+        folder, takeover = self._layout.folder(hello.stream), self._bounds.takeover_s
+        granted = await asyncio.get_running_loop().run_in_executor(
+            self.executor, claim, self._disk, folder, hello, takeover
+        )
+        if granted.receipt is not None:
+            self.completed(hello)
+        made = JournalClaim(hello, granted, self, listener)
+        self._claims[hello.stream] = made
+        return made
+
+    def recompute(self, hello: Hello) -> Digest:
+        """See Home."""
+        return digest_of(self._disk, self._layout.folder(hello.stream))
+
+    def completed(self, hello: Hello) -> None:
+        """See Home."""
+        self._finisher.submit(self._keeper.finish, self._layout.folder(hello.stream))
+
+    def cancelled(self, hello: Hello, epoch: int) -> None:
+        """See Home."""
+        self._keeper.cancel(hello, epoch)
+
+    async def run(self) -> None:
+        """Finish what a crash left, and let go of what has expired; run this as a task."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await loop.run_in_executor(self._finisher, self._keeper.tend)
+            await asyncio.sleep(TEND_S)
+
+    def close(self) -> None:
+        """See Store: recordings that are not begun are left to the next start."""
+        self._finisher.shutdown(cancel_futures=True)
+        self._threads.shutdown()
+
+    def _has_room(self) -> bool:
+        return self.free_bytes > 0

@@ -1,0 +1,202 @@
+"""Writing: one claim's segments, and what it takes before a chunk may be acknowledged."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from wire import Buffer, Chunk, Digest, Fenced, Hello, Receipt, StorageFailed
+
+from . import records
+from .disk import Disk
+from .layout import Part
+
+ROLL_BYTES: Final = 64 * 1024 * 1024
+"""A segment is followed by another from this size on: only the last one is ever read by a claim."""
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+class DiskFull(StorageFailed):
+    """There is no room; nothing is lost, and the same call works once there is some."""
+
+
+class Writer:
+    """
+    The right to append to a stream, from a fence until a newer one. It blocks; call it in a thread.
+
+    After any error but DiskFull it is of no use any more; the stream goes on with a new claim.
+    """
+
+    def __init__(
+        self, disk: Disk, folder: Path, hello: Hello, epoch: int, *, roll_bytes: int = ROLL_BYTES
+    ) -> None:
+        """
+        Put up the fence: create the first segment of *epoch*.
+
+        Raises:
+            FileExistsError: if somebody else has just claimed that epoch.
+        """
+        self.epoch = epoch
+        self.durable = 0
+        """The unit before which everything survives a power cut."""
+        self.digest: Digest | None = None
+        """Of the whole stream, if it was written under this claim from its first unit."""
+        self._disk = disk
+        self._folder = folder
+        self._hello = hello
+        self._roll_bytes = roll_bytes
+        self._number = 0
+        self._size = self._durable_size = 0
+        self._failure: StorageFailed | None = None
+        self._next: int | None = None
+        self._handle: int | None = disk.create(self._path(0))
+
+    def open(self, base: int) -> None:
+        """
+        Start the first segment at unit *base*.
+
+        Raises:
+            Fenced: if a newer claim exists.
+            StorageFailed: if the disk refuses.
+        """
+        self.durable = base
+        self.digest = None if base else Digest()
+        self._open()
+        self.require_latest()
+
+    def commit(self, chunks: Sequence[Chunk]) -> None:
+        """
+        Append *chunks* and make them durable; only after this they may be acknowledged.
+
+        Raises:
+            Fenced: if a newer claim exists; it does not see these chunks, or it counts them.
+            DiskFull: if there is no room.
+            StorageFailed: if the disk refuses otherwise.
+        """
+        if self._size >= self._roll_bytes:
+            self._roll()
+        if not self._size:
+            self._open()
+        self._append([chunk.message for chunk in chunks])
+        self._sync()
+        self.require_latest()
+        self.durable = chunks[-1].end
+        if self.digest is not None:
+            for chunk in chunks:
+                self.digest.update(chunk.offset, chunk.units, chunk.payload)
+
+    def end(self, receipt: Receipt) -> None:
+        """Complete the stream, whose audio must be durable. Raises as `commit` does."""
+        self._append([records.end(self.epoch, receipt)])
+        self._sync()
+        self.require_latest()
+
+    def close(self) -> None:
+        """
+        Say that the claim ends here, so that the next one need not read the segment.
+
+        Raises:
+            StorageFailed: if that could not be written; the handle is gone in any case.
+        """
+        try:
+            if self._handle is not None and self._size:
+                self._append([records.closing(self.epoch, self.durable)])
+                self._sync()
+        finally:
+            self.drop()
+
+    def drop(self) -> None:
+        """Let go of the files as they are."""
+        handles = [each for each in (self._handle, self._next) if each is not None]
+        self._handle = self._next = None
+        for handle in handles:
+            self._disk.close(handle)
+
+    def require_latest(self) -> None:
+        """
+        Check that nobody has claimed the stream since, or completed and removed it.
+
+        Between a sync and an ack: a claim that comes later than this has the synced bytes in its
+        scan, and one that came earlier is seen here.
+
+        Raises:
+            Fenced: if somebody has.
+        """
+        newer = self._folder / Part(self.epoch + 1, 0).name
+        if self._disk.exists(newer) or not self._disk.linked(self._open_handle()):
+            raise Fenced("a newer connection has claimed the stream")
+
+    def _path(self, number: int) -> Path:
+        return self._folder / Part(self.epoch, number).name
+
+    def _open_handle(self) -> int:
+        if self._failure is not None:
+            raise self._failure
+        if self._handle is None:
+            raise Fenced("the claim has ended")
+        return self._handle
+
+    def _open(self) -> None:
+        self._append([records.opening(self.epoch, self.durable, self._hello)])
+        self._sync()
+        try:
+            self._disk.sync_folder(self._folder)
+        except OSError as exc:
+            raise self._poison(exc) from exc
+
+    def _roll(self) -> None:
+        """Go on in another file. Any step may find the disk full, and is done again then."""
+        if self._next is None:
+            try:
+                self._next = self._disk.create(self._path(self._number + 1))
+            except OSError as exc:
+                raise self._refusal(exc) from exc
+        self._append([records.closing(self.epoch, self.durable)])
+        self._sync()
+        self._disk.close(self._open_handle())
+        self._handle, self._next = self._next, None
+        self._number += 1
+        self._size = self._durable_size = 0
+
+    def _append(self, buffers: Sequence[Buffer]) -> None:
+        handle = self._open_handle()
+        try:
+            self._disk.write(handle, buffers)
+        except OSError as exc:
+            refusal = self._refusal(exc)
+            try:
+                self._disk.truncate(handle, self._size)
+            except OSError as worse:
+                raise self._poison(worse) from exc
+            raise refusal from exc
+        self._size += sum(len(each) for each in buffers)
+
+    def _sync(self) -> None:
+        try:
+            self._disk.sync(self._open_handle())
+        except OSError as exc:
+            raise self._poison(exc) from exc
+        self._durable_size = self._size
+
+    def _refusal(self, exc: OSError) -> StorageFailed:
+        if exc.errno in _FULL:
+            return DiskFull(f"{self._folder.name}: {exc.strerror}")
+        return self._poison(exc)
+
+    def _poison(self, exc: OSError) -> StorageFailed:
+        """
+        Give the segment up: what was not synced before may be lost although it can still be read.
+
+        Syncing again would succeed and prove nothing. So it is cut off, for readers to end there.
+        """
+        self._failure = StorageFailed(f"{self._folder.name}: {exc.strerror}")
+        try:
+            if self._handle is not None:
+                self._disk.truncate(self._handle, self._durable_size)
+        except OSError:
+            pass  # then a claim syncs and reads it anew; what is not on the disk has a wrong sum
+        self.drop()
+        return self._failure
