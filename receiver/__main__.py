@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from structlog import get_logger
 
@@ -13,7 +17,9 @@ from runtime.exposition import metrics_endpoint
 from runtime.logs import configure
 from runtime.loop import run_loop
 from runtime.signals import stop_event
+from wire import StorageFailed
 
+from .journal import Layout, PosixDisk
 from .service import serve
 from .settings import Settings
 
@@ -26,6 +32,52 @@ def serve_command(settings: Settings | None = None) -> int:
     settings = settings or Settings()
     configure(settings.log_level)
     return run_loop(_serve(settings))
+
+
+def _stored(_type: object, value: Path) -> None:
+    if not (value / "streams").is_dir():
+        raise ValueError(f"{value} is no store: it has no folder 'streams'")
+
+
+Store = Annotated[Path, Parameter(validator=_stored)]
+
+
+@app.command(name="export")
+def export_command(
+    stream: str, *, store: Store = Path("recordings"), output: Path | None = None
+) -> int:
+    """
+    Write a playable file of any stream, finished or not; 1 if it is damaged, and ends there.
+
+    Args:
+        stream: Its id, or the first digits of it.
+        store: The receiver's store; it may be running.
+        output: The file to write, .wav or .flac; by default a WAV in the working folder.
+    """
+    from .inspect import export_stream
+
+    return _inspect(lambda disk, layout: export_stream(disk, layout, stream, output), store)
+
+
+@app.command(name="verify")
+def verify_command(*, store: Store = Path("recordings")) -> int:
+    """
+    Check every journal and recording of a store; 1 if anything is damaged.
+
+    Args:
+        store: The receiver's store; it may be running.
+    """
+    from .inspect import verify_store
+
+    return _inspect(verify_store, store)
+
+
+def _inspect(command: Callable[[PosixDisk, Layout], int], store: Path) -> int:
+    try:
+        return command(PosixDisk(), Layout(store.absolute()))
+    except StorageFailed as exc:
+        print(f"receiver: {exc}", file=sys.stderr)  # noqa: T201  # the command's answer
+        return 1
 
 
 async def _serve(settings: Settings) -> int:

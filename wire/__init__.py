@@ -2,6 +2,7 @@
 
 from .chunk import (
     HEADER_BYTES,
+    VERSION,
     Chunk,
     Header,
     RecordKind,
@@ -69,6 +70,7 @@ __all__ = [
     "RETRYABLE",
     "SAMPLERATES",
     "SUBPROTOCOL",
+    "VERSION",
     "Ack",
     "BadChecksum",
     "Buffer",

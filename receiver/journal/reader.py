@@ -65,6 +65,11 @@ def tail_of(disk: Disk, segment: Segment) -> Tail:
         header = read_closing(file)
         if header is not None and header.epoch == segment.part.epoch:
             return Tail(header.offset, 0, closed=True)
+    return whole_tail_of(disk, segment)
+
+
+def whole_tail_of(disk: Disk, segment: Segment) -> Tail:
+    """Return how *segment* ends, having read all of it."""
     offset, size, receipt, closed = segment.base, 0, None, False
     for record in records_of(disk, segment):
         offset = record.header.offset + record.header.units

@@ -1,0 +1,77 @@
+"""The commands ``receiver export`` and ``receiver verify``: looking into a store from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from .journal.disk import Disk
+from .journal.export import export, find_stream
+from .journal.layout import Layout
+from .journal.verify import verify
+
+
+def export_stream(disk: Disk, layout: Layout, stream: str, output: Path | None) -> int:
+    """
+    Write the audio of *stream* to a file; return the exit code, 1 if some of it is damaged.
+
+    Raises:
+        StorageFailed: if there is no such stream, or the file cannot be written.
+    """
+    folder = find_stream(disk, layout, stream)
+    with _progress("frames") as progress:
+        task = progress.add_task(folder.name, total=None)
+        made = export(
+            disk,
+            layout,
+            folder,
+            output,
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    Console(soft_wrap=True).print(f"{made.path}: {made.frames} frames", highlight=False)
+    if made.fault is not None:
+        Console(stderr=True, soft_wrap=True).print(f"it ends early: {made.fault}", highlight=False)
+    return int(made.fault is not None)
+
+
+def verify_store(disk: Disk, layout: Layout) -> int:
+    """Check every journal and recording; print what is wrong, and return 1 if anything is."""
+    results, faults = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+    counts = {"open": 0, "complete": 0, "recording": 0}
+    bad = frames = 0
+    with _progress("checked") as progress:
+        task = progress.add_task(str(layout.root), total=None)
+        for finding in verify(disk, layout):
+            counts[finding.state] += 1
+            frames += finding.frames
+            progress.update(task, advance=1)
+            if finding.fault is not None:
+                bad += 1
+                faults.print(f"{finding.state} {finding.what}: {finding.fault}", highlight=False)
+    results.print(
+        f"{counts['recording']} recordings, {counts['complete']} complete journals, "
+        f"{counts['open']} open ones, {frames} frames: {bad} damaged",
+        highlight=False,
+    )
+    return int(bad > 0)
+
+
+@contextmanager
+def _progress(unit: str) -> Iterator[Progress]:
+    """A bar on a terminal, and nothing anywhere else."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(show_speed=False),
+        TextColumn(f"{{task.completed:.0f}} {unit}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(
+        *columns, console=console, disable=not console.is_terminal, transient=True
+    ) as shown:
+        yield shown

@@ -1,0 +1,112 @@
+"""Checking a store: every record's sums, every journal's continuity, every recording's digest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from receiver.recording import read_recording
+from wire import HEADER_BYTES, VERSION, Digest, StorageFailed, WireError, decode_header
+
+from .disk import Disk
+from .done import State, read_done
+from .finish import Manifest, digest_of
+from .layout import Layout
+from .reader import Segment, read_stream, segments, tail_of, whole_tail_of
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One journal or recording."""
+
+    what: str
+    state: str
+    """``open``, ``complete`` or ``recording``."""
+    frames: int = 0
+    fault: str | None = None
+    """What is wrong with it."""
+
+
+def verify(disk: Disk, layout: Layout) -> Iterator[Finding]:
+    """Yield a finding for each journal and each recording; nothing is changed."""
+    for folder in layout.folders(disk):
+        try:
+            if finding := _journal(disk, layout, folder):
+                yield finding
+        except (OSError, WireError) as exc:
+            yield Finding(folder.name, "open", fault=str(exc))
+    for name in sorted(disk.names(layout.audio)):
+        if name.endswith(".json") and not name.startswith("."):
+            yield _recording(disk, layout.audio / name)
+
+
+def _journal(disk: Disk, layout: Layout, folder: Path) -> Finding | None:
+    done = read_done(disk, folder)
+    if done is not None:
+        if done.state is State.COMMITTED and done.recording:
+            path = (layout.root / done.recording).with_suffix(".json")
+            if not disk.exists(path):
+                return Finding(folder.name, "complete", fault=f"{path} is missing")
+        return None  # what it became is checked as a recording
+    chain = segments(disk, folder)
+    for segment in chain:
+        _require_no_rot(disk, segment)
+    frames = 0
+    for record in read_stream(disk, folder):
+        frames = record.header.offset + record.header.units
+    receipt = tail_of(disk, chain[-1]).receipt if chain else None
+    if receipt is None:
+        return Finding(folder.name, "open", frames)
+    digest = digest_of(disk, folder).hexdigest()
+    _require("digest", digest, receipt.digest)
+    return Finding(folder.name, "complete", frames)
+
+
+def _require_no_rot(disk: Disk, segment: Segment) -> None:
+    """
+    Tell a segment that was cut short, as by a crash, from one that is damaged further up.
+
+    Raises:
+        StorageFailed: if a whole record follows one that is not.
+    """
+    tail = whole_tail_of(disk, segment)
+    with disk.read(segment.path) as file:
+        file.seek(tail.size)
+        rest = file.read()
+    start = rest.find(VERSION, 1)  # every header begins with it
+    while start >= 0:
+        if _is_header(rest[start : start + HEADER_BYTES]):
+            what = f"{segment.path}: damaged from byte {tail.size} to"
+            raise StorageFailed(what, seen=tail.size + start, expected="no record after a bad one")
+        start = rest.find(VERSION, start + 1)
+
+
+def _is_header(data: bytes) -> bool:
+    try:
+        decode_header(data)
+    except WireError:
+        return False
+    return True
+
+
+def _recording(disk: Disk, path: Path) -> Finding:
+    try:
+        with disk.read(path) as file:
+            manifest = msgspec.json.decode(file.read(), type=Manifest)
+        receipt, digest = manifest.receipt, Digest()
+        for payload in read_recording(path.with_name(manifest.recording), manifest.format):
+            frames = len(payload) // manifest.format.frame_bytes
+            digest.update(digest.units, frames, payload)
+        _require("frames", digest.units, receipt.frames)
+        _require("digest", digest.hexdigest(), receipt.digest)
+    except (OSError, WireError, msgspec.DecodeError) as exc:
+        return Finding(path.stem, "recording", fault=str(exc))
+    return Finding(manifest.recording, "recording", receipt.frames)
+
+
+def _require(what: str, seen: object, expected: object) -> None:
+    if seen != expected:
+        raise StorageFailed(what, seen=seen, expected=expected)

@@ -1,0 +1,255 @@
+"""A receiver with a store: what is acknowledged stays, and can be looked at from outside."""
+
+import asyncio
+
+import pytest
+import soundfile
+
+import wire
+from receiver.inspect import export_stream, verify_store
+from receiver.journal import Layout, PosixDisk
+from receiver.journal.export import NotFound
+from tests.integration.commands import COMMANDS, started
+from tests.receiver.rawclient import FORMAT, PATIENCE_S, digest, running, sound, speaking
+
+SOUND = sound(30_000)
+ROOM = {"reserve_bytes": 0}
+
+
+def recordings(store):
+    """The recordings of a store, as bytes of samples."""
+    return {
+        path.name: soundfile.read(path, dtype="int16", always_2d=True)[0].tobytes()
+        for path in sorted((store / "audio").glob("[!.]*.wav"))
+    }
+
+
+async def recorded(store):
+    """Wait for the first recording; return its samples."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not list((store / "streams").glob("*/*/done.json")):
+            await asyncio.sleep(0.01)
+    (samples,) = recordings(store).values()
+    return samples
+
+
+def segment(store):
+    """The only segment of the only stream."""
+    (path,) = (store / "streams").glob("*/*/*.seg")
+    return path
+
+
+async def test_a_stream_becomes_a_recording(tmp_path):
+    """The receipt says that it is durable, and the samples on disk are those that were sent."""
+    async with running(store=str(tmp_path), limits=ROOM) as receiver:
+        async with speaking(receiver.url, name="talks/a b.flac") as client:
+            await client.greet()
+            await client.send(SOUND)
+            receipt = await client.commit()
+        kept = await recorded(tmp_path)
+
+    assert receipt.durable
+    assert SOUND == kept
+    assert ["a_b"] == [name[: name.rindex("-")] for name in recordings(tmp_path)]
+
+
+async def test_acks_say_durable_and_a_new_process_goes_on_there(tmp_path):
+    """What one receiver has acknowledged is what another one finds, and the whole is exact."""
+    half = len(SOUND) // 2
+    async with running(store=str(tmp_path), limits=ROOM) as receiver:
+        async with speaking(receiver.url) as client:
+            await client.greet()
+            await client.send(SOUND[:half])
+            await client.until(wire.Ack, lambda ack: ack.durable == 15_000)
+            stream = client.outbound.hello.stream
+    async with running(store=str(tmp_path), limits=ROOM) as receiver:
+        async with speaking(receiver.url, stream=stream) as client:
+            opened = await client.greet()
+            await client.send(SOUND)
+            receipt = await client.commit()
+        kept = await recorded(tmp_path)
+
+    assert (2, 15_000) == (opened.epoch, opened.offset)
+    assert digest(SOUND) == receipt.digest
+    assert SOUND == kept
+
+
+async def test_a_stream_that_is_complete_is_answered_with_its_receipt(tmp_path):
+    """Also by another process, and whether or not the recording was made."""
+    async with running(store=str(tmp_path), limits=ROOM) as receiver:
+        async with speaking(receiver.url) as client:
+            await client.greet()
+            await client.send(SOUND)
+            receipt = await client.commit()
+            stream = client.outbound.hello.stream
+    async with running(store=str(tmp_path), limits=ROOM) as receiver:
+        async with speaking(receiver.url, stream=stream) as client:
+            opened = await client.greet()
+
+    assert wire.State.COMMITTED == opened.state
+    assert receipt == opened.receipt
+
+
+async def test_two_receivers_share_a_store(tmp_path):
+    """The first one's connection is closed with 4409, and acknowledges nothing more."""
+    async with (
+        running(store=str(tmp_path), limits=ROOM) as one,
+        running(store=str(tmp_path), limits=ROOM) as two,
+        speaking(one.url) as stale,
+    ):
+        await stale.greet()
+        await stale.send(SOUND[:40_000])
+        await stale.until(wire.Ack, lambda ack: ack.durable == 10_000)
+        hello = stale.outbound.hello
+        async with speaking(two.url, stream=hello.stream, instance=hello.instance) as client:
+            opened = await client.greet()
+            await client.send(SOUND)
+            await stale.send(SOUND[:48_000])
+            code, _ = await stale.closed()
+            receipt = await client.commit()
+        kept = await recorded(tmp_path)
+
+    assert 10_000 == opened.offset
+    assert 4409 == code
+    assert 10_000 == stale.outbound.durable
+    assert (digest(SOUND), SOUND) == (receipt.digest, kept)
+
+
+async def test_another_sender_waits_while_a_stream_is_held_elsewhere(tmp_path):
+    """4423, as long as the holder makes progress at another receiver."""
+    async with (
+        running(store=str(tmp_path), limits=ROOM) as one,
+        running(store=str(tmp_path), limits=ROOM) as two,
+        speaking(one.url) as holder,
+    ):
+        await holder.greet()
+        await holder.send(SOUND[:40_000])
+        await holder.until(wire.Ack, lambda ack: ack.durable == 10_000)
+        hello = holder.outbound.hello
+        async with speaking(two.url, stream=hello.stream, instance="another") as client:
+            await client.greet()
+            code, _ = await client.closed()
+        await holder.send(SOUND)
+        receipt = await holder.commit()
+
+    assert 4423 == code
+    assert digest(SOUND) == receipt.digest
+
+
+async def test_a_stream_that_grows_too_long_is_refused(tmp_path):
+    """4413, and what came before stays."""
+    limits = {**ROOM, "stream_bytes": 50_000}
+    async with running(store=str(tmp_path), limits=limits) as receiver:
+        async with speaking(receiver.url) as client:
+            await client.greet()
+            await client.send(SOUND)
+            code, _ = await client.closed()
+        async with speaking(receiver.url, stream=client.outbound.hello.stream) as again:
+            opened = await again.greet()
+
+    assert 4413 == code
+    assert 49_152 // FORMAT.frame_bytes == opened.offset
+
+
+async def test_no_room_means_not_ready_and_no_new_stream(tmp_path):
+    """With less than the reserve left, new streams are sent elsewhere."""
+    limits = {"reserve_bytes": 2**62}
+    async with running(store=str(tmp_path), limits=limits) as receiver:
+        async with speaking(receiver.url) as client:
+            await client.greet()
+            code, _ = await client.closed()
+
+    assert 4507 == code
+
+
+async def test_an_open_stream_can_be_exported(tmp_path):
+    """What is acknowledged is playable at once; the stream does not notice."""
+    output = tmp_path / "out.wav"
+    async with running(store=str(tmp_path / "store"), limits=ROOM) as receiver:
+        async with speaking(receiver.url) as client:
+            await client.greet()
+            await client.send(SOUND[:40_000])
+            await client.until(wire.Ack, lambda ack: ack.durable == 10_000)
+            stream = client.outbound.hello.stream
+            code = export_stream(PosixDisk(), Layout(tmp_path / "store"), stream[:8], output)
+            await client.send(SOUND)
+            await client.commit()
+
+    samples, samplerate = soundfile.read(output, dtype="int16")
+    assert (0, 8000) == (code, samplerate)
+    assert SOUND[:40_000] == samples.tobytes()
+
+
+async def test_a_damaged_journal_is_exported_up_to_the_damage(tmp_path, capsys):
+    """Export writes what is right; verify says that something is not, and where."""
+    store = tmp_path / "store"
+    async with running(store=str(store), limits=ROOM) as receiver:
+        async with speaking(receiver.url) as client:
+            await client.greet()
+            await client.send(SOUND, chunk_bytes=8000)
+            await client.until(wire.Ack, lambda ack: ack.durable == 30_000)
+            stream = client.outbound.hello.stream
+    path = segment(store)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    disk, layout, output = PosixDisk(), Layout(store), tmp_path / "out.flac"
+
+    codes = export_stream(disk, layout, stream, output), verify_store(disk, layout)
+
+    samples, _ = soundfile.read(output, dtype="int16")
+    assert (0, 1) == codes
+    assert 0 < len(samples) < 30_000
+    assert SOUND[: samples.nbytes] == samples.tobytes()
+    assert f"{path}: damaged from byte" in capsys.readouterr().err
+
+
+async def test_verify_finds_a_changed_sample_in_a_recording(tmp_path, capsys):
+    """A sound store is told from one with a single flipped bit by the exit code."""
+    disk, layout = PosixDisk(), Layout(tmp_path)
+    async with running(store=str(tmp_path), limits=ROOM) as receiver:
+        async with speaking(receiver.url) as client:
+            await client.greet()
+            await client.send(SOUND)
+            await client.commit()
+        await recorded(tmp_path)
+    before = verify_store(disk, layout)
+    (path,) = (tmp_path / "audio").glob("*.wav")
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    after = verify_store(disk, layout)
+
+    assert (0, 1) == (before, after)
+    said = capsys.readouterr()
+    assert "1 recordings, 0 complete journals, 0 open ones, 30000 frames: 0 damaged" in said.out
+    assert "digest" in said.err
+
+
+async def test_a_tail_that_was_cut_short_is_no_damage(tmp_path):
+    """A crash leaves half a record; nobody was told that it is safe."""
+    async with running(store=str(tmp_path), limits=ROOM) as receiver:
+        async with speaking(receiver.url) as client:
+            await client.greet()
+            await client.send(SOUND, chunk_bytes=8000)
+            await client.until(wire.Ack, lambda ack: ack.durable == 30_000)
+    path = segment(tmp_path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+    assert 0 == verify_store(PosixDisk(), Layout(tmp_path))
+
+
+def test_exporting_what_is_not_there(tmp_path):
+    """No stream of that name is an error with the number that was found."""
+    with pytest.raises(NotFound, match="begins with 'ab': 0, expected 1"):
+        export_stream(PosixDisk(), Layout(tmp_path), "ab", None)
+
+
+@pytest.mark.parametrize("command", [("verify",), ("export", "ab")])
+async def test_commands_say_what_a_store_is(tmp_path, command):
+    """A folder that is none is a fault of usage."""
+    async with started(COMMANDS / "receiver", *command, "--store", str(tmp_path)) as program:
+        code = await program.ended()
+
+    assert 2 == code
+    assert f"{tmp_path} is no store" in "".join(program.errors)
