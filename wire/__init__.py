@@ -1,5 +1,6 @@
 """The protocol ``sonoduct.v1``: values, bytes, and legal order. No I/O, no clock, no logging."""
 
+from . import records
 from .chunk import (
     HEADER_BYTES,
     VERSION,
@@ -130,6 +131,7 @@ __all__ = [
     "encode_record",
     "error_for",
     "pack24",
+    "records",
     "require_checksum",
     "to_float32",
     "unpack24",

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wire import HEADER_BYTES, Hello, Receipt, RecordKind, StorageFailed, WireError
+from wire.records import Mark, Record, hello_of, read_closing, read_records, receipt_of
 
 from .disk import Disk
 from .layout import Part, parts
-from .records import Mark, Record, hello_of, read_closing, read_records, receipt_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from wire import Buffer, Chunk, Digest, Fenced, Hello, Receipt, StorageFailed
+from wire import Buffer, Chunk, Digest, Fenced, Hello, Receipt, StorageFailed, records
 
-from . import records
 from .disk import Disk
 from .layout import Part
 

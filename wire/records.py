@@ -1,7 +1,8 @@
 """
-What a segment consists of: records, each with the 32-byte header of a chunk.
+What is on disk between the chunks: records, each with the 32-byte header of a chunk.
 
-A segment begins with an OPENING. Chunks follow, just as they came. A CLOSING or an END is last.
+A segment, of a receiver's journal or a sender's spool, begins with an OPENING. Chunks follow, just
+as they are on the wire. A CLOSING or an END is last.
 """
 
 from __future__ import annotations
@@ -13,26 +14,18 @@ from zlib import crc32
 
 import msgspec
 
-from wire import (
-    HEADER_BYTES,
-    Buffer,
-    Header,
-    Hello,
-    Receipt,
-    WireError,
-    decode_control,
-    decode_header,
-    encode_control,
-    encode_record,
-    require_checksum,
-)
+from .chunk import HEADER_BYTES, Header, decode_header, encode_record, require_checksum
+from .control import decode_control, encode_control
+from .encodings import Buffer
+from .errors import WireError
+from .messages import Hello, Receipt
 
 LONGEST_PAYLOAD: Final = 1024 * 1024
 """Bytes; a longer record is damage. The longest chunk has half of it."""
 
 
 class Mark(enum.IntEnum):
-    """The kinds of records that only a journal has."""
+    """The kinds of records that are never sent."""
 
     OPENING = 16
     """Its offset is where the segment starts; its payload is the hello that claimed."""
