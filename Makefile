@@ -6,7 +6,7 @@ BIN := .venv/bin
 COMPOSE := docker compose
 N ?= 2
 
-.PHONY: help setup demo test coverage check bench lock clean up down logs ps scale roll e2e
+.PHONY: help setup demo test coverage check bench lock clean up down logs ps scale roll e2e faults
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ roll: ## Replace every receiver by a new one without losing a stream
 
 e2e: .venv/ready ## The whole system on a real Docker engine, with the real images
 	$(BIN)/pytest -m containers -v $(ARGS) tests/containers
+
+faults: .venv/ready ## Kill, pause, cut, fill and spoil everything; FULL=1 for hours of it
+	$(BIN)/pytest -m faults -rs $(ARGS) tests/faults
 
 demo: .venv/ready ## Send the sample audio through a real receiver and show what arrived
 	@$(BIN)/python docs/examples/demo.py

@@ -37,7 +37,7 @@ class Claim(Protocol):
         End the stream: *receipt* makes its receipt from the digest of what is kept.
 
         Raises:
-            BadChecksum: if the digest is not that of *eos*.
+            BadChecksum: if *eos* has a digest, and it is another one.
             Fenced: if a newer claim exists.
         """
 
@@ -165,7 +165,7 @@ class _NoClaim:
 
     async def commit(self, eos: Eos, receipt: Callable[[str], Receipt]) -> Receipt:
         digest = self._known.digest.hexdigest()
-        if digest != eos.digest:
+        if eos.digest and digest != eos.digest:
             self._end(self._known)
             raise BadChecksum("digest of the stream", seen=eos.digest, expected=digest)
         self._known.receipt = receipt(digest)

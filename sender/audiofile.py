@@ -65,6 +65,7 @@ class AudioFile:
     """
 
     live = False
+    first = 0
 
     def __init__(self, path: Path, encoding: Encoding | None = None, name: str = "") -> None:
         """
@@ -108,6 +109,9 @@ class AudioFile:
 
     def release(self, offset: int) -> None:
         """A file can always be read again."""
+
+    def forget(self) -> None:
+        """See Source: files are not ours."""
 
     def close(self) -> None:
         """See Source."""

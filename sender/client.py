@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,10 +13,10 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry
 
-from wire import Hello, Outbound, Phase, Receipt, WireError, encode_control
+from wire import Hello, Outbound, Phase, Receipt, WireError
 
 from .audiofile import AudioFile
-from .link import GOODBYE_S, Link, open_link
+from .link import Link, open_link
 from .metrics import Metrics
 from .persistence import Persistence
 from .settings import Settings
@@ -49,7 +49,7 @@ class Client:
             units=source.units,
             ack=self._settings.level,
         )
-        return Transfer(source, Outbound(hello), self._settings, self._metrics)
+        return Transfer(source, Outbound(hello, source.first), self._settings, self._metrics)
 
     async def send(self, source: Source | str | Path, on_event: OnEvent | None = None) -> Receipt:
         """
@@ -79,9 +79,12 @@ class Client:
         self._metrics.active.add(outbound)
         try:
             receipt = await self._persist(transfer)
+            await asyncio.to_thread(transfer.source.forget)
         except asyncio.CancelledError:
             result = "interrupted"
-            await self._say_goodbye(transfer)
+            if self._link is not None:  # the stream stays, for the next time
+                link, self._link = self._link, None
+                await link.leave()
             raise
         else:
             result = "sent" if outbound.chunks else "known"
@@ -116,17 +119,6 @@ class Client:
             transfer.lost()
             await self.close()
             await asyncio.sleep(wait)
-
-    async def _say_goodbye(self, transfer: Transfer) -> None:
-        """Give up what cannot be sent again; leave the rest for the next time."""
-        if self._link is None:
-            return
-        link, self._link = self._link, None
-        with suppress(OSError):
-            if transfer.source.live and transfer.outbound.phase is Phase.OPEN:
-                async with asyncio.timeout(GOODBYE_S):
-                    await link.send(encode_control(transfer.outbound.cancel()))
-        await link.leave()
 
 
 @asynccontextmanager

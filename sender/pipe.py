@@ -1,13 +1,12 @@
-"""Standard input as a Source: raw samples as they come, or a whole container."""
+"""Standard input: its bytes as they come, and a whole container as a Source."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import select
 import tempfile
-import threading
-import uuid
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +14,7 @@ from wire import CHANNELS, SAMPLERATES, Encoding, Format
 
 from .audiofile import AudioFile
 from .errors import SourceError
+from .source import identity
 
 POLL_S: Final = 0.2
 """How soon a waiting read notices that it is to end."""
@@ -28,82 +28,36 @@ class Pipe:
     """A file descriptor read in threads; `close` ends a read that waits."""
 
     def __init__(self, descriptor: int) -> None:
+        self.closed = False
+        """Whether nothing more is wanted."""
         self._descriptor = descriptor
-        self._closed = False
 
-    def read(self, size: int) -> bytes:
+    def read_some(self, size: int) -> bytes:
         """
-        Return *size* bytes, or fewer at the end or when closed.
+        Return up to *size* bytes as soon as there are any; none at the end or when closed.
 
         Raises:
             SourceError: if the descriptor cannot be read.
         """
-        pieces = []
-        while size and not self._closed:
-            try:
-                if not select.select([self._descriptor], [], [], POLL_S)[0]:
-                    continue
-                piece = os.read(self._descriptor, min(size, PIECE))
-            except OSError as exc:
-                raise SourceError(f"standard input: {exc.strerror}, expected samples") from exc
-            if not piece:
-                break
-            pieces.append(piece)
-            size -= len(piece)
-        return b"".join(pieces)
+        try:
+            while not self.closed:
+                if select.select([self._descriptor], [], [], POLL_S)[0]:
+                    return os.read(self._descriptor, size)
+        except OSError as exc:
+            raise SourceError(f"standard input: {exc.strerror}, expected samples") from exc
+        return b""
 
     def close(self) -> None:
         """End a read that waits; the descriptor stays open, it is not ours."""
-        self._closed = True
-
-
-class RawPipe:
-    """Samples from a pipe, without any header. Live: it keeps what may have to be sent again."""
-
-    name = "standard input"
-    units: int | None = None
-    live = True
-
-    def __init__(self, pipe: Pipe, format_: Format) -> None:
-        self.format = format_
-        self.stream = uuid.uuid4().hex
-        self._pipe = pipe
-        self._kept = bytearray()
-        self._base = self._released = 0
-        self._turn = threading.Lock()
-
-    def read(self, offset: int, units: int) -> bytes:
-        """See Source. What is kept is bounded by the window that the receiver grants."""
-        with self._turn:
-            self._trim()
-            if offset < self._base:
-                expected = f"expected {self._base} or more"
-                raise SourceError(f"{self.name}: frame {offset} is gone, {expected}")
-            width = self.format.frame_bytes
-            start, end = (offset - self._base) * width, (offset - self._base + units) * width
-            self._kept += self._pipe.read(max(0, end - len(self._kept)))
-            whole = len(self._kept) - len(self._kept) % width
-            if start >= whole and whole < len(self._kept):
-                rest = len(self._kept) - whole
-                raise SourceError(f"{self.name}: {rest} bytes at the end, expected {width} a frame")
-            return bytes(self._kept[start : min(end, whole)])
-
-    def release(self, offset: int) -> None:
-        """See Source."""
-        self._released = offset  # the next read trims: it may be waiting with the lock held
-
-    def close(self) -> None:
-        """See Source."""
-        self._pipe.close()
-
-    def _trim(self) -> None:
-        gone = max(0, self._released - self._base)
-        del self._kept[: gone * self.format.frame_bytes]
-        self._base += gone
+        self.closed = True
 
 
 class SpooledPipe(AudioFile):
-    """An audio file from a pipe: decoders seek, so all of it goes into a temporary file first."""
+    """
+    An audio file from a pipe: decoders seek, so all of it goes into a temporary file first.
+
+    The same bytes are the same stream, so that piping them again goes on where it stopped.
+    """
 
     live = True
 
@@ -114,6 +68,7 @@ class SpooledPipe(AudioFile):
         Raises:
             SourceError: if it is longer than SPOOL_BYTES, or no audio.
         """
+        self._digest = hashlib.blake2b(digest_size=16)
         self._spool = tempfile.NamedTemporaryFile(prefix="sonoduct-")  # noqa: SIM115  # until close
         try:
             self._fill(pipe)
@@ -121,7 +76,7 @@ class SpooledPipe(AudioFile):
         except BaseException:
             self._spool.close()
             raise
-        self.stream = uuid.uuid4().hex
+        self.stream = identity("standard input", self._digest.hexdigest(), self.format.encoding)
 
     def close(self) -> None:
         """See Source."""
@@ -130,8 +85,9 @@ class SpooledPipe(AudioFile):
 
     def _fill(self, pipe: Pipe) -> None:
         size = 0
-        while piece := pipe.read(PIECE):
+        while piece := pipe.read_some(PIECE):
             size += len(piece)
+            self._digest.update(piece)
             if size > SPOOL_BYTES:
                 raise SourceError(f"standard input: {size} bytes, expected <= {SPOOL_BYTES}")
             self._spool.write(piece)

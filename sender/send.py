@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from .audiofile import AudioFile
@@ -13,13 +14,15 @@ from .client import Client
 from .delivery import Deliveries
 from .errors import SourceError
 from .find import find_files
+from .live import LivePipe, SpooledStream, Spools
 from .metrics import Metrics
-from .pipe import Pipe, RawPipe, SpooledPipe, parse_raw
+from .pipe import Pipe, SpooledPipe, parse_raw
 from .settings import SendSettings
 from .source import Source
 
 STANDARD_INPUT: Final = "/dev/stdin"
 DESCRIPTOR: Final = 0
+NAME: Final = "standard input"
 
 Named = tuple[str, Callable[[], Source]]
 
@@ -32,6 +35,7 @@ class Sending:
         self._metrics = metrics
         self._deliveries = deliveries
         self._pipe = Pipe(DESCRIPTOR)
+        self._spools = Spools(Path(settings.spool), settings.to, settings.spool_bytes)
 
     async def run(self, paths: Iterable[str], instance: str) -> None:
         """Send what *paths* stand for with `jobs` clients, which take the next one in turn."""
@@ -55,7 +59,7 @@ class Sending:
         taken: set[str] = set()
         for path in paths:
             if path == STANDARD_INPUT:
-                yield "standard input", self._open_pipe
+                yield from self._standard_input()
                 continue
             try:
                 files = find_files(path)
@@ -68,7 +72,15 @@ class Sending:
                 taken.add(real)
                 yield str(file), partial(AudioFile, file, self._settings.exact_encoding)
 
+    def _standard_input(self) -> Iterator[Named]:
+        """What an earlier run left of it, then what comes now."""
+        if self._settings.protocol != "plain":  # which cannot go on with anything
+            for spool in self._spools.left():
+                yield spool.hello.name, partial(SpooledStream, spool)
+        yield NAME, self._open_pipe
+
     def _open_pipe(self) -> Source:
         if self._settings.raw is None:
             return SpooledPipe(self._pipe, self._settings.exact_encoding)
-        return RawPipe(self._pipe, parse_raw(self._settings.raw))
+        spool = self._spools.create(NAME, parse_raw(self._settings.raw))
+        return LivePipe(self._pipe, spool, wait=self._settings.spool_full == "wait")

@@ -99,6 +99,15 @@ class SendSettings(Settings):
     raw: Annotated[str | None, Parameter(validator=_raw)] = None
     """Standard input is samples without a header: ENCODING:SAMPLERATE:CHANNELS."""
 
+    spool: str = "~/.local/state/sonoduct"
+    """Folder that raw standard input is kept in until a receiver has it; it outlives this run."""
+
+    spool_bytes: Annotated[int, Parameter(validator=Number(gte=1024 * 1024))] = 1024 * 1024 * 1024
+    """Bytes of one stream that the folder may hold."""
+
+    spool_full: Literal["wait", "fail"] = "wait"
+    """What to do without room for more: `wait` lets the pipe's writer wait, `fail` ends there."""
+
     report: Annotated[str | None, Parameter(validator=_writable)] = None
     """File to write one line of JSON to for each stream."""
 

@@ -28,7 +28,11 @@ class Source(Protocol):
     """Frames, as far as the source claims to know; never relied upon."""
 
     live: bool
-    """Whether it cannot be read again from the start."""
+    """Whether it comes as it is made, so that no frame is to wait for others."""
+
+    @property
+    def first(self) -> int:
+        """The first frame that can still be read; what is before it was acknowledged once."""
 
     def read(self, offset: int, units: int) -> bytes:
         """
@@ -40,6 +44,9 @@ class Source(Protocol):
 
     def release(self, offset: int) -> None:
         """Frames before *offset* will not be asked for again."""
+
+    def forget(self) -> None:
+        """The stream has its receipt: what was kept for it may go."""
 
     def close(self) -> None:
         """Free what the source holds."""

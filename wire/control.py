@@ -64,9 +64,14 @@ def decode_control(text: str) -> Control:
     try:
         message: Control = _DECODER.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError) as exc:
-        reason, shown = str(exc)[:_REASON_CHARACTERS], text[:_SHOWN_CHARACTERS]
+        reason, shown = _line(str(exc)[:_REASON_CHARACTERS]), text[:_SHOWN_CHARACTERS]
         raise Malformed(f"{reason}, in {shown!r}", expected=_allowed(exc)) from exc
     return message
+
+
+def _line(text: str) -> str:
+    """*text*, which quotes what a peer sent, as one line that no terminal acts on."""
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _allowed(fault: Exception) -> str | None:

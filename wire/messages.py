@@ -124,7 +124,8 @@ class Eos(_Message, frozen=True, kw_only=True, tag="eos"):
     """Sender: the stream ends after *units*."""
 
     units: Count
-    digest: str
+    digest: str = ""
+    """Empty if the sender has lost the beginning of a live stream: then it is not compared."""
 
 
 class Committed(_Message, frozen=True, kw_only=True, tag="committed"):

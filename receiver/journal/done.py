@@ -48,7 +48,12 @@ def read_done(disk: Disk, folder: Path) -> Done | None:
 
 
 def write_done(disk: Disk, folder: Path, done: Done) -> None:
-    """Say how the stream ended, durably; then remove its segments, the oldest first."""
+    """Say how the stream ended, durably; then remove its segments."""
     disk.replace(folder / DONE, msgspec.json.encode(done))
+    clear(disk, folder)
+
+
+def clear(disk: Disk, folder: Path) -> None:
+    """Remove the segments of a stream that is over, the oldest first; a crash may leave some."""
     for part in parts(disk, folder):
         disk.remove(folder / part.name)

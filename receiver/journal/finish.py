@@ -13,7 +13,7 @@ from receiver.recording import Container, container_for, write_recording
 from wire import Digest, Format, Hello, Receipt, RecordKind, StorageFailed
 
 from .disk import Disk
-from .done import Done, State, read_done, write_done
+from .done import Done, State, clear, read_done, write_done
 from .layout import Layout
 from .reader import last_segment, read_stream, tail_of
 
@@ -48,8 +48,11 @@ def finish(disk: Disk, layout: Layout, folder: Path, wanted: Container) -> Path 
         StorageFailed: if the disk refuses, or the journal is not what the receipt says.
     """
     try:
+        if read_done(disk, folder) is not None:
+            clear(disk, folder)
+            return None
         found = complete(disk, folder)
-        if found is None or read_done(disk, folder) is not None:
+        if found is None:
             return None
         hello, epoch, receipt = found
         recording = _record(disk, layout, folder, (hello, receipt), wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from receiver.recording import Container
 from wire import Hello, StorageFailed
 
 from .disk import Disk
-from .done import Done, State, read_done, write_done
+from .done import Done, State, clear, read_done, write_done
 from .finish import finish
 from .layout import DONE, Layout, Part, parts
 
@@ -20,6 +21,9 @@ log = structlog.get_logger()
 
 QUIET_S: Final = 10.0
 """A complete journal that is older was left by a receiver that did not come to finish it."""
+
+STALE_S: Final = 600.0
+"""A draft that nobody has written to for so long has lost its writer."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +57,31 @@ class Keeper:
 
     def tend(self) -> None:
         """Look at every journal once: finish, expire or forget what is due."""
-        for folder in self._layout.folders(self._disk):
-            try:
-                self._tend(folder)
-            except FileNotFoundError:
-                continue  # another receiver that shares the store was faster
-            except (OSError, StorageFailed) as exc:
-                log.error("journal_failed", stream=folder.name, reason=str(exc))
+        try:
+            self._sweep(self._layout.audio)
+            for folder in self._layout.folders(self._disk):
+                self._look_at(folder)
+        except OSError as exc:  # of the store itself; the next time may do better
+            log.error("store_failed", reason=str(exc))
 
     def cancel(self, hello: Hello, epoch: int) -> None:
         """Remove the audio of a stream that its sender gave up, and remember that."""
         folder = self._layout.folder(hello.stream)
         write_done(self._disk, folder, Done(state=State.CANCELLED, epoch=epoch))
 
+    def _look_at(self, folder: Path) -> None:
+        try:
+            self._tend(folder)
+        except FileNotFoundError:
+            pass  # another receiver that shares the store was faster
+        except (OSError, StorageFailed) as exc:
+            log.error("journal_failed", stream=folder.name, reason=str(exc))
+
     def _tend(self, folder: Path) -> None:
         disk = self._disk
         if read_done(disk, folder) is not None:
+            clear(disk, folder)
+            self._sweep(folder)
             if disk.idle(folder / DONE) > self._keeping.memory_s:
                 self._forget(folder)
             return
@@ -81,6 +94,13 @@ class Keeper:
             self._expire(folder)
         elif idle > QUIET_S:
             self.finish(folder)
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove the drafts that a crash has left in *folder*."""
+        for name in self._disk.names(folder):
+            with suppress(FileNotFoundError):
+                if name.startswith(".") and self._disk.idle(folder / name) > STALE_S:
+                    self._disk.remove(folder / name)
 
     def _expire(self, folder: Path) -> None:
         """Fence whoever may still hold the stream, then let it go."""

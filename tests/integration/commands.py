@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,6 +13,12 @@ PATIENCE_S = 20
 """How long a test waits for something that is bound to happen."""
 
 COMMANDS = Path(sys.executable).parent
+
+ELSEWHERE = {
+    "RECEIVER_STORE": "none",
+    "SENDER_SPOOL": f"{tempfile.gettempdir()}/sonoduct-tests-{os.getpid()}",
+}
+"""Nothing that a test starts writes to where its user's own things are."""
 
 
 class Program:
@@ -96,7 +103,7 @@ async def started(*command, stdin=asyncio.subprocess.DEVNULL, env=None, cwd=None
         stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=kept | {"RECEIVER_STORE": "none"} | (env or {}),
+        env=kept | ELSEWHERE | (env or {}),
         cwd=cwd,
     )
     program = Program(process)

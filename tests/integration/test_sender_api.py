@@ -33,16 +33,21 @@ class Tone:
     format = wire.Format(samplerate=8000, channels=2, encoding=wire.Encoding.F32LE)
     units = None
     live = False
+    first = 0
 
     def __init__(self, frames):
         self.samples = noise(frames, 2)
         self.released = 0
+        self.forgotten = False
 
     def read(self, offset, units):
         return self.samples[offset : offset + units].tobytes()
 
     def release(self, offset):
         self.released = offset
+
+    def forget(self):
+        self.forgotten = True
 
     def close(self):
         raise AssertionError("whoever made it closes it")
@@ -71,6 +76,7 @@ async def test_a_source_of_ones_own():
 
     assert (tone.stream, 70_001) == (receipt.stream, receipt.units)
     assert 70_001 == tone.released
+    assert tone.forgotten
     assert same(tone.samples, recorder.takes[0].samples)
     assert ("tone", 8000, 2) == (
         recorder.takes[0].stream.name,

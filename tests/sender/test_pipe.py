@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from sender.errors import SourceError
-from sender.pipe import SPOOL_BYTES, Pipe, RawPipe, SpooledPipe, parse_raw
+from sender.pipe import SPOOL_BYTES, Pipe, SpooledPipe, parse_raw
 from tests.integration.sounds import write
 from wire import Encoding, Format
 
@@ -24,50 +24,13 @@ def _ends():
         os.close(writing)
 
 
-def test_raw_samples_can_be_read_again_until_released(ends):
-    """What may have to be sent again is kept; what is acknowledged is forgotten."""
-    reading, writing, close = ends
-    source = RawPipe(Pipe(reading), MONO)
-    os.write(writing, b"aabbccddee")
-    close()
-
-    assert b"aabb" == source.read(0, 2)
-    assert b"ccdd" == source.read(2, 2)
-    assert b"bbccdd" == source.read(1, 3)
-    source.release(2)
-    assert b"ccdd" == source.read(2, 2)
-    with pytest.raises(SourceError, match="frame 1 is gone, expected 2 or more"):
-        source.read(1, 1)
-    assert b"ee" == source.read(4, 9)
-    assert b"" == source.read(5, 9)
-
-
-def test_raw_samples_end_with_a_whole_frame(ends):
-    """The frames before the rest are given; then the rest is an error."""
-    reading, writing, close = ends
-    source = RawPipe(Pipe(reading), MONO)
-    os.write(writing, b"aabbc")
-    close()
-
-    assert b"aabb" == source.read(0, 9)
-    with pytest.raises(SourceError, match="standard input: 1 bytes at the end, expected 2 a frame"):
-        source.read(2, 9)
-
-
-def test_streams_from_pipes_are_never_the_same(ends):
-    """Nobody can say whether the same samples come again."""
-    reading = ends[0]
-
-    assert RawPipe(Pipe(reading), MONO).stream != RawPipe(Pipe(reading), MONO).stream
-
-
 @pytest.mark.parametrize("begun", [b"", b"aab"])
 def test_close_ends_a_read_that_waits(ends, begun):
     """A thread that waits for somebody to write comes back soon."""
     reading, writing, _ = ends
     pipe = Pipe(reading)
     got = []
-    thread = threading.Thread(target=lambda: got.append(pipe.read(100)))
+    thread = threading.Thread(target=lambda: got.append(pipe.read_some(100)))
     thread.start()
     os.write(writing, begun)
     pipe.close()
@@ -90,6 +53,19 @@ def test_a_container_is_spooled(ends, tmp_path):
     assert data[44:] == source.read(0, 1000)
     source.close()
     assert not os.path.exists(spool)  # noqa: PTH110
+
+
+def test_the_same_container_is_the_same_stream(tmp_path):
+    """Piping it again goes on where it stopped; other bytes are another stream."""
+    streams = []
+    for frames in (1000, 1000, 999):
+        path = write(tmp_path / f"{len(streams)}.wav", frames)
+        with path.open("rb") as file:
+            source = SpooledPipe(Pipe(file.fileno()))
+        streams.append(source.stream)
+        source.close()
+
+    assert streams[0] == streams[1] != streams[2]
 
 
 def test_a_container_that_is_too_long(ends, monkeypatch):

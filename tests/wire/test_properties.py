@@ -171,6 +171,7 @@ ANY_TEXT = st.text(st.characters(), max_size=60)  # lone surrogates too
 @example('{"type":"event","processor":"\\udfff\\ud800","offset":1,"values":{}}')
 @example('{"type":"drain","retry_ms":1,"retry_ms":2}')
 @example("\x00")
+@example('{"type":"\\n"}')
 @example("\ufeff{}")
 @quick
 def test_any_text_is_a_message_or_refused(text):

@@ -1,0 +1,150 @@
+"""Sources that cannot be read again, by way of a spool on disk."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from wire import Format, Hello, WireError, records
+
+from .errors import SourceError
+from .pipe import Pipe
+from .source import identity
+from .spool import SUFFIX, Spool
+
+PIECE: Final = 64 * 1024
+
+
+class SpooledStream:
+    """A Source that is read from its spool; see Source."""
+
+    units: int | None = None
+    live = True
+
+    def __init__(self, spool: Spool) -> None:
+        self.name = spool.hello.name
+        self.stream = spool.hello.stream
+        self.format = spool.hello.format
+        self._spool = spool
+
+    @property
+    def first(self) -> int:
+        """See Source: what was acknowledged may be gone."""
+        return self._spool.first
+
+    def read(self, offset: int, units: int) -> bytes:
+        """See Source. Waits for a frame, and returns what has come by then."""
+        return self._spool.read(offset, units)
+
+    def release(self, offset: int) -> None:
+        """See Source."""
+        self._spool.release(offset)
+
+    def forget(self) -> None:
+        """See Source."""
+        self._spool.remove()
+
+    def close(self) -> None:
+        """See Source: the spool stays, and another run may go on with it."""
+        self._spool.close()
+        if not self._spool.end:
+            self._spool.remove()
+
+
+class LivePipe(SpooledStream):
+    """Raw samples from a pipe. They are taken from it as they come, whatever the receiver does."""
+
+    def __init__(self, pipe: Pipe, spool: Spool, *, wait: bool) -> None:
+        """With *wait*, whoever writes to the pipe has to wait while the spool is full."""
+        super().__init__(spool)
+        self._pipe = pipe
+        self._wait = wait
+        self._failure: SourceError | None = None
+        self._thread = threading.Thread(target=self._pump, name="pipe", daemon=True)
+        self._thread.start()
+
+    def read(self, offset: int, units: int) -> bytes:
+        """See Source. What went wrong with the pipe is raised after all that came before it."""
+        data = super().read(offset, units)
+        if not data and self._failure is not None:
+            raise self._failure
+        return data
+
+    def close(self) -> None:
+        """See Source."""
+        self._pipe.close()
+        self._spool.close()  # ends an append that waits for room
+        self._thread.join()
+        super().close()
+
+    def _pump(self) -> None:
+        try:
+            self._take()
+        except SourceError as exc:
+            self._failure = exc
+        except OSError as exc:
+            self._failure = SourceError(f"{self.name}: spool: {exc.strerror}")
+        finally:
+            self._spool.finish()
+
+    def _take(self) -> None:
+        width, rest = self.format.frame_bytes, b""
+        while piece := self._pipe.read_some(PIECE):
+            data = rest + piece
+            whole = len(data) - len(data) % width
+            rest = data[whole:]
+            if whole and not self._spool.append(data[:whole], wait=self._wait):
+                return
+        if rest and not self._pipe.closed:
+            raise SourceError(
+                f"{self.name}: {len(rest)} bytes at the end, expected {width} a frame"
+            )
+
+
+class Spools:
+    """The folder of all spools on their way to one receiver."""
+
+    def __init__(self, root: Path, to: str, limit: int) -> None:
+        self._folder = root.expanduser() / identity(to)[:16]
+        self._limit = limit
+
+    def create(self, name: str, format_: Format) -> Spool:
+        """
+        Start a spool.
+
+        Raises:
+            SourceError: if the disk refuses.
+        """
+        stream = uuid.uuid4().hex
+        hello = Hello(stream=stream, instance="spool", name=name, format=format_)
+        try:
+            return Spool(self._folder / stream, hello, self._limit)
+        except OSError as exc:
+            raise SourceError(f"{self._folder}: {exc.strerror}, expected room to spool") from exc
+
+    def left(self) -> Iterator[Spool]:
+        """Yield what runs that were killed have left; what another process writes is not ours."""
+        for folder in sorted(self._folder.glob("*/")):
+            hello = _hello(folder)
+            if hello is None:
+                continue
+            try:
+                spool = Spool(folder, hello, self._limit)
+            except OSError:  # another process has it
+                continue
+            yield spool
+
+
+def _hello(folder: Path) -> Hello | None:
+    """What the first file of a spool says that the stream is."""
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        with path.open("rb") as file:
+            record = next(records.read_records(file), None)
+        try:
+            return records.hello_of(record) if record else None
+        except WireError:
+            return None
+    return None
