@@ -63,9 +63,7 @@ def test_each_variable_of_the_containers_is_documented_with_its_default():
 
 def test_containers_pass_every_setting_on():
     """Whatever can be set can be set from outside, but for addresses and ports."""
-    passed = {
-        name for name in re.findall(r"^ +((?:RECEIVER|SENDER)_[A-Z_]+):", COMPOSE, re.MULTILINE)
-    }
+    passed = set(re.findall(r"^ +((?:RECEIVER|SENDER)_[A-Z_]+):", COMPOSE, re.MULTILINE))
     only_send = {field.name for field in dataclasses.fields(sender.settings.SendSettings)} - {
         field.name for field in dataclasses.fields(sender.settings.WatchSettings)
     }

@@ -1,0 +1,14 @@
+"""Waiting for what is bound to happen, and not for longer than it may take."""
+
+import time
+
+EVERY_S = 0.2
+
+
+def until(read, good, within, what):
+    """Call *read* until *good* agrees with what it returns, at most *within* seconds; return it."""
+    deadline = time.monotonic() + within
+    while not good(value := read()):
+        assert time.monotonic() < deadline, f"{what}: {value} after {within} s"
+        time.sleep(EVERY_S)
+    return value

@@ -1,0 +1,53 @@
+"""What a program in a container counts, and what Prometheus has seen of it."""
+
+import json
+import urllib.parse
+import urllib.request
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.containers.engine import inside
+
+ASK = """
+import sys, urllib.request
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+sys.stdout.write(opener.open(sys.argv[1], timeout=5).read().decode())
+"""
+RECEIVER = "http://127.0.0.1:9100/metrics"
+
+
+def metrics_of(container, url=RECEIVER):
+    """The samples at *url*, asked for by the Python in *container*, where it can be reached."""
+    text = inside(container, "python", "-c", ASK, url)
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def total(samples, name, **labels):
+    """The sum of the values that have *name* and *labels*."""
+    return sum(
+        sample.value
+        for sample in samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+
+
+def query(prometheus, expression):
+    """The values of an instant query, as pairs of labels and value."""
+    answer = _get(prometheus, "query", query=expression)
+    return [(each["metric"], float(each["value"][1])) for each in answer["result"]]
+
+
+def targets(prometheus, job):
+    """The health of each target of *job*, by its address."""
+    return {
+        target["labels"]["instance"]: target["health"]
+        for target in _get(prometheus, "targets", state="active")["activeTargets"]
+        if target["labels"]["job"] == job
+    }
+
+
+def _get(prometheus, path, **parameters):
+    url = f"{prometheus}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(url, timeout=5) as answer:
+        return json.load(answer)["data"]

@@ -1,0 +1,98 @@
+"""What docker-compose.yml promises of every service; needs the command, but no engine."""
+
+import json
+
+import pytest
+
+from tests.containers.engine import ENVIRONMENT, ROOT, docker
+
+pytestmark = pytest.mark.containers
+
+SERVICES = ("gateway", "receiver", "sender", "prometheus", "grafana")
+FILE = ("compose", "--file", ROOT / "docker-compose.yml")
+
+
+@pytest.fixture(name="services", scope="module")
+def _services():
+    """Each service as compose understands it, with no variable set."""
+    return json.loads(docker(*FILE, "config", "--format", "json", env=ENVIRONMENT))["services"]
+
+
+def test_file_is_valid(services):
+    """All of it, and nobody has added a service that the tests below do not look at."""
+    docker(*FILE, "config", "--quiet")
+
+    assert set(SERVICES) == set(services)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_nothing_to_gain(services, name):
+    """No privilege, nothing to write to but a small /tmp, and a reaper as the first process."""
+    service = services[name]
+
+    assert service["read_only"] is True
+    assert service["init"] is True
+    assert ["ALL"] == service["cap_drop"]
+    assert ["no-new-privileges:true"] == service["security_opt"]
+    assert ["/tmp:rw,noexec,nosuid,nodev,size=64m"] == service["tmpfs"]  # noqa: S108  # in the container
+    for extra in ("cap_add", "devices", "network_mode", "pid", "ipc", "privileged", "userns_mode"):
+        assert extra not in service
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_nothing_without_limit(services, name):
+    """Memory, swap, processors, processes, logs and the time to stop are all bounded."""
+    service = services[name]
+
+    assert 0 < int(service["mem_limit"]) == int(service["memswap_limit"])
+    assert 0 < float(service["cpus"]) <= 2
+    assert 0 < service["pids_limit"] <= 256
+    assert {"driver": "json-file", "options": {"max-file": "3", "max-size": "10m"}} == (
+        service["logging"]
+    )
+    assert "unless-stopped" == service["restart"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_health(services, name):
+    """Each has a health check, from the file or from our own image, and it ends in time."""
+    service = services[name]
+    if "build" in service:
+        text = (ROOT / service["build"]["dockerfile"]).read_text()
+
+        assert "\nHEALTHCHECK --interval=5s --timeout=3s" in text
+    else:
+        assert "CMD" == service["healthcheck"]["test"][0]
+        assert "timeout" in service["healthcheck"]
+        assert "disable" not in service["healthcheck"]
+
+
+def test_ports(services):
+    """Only the gateway is published to other machines, on one port."""
+    published = {
+        name: [(port.get("host_ip"), port["target"]) for port in service.get("ports", [])]
+        for name, service in services.items()
+    }
+
+    assert {
+        "gateway": [("0.0.0.0", 8766)],  # noqa: S104  # compared only
+        "prometheus": [("127.0.0.1", 9090)],
+        "grafana": [("127.0.0.1", 3000)],
+        "receiver": [],
+        "sender": [],
+    } == published
+
+
+def test_time_to_stop(services):
+    """An engine kills a receiver, or a sender, only after it had time to end well."""
+    assert "30s" == services["receiver"]["stop_grace_period"]
+    assert "15s" == services["sender"]["stop_grace_period"]
+
+
+def test_audio_is_read_only(services):
+    """The sender only reads; what receivers keep is in a volume."""
+    (audio,) = services["sender"]["volumes"]
+    (recordings,) = services["receiver"]["volumes"]
+
+    assert ("/audio", True) == (audio["target"], audio["read_only"])
+    assert ("volume", "/recordings") == (recordings["type"], recordings["target"])

@@ -1,0 +1,135 @@
+"""The running containers are what docker-compose.yml says of them, and what it leaves to images."""
+
+import pytest
+
+from tests.containers.deadlines import until
+from tests.containers.engine import CommandFailedError, inside, inspect
+from tests.containers.metrics import query, targets
+from tests.containers.system import SERVICES
+
+pytestmark = pytest.mark.containers
+
+PROGRAMS = {"gateway": "haproxy"}
+"""What runs in a service's container, where that is not named like the service."""
+
+
+@pytest.fixture(name="service", params=SERVICES)
+def _service(request):
+    return request.param
+
+
+@pytest.fixture(name="container")
+def _container(system, service):
+    return next(iter(system.containers(service)))
+
+
+def processes(container):
+    """What the kernel says of each process in a container, by the names in /proc/PID/status."""
+    asked = "Name|Pid|Uid|Gid|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs"
+    script = f"grep -hsE '^({asked}):' /proc/[0-9]*/status; true"  # some may end meanwhile
+    found = []
+    for line in inside(container, "sh", "-c", script).splitlines():
+        name, _, value = line.partition(":")
+        if name == "Name":
+            found.append({})
+        found[-1][name] = value.split()
+    return found
+
+
+def test_privileges(service, container):
+    """No process is root, has any capability or could gain one; the first one reaps the others."""
+    found = processes(container)
+
+    assert ["docker-init"] == next(each["Name"] for each in found if each["Pid"] == ["1"])
+    assert [PROGRAMS.get(service, service)] in [each["Name"] for each in found]
+    for process in found:
+        assert "0" not in process["Uid"] + process["Gid"]
+        assert ["1"] == process["NoNewPrivs"]
+        for capabilities in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            assert 0 == int(process[capabilities][0], 16)
+
+
+def test_file_system(container):
+    """Nothing can be written to the image's files; /tmp is small and runs nothing."""
+    lines = inside(container, "cat", "/proc/mounts").splitlines()
+    mounts = {line.split()[1]: line.split()[3].split(",") for line in lines}
+
+    assert "ro" in mounts["/"]
+    assert {"rw", "noexec", "nosuid", "nodev", "size=65536k"} <= set(mounts["/tmp"])  # noqa: S108
+    with pytest.raises(CommandFailedError, match="Read-only file system"):
+        inside(container, "sh", "-c", "echo >/etc/passwd || echo >/var/tmp/new", user="0")
+
+
+def test_limits(system, container):
+    """The engine holds the container to its limits, and finds it healthy."""
+    system.await_healthy(container)
+    facts = inspect(container)
+    limits = facts["HostConfig"]
+
+    assert 0 < limits["Memory"] == limits["MemorySwap"]
+    assert limits["NanoCpus"] > 0
+    assert limits["PidsLimit"] > 0
+    assert limits["ReadonlyRootfs"]
+    assert not limits["Privileged"]
+    assert {"Type": "json-file", "Config": {"max-file": "3", "max-size": "10m"}} == (
+        limits["LogConfig"]
+    )
+    assert 0 == facts["RestartCount"]
+
+
+def test_published_ports(system):
+    """8766 of the gateway and, on loopback, 9090 of Prometheus can be reached; nothing else."""
+    published = {}
+    for service in SERVICES:
+        for container in system.containers(service):
+            for port, bindings in inspect(container)["NetworkSettings"]["Ports"].items():
+                for binding in bindings or []:
+                    published[service, port] = (binding["HostIp"], binding["HostPort"])
+
+    assert {
+        ("gateway", "8766/tcp"): ("127.0.0.1", system.env["SONODUCT_PORT"]),
+        ("prometheus", "9090/tcp"): ("127.0.0.1", system.env["PROMETHEUS_PORT"]),
+    } == published
+
+
+def test_recordings(system):
+    """Replicas share a volume of this project, which their user can write to."""
+    replica = next(iter(system.containers("receiver")))
+    mounts = {mount["Destination"]: mount for mount in inspect(replica)["Mounts"]}
+    inside(replica, "sh", "-c", "echo >/recordings/new && rm /recordings/new")
+
+    assert "volume" == mounts["/recordings"]["Type"]
+    assert f"{system.project}_recordings" == mounts["/recordings"]["Name"]
+    assert "10001:10001" == inside(replica, "stat", "-c", "%u:%g", "/recordings").strip()
+
+
+def test_audio(system):
+    """The sender can read what lies in its folder, and change nothing."""
+    sender = system.container("sender")
+
+    assert "voice-mono-16bit.wav" in inside(sender, "ls", "/audio")
+    with pytest.raises(CommandFailedError, match="Read-only file system"):
+        inside(sender, "sh", "-c", "echo >/audio/new")
+
+
+def test_scraped(system):
+    """Prometheus has the series of receivers, of the sender and of the gateway."""
+    for job in ("receiver", "sender", "gateway", "prometheus"):
+        seen = until(
+            lambda job=job: targets(system.prometheus, job),
+            lambda seen: set(seen.values()) == {"up"},
+            20,
+            f"targets of {job}",
+        )
+
+        assert len(seen) == max(1, len(system.containers(job)))
+    for expression in (
+        'receiver_build_info{job="receiver", protocol!=""} == 1',
+        'sender_streams_total{job="sender", result="sent"} > 0',
+        'haproxy_process_current_connections{job="gateway"}',
+        'haproxy_frontend_sessions_total{job="gateway", proxy="streams"} > 0',
+        'haproxy_server_status{job="gateway", proxy="receivers", state="UP"} == 1',
+    ):
+        read = lambda expression=expression: query(system.prometheus, expression)  # noqa: E731
+
+        assert until(read, bool, 20, expression)
