@@ -105,10 +105,8 @@ class PosixDisk:
 
     def write(self, handle: int, buffers: Sequence[Buffer]) -> None:
         """See Disk."""
-        for start in range(0, len(buffers), MOST_BUFFERS):
-            rest = [memoryview(each) for each in buffers[start : start + MOST_BUFFERS]]
-            while rest:
-                rest = _after(rest, os.writev(handle, rest))
+        while buffers:
+            buffers = after(buffers, os.writev(handle, buffers[:MOST_BUFFERS]))
 
     def sync(self, handle: int) -> None:
         """See Disk."""
@@ -128,7 +126,11 @@ class PosixDisk:
 
     def exists(self, path: Path) -> bool:
         """See Disk."""
-        return os.path.exists(path)  # noqa: PTH110  # 2 µs instead of 5, once for each commit
+        try:
+            os.stat(path)  # noqa: PTH116  # 2 µs instead of 5, once for each commit
+        except FileNotFoundError:
+            return False  # other errors say nothing about the file
+        return True
 
     def idle(self, path: Path) -> float:
         """See Disk."""
@@ -190,10 +192,10 @@ class PosixDisk:
         return stat.f_bavail * stat.f_frsize
 
 
-def _after(buffers: list[memoryview], written: int) -> list[memoryview]:
-    """What is left of *buffers* after a writev that took *written* bytes."""
+def after(buffers: Sequence[Buffer], written: int) -> Sequence[Buffer]:
+    """Return what is left of *buffers* behind their first *written* bytes."""
     for index, buffer in enumerate(buffers):
         if written < len(buffer):
-            return [buffer[written:], *buffers[index + 1 :]]
+            return [memoryview(buffer)[written:], *buffers[index + 1 :]]
         written -= len(buffer)
     return []

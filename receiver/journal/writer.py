@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from wire import Buffer, Chunk, Digest, Fenced, Hello, Receipt, StorageFailed, records
+from wire import Buffer, Chunk, Digest, Fenced, Hello, Receipt, StorageFailed, WireError, records
 
-from .disk import Disk
+from .disk import Disk, after
 from .layout import Part
 
 ROLL_BYTES: Final = 64 * 1024 * 1024
@@ -19,7 +20,7 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DiskFull(StorageFailed):
-    """There is no room; nothing is lost, and the same call works once there is some."""
+    """There is no room; nothing is lost, and the same call works, and no other, once there is."""
 
 
 class Writer:
@@ -49,7 +50,8 @@ class Writer:
         self._roll_bytes = roll_bytes
         self._number = 0
         self._size = self._durable_size = 0
-        self._failure: StorageFailed | None = None
+        self._torn = 0  # bytes behind _size, of what a full disk has refused
+        self._failure: WireError | None = None
         self._next: int | None = None
         self._handle: int | None = disk.create(self._path(0))
 
@@ -75,6 +77,7 @@ class Writer:
             DiskFull: if there is no room.
             StorageFailed: if the disk refuses otherwise.
         """
+        self._open_handle()
         if self._size >= self._roll_bytes:
             self._roll()
         if not self._size:
@@ -101,7 +104,7 @@ class Writer:
             StorageFailed: if that could not be written; the handle is gone in any case.
         """
         try:
-            if self._handle is not None and self._size:
+            if self._handle is not None and not (self._failure or self._torn) and self._size:
                 self._append([records.closing(self.epoch, self.durable)])
                 self._sync()
         finally:
@@ -112,7 +115,7 @@ class Writer:
         handles = [each for each in (self._handle, self._next) if each is not None]
         self._handle = self._next = None
         for handle in handles:
-            self._disk.close(handle)
+            self._release(handle)
 
     def require_latest(self) -> None:
         """
@@ -124,12 +127,20 @@ class Writer:
         Raises:
             Fenced: if somebody has.
         """
-        newer = self._folder / Part(self.epoch + 1, 0).name
-        if self._disk.exists(newer) or not self._disk.linked(self._open_handle()):
-            raise Fenced("a newer connection has claimed the stream")
+        handle = self._open_handle()
+        try:
+            latest = not self._fenced() and self._disk.linked(handle)
+        except OSError as exc:
+            raise self._poison(exc) from exc
+        if not latest:
+            self._failure = Fenced("a newer connection has claimed the stream")
+            raise self._failure
 
     def _path(self, number: int) -> Path:
         return self._folder / Part(self.epoch, number).name
+
+    def _fenced(self) -> bool:
+        return self._disk.exists(self._folder / Part(self.epoch + 1, 0).name)
 
     def _open_handle(self) -> int:
         if self._failure is not None:
@@ -155,23 +166,33 @@ class Writer:
                 raise self._refusal(exc) from exc
         self._append([records.closing(self.epoch, self.durable)])
         self._sync()
-        self._disk.close(self._open_handle())
+        self._release(self._open_handle())
         self._handle, self._next = self._next, None
         self._number += 1
         self._size = self._durable_size = 0
 
     def _append(self, buffers: Sequence[Buffer]) -> None:
+        """
+        Write *buffers*, or the rest of them if the disk was full in their middle.
+
+        What is there is not taken back: a newer claim may have seen it, and count on it.
+        """
         handle = self._open_handle()
         try:
-            self._disk.write(handle, buffers)
+            self._disk.write(handle, after(buffers, self._torn))
         except OSError as exc:
             refusal = self._refusal(exc)
-            try:
-                self._disk.truncate(handle, self._size)
-            except OSError as worse:
-                raise self._poison(worse) from exc
+            self._torn = self._written() - self._size
             raise refusal from exc
         self._size += sum(len(each) for each in buffers)
+        self._torn = 0
+
+    def _written(self) -> int:
+        try:
+            with self._disk.read(self._path(self._number)) as file:
+                return file.seek(0, 2)
+        except OSError as exc:
+            raise self._poison(exc) from exc
 
     def _sync(self) -> None:
         try:
@@ -189,13 +210,16 @@ class Writer:
         """
         Give the segment up: what was not synced before may be lost although it can still be read.
 
-        Syncing again would succeed and prove nothing. So it is cut off, for readers to end there.
+        Syncing again would succeed and prove nothing. So it is cut off, for readers to end there,
+        unless a newer claim has already synced and read it anew: that one relies on it.
         """
         self._failure = StorageFailed(f"{self._folder.name}: {exc.strerror}")
-        try:
-            if self._handle is not None:
+        with suppress(OSError):  # what is not on the disk has a wrong sum for the next claim
+            if self._handle is not None and not self._fenced():
                 self._disk.truncate(self._handle, self._durable_size)
-        except OSError:
-            pass  # then a claim syncs and reads it anew; what is not on the disk has a wrong sum
         self.drop()
         return self._failure
+
+    def _release(self, handle: int) -> None:
+        with suppress(OSError):  # it is closed all the same, and what matters was synced
+            self._disk.close(handle)

@@ -1,9 +1,11 @@
 """A receiver with a store: what is acknowledged stays, and can be looked at from outside."""
 
 import asyncio
+import json
 
 import pytest
 import soundfile
+from websockets.asyncio.client import connect
 
 import wire
 from receiver.inspect import export_stream, verify_store
@@ -16,20 +18,20 @@ SOUND = sound(30_000)
 ROOM = {"reserve_bytes": 0}
 
 
-def recordings(store):
+def recordings(store, dtype="int16"):
     """The recordings of a store, as bytes of samples."""
     return {
-        path.name: soundfile.read(path, dtype="int16", always_2d=True)[0].tobytes()
+        path.name: soundfile.read(path, dtype=dtype, always_2d=True)[0].tobytes()
         for path in sorted((store / "audio").glob("[!.]*.wav"))
     }
 
 
-async def recorded(store):
+async def recorded(store, dtype="int16"):
     """Wait for the first recording; return its samples."""
     async with asyncio.timeout(PATIENCE_S):
         while not list((store / "streams").glob("*/*/done.json")):
             await asyncio.sleep(0.01)
-    (samples,) = recordings(store).values()
+    (samples,) = recordings(store, dtype).values()
     return samples
 
 
@@ -253,3 +255,35 @@ async def test_commands_say_what_a_store_is(tmp_path, command):
 
     assert 2 == code
     assert f"{tmp_path} is no store" in "".join(program.errors)
+
+
+async def test_draining_acknowledges_to_the_last_byte(tmp_path):
+    """Whoever is sent elsewhere need not send again what this receiver has taken."""
+    async with running(store=str(tmp_path), limits=ROOM) as receiver:
+        async with speaking(receiver.url) as client:
+            await client.greet()
+            await client.send(SOUND)
+            await receiver.until("receiver_frames_total", lambda n: n == 30_000)
+            draining = asyncio.create_task(receiver.inside.drain())
+            code, _ = await client.closed()
+            await draining
+
+    assert 1012 == code
+    assert 30_000 == client.outbound.durable
+
+
+async def test_a_plain_stream_is_durable_before_its_answer(tmp_path):
+    """`Done!` means that the journal is complete, whether or not there is a recording yet."""
+    samples = sound(5000, wire.Format(samplerate=8000, channels=1, encoding=wire.Encoding.F32LE))
+    async with running(store=str(tmp_path), limits=ROOM) as receiver:
+        async with connect(f"{receiver.url}/?samplerate=8000&channels=1") as plain:
+            for start in range(0, len(samples), 999):
+                await plain.send(samples[start : start + 999])
+            await plain.send("Done")
+            facts, answer = json.loads(await plain.recv()), await plain.recv()
+            left = list((tmp_path / "streams").glob("*/*/*"))
+        await recorded(tmp_path, dtype="float32")
+
+    assert (5000, "Done!") == (facts["frames"], answer)
+    assert left
+    assert [samples] == list(recordings(tmp_path, "float32").values())
