@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from wire import BadChecksum, Draining, Eos, Fenced, Held, Hello, Level, Receipt, Terms
+from wire import BadChecksum, Draining, Eos, Fenced, Held, Hello, Level, Receipt, Terms, WireError
 
 from .budget import Budget
 from .lease import Complete, Entry, Lease
@@ -148,10 +148,14 @@ class Streams:
 
     async def _claim(self, hello: Hello, entry: Entry, holder: Holder) -> Lease | Complete:
         claim = await self._store.claim(hello, entry)
-        _require_holder(entry, holder)
         if claim.receipt is not None:
             return Complete(claim.epoch, claim.receipt)
-        window = self.budget.take()
+        try:
+            _require_holder(entry, holder)
+            window = self.budget.take()
+        except WireError:
+            await claim.seal()
+            raise
         if entry.stream is None:
             entry.stream = Stream(hello, claim, self._processing)
         else:

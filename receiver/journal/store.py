@@ -15,7 +15,7 @@ from wire import Digest, Hello, Level, StorageFailed
 from .claim import JournalClaim
 from .committer import Committer
 from .disk import Disk
-from .fence import claim
+from .fence import Granted, claim
 from .finish import digest_of
 from .keeper import Keeper, Keeping
 from .layout import Layout
@@ -91,9 +91,14 @@ class JournalStore:
         if before := self._claims.pop(hello.stream, None):
             await before.seal()  # a local holder need not be waited for, nor read
         folder, takeover = self._layout.folder(hello.stream), self._bounds.takeover_s
-        granted = await asyncio.get_running_loop().run_in_executor(
+        claiming = asyncio.get_running_loop().run_in_executor(
             self.executor, claim, self._disk, folder, hello, takeover
         )
+        try:
+            granted = await asyncio.shield(claiming)
+        except asyncio.CancelledError:  # the thread goes on, and nobody wants what it gets
+            claiming.add_done_callback(_drop)
+            raise
         if granted.receipt is not None:
             self.completed(hello)
         made = JournalClaim(hello, granted, self, listener)
@@ -126,3 +131,8 @@ class JournalStore:
 
     def _has_room(self) -> bool:
         return self.free_bytes > 0
+
+
+def _drop(claiming: asyncio.Future[Granted]) -> None:
+    if claiming.exception() is None and (writer := claiming.result().writer):
+        writer.drop()
