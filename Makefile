@@ -37,7 +37,7 @@ ps: ## Show the containers and their health
 scale: ## Run N receivers: make scale N=4
 	$(COMPOSE) up --detach --no-deps --no-recreate --scale receiver=$(N) receiver
 
-roll: ## Replace every receiver by a new one without losing a stream
+roll: ## Build the receiver anew and replace every replica, without losing a stream
 	deploy/roll.sh
 
 e2e: .venv/ready ## The whole system on a real Docker engine, with the real images

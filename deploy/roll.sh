@@ -1,40 +1,48 @@
 #!/usr/bin/env bash
 # Replaces every receiver by a new one, one at a time; streams move on, none fails.
-# A new replica first, ready and known to the gateway; then an old one is told to stop,
-# sends its streams elsewhere, and is removed.
+# A new replica first, healthy; the gateway finds it within two seconds. Then an old one is told to
+# stop: it waits for the gateway to see that, sends its streams elsewhere, and is removed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 patience=${ROLL_TIMEOUT:-60} # seconds that a new replica may take to become healthy
-grace=30                     # seconds; longer than RECEIVER_DRAIN_TIMEOUT
 
+say() { echo "roll: $*" >&2; }
 replicas() { docker compose ps --quiet receiver; }
+healthy() { [ "$(docker inspect --format '{{.State.Health.Status}}' "$1")" = healthy ]; }
 
-healthy() { # healthy CONTAINER
-    [ "$(docker inspect --format '{{.State.Health.Status}}' "$1")" = healthy ]
+new=
+give_up() { # whatever happens, no half-started replica stays
+    [ -z "$new" ] || docker rm --force "$new" >/dev/null
+    say "stopped early; the replicas that are left go on as they were"
 }
+trap give_up EXIT
 
-await_healthy() { # await_healthy CONTAINER
-    local deadline=$((SECONDS + patience))
-    until healthy "$1"; do
+docker compose build --quiet receiver
+docker compose rm --force receiver 2>/dev/null # what was killed must not be started again as "new"
+old=$(replicas)
+[ -n "$old" ] || { say "no receiver is running; start with: make up"; exit 1; }
+count=$(echo "$old" | wc -l)
+
+number=0
+for container in $old; do
+    before=$(docker ps --all --quiet --no-trunc)
+    docker compose up --detach --no-deps --no-recreate --scale receiver=$((count + 1)) receiver
+    new=$(replicas | grep --invert-match --line-regexp --fixed-strings "$before" || true)
+    [ -n "$new" ] || { say "no new replica came up"; exit 1; }
+    deadline=$((SECONDS + patience))
+    until healthy "$new"; do
         if [ "$SECONDS" -ge "$deadline" ]; then
-            echo "roll: $1 is not healthy after $patience s; the older replicas go on as they were" >&2
-            docker logs --tail 20 "$1" >&2
+            docker logs --tail 20 "$new" >&2
+            say "the new replica is not healthy after $patience s"
             exit 1
         fi
         sleep 0.5
     done
-}
-
-mapfile -t old < <(replicas)
-[ "${#old[@]}" -gt 0 ] || { echo "roll: no receiver is running; start with: make up" >&2; exit 1; }
-
-for number in "${!old[@]}"; do
-    before=$(replicas)
-    docker compose up --detach --no-deps --no-recreate --scale receiver=$((${#old[@]} + 1)) receiver
-    new=$(replicas | grep --invert-match --line-regexp --fixed-strings "$before")
-    await_healthy "$new"
-    docker stop --time "$grace" "${old[$number]}" >/dev/null
-    docker rm "${old[$number]}" >/dev/null
-    echo "roll: replaced $((number + 1)) of ${#old[@]}"
+    new=
+    docker stop "$container" >/dev/null # within stop_grace_period of docker-compose.yml
+    docker rm "$container" >/dev/null
+    number=$((number + 1))
+    say "replaced $number of $count"
 done
+trap - EXIT

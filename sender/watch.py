@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 
+import structlog
 from watchfiles import awatch
 
 from .audiofile import AudioFile
@@ -16,6 +18,8 @@ from .delivery import Deliveries
 from .find import audio_files
 from .metrics import Metrics
 from .settings import WatchSettings
+
+log = structlog.get_logger()
 
 Version = tuple[int, int]
 """Size and modification time: a file with others is another stream."""
@@ -91,6 +95,8 @@ class Watch:
             yield_on_timeout=True,
             ignore_permission_denied=True,
         )
+        if not os.access(self._folder, os.R_OK | os.X_OK):
+            log.error("folder_unreadable", folder=str(self._folder), uid=os.getuid())
         await self._look()
         async for _ in changes:
             await self._look()

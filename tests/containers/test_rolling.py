@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.containers.engine import ROOT
+from tests.containers.engine import ROOT, docker, inside
 from tests.containers.load import assert_arrived, loaded
 from tests.containers.replicas import await_streams, await_targets
 
@@ -13,8 +13,13 @@ pytestmark = pytest.mark.containers
 
 
 def test_roll(system, tmp_path, figure):
-    """Every stream moves, none fails, and as many replicas run as before, all of them new."""
-    old = system.settle(2)
+    """
+    Every stream moves, none fails, and as many replicas run as before, all of them new.
+
+    A replica that was killed earlier lies around, and is not taken for a new one.
+    """
+    docker("kill", min(system.settle(3)))
+    old = system.containers("receiver")
     with loaded(tmp_path, system.url, seconds=40) as load:
         await_streams(old)
         started = time.monotonic()
@@ -33,5 +38,10 @@ def test_roll(system, tmp_path, figure):
         assert load.runs
         await_streams(new)
         assert set(load.files) == assert_arrived(load)
+    one = min(new)
+    checked = inside(one, "receiver", "verify", "--store", "/recordings")
     figure(f"rolling 2 replicas: {seconds:.1f} s")
     await_targets(system, 2, 15)
+
+    assert old.isdisjoint(new)
+    assert ": 0 damaged" in checked

@@ -44,6 +44,7 @@ async def served(system, replicas, folder):
 async def test_more_replicas(system, tmp_path, figure):
     """Within 10 s new replicas get streams and Prometheus shows them; old streams do not notice."""
     (old,) = system.settle(1)
+    gateway = inspect(system.container("gateway"))["State"]["StartedAt"]
     with loaded(tmp_path, system.url, seconds=20) as load:
         await_streams({old})
         system.scale(4)
@@ -53,6 +54,7 @@ async def test_more_replicas(system, tmp_path, figure):
         )
 
         assert 3 == len(new)
+        assert gateway == inspect(system.container("gateway"))["State"]["StartedAt"], "no reload"
         assert load.runs
         assert set() == assert_arrived(load)
     figure(

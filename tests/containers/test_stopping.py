@@ -5,10 +5,38 @@ import time
 import pytest
 
 from tests.containers.engine import docker, events, inspect
+from tests.containers.load import assert_arrived, loaded
+from tests.containers.replicas import await_streams
 
 pytestmark = pytest.mark.containers
 
 LIMIT_S = 25
+
+
+def stopped(container):
+    """Stop a container as compose does, and start it again; return seconds, code, last lines."""
+    started = time.monotonic()
+    try:
+        docker("stop", container)
+        seconds, state = time.monotonic() - started, inspect(container)["State"]
+    finally:
+        docker("start", container)
+    return seconds, state["ExitCode"]
+
+
+def test_gateway_and_prometheus_stop_well(system, tmp_path):
+    """Also while streams pass through: whoever is cut off goes on, and no stream fails."""
+    gateway = system.container("gateway")
+    with loaded(tmp_path, system.url, seconds=20) as load:
+        await_streams(system.containers("receiver"))
+        with_streams = stopped(gateway)
+
+        assert load.runs
+        assert_arrived(load)
+    alone = stopped(system.container("prometheus"))
+
+    assert (0, 0) == (with_streams[1], alone[1])
+    assert with_streams[0] < 10
 
 
 @pytest.mark.parametrize("service", ["receiver", "sender"])
