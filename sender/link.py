@@ -109,6 +109,8 @@ async def open_link(
         raise NotAReceiverError(f"{url}: {exc}, expected ws://HOST:PORT") from exc
     except OSError as exc:
         raise ConnectionError(f"{url}: {exc}") from exc
+    except ConnectionClosed as exc:  # reset before we said anything
+        raise ConnectionError(f"{url}: closed during the handshake") from exc
     except InvalidStatus as exc:
         status = exc.response.status_code
         if status in _BUSY:

@@ -185,3 +185,20 @@ async def test_one_failure_does_not_touch_the_next_stream(tmp_path):
     assert [77, 400_000] == [receipt.frames for receipt in receipts]
     assert [400_000, 77] == [take.frames for take in recorder.takes]
     assert 1 == registry.get_sample_value("sender_streams_total", {"result": "interrupted"})
+
+
+async def test_an_end_before_the_handshake_is_worth_another_attempt(tmp_path):
+    """As from a proxy that has nobody behind it at the moment: nothing was said, nothing is wrong."""
+    paths = [write(tmp_path / f"{number}.wav", 100 + number) for number in range(30)]
+
+    async def end(_reader, writer):
+        writer.close()
+
+    server = await asyncio.start_server(end, "127.0.0.1", 0)
+    url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server:
+        program, code = await sent(*paths, "--to", url, "--jobs", 30, "--connect-timeout", 1)
+
+    assert 1 == code
+    assert [] == [line for line in program.errors if not line.startswith("{")]
+    assert 30 == program.out.count("no progress for")
