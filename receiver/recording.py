@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import soundfile
 
-from wire import Encoding, Format, StorageFailed, pack24, unpack24
+from wire import Digest, Encoding, Format, StorageFailed, pack24, unpack24
 
 Container = Literal["wav", "flac"]
 
@@ -24,10 +24,10 @@ _FLAC_CHANNELS: Final = 8
 _FLAC_SAMPLERATE: Final = 655_350
 
 
-def container_for(form: Format, wanted: Container) -> Container:
-    """Return *wanted*, or wav where FLAC cannot hold *form*: floats, many channels, high rates."""
+def container_for(form: Format, wanted: Container, frames: int) -> Container:
+    """Return *wanted*, or wav for what FLAC cannot hold: floats, many channels, high rates, 0."""
     fits = form.channels <= _FLAC_CHANNELS and form.samplerate <= _FLAC_SAMPLERATE
-    return wanted if fits and form.encoding is not Encoding.F32LE else "wav"
+    return wanted if fits and frames and form.encoding is not Encoding.F32LE else "wav"
 
 
 def write_recording(
@@ -69,6 +69,19 @@ def read_recording(path: Path, form: Format) -> Iterator[bytes]:
             raise StorageFailed(f"{path}: format", seen=seen, expected=expected)
         while block := _bytes(file, form.encoding):
             yield block
+
+
+def digest_recording(path: Path, form: Format) -> Digest:
+    """
+    Return the digest of what can be read from a recording.
+
+    Raises:
+        StorageFailed: if the file cannot be read, or is not in *form*.
+    """
+    digest = Digest()
+    for payload in read_recording(path, form):
+        digest.update(digest.units, len(payload) // form.frame_bytes, payload)
+    return digest
 
 
 def _bytes(file: Any, encoding: Encoding) -> bytes:

@@ -121,14 +121,14 @@ class JournalClaim:
         """See Client."""
         self._under_way = False
         self._moved.set()
-        if isinstance(error, DiskFull):
-            if not self._sealed:
-                self._waiting[:0] = chunks
-                self._home.committer.add(self, 0)
+        if isinstance(error, DiskFull) and not self._sealed:
+            self._waiting[:0] = chunks
+            self._home.committer.add(self, 0)
         elif self._failure is None:
             self._failure = error
-            self._waiting.clear()
-            self._listener.failed(error)
+            self._waiting.clear()  # what follows would leave a gap
+            if not self._sealed:  # or else the listener stands for the next connection
+                self._listener.failed(error)
 
     async def _settled(self) -> None:
         """

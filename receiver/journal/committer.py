@@ -52,6 +52,7 @@ class Committer:
         self._bytes = 0
         self._running = False
         self._hurried = False
+        self._closed = False
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, client: Client, size: int) -> None:
@@ -65,8 +66,14 @@ class Committer:
         self._hurried = True
         self._schedule()
 
+    def close(self) -> None:
+        """Begin nothing more; what is under way is committed."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
     def _schedule(self) -> None:
-        if self._running or not self._waiting:
+        if self._running or self._closed or not self._waiting:
             return
         if not self.full and (self._hurried or self._bytes >= GROUP_BYTES):
             self._start()
@@ -102,6 +109,7 @@ class Committer:
                 client.committed(chunks)
             else:
                 client.refused(chunks, error)
+        self.full = self.full and bool(self._waiting)  # without anybody to try, nobody knows
         self._schedule()
 
     def _commit(self, work: list[Work]) -> tuple[float, list[Outcome]]:

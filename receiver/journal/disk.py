@@ -12,8 +12,7 @@ from typing import BinaryIO, Final, Protocol
 
 from wire import Buffer
 
-MOST_BUFFERS: Final = 512
-"""In one writev; Linux takes 1024 (IOV_MAX)."""
+MOST_BUFFERS: Final = 512  # in one writev; Linux takes 1024 (IOV_MAX)
 
 
 class Disk(Protocol):
@@ -39,9 +38,6 @@ class Disk(Protocol):
     def sync(self, handle: int) -> None:
         """Make durable what was written. An error is final: what was written may be lost."""
 
-    def truncate(self, handle: int, size: int) -> None:
-        """Cut the file off after *size* bytes."""
-
     def close(self, handle: int) -> None:
         """Forget *handle*."""
 
@@ -57,8 +53,12 @@ class Disk(Protocol):
     def read(self, path: Path) -> AbstractContextManager[BinaryIO]:
         """Open a file to read."""
 
-    def sync_file(self, path: Path) -> None:
-        """Make durable what any process has written to *path*; what is read later is on disk."""
+    def sync_file(self, path: Path) -> int:
+        """
+        Make durable what any process has written to *path*.
+
+        Returns the size it had: what is read later, up to there, is on disk.
+        """
 
     def sync_folder(self, folder: Path) -> None:
         """Make durable which files *folder* has."""
@@ -112,10 +112,6 @@ class PosixDisk:
         """See Disk."""
         os.fdatasync(handle)
 
-    def truncate(self, handle: int, size: int) -> None:
-        """See Disk."""
-        os.ftruncate(handle, size)
-
     def close(self, handle: int) -> None:
         """See Disk."""
         os.close(handle)
@@ -126,11 +122,10 @@ class PosixDisk:
 
     def exists(self, path: Path) -> bool:
         """See Disk."""
-        try:
+        with suppress(FileNotFoundError):  # other errors say nothing about the file
             os.stat(path)  # noqa: PTH116  # 2 µs instead of 5, once for each commit
-        except FileNotFoundError:
-            return False  # other errors say nothing about the file
-        return True
+            return True
+        return False
 
     def idle(self, path: Path) -> float:
         """See Disk."""
@@ -140,16 +135,18 @@ class PosixDisk:
         """See Disk."""
         return path.open("rb")
 
-    def sync_file(self, path: Path) -> None:
+    def sync_file(self, path: Path) -> int:
         """See Disk."""
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            size = os.fstat(handle).st_size
             os.fsync(handle)
             # A page that failed to be written may be in memory still, and marked as clean:
             # https://www.usenix.org/conference/atc20/presentation/rebello
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(handle)
+        return size
 
     def sync_folder(self, folder: Path) -> None:
         """See Disk."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from receiver.recording import container_for, write_recording
+from receiver.recording import Container, container_for, write_recording
 from wire import Format, RecordKind, StorageFailed
 
 from .disk import Disk
@@ -69,7 +69,8 @@ def export(
     if last is None:
         raise NotFound(f"stream {folder.name} has no audio yet")
     hello, frames = last.hello, tail_of(disk, last).offset
-    container = container_for(hello.format, "flac" if _suffix(output) == ".flac" else "wav")
+    wanted: Container = "flac" if _suffix(output) == ".flac" else "wav"
+    container = container_for(hello.format, wanted, frames)
     path = output or Path(layout.recording(hello.name, hello.stream, f".{container}").name)
     reading = _Reading(disk, folder, hello.format, lambda reached: advanced(reached, frames))
     write_recording(path, hello.format, container, frames, reading)

@@ -10,8 +10,8 @@ from wire import Fenced, Gone, Held, Hello, Malformed, Receipt, StorageFailed, T
 
 from .disk import Disk
 from .done import Done, State, read_done
-from .layout import Part, parts
-from .reader import Segment, last_segment, tail_of
+from .layout import LEVELS, Part, parts
+from .reader import Segment, Tail, last_segment, tail_of
 from .writer import Writer
 
 MOST_EPOCHS: Final = 10_000
@@ -84,23 +84,42 @@ def _fence(disk: Disk, folder: Path, hello: Hello) -> Writer:
 
 
 def _scan(disk: Disk, folder: Path, hello: Hello, writer: Writer) -> Granted:
-    if done := read_done(disk, folder):  # completed, and perhaps removed, before the fence
+    tail = _count(disk, folder, hello, writer)
+    if done := read_done(disk, folder):  # what was counted may have been removed meanwhile
         disk.remove(folder / Part(writer.epoch, 0).name)
         writer.drop()
         return _complete(done)
-    offset = 0
-    last = last_segment(disk, folder, writer.epoch)
-    if last is not None:
-        _require_same_format(last, hello)
-        disk.sync_file(last.path)  # what is promised below must not be in memory only
-        tail = tail_of(disk, last)
-        if tail.receipt is not None:
-            writer.drop()
-            return Granted(writer.epoch, tail.offset, receipt=tail.receipt)
-        offset = tail.offset
     writer.require_latest()
+    if tail is not None and tail.receipt is not None:
+        writer.drop()
+        return Granted(writer.epoch, tail.offset, receipt=tail.receipt)
+    offset = tail.offset if tail else 0
     writer.open(offset)
     return Granted(writer.epoch, offset, writer)
+
+
+def _count(disk: Disk, folder: Path, hello: Hello, writer: Writer) -> Tail | None:
+    """Return how the last segment ends as far as it is durable; None if there is none."""
+    last = last_segment(disk, folder, writer.epoch)
+    _bury(disk, folder, last, writer.epoch)
+    if last is None:
+        for above in tuple(folder.parents)[:LEVELS]:  # whoever made them may not have come to that
+            disk.sync_folder(above)
+        return None
+    _require_same_format(last, hello)
+    return tail_of(disk, last, within=disk.sync_file(last.path))
+
+
+def _bury(disk: Disk, folder: Path, last: Segment | None, epoch: int) -> None:
+    """
+    Have the claims before *epoch* that did not open their segments never do so.
+
+    An opening that comes late says a unit to start with that was counted before. What it is written
+    to then has no name any more; the name stays, for others to see that they are fenced.
+    """
+    for part in parts(disk, folder):
+        if part.epoch < epoch and (last is None or part > last.part):
+            disk.replace(folder / part.name, b"")
 
 
 def _complete(done: Done) -> Granted:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from receiver.recording import Container, container_for, write_recording
+from receiver.recording import Container, container_for, digest_recording, write_recording
 from wire import Digest, Format, Hello, Receipt, RecordKind, StorageFailed
 
 from .disk import Disk
@@ -61,6 +61,10 @@ def finish(disk: Disk, layout: Layout, folder: Path, wanted: Container) -> Path 
         write_done(disk, folder, done)
     except FileNotFoundError:  # removed meanwhile, by another receiver that shares the store
         return None
+    except StorageFailed:
+        if read_done(disk, folder) is not None:  # the same, in the middle of reading
+            return None
+        raise
     except OSError as exc:
         raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
     return recording
@@ -86,18 +90,18 @@ def _record(
     disk: Disk, layout: Layout, folder: Path, made_of: tuple[Hello, Receipt], wanted: Container
 ) -> Path:
     hello, receipt = made_of
-    container = container_for(hello.format, wanted)
-    path = layout.recording(hello.name, hello.stream, f".{container}")
+    container = container_for(hello.format, wanted, receipt.frames)
+    path = _path(disk, layout, hello, f".{container}")
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     digest = Digest()
     disk.make_folder(layout.audio)
     try:
         payloads = _payloads(disk, folder, digest)
         write_recording(draft, hello.format, container, receipt.frames, payloads)
-        if digest.hexdigest() != receipt.digest:
-            seen, what = digest.hexdigest(), f"{folder.name}: digest of the journal"
-            raise StorageFailed(what, seen=seen, expected=receipt.digest)
+        _require(folder, "journal", digest, receipt)
         disk.sync_file(draft)
+        # libsndfile does not report that the end of a FLAC file found the disk full.
+        _require(folder, "recording", digest_recording(draft, hello.format), receipt)
         manifest = Manifest(
             recording=path.name,
             name=hello.name,
@@ -111,6 +115,30 @@ def _record(
         with suppress(OSError):
             disk.remove(draft)
     return path
+
+
+def _path(disk: Disk, layout: Layout, hello: Hello, suffix: str) -> Path:
+    """Streams of one name may have ids that begin alike: the later one gets all of its id."""
+    path = layout.recording(hello.name, hello.stream, suffix)
+    if _owner(disk, path.with_suffix(".json")) in (None, hello.stream):
+        return path
+    return layout.recording(hello.name, hello.stream, suffix, len(hello.stream))
+
+
+def _owner(disk: Disk, manifest: Path) -> str | None:
+    try:
+        with disk.read(manifest) as file:
+            return msgspec.json.decode(file.read(), type=Manifest).receipt.stream
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError:
+        return ""  # nobody's, and not to be replaced
+
+
+def _require(folder: Path, what: str, digest: Digest, receipt: Receipt) -> None:
+    if digest.hexdigest() != receipt.digest:
+        what = f"{folder.name}: digest of the {what}"
+        raise StorageFailed(what, seen=digest.hexdigest(), expected=receipt.digest)
 
 
 def _payloads(disk: Disk, folder: Path, digest: Digest) -> Iterator[bytes]:

@@ -10,11 +10,11 @@ from typing import Final
 import structlog
 
 from receiver.recording import Container
-from wire import Hello, StorageFailed
+from wire import Fenced, Hello, StorageFailed
 
 from .disk import Disk
 from .done import Done, State, clear, read_done, write_done
-from .finish import finish
+from .finish import complete, finish
 from .layout import DONE, Layout, Part, parts
 
 log = structlog.get_logger()
@@ -65,9 +65,19 @@ class Keeper:
             log.error("store_failed", reason=str(exc))
 
     def cancel(self, hello: Hello, epoch: int) -> None:
-        """Remove the audio of a stream that its sender gave up, and remember that."""
+        """
+        Remove the audio of a stream that its sender gave up, and remember that.
+
+        Raises:
+            Fenced: if somebody has claimed the stream after *epoch*; it is no longer the sender's.
+            StorageFailed: if the disk refuses.
+        """
         folder = self._layout.folder(hello.stream)
-        write_done(self._disk, folder, Done(state=State.CANCELLED, epoch=epoch))
+        try:
+            if not self._end(folder, State.CANCELLED, epoch + 1):
+                raise Fenced("a newer connection has claimed the stream")
+        except OSError as exc:
+            raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
 
     def _look_at(self, folder: Path) -> None:
         try:
@@ -90,10 +100,10 @@ class Keeper:
             disk.remove_folder(folder)
             return
         idle = disk.idle(folder / found[-1].name)
-        if idle > self._keeping.expiry_s:
-            self._expire(folder)
-        elif idle > QUIET_S:
+        if idle > QUIET_S:
             self.finish(folder)
+        if idle > self._keeping.expiry_s:
+            self._expire(folder, found[-1].epoch + 1)
 
     def _sweep(self, folder: Path) -> None:
         """Remove the drafts that a crash has left in *folder*."""
@@ -102,18 +112,24 @@ class Keeper:
                 if name.startswith(".") and self._disk.idle(folder / name) > STALE_S:
                     self._disk.remove(folder / name)
 
-    def _expire(self, folder: Path) -> None:
-        """Fence whoever may still hold the stream, then let it go."""
-        self.finish(folder)  # it may be complete after all
-        if read_done(self._disk, folder) is not None:
-            return
-        epoch = parts(self._disk, folder)[-1].epoch + 1
+    def _expire(self, folder: Path, epoch: int) -> None:
+        if not self._over(folder) and self._end(folder, State.EXPIRED, epoch):
+            log.warning("stream_expired", stream=folder.name)
+
+    def _end(self, folder: Path, state: State, epoch: int) -> bool:
+        """Fence whoever may still hold the stream, then let it go, unless somebody was faster."""
         try:
             self._disk.close(self._disk.create(folder / Part(epoch, 0).name))
         except FileExistsError:
-            return  # claimed at this very moment
-        write_done(self._disk, folder, Done(state=State.EXPIRED, epoch=epoch))
-        log.warning("stream_expired", stream=folder.name)
+            return False
+        if self._over(folder):
+            return False
+        write_done(self._disk, folder, Done(state=state, epoch=epoch))
+        return True
+
+    def _over(self, folder: Path) -> bool:
+        """Whether the stream has ended, perhaps without a recording so far."""
+        return bool(read_done(self._disk, folder) or complete(self._disk, folder))
 
     def _forget(self, folder: Path) -> None:
         for part in parts(self._disk, folder):

@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 from .disk import Disk
 
 DONE: Final = "done.json"
+LEVELS: Final = 3
+"""Folders of a store above a journal: its shelf, ``streams`` and the root."""
 _PART: Final = re.compile(r"(\d{20})\.(\d{6})\.seg")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_CHARACTERS: Final = 80
@@ -45,10 +47,10 @@ class Layout:
             for stream in sorted(disk.names(self._streams / shelf)):
                 yield self._streams / shelf / stream
 
-    def recording(self, name: str, stream: str, suffix: str) -> Path:
+    def recording(self, name: str, stream: str, suffix: str, digits: int = 8) -> Path:
         """Where the recording of *stream* goes; *name* is for people and says anything."""
         stem = _UNSAFE.sub("_", Path(name).stem).strip("._-")[:_NAME_CHARACTERS] or "stream"
-        return self.audio / f"{stem}-{stream[:8]}{suffix}"
+        return self.audio / f"{stem}-{stream[:digits]}{suffix}"
 
 
 def parts(disk: Disk, folder: Path) -> list[Part]:

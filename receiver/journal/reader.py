@@ -59,22 +59,28 @@ def last_segment(disk: Disk, folder: Path, below: int) -> Segment | None:
     return None
 
 
-def tail_of(disk: Disk, segment: Segment) -> Tail:
-    """Return how *segment* ends; it is read unless its last record is a CLOSING."""
+def tail_of(disk: Disk, segment: Segment, within: int | None = None) -> Tail:
+    """
+    Return how *segment* ends; it is read unless its last record is a CLOSING.
+
+    Only the records *within* so many bytes count, if that is given.
+    """
     with disk.read(segment.path) as file:
         header = read_closing(file)
         if header is not None and header.epoch == segment.part.epoch:
             return Tail(header.offset, 0, closed=True)
-    return whole_tail_of(disk, segment)
+    return whole_tail_of(disk, segment, within)
 
 
-def whole_tail_of(disk: Disk, segment: Segment) -> Tail:
+def whole_tail_of(disk: Disk, segment: Segment, within: int | None = None) -> Tail:
     """Return how *segment* ends, having read all of it."""
     offset, size, receipt, closed = segment.base, 0, None, False
     for record in records_of(disk, segment):
-        offset = record.header.offset + record.header.units
-        size += HEADER_BYTES + record.header.length
-        closed = record.header.kind == Mark.CLOSING
+        end = size + HEADER_BYTES + record.header.length
+        if within is not None and end > within:
+            break
+        offset, size = record.header.offset + record.header.units, end
+        closed = record.header.kind in (Mark.CLOSING, Mark.END)
         if record.header.kind == Mark.END:
             receipt = receipt_of(record)
     return Tail(offset, size, closed, receipt)

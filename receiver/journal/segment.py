@@ -25,7 +25,6 @@ class SegmentFile:
         """Bytes that were appended."""
         self.torn = 0
         """Bytes behind them, of an append that failed in the middle."""
-        self._durable = 0
         self._disk = disk
         self._path = path
         self._handle = disk.create(path)
@@ -53,11 +52,6 @@ class SegmentFile:
     def sync(self) -> None:
         """Make durable what was appended. An error is final."""
         self._disk.sync(self._handle)
-        self._durable = self.size
-
-    def cut(self) -> None:
-        """Cut off what is not durable."""
-        self._disk.truncate(self._handle, self._durable)
 
     def close(self) -> None:
         """Let go of the file."""

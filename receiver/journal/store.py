@@ -82,7 +82,11 @@ class JournalStore:
     @property
     def free_bytes(self) -> float:
         """See Store: what is left above the reserve."""
-        return max(0, self._disk.free(self._layout.root) - self._bounds.reserve_bytes)
+        try:
+            free = self._disk.free(self._layout.root)
+        except OSError:  # as long as nobody knows, nothing is taken
+            return 0
+        return max(0, free - self._bounds.reserve_bytes)
 
     async def claim(self, hello: Hello, listener: Listener) -> JournalClaim:
         """See Store."""
@@ -102,7 +106,8 @@ class JournalStore:
         if granted.receipt is not None:
             self.completed(hello)
         made = JournalClaim(hello, granted, self, listener)
-        self._claims[hello.stream] = made
+        if granted.writer is not None:
+            self._claims[hello.stream] = made
         return made
 
     def recompute(self, hello: Hello) -> Digest:
@@ -126,6 +131,7 @@ class JournalStore:
 
     def close(self) -> None:
         """See Store: recordings that are not begun are left to the next start."""
+        self.committer.close()
         self._finisher.shutdown(cancel_futures=True)
         self._threads.shutdown()
 

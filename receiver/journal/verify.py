@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from receiver.recording import read_recording
-from wire import HEADER_BYTES, VERSION, Digest, StorageFailed, WireError, decode_header
+from receiver.recording import digest_recording
+from wire import HEADER_BYTES, VERSION, StorageFailed, WireError, decode_header
 
 from .disk import Disk
 from .done import State, read_done
@@ -96,10 +96,8 @@ def _recording(disk: Disk, path: Path) -> Finding:
     try:
         with disk.read(path) as file:
             manifest = msgspec.json.decode(file.read(), type=Manifest)
-        receipt, digest = manifest.receipt, Digest()
-        for payload in read_recording(path.with_name(manifest.recording), manifest.format):
-            frames = len(payload) // manifest.format.frame_bytes
-            digest.update(digest.units, frames, payload)
+        receipt = manifest.receipt
+        digest = digest_recording(path.with_name(manifest.recording), manifest.format)
         _require("frames", digest.units, receipt.frames)
         _require("digest", digest.hexdigest(), receipt.digest)
     except (OSError, WireError, msgspec.DecodeError) as exc:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from wire import Buffer, Chunk, Digest, Fenced, Hello, Receipt, StorageFailed, WireError, records
 
-from .disk import Disk, after
+from .disk import Disk
 from .layout import Part
+from .segment import SegmentFile
 
 ROLL_BYTES: Final = 64 * 1024 * 1024
 """A segment is followed by another from this size on: only the last one is ever read by a claim."""
@@ -49,11 +49,9 @@ class Writer:
         self._hello = hello
         self._roll_bytes = roll_bytes
         self._number = 0
-        self._size = self._durable_size = 0
-        self._torn = 0  # bytes behind _size, of what a full disk has refused
         self._failure: WireError | None = None
-        self._next: int | None = None
-        self._handle: int | None = disk.create(self._path(0))
+        self._next: SegmentFile | None = None
+        self._file: SegmentFile | None = SegmentFile(disk, self._path(0))
 
     def open(self, base: int) -> None:
         """
@@ -77,12 +75,11 @@ class Writer:
             DiskFull: if there is no room.
             StorageFailed: if the disk refuses otherwise.
         """
-        self._open_handle()
-        if self._size >= self._roll_bytes:
+        if self._current().size >= self._roll_bytes:
             self._roll()
-        if not self._size:
+        if not self._current().size:
             self._open()
-        self._append([chunk.message for chunk in chunks])
+        self._append(*(chunk.message for chunk in chunks))
         self._sync()
         self.require_latest()
         self.durable = chunks[-1].end
@@ -92,7 +89,7 @@ class Writer:
 
     def end(self, receipt: Receipt) -> None:
         """Complete the stream, whose audio must be durable. Raises as `commit` does."""
-        self._append([records.end(self.epoch, receipt)])
+        self._append(records.end(self.epoch, receipt))
         self._sync()
         self.require_latest()
 
@@ -101,21 +98,20 @@ class Writer:
         Say that the claim ends here, so that the next one need not read the segment.
 
         Raises:
-            StorageFailed: if that could not be written; the handle is gone in any case.
+            StorageFailed: if that could not be written; the files are closed in any case.
         """
         try:
-            if self._handle is not None and not (self._failure or self._torn) and self._size:
-                self._append([records.closing(self.epoch, self.durable)])
+            if self._file is not None and self._file.size and not self._file.torn:
+                self._append(records.closing(self.epoch, self.durable))
                 self._sync()
         finally:
             self.drop()
 
     def drop(self) -> None:
         """Let go of the files as they are."""
-        handles = [each for each in (self._handle, self._next) if each is not None]
-        self._handle = self._next = None
-        for handle in handles:
-            self._release(handle)
+        for file in filter(None, (self._file, self._next)):
+            file.close()
+        self._file = self._next = None
 
     def require_latest(self) -> None:
         """
@@ -127,9 +123,9 @@ class Writer:
         Raises:
             Fenced: if somebody has.
         """
-        handle = self._open_handle()
+        file = self._current()
         try:
-            latest = not self._fenced() and self._disk.linked(handle)
+            latest = not self._has_newer() and file.linked
         except OSError as exc:
             raise self._poison(exc) from exc
         if not latest:
@@ -139,67 +135,48 @@ class Writer:
     def _path(self, number: int) -> Path:
         return self._folder / Part(self.epoch, number).name
 
-    def _fenced(self) -> bool:
+    def _has_newer(self) -> bool:
         return self._disk.exists(self._folder / Part(self.epoch + 1, 0).name)
 
-    def _open_handle(self) -> int:
+    def _current(self) -> SegmentFile:
         if self._failure is not None:
             raise self._failure
-        if self._handle is None:
+        if self._file is None:
             raise Fenced("the claim has ended")
-        return self._handle
+        return self._file
 
     def _open(self) -> None:
-        self._append([records.opening(self.epoch, self.durable, self._hello)])
+        self._append(records.opening(self.epoch, self.durable, self._hello))
         self._sync()
-        try:
-            self._disk.sync_folder(self._folder)
-        except OSError as exc:
-            raise self._poison(exc) from exc
+        self._insist(lambda: self._disk.sync_folder(self._folder))
 
     def _roll(self) -> None:
         """Go on in another file. Any step may find the disk full, and is done again then."""
         if self._next is None:
             try:
-                self._next = self._disk.create(self._path(self._number + 1))
+                self._next = SegmentFile(self._disk, self._path(self._number + 1))
             except OSError as exc:
                 raise self._refusal(exc) from exc
-        self._append([records.closing(self.epoch, self.durable)])
+        self._append(records.closing(self.epoch, self.durable))
         self._sync()
-        self._release(self._open_handle())
-        self._handle, self._next = self._next, None
+        self._current().close()
+        self._file, self._next = self._next, None
         self._number += 1
-        self._size = self._durable_size = 0
 
-    def _append(self, buffers: Sequence[Buffer]) -> None:
-        """
-        Write *buffers*, or the rest of them if the disk was full in their middle.
-
-        What is there is not taken back: a newer claim may have seen it, and count on it.
-        """
-        handle = self._open_handle()
+    def _append(self, *buffers: Buffer) -> None:
         try:
-            self._disk.write(handle, after(buffers, self._torn))
+            self._current().append(buffers)
         except OSError as exc:
-            refusal = self._refusal(exc)
-            self._torn = self._written() - self._size
-            raise refusal from exc
-        self._size += sum(len(each) for each in buffers)
-        self._torn = 0
-
-    def _written(self) -> int:
-        try:
-            with self._disk.read(self._path(self._number)) as file:
-                return file.seek(0, 2)
-        except OSError as exc:
-            raise self._poison(exc) from exc
+            raise self._refusal(exc) from exc
 
     def _sync(self) -> None:
+        self._insist(self._current().sync)
+
+    def _insist(self, call: Callable[[], None]) -> None:
         try:
-            self._disk.sync(self._open_handle())
+            call()
         except OSError as exc:
             raise self._poison(exc) from exc
-        self._durable_size = self._size
 
     def _refusal(self, exc: OSError) -> StorageFailed:
         if exc.errno in _FULL:
@@ -210,16 +187,9 @@ class Writer:
         """
         Give the segment up: what was not synced before may be lost although it can still be read.
 
-        Syncing again would succeed and prove nothing. So it is cut off, for readers to end there,
-        unless a newer claim has already synced and read it anew: that one relies on it.
+        Syncing again would succeed and prove nothing. It is not cut off: a newer claim may have
+        synced and read it anew, and rely on what turned out to be there.
         """
-        self._failure = StorageFailed(f"{self._folder.name}: {exc.strerror}")
-        with suppress(OSError):  # what is not on the disk has a wrong sum for the next claim
-            if self._handle is not None and not self._fenced():
-                self._disk.truncate(self._handle, self._durable_size)
+        self._failure = failure = StorageFailed(f"{self._folder.name}: {exc.strerror}")
         self.drop()
-        return self._failure
-
-    def _release(self, handle: int) -> None:
-        with suppress(OSError):  # it is closed all the same, and what matters was synced
-            self._disk.close(handle)
+        return failure

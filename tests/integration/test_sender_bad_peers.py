@@ -188,7 +188,7 @@ async def test_one_failure_does_not_touch_the_next_stream(tmp_path):
 
 
 async def test_an_end_before_the_handshake_is_worth_another_attempt(tmp_path):
-    """As from a proxy that has nobody behind it at the moment: nothing was said, nothing is wrong."""
+    """As from a proxy that has nobody behind it: nothing was said, so nothing is wrong."""
     paths = [write(tmp_path / f"{number}.wav", 100 + number) for number in range(30)]
 
     async def end(_reader, writer):
