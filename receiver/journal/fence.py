@@ -43,18 +43,27 @@ def claim(disk: Disk, folder: Path, hello: Hello, takeover_s: float) -> Granted:
         StorageFailed: if the disk refuses.
     """
     try:
-        disk.make_folder(folder)
-        if done := read_done(disk, folder):
-            return _complete(done)
-        _require_free(disk, folder, hello, takeover_s)
-        writer = _fence(disk, folder, hello)
         try:
-            return _scan(disk, folder, hello, writer)
-        except BaseException:
-            writer.drop()
+            return _claim(disk, folder, hello, takeover_s)
+        except FileNotFoundError:  # removed, by whoever has ended the stream at this moment
+            if done := read_done(disk, folder):
+                return _complete(done)
             raise
     except OSError as exc:
         raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
+
+
+def _claim(disk: Disk, folder: Path, hello: Hello, takeover_s: float) -> Granted:
+    disk.make_folder(folder)
+    if done := read_done(disk, folder):
+        return _complete(done)
+    _require_free(disk, folder, hello, takeover_s)
+    writer = _fence(disk, folder, hello)
+    try:
+        return _scan(disk, folder, hello, writer)
+    except BaseException:
+        writer.drop()
+        raise
 
 
 def _require_free(disk: Disk, folder: Path, hello: Hello, takeover_s: float) -> None:

@@ -1,0 +1,69 @@
+"""What a store holds in the end, compared with what was sent."""
+
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import soundfile
+
+from tests.faults.processes.waiting import until
+from tests.integration.sounds import noise, same, samples
+
+RATE = 16_000
+
+KINDS = (("PCM_16", 1), ("PCM_24", 2), ("FLOAT", 1), ("PCM_16", 2))
+"""Subtypes and channels, in turn: what is mixed up shows."""
+
+
+def make(folder, number, frames):
+    """Write the sound *number*, which no other is like; return its path."""
+    subtype, channels = KINDS[number % len(KINDS)]
+    path = Path(folder) / f"{number}.wav"
+    soundfile.write(path, noise(frames, channels, seed=number), RATE, subtype)
+    return path
+
+
+def journals(store):
+    """The folders of all streams."""
+    return sorted(Path(store).glob("streams/*/*"))
+
+
+def unfinished(store):
+    """What journals consist of that are no recordings yet."""
+    return [
+        str(file.relative_to(store))
+        for folder in journals(store)
+        for file in (*folder.glob("*.seg"), *([] if (folder / "done.json").exists() else [folder]))
+    ]
+
+
+def manifests(store):
+    """The manifests of all recordings, by stream."""
+    found = {}
+    for path in Path(store, "audio").glob("*.json"):
+        manifest = json.loads(path.read_bytes())
+        stream = manifest["receipt"]["stream"]
+        assert stream not in found, f"two recordings of {stream}"
+        found[stream] = manifest
+    return found
+
+
+async def require_all(store, sent):
+    """
+    Check that *store* holds exactly what was sent, and nothing else.
+
+    *sent* has the path and the receipt of each stream. Recordings are made behind the receipt, so
+    they are waited for.
+    """
+    with suppress(TimeoutError):
+        await until(lambda: not unfinished(store))
+
+    assert [] == unfinished(store)
+    found = manifests(store)
+    for path, receipt in sent:
+        manifest = found.pop(receipt.stream)
+
+        assert receipt.digest == manifest["receipt"]["digest"]
+        assert same(samples(path), samples(Path(store, "audio", manifest["recording"]))), path
+    assert {} == found
+    assert len(sent) == len(list(Path(store, "audio").glob("*.wav")))

@@ -1,0 +1,29 @@
+"""Ports that stay free while nobody listens on them."""
+
+import itertools
+import os
+import socket
+
+FIRST, LAST = 12_000, 32_000
+"""Below the ports that the kernel hands out: a sender that knocks where nobody listens could
+otherwise be given the very port that it knocks at, and talk to itself."""
+
+_CANDIDATES = itertools.cycle(range(FIRST, LAST))
+_START = os.getpid() * 97 % (LAST - FIRST)
+
+
+def steady_port():
+    """A port that nobody listens on, and that no other call returns."""
+    for port in _CANDIDATES:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError
+
+
+for _ in range(_START):  # two runs at once do not try the same ports
+    next(_CANDIDATES)

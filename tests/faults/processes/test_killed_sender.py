@@ -1,0 +1,75 @@
+"""A sender that is killed, again and again, and started again with the same files."""
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.faults.processes.evidence import RATE, journals, make, manifests, require_all
+from tests.faults.processes.extent import either, percentiles, spread
+from tests.faults.processes.receivers import Receiver, serving
+from tests.faults.processes.waiting import until
+from tests.integration.commands import outcomes, sending
+from wire import Receipt
+
+pytestmark = pytest.mark.faults
+
+MOST_S, START_S = 1.5, 0.8
+"""From the end of its start to progress, in 95 of 100 cases; its start takes so long."""
+
+CLAIMS = 8_000
+"""Bytes that come before any audio does, at most: claims write something, too."""
+
+HOW = ("--realtime", "--speed", "3", "--chunk-frames", "400", "--jobs", "4")
+
+
+def kept(store):
+    """What the store has, in bytes; grows with each commit, and with each recording."""
+    sizes = (file.stat().st_size for folder in journals(store) for file in folder.glob("*.seg"))
+    return sum(sizes) + sum(each["receipt"]["units"] for each in manifests(store).values())
+
+
+async def kill_often(receiver, sounds, count, chance):
+    """Send *sounds* with *count* processes and kill each; return what the first progress took."""
+    now, starting, going_on = asyncio.get_running_loop().time, [], []
+    for _ in range(count):
+        begun, before = now(), kept(receiver.store)
+        async with sending(sounds, *HOW, "--to", receiver.url) as program:
+            if chance.random() < 0.2:  # a kill while it starts is one, too
+                await asyncio.sleep(chance.uniform(0, 0.8))
+                continue
+            await program.until(
+                lambda p=program: any("stream_started" in line for line in p.errors)
+            )
+            ready = now()
+            _, at = await until(lambda b=before: kept(receiver.store) > b + CLAIMS)
+            starting.append(ready - begun)
+            going_on.append(at - ready)
+            await asyncio.sleep(chance.uniform(0, 0.3))  # any moment
+            program.interrupt(signal.SIGKILL)
+    return starting, going_on
+
+
+async def test_a_sender_that_is_killed_loses_nothing(tmp_path, chance, say):
+    """Started again, it goes on where the receiver says; each file is there once, bit for bit."""
+    count, sounds, report = either(20, 500), tmp_path / "sounds", tmp_path / "report"
+    sounds.mkdir()
+    paths = [make(sounds, n, int(chance.uniform(1, 4) * RATE)) for n in range(either(12, 200))]
+    receiver = Receiver(tmp_path / "store")
+    async with serving(receiver):
+        starting, going_on = await kill_often(receiver, sounds, count, chance)
+        async with sending(sounds, "--report", report, "--to", receiver.url) as program:
+            assert 0 == await program.ended()
+        found = outcomes(report)
+        sent = [(each, Receipt(**found[each.name]["receipt"])) for each in paths]
+        await require_all(receiver.store, sent)
+    slowness = max(1, percentiles(starting)[1] / START_S)
+    known = sum(each["result"] == "known" for each in found.values())
+    say(f"{count} kills, {len(sent)} streams, {known} of them complete before the last start")
+    say(f"to start: {spread(starting)}; to go on: {spread(going_on)}")
+
+    assert percentiles(going_on)[1] < MOST_S * slowness
+
+
+# A stream from standard input, which the sender spools, belongs here: killed, started again on the
+# same spool, it has to be complete as files are.

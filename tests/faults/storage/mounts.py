@@ -1,0 +1,33 @@
+"""Small file systems of a test's own."""
+
+import os
+import subprocess
+from contextlib import contextmanager
+
+import pytest
+
+BUSY_S = 10
+
+
+def _run(*command):
+    return subprocess.run(command, capture_output=True, text=True, timeout=BUSY_S)
+
+
+@contextmanager
+def mounted(folder, source, *options):
+    """Mount *source* on *folder*, which is made; skip the test where that cannot be done."""
+    if os.geteuid():
+        pytest.skip("NOT TESTED: mounting needs root")
+    folder.mkdir(exist_ok=True)
+    done = _run("mount", *options, str(source), str(folder))
+    if done.returncode:
+        pytest.skip(f"NOT TESTED: {done.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        _run("umount", "--lazy", str(folder))
+
+
+def small_disk(folder, size):
+    """Mount a disk that holds *size*, such as 2m, on *folder*."""
+    return mounted(folder, "tmpfs", "-t", "tmpfs", "-o", f"size={size}")

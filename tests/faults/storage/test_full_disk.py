@@ -1,0 +1,101 @@
+"""A receiver whose disk gets full, for real, and has room again."""
+
+import asyncio
+import os
+import resource
+import urllib.error
+import urllib.request
+from contextlib import suppress
+
+import pytest
+
+import wire
+from receiver.journal import Layout
+from receiver.journal.layout import Part
+from tests.faults.processes.evidence import RATE, make, require_all
+from tests.faults.processes.extent import either, spread
+from tests.faults.processes.receivers import Receiver, serving
+from tests.faults.processes.streams import Track, playing, progress, send_again
+from tests.faults.processes.waiting import until
+from tests.faults.storage.mounts import small_disk
+
+pytestmark = pytest.mark.faults
+
+MOST_S = 5.0
+"""From room on the disk to an acknowledgement."""
+
+
+def fill(disk, chance):
+    """Leave no more than a few kilobytes on *disk*; return what fills it."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    os.truncate(filler, filler.stat().st_size - 4096 * chance.randrange(4))
+    return filler
+
+
+def ready(receiver):
+    """Whether *receiver* says that it takes streams."""
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{receiver.port}/readyz").close()
+    except urllib.error.HTTPError as exc:
+        exc.close()
+        return False
+    return True
+
+
+def stuck(outbound):
+    """Whether the receiver has more than half a second of audio, or all, and keeps it not."""
+    behind = outbound.position - outbound.durable
+    return behind > RATE // 2 or (behind and outbound.phase is wire.Phase.ENDING)
+
+
+async def test_a_full_disk_stops_streams_until_there_is_room(tmp_path, chance, say):
+    """Nothing is acknowledged that has no room, no stream fails, and all go on by themselves."""
+    now, waits = asyncio.get_running_loop().time, []
+    files = (make(tmp_path, number, 3 * RATE) for number in range(10_000))
+    with small_disk(tmp_path / "disk", "8m") as disk:
+        receiver = Receiver(disk / "store", "--reserve-bytes", "0")
+        async with serving(receiver):
+            tracks = [Track(receiver.url, files) for _ in range(3)]
+            async with playing(tracks):
+                for _ in range(either(4, 50)):
+                    await progress(tracks)
+                    filler = fill(disk, chance)
+                    await until(lambda: all(stuck(each.transfer.outbound) for each in tracks))
+
+                    assert not ready(receiver)
+                    filler.unlink()
+                    emptied = now()
+                    waits += [at - emptied for at in await progress(tracks)]
+            sent = [each for track in tracks for each in track.sent]
+            await send_again(receiver.url, sent)
+            await require_all(receiver.store, sent)
+    say(f"{len(sent)} streams; to go on: {spread(waits)}")
+
+    assert max(waits) < MOST_S
+
+
+async def test_a_write_that_is_cut_short(tmp_path, chance, say):
+    """Of a chunk that was written in part, nothing counts; it is written once more, elsewhere."""
+    count = either(5, 50)
+    files = (make(tmp_path, number, 2 * RATE) for number in range(10_000))
+    receiver = Receiver(tmp_path / "store", "--reserve-bytes", "0")
+    async with serving(receiver):
+        track = Track(receiver.url, files)
+        async with playing([track]):
+            for _ in range(count):
+                await progress([track])
+                transfer = track.transfer
+                before, epoch = transfer.reconnects, transfer.outbound.epoch
+                folder = Layout(receiver.store).folder(transfer.outbound.hello.stream)
+                size = (folder / Part(epoch, 0).name).stat().st_size
+                limit = size + chance.randrange(1, 2000)
+                resource.prlimit(receiver.pid, resource.RLIMIT_FSIZE, (limit, -1))
+                await until(lambda t=transfer, b=before: t.reconnects > b)
+                resource.prlimit(receiver.pid, resource.RLIMIT_FSIZE, (-1, -1))
+                await progress([track])
+        await send_again(receiver.url, track.sent)
+        await require_all(receiver.store, track.sent)
+    say(f"{count} writes cut short")

@@ -1,0 +1,106 @@
+"""A machine that loses its power while streams come in: what no sync has reached is gone."""
+
+import asyncio
+import itertools
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from receiver.journal import Layout, PosixDisk
+from receiver.journal.fence import claim
+from receiver.journal.finish import finish
+from receiver.journal.reader import read_stream
+from sender.audiofile import AudioFile
+from tests.faults.processes.evidence import RATE, make, manifests, require_all
+from tests.faults.processes.extent import either
+from tests.faults.processes.receivers import Receiver, serving
+from tests.faults.processes.streams import Track, playing, progress, send_again
+from tests.faults.storage.mounts import mounted
+from tests.integration.sounds import same, samples
+from wire import RecordKind
+
+pytestmark = pytest.mark.faults
+
+LATE = "loop,commit=300"
+"""The file system writes nothing of its own accord while the test runs."""
+
+QUICK = {"realtime": True, "speed": 10, "chunk_frames": 800}
+
+
+def run(*command):
+    """Run a command that has to succeed."""
+    subprocess.run([*map(str, command)], check=True, capture_output=True, timeout=60)
+
+
+def sounds(folder, chance):
+    """Files that take half a second and more each."""
+    for number in itertools.count():
+        yield make(folder, number, int(chance.uniform(4, 15) * RATE))
+
+
+@contextmanager
+def power_cut(image, receiver, folder):
+    """Yield a mounted copy of *image* as it is at this moment, and let *receiver* go on."""
+    receiver.pause()
+    copy = folder.with_suffix(".img")
+    run("cp", "--sparse=always", image, copy)
+    try:
+        with mounted(folder, copy, "-o", "loop") as disk:
+            yield disk / "store"
+    finally:
+        receiver.go_on()
+        copy.unlink()
+
+
+def require_recorded(store, sent):
+    """Check that each stream of *sent* has its recording, or a journal that becomes one."""
+    for _, receipt in sent:
+        finish(PosixDisk(), Layout(store), Layout(store).folder(receipt.stream), "wav")
+    found = manifests(store)
+    for path, receipt in sent:
+        recording = store / "audio" / found[receipt.stream]["recording"]
+
+        assert same(samples(path), samples(recording)), path
+
+
+def require_kept(store, transfer):
+    """Check that a claim on a stream goes on behind all that its sender was promised."""
+    outbound, folder = transfer.outbound, Layout(store).folder(transfer.outbound.hello.stream)
+    granted = claim(PosixDisk(), folder, outbound.hello, takeover_s=10)
+
+    assert granted.offset >= outbound.durable, "acknowledged, and gone"
+    if granted.writer is None:
+        return  # complete: looked at with its recording
+    granted.writer.drop()
+    records = (each for each in read_stream(PosixDisk(), folder))
+    audio = b"".join(each.payload for each in records if each.header.kind == RecordKind.AUDIO)
+    source = AudioFile(Path(transfer.source.name))
+    expected = source.read(0, granted.offset)
+    source.close()
+
+    assert audio == expected
+
+
+async def test_what_was_acknowledged_survives_a_power_cut(tmp_path, chance, say):
+    """At any moment, the disk alone holds every durable sample, and every stream with a receipt."""
+    image, files, count = tmp_path / "disk.img", sounds(tmp_path, chance), either(10, 200)
+    run("truncate", "--size", "1G", image)
+    run("mkfs.ext4", "-q", "-F", image)
+    with mounted(tmp_path / "disk", image, "-o", LATE) as disk:
+        receiver = Receiver(disk / "store", "--reserve-bytes", "0")
+        async with serving(receiver):
+            tracks = [Track(receiver.url, files, **QUICK) for _ in range(4)]
+            async with playing(tracks):
+                for number in range(count):
+                    await progress(tracks)
+                    await asyncio.sleep(chance.uniform(0, 0.3))  # any moment
+                    with power_cut(image, receiver, tmp_path / f"cut{number}") as store:
+                        for track in tracks:
+                            require_recorded(store, track.sent[-10:])
+                            require_kept(store, track.transfer)
+            sent = [each for track in tracks for each in track.sent]
+            await send_again(receiver.url, sent)
+            await require_all(receiver.store, sent)
+    say(f"{count} power cuts, {len(sent)} streams")

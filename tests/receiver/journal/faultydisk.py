@@ -1,0 +1,74 @@
+"""A real disk, of which one call does something else: it fails, or somebody gets in between."""
+
+import errno
+import os
+from functools import partial
+
+from receiver.journal import PosixDisk
+
+METHODS = [name for name in vars(PosixDisk) if not name.startswith("_")]
+
+
+class HastyDisk(PosixDisk):
+    """For what a test prepares: nothing of that has to survive a power cut."""
+
+    def sync(self, handle):
+        pass
+
+    def sync_folder(self, folder):
+        pass
+
+
+class FaultyDisk(PosixDisk):
+    """A PosixDisk that counts its calls, and lets the test in before any of them."""
+
+    def __init__(self):
+        self.calls = []
+        """The names of the methods that were called, in order."""
+        self.open = set()
+        """The handles that were created and not closed."""
+        self._plans = {}
+        for name in METHODS:
+            setattr(self, name, partial(self._call, name, getattr(self, name)))
+
+    def before(self, method, action, nth=1):
+        """
+        Call *action* with the arguments of the *nth* call of *method* from now on, before it.
+
+        The method "any" stands for all of them.
+        """
+        self._plans[method, self._count(method) + nth] = action
+
+    def fail(self, method, code=errno.EIO, nth=1):
+        """Let the *nth* call of *method* from now on do nothing but fail."""
+        self.before(method, lambda *_: refuse(code), nth)
+
+    def tear(self, size, code=errno.ENOSPC, nth=1):
+        """Let the *nth* write from now on take *size* bytes, and then fail."""
+
+        def torn(handle, buffers):
+            os.write(handle, b"".join(buffers)[:size])
+            refuse(code)
+
+        self.before("write", torn, nth)
+
+    def _count(self, method):
+        return len(self.calls) if method == "any" else self.calls.count(method)
+
+    def _call(self, name, real, *args):
+        self.calls.append(name)
+        if name == "close":
+            self.open.remove(*args)
+        for method in (name, "any"):
+            plan = self._plans.pop((method, self._count(method)), None)
+            if plan is not None:
+                plan(*args)
+        result = real(*args)
+        if name == "create":
+            self.open.add(result)
+        return result
+
+
+def refuse(code):
+    """Fail as a system call does."""
+    raise OSError(code, os.strerror(code))

@@ -1,0 +1,68 @@
+"""A short stream, and what the tests of the journal do with it."""
+
+from functools import partial
+
+import wire
+from receiver.journal.fence import claim
+from receiver.journal.layout import parts
+from receiver.journal.reader import read_stream
+from receiver.journal.writer import Writer
+from tests.receiver.rawclient import FORMAT, digest, sound
+
+STREAM = "5eed" * 8
+FRAMES = 600
+SOUND = sound(FRAMES)
+WIDTH = FORMAT.frame_bytes
+
+
+def hello(instance="one", stream=STREAM, format_=FORMAT, **more):
+    """Return the hello of the stream."""
+    return wire.Hello(stream=stream, instance=instance, format=format_, **more)
+
+
+def chunk(epoch, start, stop, source=SOUND, width=WIDTH):
+    """Return the frames from *start* to *stop* as they came under *epoch*."""
+    payload = source[start * width : stop * width]
+    return wire.decode_chunk(wire.encode_chunk(epoch, start, stop - start, payload))
+
+
+def chunks(epoch, start, stop, step=50):
+    """Return the same as several chunks."""
+    return [chunk(epoch, at, min(at + step, stop)) for at in range(start, stop, step)]
+
+
+def receipt(source=SOUND, form=FORMAT, stream=STREAM):
+    """Return the receipt of a stream that consists of *source*."""
+    frames = len(source) // form.frame_bytes
+    return wire.Receipt(
+        stream=stream,
+        units=frames,
+        digest=digest(source, form),
+        frames=frames,
+        samplerate=form.samplerate,
+        channels=form.channels,
+        seconds=frames / form.samplerate,
+        durable=True,
+    )
+
+
+def writer(disk, folder, epoch=1, base=0, **how):
+    """Return a writer with its first segment open."""
+    disk.make_folder(folder)
+    made = Writer(disk, folder, hello(), epoch, **how)
+    made.open(base)
+    return made
+
+
+claimed = partial(claim, takeover_s=10)
+
+
+def contents(disk, folder):
+    """Return the audio that readers see."""
+    records = read_stream(disk, folder)
+    return b"".join(each.payload for each in records if each.header.kind == wire.RecordKind.AUDIO)
+
+
+def names(disk, folder):
+    """Return the segments of a journal as (epoch, part)."""
+    return [tuple(part) for part in parts(disk, folder)]

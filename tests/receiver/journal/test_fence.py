@@ -1,0 +1,386 @@
+"""Claims: who gets a stream, from which unit on, and what becomes of those who had it before."""
+
+import errno
+import itertools
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+
+import receiver.journal.fence
+from receiver.journal import PosixDisk
+from receiver.journal.done import Done, State, read_done, write_done
+from receiver.journal.fence import MOST_EPOCHS
+from receiver.journal.layout import Part
+from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
+from tests.receiver.journal.scene import (
+    FRAMES,
+    SOUND,
+    STREAM,
+    WIDTH,
+    chunk,
+    chunks,
+    claimed,
+    contents,
+    hello,
+    names,
+    receipt,
+    writer,
+)
+from wire import Encoding, Fenced, Format, Gone, Held, Kind, Malformed, StorageFailed, TooLarge
+
+DISK = PosixDisk()
+ANOTHER = hello("another")
+COMPLETE = receipt(SOUND[: 100 * WIDTH])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / STREAM
+
+
+def begun(folder, how="drop"):
+    """Write 100 frames under epoch 1, and end the claim."""
+    made = writer(HastyDisk(), folder)
+    made.commit(chunks(1, 0, 100))
+    if how == "end":
+        made.end(COMPLETE)
+        made.drop()
+    else:
+        getattr(made, how)()
+    return folder
+
+
+def idle(folder, seconds):
+    """Let the last write be *seconds* ago."""
+    for path in folder.iterdir():
+        os.utime(path, (time.time() - seconds,) * 2)
+
+
+def test_a_new_stream(folder):
+    """It starts at 0 in a folder of its own."""
+    granted = claimed(DISK, folder, hello())
+
+    assert (1, 0, None) == (granted.epoch, granted.offset, granted.receipt)
+    assert [(1, 0)] == names(DISK, folder)
+
+
+@pytest.mark.parametrize("how", ["drop", "close"])
+def test_a_stream_goes_on_where_it_stands(folder, how):
+    """The next claim has the next epoch, whether or not the last one ended well."""
+    granted = claimed(DISK, begun(folder, how), hello())
+    granted.writer.commit(chunks(2, 100, 200))
+
+    assert (2, 100) == (granted.epoch, granted.offset)
+    assert SOUND[: 200 * WIDTH] == contents(DISK, folder)
+
+
+def test_a_torn_record_does_not_count(folder):
+    """A crash leaves half a chunk; the claim starts before it."""
+    path = begun(folder) / Part(1, 0).name
+    path.write_bytes(path.read_bytes()[:-1])
+    granted = claimed(DISK, folder, hello())
+    granted.writer.commit(chunks(2, 50, 200))
+
+    assert 50 == granted.offset
+    assert SOUND[: 200 * WIDTH] == contents(DISK, folder)
+
+
+def test_claims_that_died_are_skipped(folder):
+    """An empty segment, or half an opening, is no claim; its epoch is used up all the same."""
+    begun(folder)
+    (folder / Part(2, 0).name).touch()
+    (folder / Part(3, 0).name).write_bytes(b"\x01\x10")
+    granted = claimed(DISK, folder, hello())
+
+    assert (4, 100) == (granted.epoch, granted.offset)
+
+
+def test_what_is_promised_is_synced_first(folder):
+    """The fence comes before the scan, and the scanned file is made durable before it is read."""
+    begun(folder)
+    disk = FaultyDisk()
+    claimed(disk, folder, hello())
+    create, sync = disk.calls.index("create"), disk.calls.index("sync_file")
+
+    assert create < sync < disk.calls.index("write")
+    assert "read" in disk.calls[sync:]
+
+
+def test_many_claims_at_once(folder):
+    """Each gets an epoch of its own and the right offset, or is told that it came too early."""
+    begun(folder)
+    start = threading.Barrier(16)
+
+    def contend(_):
+        start.wait()
+        try:
+            return claimed(DISK, folder, hello())
+        except Fenced:
+            return None
+
+    with ThreadPoolExecutor(16) as threads:
+        results = [each for each in threads.map(contend, range(16)) if each is not None]
+    epochs = sorted(each.epoch for each in results)
+
+    assert sorted(set(epochs)) == epochs
+    assert {100} == {each.offset for each in results}
+    assert epochs[-1] == 17 == names(DISK, folder)[-1][0]
+    for each in results:
+        if each.epoch < 17:
+            with pytest.raises(Fenced):
+                each.writer.commit(chunks(each.epoch, 100, 200))
+    results.sort(key=lambda each: each.epoch)
+    results[-1].writer.commit(chunks(17, 100, 200))
+    assert SOUND[: 200 * WIDTH] == contents(DISK, folder)
+
+
+def test_many_claims_that_all_write(folder):
+    """Whatever was acknowledged under any of them is there, once, and at its place."""
+    promised = []
+    start = threading.Barrier(6)
+
+    def contend(_):
+        start.wait()
+        for _ in range(5):
+            with suppress(Fenced):
+                granted = claimed(DISK, folder, hello())
+                promised.append(granted.offset)
+                granted.writer._roll_bytes = 400
+                for at in range(granted.offset, FRAMES, 10):
+                    granted.writer.commit([chunk(granted.epoch, at, at + 10)])
+                    promised.append(granted.writer.durable)
+
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(contend, range(6)))
+    offset = claimed(DISK, folder, hello()).offset
+
+    assert offset >= max(promised)
+    assert SOUND[: offset * WIDTH] == contents(DISK, folder)
+
+
+def test_a_claim_that_is_late_to_begin(folder):
+    """It cuts nothing off from what a newer one has found since, for its segment is replaced."""
+    old = writer(DISK, folder)
+    old.commit(chunks(1, 0, 100))
+    disk, newer = FaultyDisk(), []
+
+    def write_more(_):
+        with pytest.raises(Fenced):
+            old.commit(chunks(1, 100, 200))
+
+    disk.before("exists", write_more)  # epoch 2 has scanned
+    disk.before("write", lambda *_: newer.append(claimed(DISK, folder, hello())))
+    with pytest.raises(Fenced):
+        claimed(disk, folder, hello())
+    newer[0].writer.commit(chunks(3, 200, 300))
+
+    assert (3, 200) == (newer[0].epoch, newer[0].offset)
+    assert SOUND[: 300 * WIDTH] == contents(DISK, folder)
+    assert [(1, 0), (2, 0), (3, 0)] == names(DISK, folder)
+
+
+def test_somebody_else_has_just_taken_the_epoch(folder):
+    """The loser of a race takes the next one."""
+    begun(folder)
+    disk = FaultyDisk()
+    disk.before("create", lambda path: path.touch())
+    granted = claimed(disk, folder, hello())
+
+    assert (3, 100) == (granted.epoch, granted.offset)
+
+
+@pytest.mark.parametrize("method", ["sync_file", "write", "sync_folder"])
+def test_a_newer_claim_in_the_middle_of_one(folder, method):
+    """Wherever it comes, the older one is not granted."""
+    begun(folder)
+    disk = FaultyDisk()
+    newer = []
+    disk.before(method, lambda *_: newer.append(claimed(DISK, folder, hello())))
+    with pytest.raises(Fenced):
+        claimed(disk, folder, hello())
+
+    assert (3, 100) == (newer[0].epoch, newer[0].offset)
+    assert set() == disk.open
+
+
+def test_a_stream_that_is_claimed_all_the_time(folder, monkeypatch):
+    """There is an end to trying."""
+    monkeypatch.setattr(receiver.journal.fence, "ATTEMPTS", 3)
+    disk = FaultyDisk()
+    for nth in (1, 2, 3):
+        disk.before("create", lambda path: path.touch(), nth)
+
+    with pytest.raises(Fenced, match="all the time"):
+        claimed(disk, folder, hello())
+
+
+def test_a_stream_has_so_many_claims(folder):
+    """Each is a file, so there is a limit."""
+    begun(folder)
+    (folder / Part(MOST_EPOCHS, 0).name).touch()
+
+    with pytest.raises(TooLarge, match="claims on the stream 10001, expected <= 10000"):
+        claimed(DISK, folder, hello())
+
+
+def test_another_sender_waits(folder):
+    """As long as the last write is not long ago, it is told how long it is."""
+    begun(folder)
+    idle(folder, 4)
+    with pytest.raises(Held) as raised:
+        claimed(DISK, folder, ANOTHER)
+
+    text = (
+        "stream is held; seconds without progress 4.0, "
+        "expected 10 before another sender may take it over"
+    )
+    assert text == str(raised.value)
+    assert [(1, 0)] == names(DISK, folder)
+
+
+def test_another_sender_gets_a_stream_that_idles(folder):
+    """After the time that the receiver is set to."""
+    begun(folder)
+    idle(folder, 10.1)
+
+    assert (2, 100) == (claimed(DISK, folder, ANOTHER).epoch, claimed(DISK, folder, ANOTHER).offset)
+
+
+@pytest.mark.parametrize("how", ["close", "end"])
+def test_another_sender_gets_a_stream_that_was_given_back(folder, how):
+    """A claim that ended in order holds nothing, nor does a stream that is complete."""
+    granted = claimed(DISK, begun(folder, how), ANOTHER)
+
+    assert 100 == granted.offset
+
+
+def test_the_same_sender_does_not_wait(folder):
+    """Its old connection is dead, or it would not have made another."""
+    begun(folder)
+
+    assert 100 == claimed(DISK, folder, hello()).offset
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"format_": Format(samplerate=8000, channels=1, encoding=Encoding.S16LE)},
+        {"format_": Format(samplerate=8001, channels=2, encoding=Encoding.S16LE)},
+        {"format_": Format(samplerate=8000, channels=2, encoding=Encoding.F32LE)},
+        {"kind": Kind.FILE},
+    ],
+    ids=["channels", "samplerate", "encoding", "kind"],
+)
+def test_a_stream_has_one_format(folder, changed):
+    """Another one is refused, and those who come in the right one go on."""
+    begun(folder)
+    disk = FaultyDisk()
+    with pytest.raises(Malformed, match="format"):
+        claimed(disk, folder, hello(**changed))
+
+    assert set() == disk.open
+    assert 100 == claimed(DISK, folder, hello()).offset
+
+
+@pytest.mark.parametrize("state", [State.CANCELLED, State.EXPIRED])
+def test_a_stream_that_was_given_up(folder, state):
+    """It is gone, for everybody."""
+    write_done(DISK, begun(folder), Done(state=state, epoch=1))
+    for each in (hello(), ANOTHER):
+        with pytest.raises(Gone, match=f"stream was {state}"):
+            claimed(DISK, folder, each)
+
+    assert [] == names(DISK, folder)
+
+
+def test_a_complete_stream_is_answered_with_its_receipt(folder):
+    """Without a new claim."""
+    begun(folder, "end")
+    write_done(DISK, folder, Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE))
+    granted = claimed(DISK, folder, hello())
+
+    assert (1, 100, COMPLETE, None) == (
+        granted.epoch,
+        granted.offset,
+        granted.receipt,
+        granted.writer,
+    )
+    assert [] == names(DISK, folder)
+
+
+def test_a_complete_stream_that_nobody_has_finished(folder):
+    """Its END is enough, for any number of claims."""
+    begun(folder, "end")
+    disk = FaultyDisk()
+    for epoch in (2, 3):
+        granted = claimed(disk, folder, hello())
+
+        assert (epoch, 100, COMPLETE) == (granted.epoch, granted.offset, granted.receipt)
+    assert set() == disk.open
+    assert read_done(DISK, folder) is None
+
+
+def test_a_stream_that_is_completed_just_before_the_fence(folder):
+    """The claim finds done.json after its fence, and leaves nothing behind."""
+    begun(folder, "end")
+    done = Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE)
+    disk = FaultyDisk()
+    disk.before("create", lambda _: write_done(DISK, folder, done))
+    granted = claimed(disk, folder, hello())
+
+    assert COMPLETE == granted.receipt
+    assert ["done.json"] == [each.name for each in folder.iterdir()]
+    assert set() == disk.open
+
+
+@pytest.mark.parametrize("said", [hello(), ANOTHER], ids=["same", "another"])
+@pytest.mark.parametrize("nth", range(1, 24))
+def test_a_stream_that_is_completed_meanwhile(folder, nth, said):
+    """At any step of a claim; its receipt is the answer, or what the claim wrote is refused."""
+    begun(folder, "end")
+    done = Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE)
+    disk = FaultyDisk()
+    disk.before("any", lambda *_: write_done(DISK, folder, done), nth)
+    with suppress(Fenced):
+        assert COMPLETE == claimed(disk, folder, said).receipt
+
+    assert set() == disk.open
+    assert COMPLETE == claimed(DISK, folder, said).receipt
+
+
+def test_a_damaged_done_is_an_error(folder):
+    """Nobody can say how the stream ended, so nobody gets it."""
+    begun(folder)
+    (folder / "done.json").write_text('{"state": "lost"}')
+
+    with pytest.raises(StorageFailed, match="done.json: Invalid enum value 'lost'"):
+        claimed(DISK, folder, hello())
+
+
+@pytest.mark.parametrize("how", ["drop", "close", "end"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_any_call_may_fail(tmp_path, how, code):
+    """The claim is refused with 4507, leaves no file open, and the next one finds everything."""
+    for nth in itertools.count(1):
+        folder = begun(tmp_path / str(nth), how)
+        disk = FaultyDisk()
+        disk.fail("any", code, nth)
+        said = ANOTHER if how == "close" else hello()
+        try:
+            granted = claimed(disk, folder, said)
+        except StorageFailed as exc:
+            assert os.strerror(code) in str(exc), disk.calls
+            assert set() == disk.open, disk.calls
+            assert 100 == claimed(DISK, folder, said).offset
+            continue
+        assert disk.calls[-1] == "close" or len(disk.calls) < nth, disk.calls
+        if granted.writer is not None:
+            granted.writer.drop()
+        if len(disk.calls) < nth:
+            break
+
+    assert nth > 10

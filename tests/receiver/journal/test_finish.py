@@ -1,0 +1,302 @@
+"""From a complete journal to a recording, whatever gets in between."""
+
+import errno
+import itertools
+import json
+import shutil
+from contextlib import suppress
+
+import msgspec
+import pytest
+
+import receiver.recording
+from receiver.journal import Layout, PosixDisk
+from receiver.journal.done import Done, State, read_done
+from receiver.journal.finish import Manifest, digest_of, finish
+from receiver.journal.writer import Writer
+from receiver.recording import read_recording
+from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
+from tests.receiver.journal.scene import (
+    FRAMES,
+    SOUND,
+    STREAM,
+    chunk,
+    claimed,
+    hello,
+    names,
+    receipt,
+)
+from tests.receiver.rawclient import FORMAT, sound
+from wire import Encoding, Format, StorageFailed
+
+DISK = PosixDisk()
+HASTY = HastyDisk()
+HELLO = hello(name="talks/a b.mp3", metadata={"room": "12"})
+
+
+class Interrupted(BaseException):
+    """Nobody expects it, as nobody expects a kill."""
+
+
+def interrupt(*_):
+    raise Interrupted
+
+
+def stored(layout, said=HELLO, source=SOUND, ended=None):
+    """Write the journal of a complete stream: over two claims, the second in several parts."""
+    folder, width = layout.folder(said.stream), said.format.frame_bytes
+    frames = len(source) // width
+    HASTY.make_folder(folder)
+    for epoch, start, stop in ((1, 0, frames // 3), (2, frames // 3, frames)):
+        made = Writer(HASTY, folder, said, epoch, roll_bytes=400)
+        made.open(start)
+        for at in range(start, stop, 50):
+            made.commit([chunk(epoch, at, min(at + 50, stop), source, width)])
+    made.end(ended or receipt(source, said.format, said.stream))
+    made.drop()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A store with the journal of the stream."""
+    root = tmp_path_factory.mktemp("template")
+    stored(Layout(root))
+    return root
+
+
+def copied(template, root):
+    """Copy a store; return its layout, and the journal of the stream."""
+    layout = Layout(shutil.copytree(template, root, dirs_exist_ok=True))
+    return layout, layout.folder(STREAM)
+
+
+def recordings(layout):
+    """Return the names of all files in audio but the drafts, which the keeper removes."""
+    return {path.name for path in layout.audio.iterdir() if not path.name.startswith(".")}
+
+
+def require_finished(layout, folder, path, said=HELLO, source=SOUND):
+    """Check that there is the recording, its manifest, done.json, and nothing else."""
+    manifest = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=Manifest)
+    done = read_done(DISK, folder)
+    made = receipt(source, said.format, said.stream)
+
+    assert source == b"".join(read_recording(path, said.format))
+    assert {path.with_suffix(".json").name, path.name} == recordings(layout)
+    assert (path.name, said.name, said.format) == (
+        manifest.recording,
+        manifest.name,
+        manifest.format,
+    )
+    assert (said.metadata, made) == (manifest.metadata, manifest.receipt)
+    assert (
+        Done(state=State.COMMITTED, epoch=2, receipt=made, recording=f"audio/{path.name}") == done
+    )
+    assert ["done.json"] == [each.name for each in folder.glob("[!.]*")]
+
+
+@pytest.fixture
+def layout(tmp_path):
+    return Layout(tmp_path)
+
+
+@pytest.mark.parametrize("wanted", ["wav", "flac"])
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("encoding", Encoding)
+def test_a_journal_becomes_a_recording(layout, encoding, channels, wanted):
+    """Bit for bit, with a manifest beside it; floats are never made FLAC."""
+    form = Format(samplerate=48_000, channels=channels, encoding=encoding)
+    said, source = hello(format_=form, name="talk.wav"), sound(FRAMES, form)
+    folder = stored(layout, said, source)
+    path = finish(DISK, layout, folder, wanted)
+    kind = "wav" if encoding is Encoding.F32LE else wanted
+
+    assert layout.audio / f"talk-{STREAM[:8]}.{kind}" == path
+    require_finished(layout, folder, path, said, source)
+
+
+def test_a_long_recording_is_rf64(layout, monkeypatch):
+    """Beyond what a WAV file can count."""
+    monkeypatch.setattr(receiver.recording, "WAV_BYTES", len(SOUND) - 1)
+    folder = stored(layout)
+    path = finish(DISK, layout, folder, "wav")
+
+    assert b"RF64" == path.read_bytes()[:4]
+    require_finished(layout, folder, path)
+
+
+def test_an_empty_stream_becomes_an_empty_recording(layout):
+    """FLAC has none, so it is a WAV."""
+    folder = stored(layout, source=b"")
+    path = finish(DISK, layout, folder, "flac")
+
+    assert ".wav" == path.suffix
+    require_finished(layout, folder, path, source=b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("", "stream"),
+        ("../../etc/passwd", "passwd"),
+        ("..", "stream"),
+        ("/", "stream"),
+        (".hidden.wav", "hidden"),
+        ("a\0b\nc/ü é%.flac", "stream"),
+        ("-rf", "rf"),
+        ("x" * 255, "x" * 80),
+        ("日本.wav", "stream"),
+    ],
+)
+def test_any_name_is_a_file_in_audio(layout, name, stem):
+    """What a sender calls its stream never leads elsewhere."""
+    path = finish(DISK, layout, stored(layout, hello(name=name)), "wav")
+
+    assert layout.audio / f"{stem}-{STREAM[:8]}.wav" == path
+
+
+def test_streams_of_one_name_do_not_replace_each_other(layout):
+    """Also if their ids begin alike, as those do that are made of the time."""
+    first, second = hello(name="a"), hello(name="a", stream=STREAM[:-1] + "0")
+    other = sound(FRAMES, seed=1)
+    folders = stored(layout, first), stored(layout, second, other)
+    paths = [finish(DISK, layout, folder, "wav") for folder in folders]
+
+    assert [f"a-{STREAM[:8]}.wav", f"a-{STREAM[:-1]}0.wav"] == [path.name for path in paths]
+    assert [SOUND, other] == [b"".join(read_recording(path, FORMAT)) for path in paths]
+
+
+def test_a_stream_that_is_open_is_not_finished(layout):
+    """Without its END there is nothing to do."""
+    folder = layout.folder(STREAM)
+    granted = claimed(DISK, folder, HELLO)
+    granted.writer.commit([chunk(1, 0, FRAMES)])
+    granted.writer.close()
+
+    assert finish(DISK, layout, folder, "wav") is None
+    assert finish(DISK, layout, layout.folder("0" * 32), "wav") is None
+    assert [(1, 0)] == names(DISK, folder)
+
+
+def test_finishing_again_after_an_interruption(template, tmp_path):
+    """Before each of its steps; the second run ends where the first would have."""
+    for nth in itertools.count(1):
+        layout, folder = copied(template, tmp_path / str(nth))
+        disk = FaultyDisk()
+        disk.before("any", interrupt, nth)
+        with suppress(Interrupted):
+            finish(disk, layout, folder, "wav")
+        finish(DISK, layout, folder, "wav")
+        require_finished(layout, folder, layout.audio / f"a_b-{STREAM[:8]}.wav")
+        if nth > len(disk.calls):
+            break
+
+    assert nth > 30
+
+
+def test_any_call_may_fail(template, tmp_path):
+    """Nothing is lost, nothing is left over, and the next attempt gets there."""
+    for nth in itertools.count(1):
+        layout, folder = copied(template, tmp_path / str(nth))
+        disk = FaultyDisk()
+        disk.fail("any", errno.ENOSPC, nth)
+        try:
+            finish(disk, layout, folder, "wav")
+        except StorageFailed as exc:
+            assert "No space left on device" in str(exc)
+            finish(DISK, layout, folder, "wav")
+        drafts = [path for path in layout.audio.iterdir() if path.name.startswith(".")]
+        assert [] == drafts or disk.calls[nth - 1] == "remove"
+        for each in drafts:
+            each.unlink()
+        require_finished(layout, folder, layout.audio / f"a_b-{STREAM[:8]}.wav")
+        if nth > len(disk.calls):
+            break
+
+
+def test_a_journal_that_is_not_what_the_receipt_says(layout):
+    """It stays, and there is no recording of it."""
+    ended = msgspec.structs.replace(receipt(), digest="0" * 32)
+    folder = stored(layout, ended=ended)
+    before = names(DISK, folder)
+    with pytest.raises(StorageFailed) as raised:
+        finish(DISK, layout, folder, "wav")
+
+    text = f"{STREAM}: digest of the journal {receipt().digest}, expected {'0' * 32}"
+    assert text == str(raised.value)
+    assert before == names(DISK, folder)
+    assert (set(), None) == (recordings(layout), read_done(DISK, folder))
+
+
+def test_a_journal_with_a_rotten_record(layout):
+    """Audio is missing, and is not replaced by anything."""
+    folder = stored(layout)
+    path = next(folder.glob("*2.000000.seg"))
+    data = bytearray(path.read_bytes())
+    data[-200] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StorageFailed, match="starts at unit 250, expected at most 200"):
+        finish(DISK, layout, folder, "wav")
+
+    assert set() == recordings(layout)
+
+
+@pytest.mark.parametrize("wanted", ["wav", "flac"])
+@pytest.mark.parametrize("harm", ["cut", "flip"])
+def test_a_recording_that_was_not_written_in_full(layout, wanted, harm):
+    """It is read before the journal goes: libsndfile does not report each error of a full disk."""
+    folder, disk = stored(layout), FaultyDisk()
+
+    def damage(draft):
+        data = bytearray(draft.read_bytes())
+        data[-100] ^= 0x10
+        draft.write_bytes(data if harm == "flip" else data[:-100])
+
+    disk.before("sync_file", damage)
+    with pytest.raises(StorageFailed):
+        finish(disk, layout, folder, wanted)
+
+    assert [] == list(layout.audio.iterdir())
+    require_finished(layout, folder, finish(DISK, layout, folder, wanted))
+
+
+def test_another_receiver_is_faster(template, tmp_path):
+    """At any step; the recording is the same, and nobody stumbles."""
+    for nth in itertools.count(1):
+        layout, folder = copied(template, tmp_path / str(nth))
+        disk = FaultyDisk()
+        disk.before("any", lambda *_, at=(layout, folder): finish(DISK, *at, "wav"), nth)
+        finish(disk, layout, folder, "wav")
+        require_finished(layout, folder, layout.audio / f"a_b-{STREAM[:8]}.wav")
+        if nth > len(disk.calls):
+            break
+
+
+def test_a_damaged_manifest_is_left_alone(layout):
+    """Whose recording it was is not known, so the next one gets another name."""
+    DISK.make_folder(layout.audio)
+    (layout.audio / f"a_b-{STREAM[:8]}.json").write_text("{")
+    path = finish(DISK, layout, stored(layout), "wav")
+
+    assert f"a_b-{STREAM}.wav" == path.name
+
+
+def test_the_manifest_can_be_read_by_anybody(layout):
+    """It is plain JSON with the names that the protocol uses."""
+    path = finish(DISK, layout, stored(layout), "wav")
+    manifest = json.loads(path.with_suffix(".json").read_text())
+
+    assert {"recording", "name", "format", "metadata", "receipt"} == set(manifest)
+    assert {"samplerate": 8000, "channels": 2, "encoding": "s16le"} == manifest["format"]
+    assert receipt().digest == manifest["receipt"]["digest"]
+
+
+def test_the_digest_of_a_journal(layout):
+    """It is that of all claims together; a disk that refuses is a fault of the storage."""
+    folder, disk = stored(layout), FaultyDisk()
+
+    assert receipt().digest == digest_of(DISK, folder).hexdigest()
+    disk.fail("read")
+    with pytest.raises(StorageFailed, match="Input/output error"):
+        digest_of(disk, folder)

@@ -1,0 +1,378 @@
+"""Journals that nobody is connected to: they are finished, expire, and are forgotten in the end."""
+
+import errno
+import itertools
+import os
+import time
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from receiver.journal import Keeping, Layout, PosixDisk
+from receiver.journal.done import Done, State, read_done, write_done
+from receiver.journal.keeper import Keeper
+from receiver.journal.layout import Part
+from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
+from tests.receiver.journal.scene import (
+    FRAMES,
+    SOUND,
+    STREAM,
+    WIDTH,
+    chunks,
+    claimed,
+    contents,
+    hello,
+    names,
+    receipt,
+)
+from wire import Fenced, Gone, StorageFailed
+
+DISK = PosixDisk()
+EXPIRY_S = 3600
+MEMORY_S = 7200
+KEEPING = Keeping("wav", EXPIRY_S, MEMORY_S)
+
+
+@pytest.fixture
+def layout(tmp_path):
+    made = Layout(tmp_path)
+    DISK.make_folder(made.audio)
+    return made
+
+
+@pytest.fixture
+def folder(layout):
+    return layout.folder(STREAM)
+
+
+@pytest.fixture
+def keeper(layout):
+    return Keeper(DISK, layout, KEEPING)
+
+
+def begun(folder, stop=FRAMES):
+    """Write *stop* frames of the stream; return the claim, which is still open."""
+    granted = claimed(HastyDisk(), folder, hello())
+    granted.writer.commit(chunks(1, 0, stop))
+    return granted
+
+
+def ended(folder, **changed):
+    """Write all of the stream, and its END."""
+    made = begun(folder).writer
+    made.end(msgspec.structs.replace(receipt(), **changed))
+    made.drop()
+
+
+def age(path, seconds):
+    """Let *path*, and what is in it, be that old."""
+    for each in path.iterdir() if path.is_dir() else [path]:
+        os.utime(each, (time.time() - seconds,) * 2)
+
+
+def audio(layout):
+    """Return the suffixes of what is in audio."""
+    return sorted(path.suffix for path in layout.audio.iterdir())
+
+
+def test_what_a_crash_left_is_finished(layout, folder, keeper):
+    """A complete journal becomes a recording once it is clear that nobody else does that."""
+    ended(folder)
+    keeper.tend()
+    before = audio(layout)
+    age(folder, 11)
+    keeper.tend()
+
+    assert ([], [".json", ".wav"]) == (before, audio(layout))
+    assert State.COMMITTED is read_done(DISK, folder).state
+
+
+def test_finishing_says_what_it_did(folder, keeper):
+    """Once, and not for a stream that is open."""
+    made = begun(folder).writer
+    with capture_logs() as logs:
+        keeper.finish(folder)
+        made.end(receipt())
+        keeper.finish(folder)
+        keeper.finish(folder)
+
+    assert ["recording_written"] == [each["event"] for each in logs]
+    assert str(logs[0]["path"]).endswith(f"stream-{STREAM[:8]}.wav")
+
+
+def test_a_recording_that_fails_is_tried_again(layout, folder):
+    """Until the disk takes it."""
+    ended(folder)
+    disk = FaultyDisk()
+    keeper = Keeper(disk, layout, KEEPING)
+    disk.fail("sync_file", errno.ENOSPC)
+    with capture_logs() as logs:
+        keeper.finish(folder)
+        keeper.finish(folder)
+
+    assert ["recording_failed", "recording_written"] == [each["event"] for each in logs]
+    assert f"{STREAM}: No space left on device" == logs[0]["reason"]
+    assert [".json", ".wav"] == audio(layout)
+
+
+def test_an_open_stream_expires(folder, keeper):
+    """After the time that is set, and not before; whoever comes then is told."""
+    begun(folder).writer.drop()
+    age(folder, EXPIRY_S - 5)
+    keeper.tend()
+    before = contents(DISK, folder)
+    age(folder, EXPIRY_S + 5)
+    keeper.tend()
+
+    assert SOUND == before
+    assert (State.EXPIRED, []) == (read_done(DISK, folder).state, names(DISK, folder))
+    with pytest.raises(Gone, match="stream was expired"):
+        claimed(DISK, folder, hello())
+
+
+def test_expiry_fences_a_receiver_that_is_paused(folder, keeper):
+    """When it wakes up it acknowledges nothing."""
+    made = begun(folder, 100).writer
+    age(folder, EXPIRY_S + 5)
+    keeper.tend()
+
+    with pytest.raises(Fenced):
+        made.commit(chunks(1, 100, 200))
+
+
+def test_a_complete_stream_never_expires(layout, folder, keeper):
+    """It has a receipt; what keeps it from being recorded is for the operator to mend."""
+    ended(folder, digest="0" * 32)
+    age(folder, EXPIRY_S + 5)
+    with capture_logs() as logs:
+        keeper.tend()
+
+    assert ["recording_failed"] == [each["event"] for each in logs]
+    assert [(1, 0)] == names(DISK, folder)
+    assert (SOUND, []) == (contents(DISK, folder), audio(layout))
+    assert claimed(DISK, folder, hello()).receipt is not None
+
+
+def test_a_complete_stream_that_is_old_is_recorded(layout, folder, keeper):
+    """However long the receivers were down."""
+    ended(folder)
+    age(folder, EXPIRY_S + 5)
+    keeper.tend()
+
+    assert State.COMMITTED is read_done(DISK, folder).state
+    assert [".json", ".wav"] == audio(layout)
+
+
+@pytest.mark.parametrize("nth", range(1, 25))
+def test_a_sender_that_comes_back_while_its_stream_expires(layout, folder, nth):
+    """It gets the whole stream, or learns at once that it is gone: nothing in between."""
+    begun(folder, 100).writer.drop()
+    age(folder, EXPIRY_S + 5)
+    disk, back = FaultyDisk(), []
+
+    def resume(*_):
+        try:
+            back.append(claimed(DISK, folder, hello()))
+        except Gone:
+            back.append(None)
+
+    disk.before("any", resume, nth)
+    Keeper(disk, layout, KEEPING).tend()
+    if not back:
+        return
+    (granted,) = back
+    if granted is None:
+        assert State.EXPIRED is read_done(DISK, folder).state
+        return
+    try:
+        granted.writer.commit(chunks(granted.epoch, 100, 200))
+    except Fenced:
+        assert State.EXPIRED is read_done(DISK, folder).state
+    else:
+        assert 100 == granted.offset
+        assert SOUND[: 200 * WIDTH] == contents(DISK, folder)
+
+
+def test_a_receipt_is_forgotten(folder, keeper):
+    """After the time that is set; the recording stays."""
+    ended(folder)
+    keeper.finish(folder)
+    age(folder, MEMORY_S - 5)
+    keeper.tend()
+    before = read_done(DISK, folder)
+    age(folder, MEMORY_S + 5)
+    keeper.tend()
+
+    assert receipt() == before.receipt
+    assert not folder.exists()
+
+
+def test_forgetting_leaves_recordings(layout, folder, keeper):
+    """They are the operator's."""
+    ended(folder)
+    keeper.finish(folder)
+    for path in (folder, layout.audio):
+        age(path, 10 * MEMORY_S)
+    keeper.tend()
+
+    assert [".json", ".wav"] == audio(layout)
+
+
+def test_segments_that_a_crash_left_behind_a_receipt(folder, keeper):
+    """They are removed long before the receipt is."""
+    ended(folder)
+    left = (folder / Part(1, 0).name).read_bytes()
+    keeper.finish(folder)
+    (folder / Part(1, 0).name).write_bytes(left)
+    keeper.tend()
+
+    assert [] == names(DISK, folder)
+    assert receipt() == read_done(DISK, folder).receipt
+
+
+def test_drafts_that_a_crash_left(layout, folder, keeper):
+    """They are removed when nobody has written to them for long, and not before."""
+    ended(folder)
+    keeper.finish(folder)
+    drafts = [layout.audio / ".a.wav.0123", folder / ".done.json.0123"]
+    for each in drafts:
+        each.touch()
+    keeper.tend()
+    before = [each.exists() for each in drafts]
+    for each in drafts:
+        age(each, 700)
+    keeper.tend()
+
+    assert ([True] * 2, [False] * 2) == (before, [each.exists() for each in drafts])
+    assert [".json", ".wav"] == audio(layout)
+
+
+def test_a_folder_without_anything_is_removed(folder, keeper):
+    """It is what a claim leaves that died at once."""
+    DISK.make_folder(folder)
+    keeper.tend()
+
+    assert not folder.exists()
+
+
+def test_a_cancelled_stream_is_gone(folder, keeper):
+    """Its audio is removed, and that it was is remembered."""
+    made = begun(folder)
+    keeper.cancel(hello(), made.epoch)
+
+    assert (State.CANCELLED, []) == (read_done(DISK, folder).state, names(DISK, folder))
+    with pytest.raises(Fenced):
+        made.writer.commit(chunks(1, 0, 100))
+    with pytest.raises(Gone, match="stream was cancelled"):
+        claimed(DISK, folder, hello())
+
+
+def test_a_fenced_connection_cancels_nothing(folder, keeper):
+    """The stream is somebody else's now."""
+    old = begun(folder, 100)
+    new = claimed(DISK, folder, hello("another", ack="durable"), takeover_s=0)
+    with pytest.raises(Fenced):
+        keeper.cancel(hello(), old.epoch)
+    new.writer.commit(chunks(2, 100, 200))
+
+    assert SOUND[: 200 * WIDTH] == contents(DISK, folder)
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_fenced_connection_cancels_no_complete_stream(layout, folder, keeper, finished):
+    """Its receipt is given again, and its recording is made."""
+    old = begun(folder, 100)
+    new = claimed(DISK, folder, hello()).writer
+    new.commit(chunks(2, 100, FRAMES))
+    new.end(receipt())
+    if finished:
+        keeper.finish(folder)
+    with pytest.raises(Fenced):
+        keeper.cancel(hello(), old.epoch)
+    keeper.finish(folder)
+
+    assert receipt() == claimed(DISK, folder, hello()).receipt
+    assert [".json", ".wav"] == audio(layout)
+
+
+def test_cancelling_on_a_disk_that_fails(layout, folder):
+    """It is a fault of the storage, at any step, and can be done again under a new claim."""
+    for nth in itertools.count(1):
+        granted = claimed(DISK, folder, hello())
+        disk = FaultyDisk()
+        disk.fail("any", nth=nth)
+        keeper = Keeper(disk, layout, KEEPING)
+        try:
+            keeper.cancel(hello(), granted.epoch)
+        except StorageFailed as exc:
+            assert "Input/output error" in str(exc)
+        if read_done(DISK, folder) is not None:
+            break
+        granted.writer.drop()
+
+    assert nth > 5
+    assert State.CANCELLED is read_done(DISK, folder).state
+
+
+def test_one_damaged_journal_does_not_keep_others_waiting(layout, keeper):
+    """It is named in the log; the rest is looked at."""
+    bad, good = "0" * 32, "f" * 32
+    DISK.make_folder(layout.folder(bad))
+    (layout.folder(bad) / "done.json").write_text("{")
+    write_done(DISK, _made(layout.folder(good)), Done(state=State.EXPIRED, epoch=1))
+    age(layout.folder(good), MEMORY_S + 5)
+    with capture_logs() as logs:
+        keeper.tend()
+
+    assert [("journal_failed", bad)] == [(each["event"], each["stream"]) for each in logs]
+    assert not layout.folder(good).exists()
+
+
+@pytest.mark.parametrize("state", ["open", "complete", "finished", "empty"])
+def test_any_call_may_fail(tmp_path, state):
+    """The keeper says so and goes on; the next time it gets there."""
+    for nth in itertools.count(1):
+        layout = Layout(tmp_path / str(nth))
+        folder = layout.folder(STREAM)
+        DISK.make_folder(layout.audio)
+        if state == "open":
+            begun(folder).writer.drop()
+        elif state == "empty":
+            DISK.make_folder(folder)
+        else:
+            ended(folder)
+        if state == "finished":
+            Keeper(DISK, layout, KEEPING).finish(folder)
+        if state != "empty":
+            age(folder, 2 * MEMORY_S)
+        disk = FaultyDisk()
+        disk.fail("any", nth=nth)
+        with capture_logs() as logs:
+            Keeper(disk, layout, KEEPING).tend()
+        count = len(disk.calls)
+        assert nth > count or logs or disk.calls[nth - 1] in ("remove", "close"), disk.calls
+        for _ in range(3):
+            age(folder, 2 * MEMORY_S) if folder.exists() else None
+            Keeper(DISK, layout, KEEPING).tend()
+
+        assert not folder.exists()
+        kept = [".json", ".wav"] if state in ("complete", "finished") else []
+        assert kept == [suffix for suffix in audio(layout) if suffix in (".json", ".wav")]
+        if nth > count:
+            break
+
+
+def test_what_is_no_store_is_said(tmp_path):
+    """The keeper does not end, whatever the disk says."""
+    layout, disk = Layout(tmp_path), FaultyDisk()
+    disk.fail("names")
+    with capture_logs() as logs:
+        Keeper(disk, layout, KEEPING).tend()
+
+    assert ["store_failed"] == [each["event"] for each in logs]
+
+
+def _made(folder):
+    DISK.make_folder(folder)
+    return folder

@@ -1,0 +1,664 @@
+"""The store on an event loop: groups, acknowledgements, full disks, and latecomers."""
+
+import asyncio
+import errno
+import threading
+from contextlib import asynccontextmanager
+
+import pytest
+from structlog.testing import capture_logs
+
+import receiver.journal.committer
+import receiver.journal.store
+from receiver.journal import Bounds, JournalStore, Keeping, Layout, PosixDisk
+from receiver.journal.done import State, read_done
+from receiver.journal.layout import Part
+from receiver.journal.reader import last_segment, tail_of
+from receiver.recording import read_recording
+from tests.receiver.journal.faultydisk import FaultyDisk, refuse
+from tests.receiver.journal.scene import (
+    FRAMES,
+    SOUND,
+    STREAM,
+    WIDTH,
+    chunks,
+    claimed,
+    contents,
+    hello,
+    names,
+    receipt,
+)
+from tests.receiver.rawclient import FORMAT, PATIENCE_S, digest
+from wire import BadChecksum, Eos, Fenced, Gone, Level, StorageFailed, TooLarge
+
+DISK = PosixDisk()
+RESERVE = 1000
+OTHER = hello(stream="0" * 32)
+
+
+class Roomy(FaultyDisk):
+    """A disk whose free space the test sets."""
+
+    space = 10**9
+
+    def free(self, folder):
+        return self.space
+
+
+class Listening:
+    """Whoever holds a claim: it notes what it is told."""
+
+    def __init__(self):
+        self.claim = None
+        self.kept = []
+        self.failures = []
+        self._moved = asyncio.Event()
+
+    def advanced(self):
+        self.kept.append(self.claim.kept)
+        self._moved.set()
+
+    def failed(self, error):
+        self.failures.append(error)
+        self._moved.set()
+
+    async def until(self, reached):
+        """Wait until *reached* says that what came is enough."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not reached():
+                self._moved.clear()
+                await self._moved.wait()
+
+    async def keeps(self, units):
+        """Wait until everything before *units* is durable."""
+        await self.until(lambda: self.kept and self.kept[-1] >= units)
+
+
+class Gate:
+    """Stops the thread that comes to it, until it is opened."""
+
+    def __init__(self):
+        self._loop = asyncio.get_running_loop()
+        self._reached = asyncio.Event()
+        self._opened = threading.Event()
+
+    def __call__(self, *_):
+        self._loop.call_soon_threadsafe(self._reached.set)
+        assert self._opened.wait(PATIENCE_S)
+
+    async def reached(self):
+        """Wait until a thread has come."""
+        async with asyncio.timeout(PATIENCE_S):
+            await self._reached.wait()
+
+    def open(self):
+        """Let it go on."""
+        self._opened.set()
+
+
+@pytest.fixture
+def disk():
+    return Roomy()
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch):
+    """Full disks are tried again soon."""
+    monkeypatch.setattr(receiver.journal.committer, "RETRY_S", 0.005)
+
+
+@asynccontextmanager
+async def opened(root, disk, **bounds):
+    """Open a store."""
+    chosen = {"reserve_bytes": RESERVE, "stream_bytes": 10**6, "takeover_s": 10} | bounds
+    observed = []
+    made = JournalStore(
+        disk, Layout(root), Keeping("wav", 3600, 3600), Bounds(**chosen), observed.append
+    )
+    made.observed = observed
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+async def begun(store, said=None):
+    """Claim the stream; return the claim and its listener."""
+    listener = Listening()
+    listener.claim = await store.claim(said or hello(), listener)
+    return listener.claim, listener
+
+
+def append(claim, start, stop, step=50):
+    """Give the claim the frames from *start* to *stop*."""
+    for each in chunks(claim.epoch, start, stop, step):
+        claim.append(each)
+
+
+def eos(source=SOUND, **changed):
+    """Return the end of a stream that consists of *source*."""
+    return Eos(**({"units": len(source) // WIDTH, "digest": digest(source)} | changed))
+
+
+async def committed(claim, source=SOUND):
+    """End the stream as its sender does; return the receipt."""
+    return await claim.commit(
+        eos(source), lambda found: receipt(source, stream=claim._hello.stream)
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Layout(tmp_path).folder(STREAM)
+
+
+async def test_a_stream_from_claim_to_recording(tmp_path, disk, folder):
+    """What is acknowledged is in the journal, and closing waits for the recording."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        before = (store.level, claim.epoch, claim.offset, claim.kept, claim.receipt)
+        append(claim, 0, 300)
+        await listener.keeps(300)
+        durable = contents(DISK, folder)
+        append(claim, 300, FRAMES)
+        made = await committed(claim)
+        await claim.seal()
+    (path,) = (tmp_path / "audio").glob("*.wav")
+
+    assert (Level.DURABLE, 1, 0, 0, None) == before
+    assert SOUND[: 300 * WIDTH] == durable
+    assert receipt() == made
+    assert SOUND == b"".join(read_recording(path, FORMAT))
+    assert (State.COMMITTED, []) == (read_done(DISK, folder).state, names(DISK, folder))
+    assert set() == disk.open
+
+
+async def test_nothing_is_acknowledged_before_it_is_durable(tmp_path, disk):
+    """While the sync takes its time, `kept` stays, and so does whoever commits."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        gate = Gate()
+        disk.before("sync", gate)
+        append(claim, 0, FRAMES)
+        committing = asyncio.create_task(committed(claim))
+        await gate.reached()
+        before = (claim.kept, list(listener.kept), committing.done())
+        gate.open()
+        await committing
+
+    assert (0, [], False) == before
+    assert [FRAMES] == listener.kept
+
+
+async def test_streams_are_committed_in_groups(tmp_path, disk):
+    """What comes while one group is under way makes the next one, for all streams."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        other, another = await begun(store, OTHER)
+        gate = Gate()
+        disk.before("sync", gate)
+        append(claim, 0, 50)
+        store.committer.hurry()
+        await gate.reached()
+        append(claim, 50, 200)
+        append(other, 0, 100)
+        gate.open()
+        await listener.keeps(200)
+        await another.keeps(100)
+
+    assert ([50, 200], [100]) == (listener.kept, another.kept)
+    assert 2 == len(store.observed)
+
+
+async def test_a_large_group_does_not_wait(tmp_path, disk, monkeypatch):
+    """So many bytes are committed at once, fewer after a while."""
+    monkeypatch.setattr(receiver.journal.committer, "GROUP_S", 3600)
+    monkeypatch.setattr(receiver.journal.committer, "GROUP_BYTES", 1000)
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        append(claim, 0, 50)
+        await asyncio.sleep(0)
+        before = disk.calls.count("write")
+        append(claim, 50, 300)
+        await listener.keeps(200)
+
+    assert 1 == before  # the opening
+    assert listener.kept[-1] >= 200
+
+
+async def test_another_claim_goes_on(tmp_path, disk, folder):
+    """After the connection is lost what came is made safe, and the next one starts behind it."""
+    async with opened(tmp_path, disk) as store:
+        claim, _ = await begun(store)
+        append(claim, 0, 300)
+        await claim.seal()
+        again, _ = await begun(store)
+        append(again, 300, FRAMES)
+        made = await committed(again)
+
+    assert (300, 2, 300) == (claim.kept, again.epoch, again.offset)
+    assert receipt() == made
+
+
+async def test_a_digest_is_computed_again_when_a_stream_changed_hands(tmp_path, disk, folder):
+    """It is that of the journal, whoever wrote it; a wrong one is refused, and nothing is lost."""
+    async with opened(tmp_path, disk) as store:
+        for start in (0, 200, 400):
+            claim, _ = await begun(store)
+            append(claim, start, start + 200)
+            await claim.seal()
+        claim, _ = await begun(store)
+        with pytest.raises(BadChecksum) as raised:
+            await claim.commit(eos(digest="0" * 32), receipt)
+        again, _ = await begun(store)
+        made = await committed(again)
+
+    text = f"digest of the stream {'0' * 32}, expected {digest(SOUND)}"
+    assert text == str(raised.value)
+    assert receipt() == made
+
+
+async def test_a_sender_without_a_digest(tmp_path, disk):
+    """It takes the receiver's word for it."""
+    async with opened(tmp_path, disk) as store:
+        claim, _ = await begun(store)
+        append(claim, 0, FRAMES)
+        found = []
+        await claim.commit(eos(digest=""), lambda each: found.append(each) or receipt())
+
+    assert [digest(SOUND)] == found
+
+
+async def test_a_second_claim_in_this_process_seals_the_first(tmp_path, disk, folder):
+    """What the first one got is waited for, and its segment is closed in order."""
+    async with opened(tmp_path, disk) as store:
+        first, listener = await begun(store)
+        gate = Gate()
+        disk.before("sync", gate)
+        append(first, 0, 200)
+        store.committer.hurry()
+        await gate.reached()
+        append(first, 200, 300)
+        claiming = asyncio.create_task(begun(store, hello("another")))
+        await asyncio.sleep(0)
+        gate.open()
+        second, _ = await claiming
+        tail = tail_of(DISK, last_segment(DISK, folder, below=2))
+
+    assert ([200, 300], []) == (listener.kept, listener.failures)
+    assert (2, 300) == (second.epoch, second.offset)
+    assert (300, True) == (tail.offset, tail.closed)
+    assert {second._writer._file._handle} == disk.open
+
+
+async def test_a_claim_elsewhere_ends_this_one(tmp_path, disk, folder):
+    """The listener is told, once, and nothing more is acknowledged."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        append(claim, 0, 100)
+        await listener.keeps(100)
+        granted = claimed(DISK, folder, hello())
+        append(claim, 100, 200)
+        await listener.until(lambda: listener.failures)
+        append(claim, 200, 300)
+        with pytest.raises(Fenced):
+            await committed(claim, SOUND[: 300 * WIDTH])
+        await claim.seal()
+        granted.writer.commit(chunks(2, granted.offset, 300))
+
+    assert [Fenced] == [type(each) for each in listener.failures]
+    assert ([100], 100) == (listener.kept, granted.offset)
+    assert SOUND[: 300 * WIDTH] == contents(DISK, folder)
+
+
+async def test_a_failure_concerns_one_stream(tmp_path, disk):
+    """The others of its group are acknowledged; it goes on with what turns out to be there."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        other, another = await begun(store, OTHER)
+        disk.fail("sync")
+        append(claim, 0, 100)
+        append(other, 0, 100)
+        store.committer.hurry()
+        await another.keeps(100)
+        append(claim, 100, 200)
+        append(other, 100, 200)
+        store.committer.hurry()
+        await another.keeps(200)
+        await claim.seal()
+        again, _ = await begun(store)
+
+    assert ["Input/output error"] == [str(each)[-18:] for each in listener.failures]
+    assert ([], 0, 100) == (listener.kept, claim.kept, again.offset)
+
+
+async def test_a_fault_of_ours_is_said_to_everybody(tmp_path, disk):
+    """Whatever is raised, nobody waits for an answer that never comes."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        disk.before("sync", lambda *_: 1 / 0)
+        append(claim, 0, 100)
+        with pytest.raises(StorageFailed, match="ZeroDivisionError"):
+            await committed(claim, SOUND[: 100 * WIDTH])
+
+    assert 1 == len(listener.failures)
+
+
+@pytest.mark.parametrize("size", [0, 232, 300])
+async def test_a_full_disk_is_waited_for(tmp_path, disk, folder, size):
+    """Everything is in order when there is room again; the store says that it is full meanwhile."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        append(claim, 0, 100)
+        await listener.keeps(100)
+        gate = Gate()
+
+        def fail(*_):
+            gate()
+            refuse(errno.ENOSPC)
+
+        disk.tear(size)
+        disk.fail("write", errno.ENOSPC, 2)
+        disk.before("write", fail, 3)
+        disk.fail("write", errno.ENOSPC, 4)
+        append(claim, 100, 300)
+        store.committer.hurry()
+        await gate.reached()
+        append(claim, 300, FRAMES)
+        before = (store.full, list(listener.kept), listener.failures)
+        with pytest.raises(StorageFailed, match="free bytes of the store 0, expected some"):
+            await begun(store, OTHER)
+        gate.open()
+        made = await committed(claim)
+        after = store.full
+
+    assert (True, [100], []) == before
+    assert not after
+    assert sorted(listener.kept) == listener.kept
+    assert receipt() == made
+
+
+async def test_the_reserve_is_left_free(tmp_path, disk):
+    """With less, nothing is written, and nothing new is taken; with more, it goes on."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        before = (store.full, store.free_bytes)
+        disk.space = RESERVE
+        writes = disk.calls.count("write")
+        append(claim, 0, 100)
+        store.committer.hurry()
+        async with asyncio.timeout(PATIENCE_S):
+            while not store.committer.full:
+                await asyncio.sleep(0.001)
+        reserved = (store.full, store.free_bytes, disk.calls.count("write") - writes)
+        disk.space = RESERVE + 1
+        await listener.keeps(100)
+        after = store.full
+
+    assert (False, 10**9 - RESERVE) == before
+    assert (True, 0, 0) == reserved
+    assert (False, [100]) == (after, listener.kept)
+
+
+async def test_a_store_that_cannot_be_asked_is_full(tmp_path, disk):
+    """A disk that has gone is a fault of the storage; streams go elsewhere."""
+    disk.free = lambda _: refuse(errno.EIO)
+    async with opened(tmp_path, disk) as store:
+        assert (True, 0) == (store.full, store.free_bytes)
+        with pytest.raises(StorageFailed):
+            await begun(store)
+
+
+async def test_a_connection_that_is_lost_while_the_disk_is_full(tmp_path, disk, folder):
+    """What was not acknowledged is dropped: its sender has it. Sealing does not wait for room."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        append(claim, 0, 100)
+        await listener.keeps(100)
+        disk.space = 0
+        append(claim, 100, 300)
+        store.committer.hurry()
+        async with asyncio.timeout(PATIENCE_S):
+            while not store.committer.full:
+                await asyncio.sleep(0.001)
+            await claim.seal()
+            while store.committer.full:  # as long as somebody tries
+                await asyncio.sleep(0.001)
+        full = store.full
+        disk.space = 10**9
+        again, _ = await begun(store)
+        append(again, 100, FRAMES)
+        made = await committed(again)
+
+    assert (True, 100, 100) == (full, claim.kept, again.offset)
+    assert receipt() == made
+
+
+@pytest.mark.parametrize("size", [0, 232])
+async def test_a_disk_that_gets_full_while_a_claim_is_sealed(tmp_path, disk, folder, size):
+    """Either all that follows is kept, or none: what comes behind a gap is never acknowledged."""
+    async with opened(tmp_path, disk) as store:
+        claim, _ = await begun(store)
+        append(claim, 0, 100)
+        await claim.seal()
+        claim, listener = await begun(store)
+        gate = Gate()
+
+        def stop(handle, buffers):
+            gate()
+            DISK.write(handle, [b"".join(buffers)[:size]])
+            refuse(errno.ENOSPC)
+
+        disk.before("write", stop)
+        append(claim, 100, 200)
+        store.committer.hurry()
+        await gate.reached()
+        append(claim, 200, 300)
+        sealing = asyncio.create_task(claim.seal())
+        await asyncio.sleep(0)
+        gate.open()
+        async with asyncio.timeout(PATIENCE_S):
+            await sealing
+            while store.full:
+                await asyncio.sleep(0.001)
+        again, _ = await begun(store)
+        append(again, again.offset, FRAMES)
+        made = await committed(again)
+
+    assert {100} >= {claim.kept, *listener.kept}
+    assert 100 + 50 * (size // 232) == again.offset
+    assert receipt() == made
+
+
+async def test_a_failure_after_the_end_of_a_claim_is_nobody_elses(tmp_path, disk):
+    """The listener may stand for the next connection already; it hears nothing of the last one."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        gate = Gate()
+
+        def fail(_):
+            gate()
+            refuse(errno.EIO)
+
+        disk.before("sync", fail)
+        append(claim, 0, 100)
+        store.committer.hurry()
+        await gate.reached()
+        claiming = asyncio.create_task(store.claim(hello(), listener))
+        await asyncio.sleep(0)
+        gate.open()
+        again = await claiming
+
+    assert [] == listener.failures
+    assert (2, 100) == (again.epoch, again.offset)
+
+
+async def test_a_stream_that_grows_too_long(tmp_path, disk, folder):
+    """The chunk that would be beyond the limit is refused; what came before stays."""
+    async with opened(tmp_path, disk, stream_bytes=100 * WIDTH) as store:
+        claim, _ = await begun(store)
+        append(claim, 0, 100)
+        with pytest.raises(TooLarge, match="stream bytes 600, expected <= 400"):
+            append(claim, 100, 150)
+        await claim.seal()
+
+    assert SOUND[: 100 * WIDTH] == contents(DISK, folder)
+
+
+async def test_a_stream_that_is_given_up(tmp_path, disk, folder):
+    """Its audio is removed, also what is under way, and it is gone."""
+    async with opened(tmp_path, disk) as store:
+        claim, _ = await begun(store)
+        append(claim, 0, 300)
+        await claim.discard()
+        with pytest.raises(Gone):
+            await begun(store)
+
+    assert [] == names(DISK, folder)
+
+
+async def test_a_stream_that_was_taken_over_is_not_given_up(tmp_path, disk, folder):
+    """Whoever was fenced elsewhere hears that, and the stream stays."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        append(claim, 0, 100)
+        await listener.keeps(100)
+        claimed(DISK, folder, hello())
+        with pytest.raises(Fenced):
+            await claim.discard()
+
+    assert SOUND[: 100 * WIDTH] == contents(DISK, folder)
+
+
+async def test_a_stream_that_nobody_comes_back_for_stays(tmp_path, disk, folder):
+    """Until it expires; this process need not remember it."""
+    async with opened(tmp_path, disk) as store:
+        claim, _ = await begun(store)
+        append(claim, 0, 100)
+        await claim.seal()
+        await claim.forget()
+
+    assert SOUND[: 100 * WIDTH] == contents(DISK, folder)
+
+
+async def test_a_complete_stream_is_answered_and_finished(tmp_path, disk, folder):
+    """Any number of times, whoever still holds an answer; the recording is made if it is not."""
+    made = claimed(DISK, folder, hello()).writer
+    made.commit(chunks(1, 0, FRAMES))
+    made.end(receipt())
+    made.drop()
+    async with opened(tmp_path, disk) as store:
+        disk.before("remove", gate := Gate())  # of the draft: the recording takes its time
+        answers = [(await begun(store))[0] for _ in range(3)]
+        gate.open()
+
+    assert [receipt()] * 3 == [each.receipt for each in answers]
+    assert State.COMMITTED is read_done(DISK, folder).state
+    assert set() == disk.open
+
+
+async def test_the_end_is_not_lost_on_a_full_disk(tmp_path, disk):
+    """There is no receipt, so the sender comes again and gets it then."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        append(claim, 0, FRAMES)
+        await listener.keeps(FRAMES)
+        disk.tear(20)
+        with pytest.raises(StorageFailed, match="No space left"):
+            await committed(claim)
+        await claim.seal()
+        again, _ = await begun(store)
+        made = await committed(again)
+
+    assert (FRAMES, receipt()) == (again.offset, made)
+
+
+async def test_a_claim_that_nobody_waits_for(tmp_path, disk, folder):
+    """A connection that is lost meanwhile leaves no file open."""
+    async with opened(tmp_path, disk) as store:
+        gate = Gate()
+        disk.before("create", gate)
+        claiming = asyncio.create_task(begun(store))
+        await gate.reached()
+        claiming.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await claiming
+        gate.open()
+        again, _ = await begun(store)
+
+    assert {again._writer._file._handle} == disk.open
+    assert [(1, 0), (2, 0)] == names(DISK, folder)
+
+
+async def test_running_finishes_what_a_crash_left(tmp_path, disk, folder, monkeypatch):
+    """At once, and then from time to time, also if a journal is damaged."""
+    made = claimed(DISK, folder, hello()).writer
+    made.commit(chunks(1, 0, FRAMES))
+    made.end(receipt())
+    made.drop()
+    monkeypatch.setattr(receiver.journal.keeper, "QUIET_S", -1)
+    monkeypatch.setattr(receiver.journal.store, "TEND_S", 0.005)
+    (damaged := Layout(tmp_path).folder("0" * 32)).mkdir(parents=True)
+    (damaged / "done.json").touch()
+    with capture_logs() as logs:
+        async with opened(tmp_path, disk) as store:
+            running = asyncio.create_task(store.run())
+            async with asyncio.timeout(PATIENCE_S):
+                while sum(each["event"] == "journal_failed" for each in logs) < 2:
+                    await asyncio.sleep(0.001)
+            running.cancel()
+
+    assert "recording_written" in [each["event"] for each in logs]
+    assert State.COMMITTED is read_done(DISK, folder).state
+
+
+async def test_closing_waits_for_what_is_under_way(tmp_path, disk):
+    """A recording that was begun is finished; nothing is claimed any more."""
+    async with opened(tmp_path, disk) as store:
+        claim, _ = await begun(store)
+        append(claim, 0, FRAMES)
+        await committed(claim)
+        store.close()
+        with pytest.raises(RuntimeError, match="shutdown"):
+            await begun(store, OTHER)
+
+
+async def test_closing_with_audio_under_way(tmp_path, disk, folder, caplog):
+    """What was not acknowledged is not promised; nothing is tried after the end."""
+    async with opened(tmp_path, disk) as store:
+        claim, _ = await begun(store)
+        append(claim, 0, 100)
+        store.close()
+        append(claim, 100, 200)
+        store.committer.hurry()
+        await asyncio.sleep(receiver.journal.committer.GROUP_S * 2)
+
+    assert [] == caplog.records
+    assert 0 == claim.kept
+
+
+async def test_a_store_that_cannot_be_written_to(tmp_path, disk):
+    """It is said at the start."""
+    disk.fail("make_folder", errno.EROFS)
+    with pytest.raises(OSError, match="Read-only"):
+        async with opened(tmp_path, disk):
+            pass
+
+
+async def test_two_stores_share_a_folder(tmp_path, folder):
+    """Each fences the other's claims, and neither removes what is not its own."""
+    async with opened(tmp_path, one := Roomy()) as here, opened(tmp_path, two := Roomy()) as there:
+        at = 0
+        for turn in range(4):
+            claim, listener = await begun((here, there)[turn % 2])
+            assert at == claim.offset
+            append(claim, at, at + 100)
+            at += 100
+            await listener.keeps(at)
+        append(claim, at, FRAMES)
+        made = await committed(claim)
+
+    assert receipt() == made
+    assert [".json", ".wav"] == sorted(path.suffix for path in (tmp_path / "audio").iterdir())
+    assert Part(1, 0).name not in [path.name for path in folder.iterdir()]
+    assert one.calls.count("create") == two.calls.count("create") == 2

@@ -1,0 +1,398 @@
+"""Writing a journal: what is durable when commit returns, and what a disk that fails leaves."""
+
+import errno
+import os
+
+import pytest
+
+import receiver.journal.reader
+from receiver.journal import PosixDisk
+from receiver.journal.layout import Part
+from receiver.journal.reader import last_segment, segments, tail_of
+from receiver.journal.writer import DiskFull
+from tests.receiver.journal.faultydisk import FaultyDisk
+from tests.receiver.journal.scene import (
+    SOUND,
+    WIDTH,
+    chunk,
+    chunks,
+    claimed,
+    contents,
+    hello,
+    names,
+    receipt,
+    writer,
+)
+from wire import Fenced, StorageFailed
+
+DISK = PosixDisk()
+SMALL = 500
+"""Bytes after which a segment is followed by another: two or three chunks."""
+
+
+@pytest.fixture
+def disk():
+    return FaultyDisk()
+
+
+def played(frames):
+    """Return the audio up to there."""
+    return SOUND[: frames * WIDTH]
+
+
+def persist(made, groups):
+    """Commit *groups*; one that finds the disk full is offered again. Return how often it was."""
+    refused = 0
+    for group in groups:
+        while True:
+            try:
+                made.commit(group)
+                break
+            except DiskFull:
+                refused += 1
+    return refused
+
+
+def groups(epoch=1, start=0, stop=300):
+    """Return chunks of 25 frames, three to a commit."""
+    made = chunks(epoch, start, stop, step=25)
+    return [made[at : at + 3] for at in range(0, len(made), 3)]
+
+
+def tail(folder):
+    """Return how the last segment of *folder* ends."""
+    return tail_of(DISK, last_segment(DISK, folder, below=99))
+
+
+def test_commit_makes_durable_what_it_returns_for(tmp_path, disk):
+    """The sync comes after the write, and the look for a newer claim after the sync."""
+    made = writer(disk, tmp_path)
+    disk.calls.clear()
+    made.commit(chunks(1, 0, 100))
+
+    assert ["write", "sync", "exists", "linked"] == disk.calls
+    assert 100 == made.durable
+    assert played(100) == contents(DISK, tmp_path)
+
+
+def test_opening_makes_the_segment_durable(tmp_path, disk):
+    """Its record and its name are on disk before the claim is answered."""
+    writer(disk, tmp_path)
+
+    assert ["create", "write", "sync", "sync_folder", "exists", "linked"] == disk.calls[-6:]
+
+
+def test_segments_roll(tmp_path):
+    """A long stream is in several parts, each of which says where it ends."""
+    made = writer(DISK, tmp_path, roll_bytes=SMALL)
+    persist(made, groups())
+    made.close()
+    chain = segments(DISK, tmp_path)
+
+    assert played(300) == contents(DISK, tmp_path)
+    assert [(1, 0), (1, 1), (1, 2), (1, 3)] == names(DISK, tmp_path)
+    assert [75, 150, 225, 300] == [tail_of(DISK, each).offset for each in chain]
+    assert all(tail_of(DISK, each).closed for each in chain)
+
+
+def test_a_closed_segment_is_not_read(tmp_path, monkeypatch):
+    """Where it ends is in its last record."""
+    made = writer(DISK, tmp_path)
+    made.commit(chunks(1, 0, 100))
+    made.close()
+    monkeypatch.delattr(receiver.journal.reader, "records_of")
+
+    assert (100, True) == (tail(tmp_path).offset, tail(tmp_path).closed)
+    assert 100 == claimed(DISK, tmp_path, hello()).offset
+
+
+def test_a_segment_that_was_dropped_is_read(tmp_path):
+    """It says nothing, so its records are counted."""
+    made = writer(DISK, tmp_path)
+    made.commit(chunks(1, 0, 100))
+    made.drop()
+    made.drop()
+
+    assert (100, False) == (tail(tmp_path).offset, tail(tmp_path).closed)
+
+
+def test_closing_twice_does_nothing(tmp_path, disk):
+    """Its file is closed once, and nothing more is written."""
+    made = writer(disk, tmp_path)
+    made.close()
+    made.close()
+
+    assert 1 == disk.calls.count("close")
+    with pytest.raises(Fenced, match="the claim has ended"):
+        made.commit(chunks(1, 0, 100))
+
+
+def test_the_digest_is_that_of_what_is_durable(tmp_path, disk):
+    """Under the first claim it grows with each commit; a later one has not seen all."""
+    made = writer(disk, tmp_path)
+    disk.fail("write", errno.ENOSPC)
+    persist(made, groups())
+    made.close()
+
+    assert receipt(played(300)).digest == made.digest.hexdigest()
+    assert claimed(DISK, tmp_path, hello()).writer.digest is None
+
+
+def test_short_writes_are_completed(tmp_path, monkeypatch):
+    """The kernel may take less than it is given, down to a byte."""
+    real, sizes = os.writev, [1, 31, 32, 33, 7, 1000]
+
+    def reluctant(handle, buffers):
+        size = sizes.pop() if sizes else 999
+        return real(handle, [b"".join(buffers)[:size]])
+
+    monkeypatch.setattr(os, "writev", reluctant)
+    made = writer(DISK, tmp_path)
+    persist(made, groups())
+
+    assert played(300) == contents(DISK, tmp_path)
+    assert [] == sizes
+
+
+def test_more_buffers_than_the_kernel_takes_at_once(tmp_path):
+    """A commit may have any number of chunks."""
+    made = writer(DISK, tmp_path)
+    made.commit(chunks(1, 0, 600, step=1) + chunks(1, 600, 600))
+    more = [chunk(1, 600 + at, 601 + at, played(1) * 2000) for at in range(1000)]
+    made.commit(more)
+
+    assert played(600) + played(1) * 1000 == contents(DISK, tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 1, 40, 132, 133, 300])
+@pytest.mark.parametrize("nth", range(1, 11))
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_loses_and_doubles_nothing(tmp_path, disk, nth, size, code):
+    """At any write, also of a roll, and with any part of it written: the same call works later."""
+    made = writer(disk, tmp_path, roll_bytes=SMALL)
+    disk.tear(size, code, nth)
+    refused = persist(made, groups())
+    made.close()
+
+    assert 1 == refused
+    assert 300 == made.durable
+    assert played(300) == contents(DISK, tmp_path)
+    assert (300, True) == (tail(tmp_path).offset, tail(tmp_path).closed)
+    assert receipt(played(300)).digest == made.digest.hexdigest()
+
+
+def test_a_disk_that_is_full_again_and_again(tmp_path, disk):
+    """Each attempt gets a little further."""
+    made = writer(disk, tmp_path, roll_bytes=SMALL)
+    for nth in range(1, 40):
+        disk.tear(nth % 60, nth=nth)
+    refused = persist(made, groups())
+
+    assert 39 == refused
+    assert played(300) == contents(DISK, tmp_path)
+
+
+def test_a_full_disk_that_has_no_file_for_the_next_part(tmp_path, disk):
+    """The first step of a roll finds no room for a name."""
+    made = writer(disk, tmp_path, roll_bytes=SMALL)
+    disk.fail("create", errno.ENOSPC)
+    refused = persist(made, groups())
+
+    assert 1 == refused
+    assert played(300) == contents(DISK, tmp_path)
+    assert [(1, 0), (1, 1), (1, 2), (1, 3)] == names(DISK, tmp_path)
+
+
+def test_closing_on_a_full_disk(tmp_path, disk):
+    """The segment stays as it is; the next claim reads it."""
+    made = writer(disk, tmp_path)
+    made.commit(chunks(1, 0, 100))
+    disk.tear(20)
+    with pytest.raises(DiskFull):
+        made.close()
+
+    assert 1 == disk.calls.count("close")
+    assert (100, False) == (tail(tmp_path).offset, tail(tmp_path).closed)
+
+
+@pytest.mark.parametrize("size", [0, 20, 132, 150])
+def test_giving_up_after_a_full_disk(tmp_path, disk, size):
+    """What was not committed may be there, as far as it is whole; nothing follows it."""
+    made = writer(disk, tmp_path)
+    made.commit(chunks(1, 0, 100))
+    disk.tear(size)
+    with pytest.raises(DiskFull, match=f"{tmp_path.name}: No space left on device"):
+        made.commit(chunks(1, 100, 200, step=25))
+    before = (tmp_path / Part(1, 0).name).read_bytes()
+    made.close()
+    after = (tmp_path / Part(1, 0).name).read_bytes()
+    granted = claimed(DISK, tmp_path, hello())
+    granted.writer.commit([chunk(2, granted.offset, 200)])
+
+    assert after == before if size else after.startswith(before)
+    assert granted.offset in (100, 125)
+    assert 100 == made.durable
+    assert played(200) == contents(DISK, tmp_path)
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("size", [132, 150])
+def test_a_claim_while_a_disk_is_full(tmp_path, disk, size, again):
+    """It counts what was written so far, so nothing of that may be taken back."""
+    made = writer(disk, tmp_path)
+    made.commit(chunks(1, 0, 100))
+    disk.tear(size)
+    with pytest.raises(DiskFull):
+        made.commit(chunks(1, 100, 200, step=25))
+    granted = claimed(DISK, tmp_path, hello())
+    if again:
+        with pytest.raises(Fenced):
+            made.commit(chunks(1, 100, 200, step=25))
+    else:
+        made.close()
+    granted.writer.commit([chunk(2, granted.offset, 200)])
+
+    assert 125 == granted.offset
+    assert played(200) == contents(DISK, tmp_path)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("nth", range(1, 9))
+def test_a_sync_that_fails_is_final(tmp_path, disk, nth, code):
+    """Nothing is acknowledged or synced any more; a claim counts what turns out to be there."""
+    made = writer(disk, tmp_path, roll_bytes=SMALL)
+    disk.fail("sync", code, nth)
+    with pytest.raises(StorageFailed, match=os.strerror(code)) as raised:
+        persist(made, groups())
+    before, durable = len(disk.calls), made.durable
+
+    assert StorageFailed is type(raised.value)
+    for call in (lambda: made.commit(groups()[0]), lambda: made.end(receipt())):
+        with pytest.raises(StorageFailed, match=os.strerror(code)):
+            call()
+    made.close()
+
+    assert before == len(disk.calls)
+    assert (durable, set()) == (made.durable, disk.open)
+    granted = claimed(DISK, tmp_path, hello())
+    persist(granted.writer, groups(2, granted.offset))
+    assert granted.offset in (durable, durable + 75)
+    assert played(300) == contents(DISK, tmp_path)
+
+
+@pytest.mark.parametrize("method", ["write", "sync_folder", "exists", "linked", "create"])
+def test_any_other_error_is_final(tmp_path, disk, method):
+    """What is acknowledged stays, and the stream goes on with another claim."""
+    made = writer(disk, tmp_path, roll_bytes=SMALL)
+    made.commit(groups()[0])
+    disk.fail(method)
+    with pytest.raises(StorageFailed, match="Input/output error") as raised:
+        persist(made, groups()[1:])
+    with pytest.raises(StorageFailed, match="Input/output error"):
+        made.commit(groups()[1])
+
+    assert StorageFailed is type(raised.value)
+    assert set() == disk.open
+    granted = claimed(DISK, tmp_path, hello())
+    persist(granted.writer, groups(2, granted.offset))
+    assert made.durable <= granted.offset
+    assert played(300) == contents(DISK, tmp_path)
+
+
+def test_a_torn_write_with_an_error_is_not_synced(tmp_path, disk):
+    """Nor is it taken back: a newer claim may have read it."""
+    made = writer(disk, tmp_path)
+    made.commit(chunks(1, 0, 100))
+    size = (tmp_path / Part(1, 0).name).stat().st_size
+    disk.calls.clear()
+    disk.tear(180, errno.EIO)
+    with pytest.raises(StorageFailed):
+        made.commit(chunks(1, 100, 200))
+
+    assert size + 180 == (tmp_path / Part(1, 0).name).stat().st_size
+    assert "sync" not in disk.calls
+
+
+def test_a_claim_while_a_sync_fails(tmp_path, disk):
+    """A newer claim has synced and counted it anew, so it is not taken back."""
+    made = writer(disk, tmp_path)
+    granted = []
+
+    def fail(handle):
+        granted.append(claimed(DISK, tmp_path, hello()))
+        raise OSError(errno.EIO, "failed")
+
+    disk.before("sync", fail)
+    with pytest.raises(StorageFailed):
+        made.commit(chunks(1, 0, 100))
+    granted[0].writer.commit(chunks(2, 100, 200))
+
+    assert 100 == granted[0].offset
+    assert played(200) == contents(DISK, tmp_path)
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_an_error_of_close_does_no_harm(tmp_path, disk, nth):
+    """The file is closed all the same, and what matters was synced."""
+    made = writer(disk, tmp_path, roll_bytes=SMALL)
+    closed = []
+
+    def close(handle):
+        closed.append(handle)
+        os.close(handle)
+        raise OSError(errno.EIO, "failed")
+
+    disk.before("close", close, nth)
+    persist(made, groups())
+    made.close()
+
+    assert 1 == len(closed)
+    assert played(300) == contents(DISK, tmp_path)
+
+
+def test_a_newer_claim_fences(tmp_path):
+    """Nothing is acknowledged any more, although the disk would take it."""
+    made = writer(DISK, tmp_path)
+    made.commit(chunks(1, 0, 100))
+    granted = claimed(DISK, tmp_path, hello())
+    for call in (lambda: made.commit(chunks(1, 100, 200)), lambda: made.end(receipt(played(100)))):
+        with pytest.raises(Fenced, match="a newer connection has claimed the stream"):
+            call()
+
+    assert (2, 100, 100) == (granted.epoch, granted.offset, made.durable)
+    assert played(100) == contents(DISK, tmp_path)
+
+
+def test_the_fence_alone_is_enough(tmp_path):
+    """A claim that got no further than its empty file ends the older one."""
+    made = writer(DISK, tmp_path)
+    (tmp_path / Part(2, 0).name).touch()
+
+    with pytest.raises(Fenced):
+        made.commit(chunks(1, 0, 100))
+
+
+def test_a_newer_part_is_no_newer_claim(tmp_path):
+    """Only part 0 is a fence."""
+    made = writer(DISK, tmp_path)
+    (tmp_path / Part(2, 1).name).touch()
+    made.commit(chunks(1, 0, 100))
+
+    assert 100 == made.durable
+
+
+def test_a_removed_segment_fences(tmp_path):
+    """Whoever completed or gave up the stream has removed it."""
+    made = writer(DISK, tmp_path)
+    (tmp_path / Part(1, 0).name).unlink()
+
+    with pytest.raises(Fenced):
+        made.commit(chunks(1, 0, 100))
+
+
+def test_a_segment_that_exists_is_not_written_to(tmp_path):
+    """Of two that create it, one gets it."""
+    writer(DISK, tmp_path)
+
+    with pytest.raises(FileExistsError):
+        writer(DISK, tmp_path)
