@@ -1,0 +1,84 @@
+"""Who uses the disk: one thread each, which the scheduler lets go on from call to call."""
+
+from __future__ import annotations
+
+import errno
+
+import wire
+from receiver.journal.done import Done, State, read_done, write_done
+from receiver.journal.finish import complete, digest_of
+
+from .baton import Task
+from .disk import ModelDisk
+from .plan import FOLDER
+
+
+class Calls(ModelDisk):
+    """The disk as one actor sees it: every call may be late, be the last one, or fail."""
+
+    def __init__(self, world, task, label):
+        super().__init__(world.storage, label)
+        self._world = world
+        self._task = task
+
+    def step(self, name, what):
+        self._task.pause()
+        self._world.note(self.label, name, getattr(what, "name", what))
+
+    def glance(self):
+        if self._world.rng.random() < self._world.plan.glances:
+            self._task.pause()
+
+    def fails(self, *codes):
+        rng, plan = self._world.rng, self._world.plan
+        if self._world.calm or rng.random() >= plan.refusals:
+            return None
+        code = rng.choice(codes)
+        self._world.note(self.label, "fails", errno.errorcode[code])
+        return code
+
+    def torn(self, size):
+        return self._world.rng.randrange(size)
+
+    def spoil(self, file):
+        file.spoil(self._world.rng)
+
+
+class Actor:
+    """Something that a receiver does, in a thread of its own."""
+
+    def __init__(self, world, label):
+        self.world = world
+        self.label = label
+        self.task = Task(self.work)
+        self.disk = Calls(world, self.task, label)
+        self.speed = world.rng.choice(world.plan.speeds)
+        self.stopped = False
+        self.left = False
+        """Nobody wants anything from it any more, and it can know that."""
+
+    @property
+    def ready(self):
+        """Whether it has something to do."""
+        return not self.stopped and not self.task.over
+
+    def work(self):
+        """Do it, from the first call to the last."""
+        raise NotImplementedError
+
+
+class Keeper(Actor):
+    """Finishes a complete journal, as receiver.journal.finish does, but for the recording."""
+
+    def work(self):
+        """Write done.json if there is an END."""
+        try:
+            found = complete(self.disk, FOLDER)
+            if found is None or read_done(self.disk, FOLDER) is not None:
+                return
+            _, epoch, receipt = found
+            if digest_of(self.disk, FOLDER).hexdigest() == receipt.digest:
+                done = Done(state=State.COMMITTED, epoch=epoch, receipt=receipt)
+                write_done(self.disk, FOLDER, done)
+        except (OSError, wire.StorageFailed) as exc:  # another one may be removing it
+            self.world.note(self.label, "unfinished", str(exc))

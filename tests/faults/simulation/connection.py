@@ -1,0 +1,139 @@
+"""A receiver's end of one connection: the real protocol and the real journal, in blocking code."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import wire
+from receiver.journal import fence
+from receiver.journal.finish import digest_of
+from receiver.journal.writer import DiskFull
+
+from .actor import Actor
+from .plan import FOLDER
+
+ATTEMPTS = 3
+"""Of a commit, while the disk is full."""
+
+
+class Hurried(Exception):
+    """There is no time, or no room, for what is left to do."""
+
+
+class Connection(Actor):
+    """Queues in both directions, and a thread that claims, commits and acknowledges."""
+
+    def __init__(self, world, label):
+        super().__init__(world, label)
+        self.up, self.down = deque(), deque()
+        self._half = wire.Inbound(wire.Deadlines(), 0)
+        self._writer = None
+        self._waiting = []
+        self._idle = False
+
+    @property
+    def ready(self):
+        """Whether it has something to do."""
+        return super().ready and not (self._idle and not self.up and not self.left)
+
+    @property
+    def closed(self):
+        """Whether it has said all that it will."""
+        return self.task.over
+
+    def work(self):
+        """Answer the sender for as long as it is there."""
+        try:
+            self._serve()
+        except wire.WireError as error:
+            self._say(wire.Error(code=error.close_code, message=str(error)[:200]))
+        except EOFError:
+            pass
+
+    def _serve(self):
+        hello = self._take()
+        granted = fence.claim(self.disk, FOLDER, hello, 10)
+        self._writer = granted.writer
+        if granted.receipt is not None:
+            self._say(self._half.reopen(granted.epoch, granted.receipt, 0))
+            return
+        self._writer._roll_bytes = self.world.plan.roll_bytes
+        try:
+            self._say(self._half.open(granted.epoch, granted.offset, self.world.plan.terms, 0))
+            self._end(self._receive())
+        except (EOFError, wire.BadChecksum):
+            self._seal()
+            raise
+        except Hurried:
+            pass
+        finally:
+            self._writer.drop()
+
+    def _receive(self):
+        """Keep what comes, in groups of any size, up to the end of the stream."""
+        while True:
+            message = self._take()
+            if isinstance(message, wire.Eos):
+                self._commit()
+                return message
+            self._waiting.append(message)
+            if self.world.rng.random() < 0.5 or not self.up:
+                self._commit()
+
+    def _take(self):
+        """
+        Return the next message.
+
+        Raises:
+            EOFError: if there will be none.
+        """
+        while not self.up:
+            if self.left:
+                raise EOFError
+            self._idle = True
+            self.task.wait()
+        self._idle = False
+        data = self.up.popleft()
+        decode = wire.decode_chunk if isinstance(data, bytes) else wire.decode_control
+        message = decode(data)
+        self._half.feed(message, 0)
+        return message
+
+    def _commit(self):
+        chunks, self._waiting = self._waiting, []
+        if chunks:
+            self._insist(lambda: self._writer.commit(chunks))
+            self._half.release(self._writer.durable, 0)
+            if ack := self._half.ack():
+                self._say(ack)
+
+    def _insist(self, call):
+        """Do it, and do it again while the disk is full."""
+        for _ in range(ATTEMPTS):
+            try:
+                call()
+            except DiskFull:
+                continue
+            return
+        raise Hurried
+
+    def _end(self, eos):
+        digest = self._writer.digest or digest_of(self.disk, FOLDER)
+        if digest.hexdigest() != eos.digest:
+            raise wire.BadChecksum("digest", seen=digest.hexdigest(), expected=eos.digest)
+        receipt = self.world.plan.receipt
+        self._insist(lambda: self._writer.end(receipt))
+        self._say(self._half.commit(receipt, 0))
+
+    def _seal(self):
+        """What a receiver does when a sender is gone, if it has the time."""
+        if self.world.rng.random() < 0.7:
+            try:
+                self._commit()
+                self._writer.close()
+            except (wire.WireError, Hurried):
+                pass
+
+    def _say(self, message):
+        self.world.promise(self.label, message)
+        self.down.append(wire.encode_control(message))

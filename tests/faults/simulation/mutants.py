@@ -1,0 +1,161 @@
+"""The journal without one of its guards: what the simulation has to notice."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from unittest.mock import patch
+
+from receiver.journal import fence, reader
+from receiver.journal.layout import Part
+from receiver.journal.reader import last_segment, tail_of
+from receiver.journal.segment import SegmentFile
+from receiver.journal.writer import Writer
+
+from .actor import Calls
+from .storage import File
+
+
+def unguarded(method):
+    """Let *method* of a Writer not look for newer claims."""
+    real = getattr(Writer, method)
+
+    def call(self, *args):
+        self.require_latest = lambda: None
+        try:
+            return real(self, *args)
+        finally:
+            del self.require_latest
+
+    return patch.object(Writer, method, call)
+
+
+@contextmanager
+def answered_unguarded():
+    """Let a claim that has scanned not look for newer ones before it answers or opens."""
+    real_count, real_open = fence._count, Writer.open
+
+    def count(disk, folder, hello, writer):
+        tail = real_count(disk, folder, hello, writer)
+        writer.require_latest = lambda: None
+        return tail
+
+    def start(self, base):
+        del self.require_latest
+        real_open(self, base)
+
+    with patch.object(fence, "_count", count), patch.object(Writer, "open", start):
+        yield
+
+
+@contextmanager
+def scanned_first():
+    """Let a claim scan before it puts up its fence."""
+    real_fence = fence._fence
+
+    def scan(disk, folder, hello):
+        last = last_segment(disk, folder, fence.MOST_EPOCHS)
+        tail = last and tail_of(disk, last, disk.sync_file(last.path))
+        writer = real_fence(disk, folder, hello)
+        writer.scanned = tail
+        return writer
+
+    def count(disk, folder, hello, writer):
+        return writer.scanned
+
+    with patch.object(fence, "_fence", scan), patch.object(fence, "_count", count):
+        yield
+
+
+def scan_after_done(disk, folder, hello, writer):
+    """As fence._scan, with its two halves in the other order."""
+    if found := fence.read_done(disk, folder):
+        disk.remove(folder / Part(writer.epoch, 0).name)
+        writer.drop()
+        return fence._complete(found)
+    tail = fence._count(disk, folder, hello, writer)
+    writer.require_latest()
+    if tail is not None and tail.receipt is not None:
+        writer.drop()
+        return fence.Granted(writer.epoch, tail.offset, receipt=tail.receipt)
+    offset = tail.offset if tail else 0
+    writer.open(offset)
+    return fence.Granted(writer.epoch, offset, writer)
+
+
+def shared_create(self, path):
+    """Open the file if there is one, as O_CREAT without O_EXCL does."""
+    with suppress(FileExistsError):
+        return real_create(self, path)
+    return self._open(path)
+
+
+real_create = Calls.create
+
+
+def repeated_sync(self):
+    """Sync again if it fails."""
+    for _ in range(2):
+        with suppress(OSError):
+            self._disk.sync(self._handle)
+            self.cut = self.size
+            return
+    self._disk.sync(self._handle)
+
+
+@contextmanager
+def cut_off():
+    """Let a writer whose sync failed take back what was not synced before."""
+    real_sync, real_poison = SegmentFile.sync, Writer._poison
+
+    def sync(self):
+        real_sync(self)
+        self.synced = self.size
+
+    def poison(self, exc):
+        file = self._file
+        if file is not None:
+            self._disk.step("truncate", file._path)
+            model = self._disk.handles[file._handle][0]
+            del model.cache[getattr(file, "synced", 0) :]
+            model.clean = min(model.clean, len(model.cache))
+        return real_poison(self, exc)
+
+    with patch.object(SegmentFile, "sync", sync), patch.object(Writer, "_poison", poison):
+        yield
+
+
+def rewritten(self, buffers):
+    """As SegmentFile.append, but from the beginning after an error."""
+    self._disk.write(self._handle, buffers)
+    self.size += sum(len(each) for each in buffers)
+
+
+MUTANTS = {
+    "nobody looks between sync and ack": lambda: unguarded("commit"),
+    "nobody looks after an END": lambda: unguarded("end"),
+    "nobody looks after an opening": lambda: unguarded("open"),
+    "nobody looks after a scan": answered_unguarded,
+    "the scan comes before the fence": scanned_first,
+    "the fence is not exclusive": lambda: patch.object(Calls, "create", shared_create),
+    "late openings count": lambda: patch.object(fence, "_bury", lambda *_: None),
+    "the ack comes before the sync": lambda: patch.object(Writer, "_sync", lambda _: None),
+    "what is scanned is not synced": lambda: patch.object(
+        Calls, "sync_file", lambda self, path: len(self.storage.require(path).cache)
+    ),
+    "more is scanned than was synced": lambda: patch.object(
+        fence, "tail_of", lambda disk, last, within: tail_of(disk, last)
+    ),
+    "what is scanned comes from memory": lambda: patch.object(File, "evict", lambda _: None),
+    "the folder is not synced": lambda: patch.object(Calls, "sync_folder", lambda *_: None),
+    "the folders above are not synced": lambda: patch.object(fence, "LEVELS", 0),
+    "removed segments are written to": lambda: patch.object(SegmentFile, "linked", new=True),
+    "the last look for an end comes before the scan": lambda: patch.object(
+        fence, "_scan", scan_after_done
+    ),
+    "segments are not cut where later ones start": lambda: patch.object(
+        reader, "min", lambda *_, **__: None, create=True
+    ),
+    "a failed sync is done again": lambda: patch.object(SegmentFile, "sync", repeated_sync),
+    "what was not synced is cut off": cut_off,
+    "a torn write is done again": lambda: patch.object(SegmentFile, "append", rewritten),
+}

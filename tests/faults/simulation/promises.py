@@ -1,0 +1,67 @@
+"""What was promised to the sender, and whether a disk keeps it."""
+
+from __future__ import annotations
+
+import wire
+from receiver.journal.done import read_done
+from receiver.journal.finish import complete
+from receiver.journal.reader import read_stream
+from wire import RecordKind
+
+from .disk import ModelDisk
+from .plan import FOLDER, Broken
+
+
+class Promises:
+    """Whatever any connection has said, whether or not it arrived."""
+
+    def __init__(self, plan):
+        self.durable = 0
+        """Units that survive a power cut."""
+        self.committed = False
+        self._plan = plan
+
+    def add(self, message, newest):
+        """Take note of *message*; *newest* is the newest claim there is."""
+        match message:
+            case wire.Opened(receipt=None):
+                if message.epoch >= newest and message.offset < self.durable:
+                    raise Broken(f"opened at {message.offset}, durable are {self.durable}")
+                self.durable = max(self.durable, message.offset)
+            case wire.Ack():
+                self.durable = max(self.durable, message.durable)
+            case wire.Opened() | wire.Committed():
+                self._require_right(message.receipt)
+                self.durable, self.committed = self._plan.units, True
+
+    def check(self, storage):
+        """Look at *storage* as a receiver that starts now would do."""
+        disk = ModelDisk(storage)
+        done = read_done(disk, FOLDER)
+        if done is not None:
+            self._require_right(done.receipt)
+            return
+        self._check_audio(disk)
+        if self.committed:
+            found = complete(disk, FOLDER)
+            self._require_right(found and found[2])
+
+    def _check_audio(self, disk):
+        data, reached = bytearray(), 0
+        try:
+            for record in read_stream(disk, FOLDER):
+                if record.header.kind == RecordKind.AUDIO:
+                    if record.header.offset != reached:
+                        raise Broken(f"unit {record.header.offset} follows {reached}")
+                    data += record.payload
+                    reached += record.header.units
+        except wire.StorageFailed as exc:
+            raise Broken(str(exc)) from exc
+        if not self._plan.source.startswith(data):
+            raise Broken("other audio than the source has")
+        if reached < self.durable:
+            raise Broken(f"{reached} units are left of {self.durable}")
+
+    def _require_right(self, receipt):
+        if receipt != self._plan.receipt:
+            raise Broken(f"receipt is {receipt}")

@@ -1,0 +1,140 @@
+"""What a machine has of its files: in the page cache, and on the platters."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+
+def failure(code):
+    """The OSError that a system call fails with."""
+    return OSError(code, os.strerror(code))
+
+
+class File:
+    """Bytes that are appended to; what nobody synced is in the page cache only."""
+
+    def __init__(self):
+        self.cache = bytearray()
+        """What every process reads."""
+        self.platter = bytearray()
+        """What a power cut leaves, of the first `clean` bytes."""
+        self.clean = 0
+        """The bytes before here need not be written to the platter any more."""
+        self.links = 1
+        self.failures = 0
+        """Errors of writing to the platter; each open handle is told of each once."""
+
+    def append(self, data):
+        """Write to the page cache."""
+        self.cache += data
+
+    def flush(self):
+        """Write to the platter what is not there yet."""
+        self.platter[self.clean :] = self.cache[self.clean :]
+        self.clean = len(self.cache)
+
+    def spoil(self, rng):
+        """Fail to write to the platter, and call it clean nevertheless, as Linux does."""
+        self.platter[self.clean :] = _torn(self.cache[self.clean :], rng)
+        self.clean = len(self.cache)
+        self.failures += 1
+
+    def evict(self):
+        """Forget what is clean, so that it is read from the platter again."""
+        self.cache[: self.clean] = self.platter[: self.clean]
+
+    def cut(self, rng):
+        """Lose the power: of what was not synced, any part may have been written."""
+        if rng.random() < 0.8:
+            self.platter[self.clean :] = _torn(self.cache[self.clean :], rng)
+        self.cache[:] = self.platter
+        self.clean = len(self.cache)
+
+    def copy(self):
+        """The same once more, for a cut that does not really happen."""
+        other = File()
+        other.cache, other.platter = self.cache[:], self.platter[:]
+        other.clean, other.links, other.failures = self.clean, self.links, self.failures
+        return other
+
+
+class Folder:
+    """Names; which of them a power cut leaves is open until the folder is synced."""
+
+    def __init__(self):
+        self.entries = {}
+        self.durable = {}
+
+    def sync(self):
+        """Make the names durable."""
+        self.durable = dict(self.entries)
+
+    def cut(self, rng):
+        """Lose the power: any of the changes that were not synced may have been made."""
+        for name in {**self.durable, **self.entries}:
+            node = rng.choice((self.entries, self.durable)).get(name)
+            if node is None:
+                self.entries.pop(name, None)
+            else:
+                self.entries[name] = node
+                node.cut(rng)
+        self.sync()
+
+    def copy(self):
+        """The same once more."""
+        other = Folder()
+        known = {id(node): node for node in (*self.entries.values(), *self.durable.values())}
+        copies = {key: node.copy() for key, node in known.items()}
+        other.entries = {name: copies[id(node)] for name, node in self.entries.items()}
+        other.durable = {name: copies[id(node)] for name, node in self.durable.items()}
+        return other
+
+
+class Storage:
+    """One file system, from its root on, which is durable."""
+
+    def __init__(self):
+        self.root = Folder()
+
+    def find(self, path: Path):
+        """Return the file or folder that has the name *path*; None if there is none."""
+        node = self.root
+        for part in path.parts[1:]:
+            node = node.entries.get(part)
+            if node is None:
+                return None
+        return node
+
+    def require(self, path: Path):
+        """
+        Return the file or folder that has the name *path*.
+
+        Raises:
+            FileNotFoundError: if there is none.
+        """
+        node = self.find(path)
+        if node is None:
+            raise failure(errno.ENOENT)
+        return node
+
+    def copy(self):
+        """The same once more."""
+        other = Storage()
+        other.root = self.root.copy()
+        return other
+
+    def cut(self, rng):
+        """Lose the power."""
+        self.root.cut(rng)
+
+
+def _torn(tail, rng):
+    """What may be left of *tail*: its beginning up to any byte, perhaps with a hole in it."""
+    kept = tail[: rng.randint(0, len(tail))] if rng.random() < 0.8 else tail[:]
+    if kept and rng.random() < 0.2:
+        start = rng.randrange(len(kept))
+        stop = rng.randint(start + 1, len(kept))
+        kept[start:stop] = bytes(stop - start)
+    return kept

@@ -1,0 +1,181 @@
+"""Two receivers that share a disk, a sender, and whoever decides what happens next."""
+
+from __future__ import annotations
+
+import random
+from itertools import chain
+
+import wire
+
+from .actor import Keeper
+from .client import Client
+from .connection import Connection
+from .plan import FOLDER, Plan
+from .promises import Promises
+from .storage import Folder, Storage
+
+MOST_STEPS = 4000
+ENCORE = 80
+"""Steps after the stream is complete."""
+ZOMBIES = 6
+"""Connections that nobody told of their end, at most."""
+
+
+class World:
+    """One run; what happens is a function of the seed."""
+
+    def __init__(self, seed):
+        self.plan = Plan(seed)
+        self.rng = random.Random(seed + 1)
+        self.calm = False
+        self.storage = Storage()
+        self.storage.root.entries["streams"] = Folder()
+        self.storage.root.sync()
+        self.trace = []
+        """Who did what, and to what."""
+        self._receivers = [[], []]
+        self._promises = Promises(self.plan)
+        self._client = Client(self)
+        self._made = 0
+
+    def run(self):
+        """
+        Have trouble, then calm, and trouble again once the stream is complete.
+
+        Returns whether it ever was.
+        """
+        encore = ENCORE
+        try:
+            for step in range(MOST_STEPS):
+                committed = self._promises.committed
+                self.calm = step >= self.plan.troubled and not committed
+                self._step()
+                encore -= committed
+                if not encore:
+                    break
+            self._check(self.storage)
+        finally:
+            self._kill(*self._receivers)
+        return self._promises.committed
+
+    def note(self, who, what, detail=None):
+        """Add a line to the trace."""
+        self.trace.append((who, what, detail))
+
+    def connect(self):
+        """Take a connection, at one of the receivers."""
+        return self._add(Connection)
+
+    def promise(self, who, message):
+        """*who* says *message*; if that promises something, it has to be true from now on."""
+        self.note(who, type(message).__name__, message)
+        newest = 0
+        if isinstance(message, wire.Opened):
+            names = self.storage.require(FOLDER).entries
+            newest = max((int(name[:20]) for name in names if name.endswith(".seg")), default=0)
+        self._promises.add(message, newest)
+
+    def _add(self, actor):
+        self._made += 1
+        made = actor(self, f"{actor.__name__.lower()} {self._made}")
+        self.rng.choice(self._receivers).append(made)
+        return made
+
+    def _step(self):
+        rng = self.rng
+        if not self.calm and rng.random() < self.plan.trouble:
+            self._trouble()
+        elif self._promises.committed and rng.random() < 0.1:
+            rng.choice([self._forget, self._tend, self._rush])()
+        elif rng.random() < 0.4:
+            self._client.act()
+        else:
+            self._resume()
+        if rng.random() < 0.03:
+            self._check(self.storage)
+            if rng.random() < 0.7:  # if the power failed now
+                storage = self.storage.copy()
+                storage.cut(rng)
+                self._check(storage)
+
+    def _resume(self):
+        if self.calm:
+            self._continue()
+        ready = [each for each in chain(*self._receivers) if each.ready]
+        if not ready:
+            return
+        actor = self.rng.choices(ready, [each.speed for each in ready])[0]
+        actor.task.resume(int(self.rng.expovariate(1 / self.plan.burst)) + 1)
+        if actor.task.over:
+            for actors in self._receivers:
+                if actor in actors:
+                    actors.remove(actor)
+        if actor.task.fault is not None:
+            raise actor.task.fault
+
+    def _trouble(self):
+        if self.rng.random() < self.plan.cuts:
+            trouble = self._cut_power
+        else:
+            troubles = [self._disconnect, self._notice, self._crash, self._stop, self._continue]
+            troubles += [self._forget, self._tend, self._rush, self._abandon]
+            trouble = self.rng.choices(troubles, self.plan.weights)[0]
+        self.note("world", trouble.__name__.strip("_"))
+        trouble()
+
+    def _disconnect(self):
+        """Cut the connection, so that both ends know."""
+        self._client.lose(noticed=True)
+
+    def _abandon(self):
+        """Leave a connection behind that does not know that it is over."""
+        self._client.lose(noticed=len([*chain(*self._receivers)]) >= ZOMBIES)
+
+    def _rush(self):
+        """Connect several times in a row: claims meet claims."""
+        for _ in range(self.rng.randint(2, 3)):
+            self._abandon()
+            self._client.act()
+
+    def _notice(self):
+        """Have the receivers know which connections are over."""
+        for each in chain(*self._receivers):
+            each.left |= each is not self._client.connection
+
+    def _crash(self):
+        """Send a receiver SIGKILL."""
+        self._kill(self.rng.choice(self._receivers))
+
+    def _stop(self):
+        """Let somebody stand still, wherever it is."""
+        actors = [*chain(*self._receivers)]
+        if actors:
+            self.rng.choice(actors).stopped = True
+
+    def _continue(self):
+        for each in chain(*self._receivers):
+            each.stopped = False
+
+    def _forget(self):
+        """Start the sender again; it knows its source, and nothing else."""
+        self._client.lose(noticed=True)
+        self._client = Client(self)
+
+    def _tend(self):
+        """Have a receiver look for journals that are complete."""
+        self._add(Keeper)
+
+    def _cut_power(self):
+        self._kill(*self._receivers)
+        self._client.lose(noticed=True)
+        self.storage.cut(self.rng)
+        self._check(self.storage)
+
+    def _kill(self, *receivers):
+        for actors in receivers:
+            for each in actors:
+                each.task.kill()
+            actors.clear()
+
+    def _check(self, storage):
+        self._promises.check(storage)
