@@ -124,10 +124,12 @@ def _bury(disk: Disk, folder: Path, last: Segment | None, epoch: int) -> None:
     Have the claims before *epoch* that did not open their segments never do so.
 
     An opening that comes late says a unit to start with that was counted before. What it is written
-    to then has no name any more; the name stays, for others to see that they are fenced.
+    to then has no name any more; the name stays, for others to see that they are fenced. Later
+    parts are left alone: they start where the one before ended, and a newer claim may count them.
     """
+    begun = last.part.epoch if last else 0
     for part in parts(disk, folder):
-        if part.epoch < epoch and (last is None or part > last.part):
+        if begun < part.epoch < epoch and not part.number:
             disk.replace(folder / part.name, b"")
 
 

@@ -15,6 +15,7 @@ from receiver.journal import PosixDisk
 from receiver.journal.done import Done, State, read_done, write_done
 from receiver.journal.fence import MOST_EPOCHS
 from receiver.journal.layout import Part
+from receiver.journal.writer import DiskFull
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
 from tests.receiver.journal.scene import (
     FRAMES,
@@ -181,6 +182,29 @@ def test_a_claim_that_is_late_to_begin(folder):
     assert (3, 200) == (newer[0].epoch, newer[0].offset)
     assert SOUND[: 300 * WIDTH] == contents(DISK, folder)
     assert [(1, 0), (2, 0), (3, 0)] == names(DISK, folder)
+
+
+def test_a_claim_that_is_late_to_look(folder):
+    """It takes nothing away that a newer one has counted since: a part that was just begun."""
+    old_disk, disk, newer = FaultyDisk(), FaultyDisk(), []
+    old = writer(old_disk, folder, roll_bytes=1)
+    old.commit(chunks(1, 0, 100))
+    old_disk.fail("write", errno.ENOSPC, nth=2)  # the opening of the next part
+    with pytest.raises(DiskFull):
+        old.commit(chunks(1, 100, 200))
+
+    def go_on(_):
+        with pytest.raises(Fenced):
+            old.commit(chunks(1, 100, 200))
+        newer.append(claimed(DISK, folder, hello()))
+
+    disk.before("names", go_on, nth=4)  # epoch 2 has found the last segment
+    with pytest.raises(Fenced):
+        claimed(disk, folder, hello())
+    newer[0].writer.commit(chunks(3, 200, 300))
+
+    assert (3, 200) == (newer[0].epoch, newer[0].offset)
+    assert SOUND[: 300 * WIDTH] == contents(DISK, folder)
 
 
 def test_somebody_else_has_just_taken_the_epoch(folder):
