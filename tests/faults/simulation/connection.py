@@ -120,6 +120,7 @@ class Connection(Actor):
     def _end(self, eos):
         digest = self._writer.digest or digest_of(self.disk, FOLDER)
         if digest.hexdigest() != eos.digest:
+            self._writer.require_latest()
             raise wire.BadChecksum("digest", seen=digest.hexdigest(), expected=eos.digest)
         receipt = self.world.plan.receipt
         self._insist(lambda: self._writer.end(receipt))

@@ -74,6 +74,8 @@ class World:
             names = self.storage.require(FOLDER).entries
             newest = max((int(name[:20]) for name in names if name.endswith(".seg")), default=0)
         self._promises.add(message, newest)
+        if newest:
+            self._check_power()
 
     def _add(self, actor):
         self._made += 1
@@ -93,10 +95,7 @@ class World:
             self._resume()
         if rng.random() < 0.03:
             self._check(self.storage)
-            if rng.random() < 0.7:  # if the power failed now
-                storage = self.storage.copy()
-                storage.cut(rng)
-                self._check(storage)
+            self._check_power()
 
     def _resume(self):
         if self.calm:
@@ -179,3 +178,9 @@ class World:
 
     def _check(self, storage):
         self._promises.check(storage)
+
+    def _check_power(self):
+        """See what would be left if the power failed now."""
+        storage = self.storage.copy()
+        storage.cut(self.rng)
+        self._check(storage)
