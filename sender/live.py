@@ -135,7 +135,12 @@ class Spools:
                 spool = Spool(folder, hello, self._limit)
             except OSError:  # another process has it
                 continue
-            yield spool
+            spool.finish()  # whoever wrote to it is gone
+            if spool.end:
+                yield spool
+            else:
+                spool.close()
+                spool.remove()
 
 
 def _hello(folder: Path) -> Hello | None:

@@ -73,11 +73,19 @@ class Sending:
                 yield str(file), partial(AudioFile, file, self._settings.exact_encoding)
 
     def _standard_input(self) -> Iterator[Named]:
-        """What an earlier run left of it, then what comes now."""
+        """What an earlier run left of it, then what comes now; raw samples are taken meanwhile."""
+        opening = self._open_pipe
+        if self._settings.raw is not None:
+            try:
+                live = self._open_pipe()
+            except SourceError as exc:
+                self._deliveries.fail(NAME, exc)
+                return
+            opening = lambda: live  # noqa: E731  # as the others, it is called when its turn comes
         if self._settings.protocol != "plain":  # which cannot go on with anything
             for spool in self._spools.left():
                 yield spool.hello.name, partial(SpooledStream, spool)
-        yield NAME, self._open_pipe
+        yield NAME, opening
 
     def _open_pipe(self) -> Source:
         if self._settings.raw is None:

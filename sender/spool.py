@@ -103,10 +103,11 @@ class Spool:
     def finish(self) -> None:
         """Say that no more will come."""
         with self._changed:
-            if self._files and not (self.ended or self._lock.closed):
-                self._write(records.closing(0, self.end))
-            self.ended = True
+            closing = self._files and not (self.ended or self._lock.closed)
+            self.ended = True  # whether or not the disk takes the record: readers wait for this
             self._changed.notify_all()
+            if closing:
+                self._write(records.closing(0, self.end))
 
     def read(self, offset: int, units: int) -> bytes:
         """

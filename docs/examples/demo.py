@@ -41,7 +41,7 @@ def running_receiver(folder):
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "docs" / "examples")}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     try:
-        ready = json.loads(process.stderr.readline())
+        ready = next(line for line in map(json.loads, process.stderr) if "url" in line)
         yield ready["url"], ready["metrics_port"]
     finally:
         process.terminate()

@@ -86,6 +86,7 @@ class JournalClaim:
             digest = await self._in_thread(lambda: self._home.recompute(self._hello))
         found = digest.hexdigest()
         if eos.digest and found != eos.digest:
+            await self._in_thread(writer.require_latest)  # or it was removed while it was summed
             await self.seal()
             raise BadChecksum("digest of the stream", seen=eos.digest, expected=found)
         made = receipt(found)

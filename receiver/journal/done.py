@@ -49,8 +49,13 @@ def read_done(disk: Disk, folder: Path) -> Done | None:
 
 def write_done(disk: Disk, folder: Path, done: Done) -> None:
     """Say how the stream ended, durably; then remove its segments."""
-    disk.replace(folder / DONE, msgspec.json.encode(done))
+    disk.replace(folder / DONE, encode_done(done))
     clear(disk, folder)
+
+
+def encode_done(done: Done) -> bytes:
+    """Return what the file says."""
+    return msgspec.json.encode(done)
 
 
 def clear(disk: Disk, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,11 +38,18 @@ def complete(disk: Disk, folder: Path) -> tuple[Hello, int, Receipt] | None:
     return last.hello, last.part.epoch, tail.receipt
 
 
-def finish(disk: Disk, layout: Layout, folder: Path, wanted: Container) -> Path | None:
+def finish(
+    disk: Disk,
+    layout: Layout,
+    folder: Path,
+    wanted: Container,
+    go_on: Callable[[], None] = lambda: None,
+) -> Path | None:
     """
     Make the recording of a complete journal, then remove its segments.
 
     Returns the recording; None if the journal is not complete, or another receiver was faster.
+    *go_on* is called now and then, and may raise StorageFailed to end it.
 
     Raises:
         StorageFailed: if the disk refuses, or the journal is not what the receipt says.
@@ -55,7 +62,7 @@ def finish(disk: Disk, layout: Layout, folder: Path, wanted: Container) -> Path 
         if found is None:
             return None
         hello, epoch, receipt = found
-        recording = _record(disk, layout, folder, (hello, receipt), wanted)
+        recording = _record(disk, layout, (hello, receipt), wanted, go_on)
         name = str(recording.relative_to(layout.root))
         done = Done(state=State.COMMITTED, epoch=epoch, receipt=receipt, recording=name)
         write_done(disk, folder, done)
@@ -87,16 +94,21 @@ def digest_of(disk: Disk, folder: Path) -> Digest:
 
 
 def _record(
-    disk: Disk, layout: Layout, folder: Path, made_of: tuple[Hello, Receipt], wanted: Container
+    disk: Disk,
+    layout: Layout,
+    made_of: tuple[Hello, Receipt],
+    wanted: Container,
+    go_on: Callable[[], None],
 ) -> Path:
     hello, receipt = made_of
+    folder = layout.folder(hello.stream)
     container = container_for(hello.format, wanted, receipt.frames)
     path = _path(disk, layout, hello, f".{container}")
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     digest = Digest()
     disk.make_folder(layout.audio)
     try:
-        payloads = _payloads(disk, folder, digest)
+        payloads = _payloads(disk, folder, digest, go_on)
         write_recording(draft, hello.format, container, receipt.frames, payloads)
         _require(folder, "journal", digest, receipt)
         disk.sync_file(draft)
@@ -141,8 +153,11 @@ def _require(folder: Path, what: str, digest: Digest, receipt: Receipt) -> None:
         raise StorageFailed(what, seen=digest.hexdigest(), expected=receipt.digest)
 
 
-def _payloads(disk: Disk, folder: Path, digest: Digest) -> Iterator[bytes]:
+def _payloads(
+    disk: Disk, folder: Path, digest: Digest, go_on: Callable[[], None] = lambda: None
+) -> Iterator[bytes]:
     for record in read_stream(disk, folder):
         if record.header.kind == RecordKind.AUDIO:
+            go_on()
             digest.update(record.header.offset, record.header.units, record.payload)
             yield record.payload

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +15,7 @@ from receiver.recording import Container
 from wire import Fenced, Hello, StorageFailed
 
 from .disk import Disk
-from .done import Done, State, clear, read_done, write_done
+from .done import Done, State, clear, encode_done, read_done
 from .finish import complete, finish
 from .layout import DONE, Layout, Part, parts
 
@@ -40,15 +42,34 @@ class Keeping:
 class Keeper:
     """Looks after the journals of a store. It blocks; call it in a thread."""
 
-    def __init__(self, disk: Disk, layout: Layout, keeping: Keeping) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        layout: Layout,
+        keeping: Keeping,
+        watched: Callable[[], float] = lambda: inf,
+    ) -> None:
+        """
+        *watched* returns the seconds for which senders could have come back.
+
+        After a weekend without a receiver nothing expires before they have had their time.
+        """
         self._disk = disk
         self._layout = layout
         self._keeping = keeping
+        self._watched = watched
+        self._stopping = False
+
+    def stop(self) -> None:
+        """Leave the rest to the next start (called from another thread)."""
+        self._stopping = True
 
     def finish(self, folder: Path) -> None:
         """Make the recording of a journal, if it is complete; what fails is tried again later."""
         try:
-            recording = finish(self._disk, self._layout, folder, self._keeping.container)
+            recording = finish(
+                self._disk, self._layout, folder, self._keeping.container, self.require_time
+            )
         except StorageFailed as exc:
             log.error("recording_failed", stream=folder.name, reason=str(exc))
             return
@@ -60,9 +81,22 @@ class Keeper:
         try:
             self._sweep(self._layout.audio)
             for folder in self._layout.folders(self._disk):
+                self.require_time()
                 self._look_at(folder)
+        except StorageFailed:
+            return  # the receiver stops
         except OSError as exc:  # of the store itself; the next time may do better
             log.error("store_failed", reason=str(exc))
+
+    def require_time(self) -> None:
+        """
+        Go on only while the receiver runs.
+
+        Raises:
+            StorageFailed: if it stops.
+        """
+        if self._stopping:
+            raise StorageFailed("the receiver stops; the next start goes on")
 
     def cancel(self, hello: Hello, epoch: int) -> None:
         """
@@ -89,10 +123,12 @@ class Keeper:
 
     def _tend(self, folder: Path) -> None:
         disk = self._disk
-        if read_done(disk, folder) is not None:
+        if (done := read_done(disk, folder)) is not None:
             clear(disk, folder)
             self._sweep(folder)
-            if disk.idle(folder / DONE) > self._keeping.memory_s:
+            committed = done.state is State.COMMITTED
+            memory = self._keeping.memory_s if committed else self._keeping.expiry_s
+            if disk.idle(folder / DONE) > memory:
                 self._forget(folder)
             return
         found = parts(disk, folder)
@@ -102,7 +138,7 @@ class Keeper:
         idle = disk.idle(folder / found[-1].name)
         if idle > QUIET_S:
             self.finish(folder)
-        if idle > self._keeping.expiry_s:
+        if min(idle, self._watched()) > self._keeping.expiry_s:
             self._expire(folder, found[-1].epoch + 1)
 
     def _sweep(self, folder: Path) -> None:
@@ -124,7 +160,11 @@ class Keeper:
             return False
         if self._over(folder):
             return False
-        write_done(self._disk, folder, Done(state=state, epoch=epoch))
+        self._disk.replace(folder / DONE, encode_done(Done(state=state, epoch=epoch)))
+        if parts(self._disk, folder)[-1].epoch > epoch:  # claimed before that could be read
+            self._disk.remove(folder / DONE)
+            return False
+        clear(self._disk, folder)
         return True
 
     def _over(self, folder: Path) -> bool:

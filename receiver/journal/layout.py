@@ -13,6 +13,8 @@ DONE: Final = "done.json"
 LEVELS: Final = 3
 """Folders of a store above a journal: its shelf, ``streams`` and the root."""
 _PART: Final = re.compile(r"(\d{20})\.(\d{6})\.seg")
+_SHELF: Final = re.compile(r"[0-9a-f]{2}")
+_STREAM: Final = re.compile(r"[0-9a-f]{32}")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_CHARACTERS: Final = 80
 
@@ -42,9 +44,9 @@ class Layout:
         return self._streams / stream[:2] / stream
 
     def folders(self, disk: Disk) -> Iterator[Path]:
-        """Every journal there is."""
-        for shelf in sorted(disk.names(self._streams)):
-            for stream in sorted(disk.names(self._streams / shelf)):
+        """Every journal there is; what else lies there is none of ours."""
+        for shelf in filter(_SHELF.fullmatch, sorted(disk.names(self._streams))):
+            for stream in filter(_STREAM.fullmatch, sorted(disk.names(self._streams / shelf))):
                 yield self._streams / shelf / stream
 
     def recording(self, name: str, stream: str, suffix: str, digits: int = 8) -> Path:

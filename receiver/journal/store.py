@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from weakref import WeakValueDictionary
@@ -21,7 +23,10 @@ from .keeper import Keeper, Keeping
 from .layout import Layout
 
 THREADS: Final = 4
-"""For commits, claims and seals; they wait for the disk, not for a core."""
+"""For claims, seals and what has to be summed again."""
+
+STOP_S: Final = 5.0
+"""For recordings that are due when the receiver stops."""
 
 TEND_S: Final = 30.0
 """Between looks at all journals."""
@@ -61,12 +66,14 @@ class JournalStore:
         disk.make_folder(layout.audio)
         self.stream_bytes = bounds.stream_bytes
         self._threads = ThreadPoolExecutor(THREADS, "journal")
-        self.committer = Committer(self._threads, self._has_room, observe)
+        self._committing = ThreadPoolExecutor(1, "commits")  # it waits behind nothing else
+        self.committer = Committer(self._committing, self._has_room, observe)
         self._finisher = ThreadPoolExecutor(1, "recordings")
         self._disk = disk
         self._layout = layout
         self._bounds = bounds
-        self._keeper = Keeper(disk, layout, keeping)
+        began = time.monotonic()
+        self._keeper = Keeper(disk, layout, keeping, lambda: time.monotonic() - began)
         self._claims: WeakValueDictionary[str, JournalClaim] = WeakValueDictionary()
 
     @property
@@ -130,10 +137,14 @@ class JournalStore:
             await asyncio.sleep(TEND_S)
 
     def close(self) -> None:
-        """See Store: recordings that are not begun are left to the next start."""
+        """See Store: recordings that take longer than a moment are left to the next start."""
         self.committer.close()
+        with suppress(TimeoutError, RuntimeError):  # the latter if it is closed already
+            self._finisher.submit(lambda: None).result(STOP_S)  # it comes after all the others
+        self._keeper.stop()
         self._finisher.shutdown(cancel_futures=True)
         self._threads.shutdown()
+        self._committing.shutdown()
 
     def _has_room(self) -> bool:
         return self.free_bytes > 0

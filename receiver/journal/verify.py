@@ -14,7 +14,7 @@ from wire import HEADER_BYTES, VERSION, StorageFailed, WireError, decode_header
 from .disk import Disk
 from .done import State, read_done
 from .finish import Manifest, digest_of
-from .layout import Layout
+from .layout import Layout, parts
 from .reader import Segment, read_stream, segments, tail_of, whole_tail_of
 
 
@@ -54,6 +54,8 @@ def _journal(disk: Disk, layout: Layout, folder: Path) -> Finding | None:
     chain = segments(disk, folder)
     for segment in chain:
         _require_no_rot(disk, segment)
+    for part in set(parts(disk, folder)) - {segment.part for segment in chain}:
+        _require_unopened(disk, folder / part.name)
     frames = 0
     for record in read_stream(disk, folder):
         frames = record.header.offset + record.header.units
@@ -82,6 +84,22 @@ def _require_no_rot(disk: Disk, segment: Segment) -> None:
             what = f"{segment.path}: damaged from byte {tail.size} to"
             raise StorageFailed(what, seen=tail.size + start, expected="no record after a bad one")
         start = rest.find(VERSION, start + 1)
+
+
+def _require_unopened(disk: Disk, path: Path) -> None:
+    """
+    Tell a segment whose opening was cut short, as by a crash, from one whose opening is damaged.
+
+    Raises:
+        StorageFailed: if there is a whole opening, and it is not right.
+    """
+    with disk.read(path) as file:
+        start = file.read(HEADER_BYTES)
+        rest = file.read()
+    if len(start) < HEADER_BYTES:
+        return
+    if not _is_header(start) or len(rest) >= decode_header(start).length:
+        raise StorageFailed(f"{path}: its opening is damaged, or of another version")
 
 
 def _is_header(data: bytes) -> bool:

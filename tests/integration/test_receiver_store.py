@@ -287,3 +287,19 @@ async def test_a_plain_stream_is_durable_before_its_answer(tmp_path):
     assert (5000, "Done!") == (facts["frames"], answer)
     assert left
     assert [samples] == list(recordings(tmp_path, "float32").values())
+
+
+async def test_verify_finds_a_damaged_opening(tmp_path, capsys):
+    """A segment that does not say what it is, is not taken for one that never began."""
+    async with running(store=str(tmp_path), limits=ROOM) as receiver:
+        async with speaking(receiver.url) as client:
+            await client.greet()
+            await client.send(SOUND)
+            await client.until(wire.Ack, lambda ack: ack.durable == 30_000)
+    path = segment(tmp_path)
+    data = bytearray(path.read_bytes())
+    data[40] ^= 1
+    path.write_bytes(data)
+
+    assert 1 == verify_store(PosixDisk(), Layout(tmp_path))
+    assert "its opening is damaged" in capsys.readouterr().err

@@ -43,6 +43,17 @@ def _chance(say):
     return random.Random(seed)
 
 
+def slowness(starting):
+    """
+    How much slower this machine is than one that starts a receiver in 0.8 s, at least 1.
+
+    *starting* has the seconds that it took to start processes. All limits in seconds are for a
+    machine that has nothing else to do; and the longer a receiver is away, the longer its senders
+    wait between attempts.
+    """
+    return max(1, percentiles(starting)[1] / 0.8)
+
+
 def percentiles(seconds):
     """What half of *seconds* stay below, what 95 and what 99 of 100 do."""
     if len(seconds) == 1:

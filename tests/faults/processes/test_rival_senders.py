@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import signal
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -17,6 +18,8 @@ from tests.integration.commands import outcomes, sending
 from wire import Receipt
 
 pytestmark = pytest.mark.faults
+
+HOW = ("--realtime", "--speed", "8", "--connect-timeout", "60")
 
 TAKEOVER_S = 10 if FULL else 3
 """Without progress, until another sender may go on; 10 s is the default."""
@@ -43,15 +46,18 @@ async def test_both_succeed_and_each_stream_is_there_once(tmp_path, say, receive
     sounds.mkdir()
     paths = [make(sounds, number, (2 + number % 3) * RATE) for number in range(count)]
     places = [Receiver(tmp_path / "store") for _ in range(receivers)]
-    async with serving(*places):
+    async with AsyncExitStack() as stack:
         senders = []
         for number, place in zip(range(2), itertools.cycle(places), strict=False):
             reports.append(tmp_path / f"{number}.jsonl")
-            how = ("--realtime", "--speed", "8", "--report", reports[-1], "--to", place.url)
-            senders.append(sending(sounds, *how))
-        async with senders[0] as one, senders[1] as other:
-            assert [0, 0] == [await each.ended() for each in (one, other)]
-            held = sum("is held" in line for each in (one, other) for line in each.errors)
+            how = (*HOW, "--report", reports[-1], "--to", place.url)
+            senders.append(await stack.enter_async_context(sending(sounds, *how)))
+        for each in senders:  # both look for the receivers when those start
+            await each.until(lambda p=each: any("retrying" in line for line in p.errors))
+        await stack.enter_async_context(serving(*places))
+
+        assert [0, 0] == [await each.ended() for each in senders]
+        held = sum("is held" in line for each in senders for line in each.errors)
         found = [outcomes(each) for each in reports]
         receipts = [Receipt(**found[0][each.name]["receipt"]) for each in paths]
         await require_all(tmp_path / "store", list(zip(paths, receipts, strict=True)))

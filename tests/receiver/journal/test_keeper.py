@@ -131,6 +131,30 @@ def test_an_open_stream_expires(folder, keeper):
         claimed(DISK, folder, hello())
 
 
+def test_nothing_expires_before_its_sender_could_come_back(layout, folder):
+    """After a weekend without a receiver, the time begins anew."""
+    begun(folder).writer.drop()
+    age(folder, EXPIRY_S + 60)
+    Keeper(DISK, layout, KEEPING, lambda: EXPIRY_S - 5).tend()
+    before = contents(DISK, folder)
+    Keeper(DISK, layout, KEEPING, lambda: EXPIRY_S + 5).tend()
+
+    assert SOUND == before
+    assert State.EXPIRED == read_done(DISK, folder).state
+
+
+def test_foreign_things_in_a_store_are_left_alone(layout, folder, keeper):
+    """They stop nobody from looking after the journals."""
+    stranger = layout.root / "streams" / ".DS_Store"
+    begun(folder).writer.drop()
+    stranger.write_bytes(b"?")
+    age(folder, EXPIRY_S + 5)
+    keeper.tend()
+
+    assert b"?" == stranger.read_bytes()
+    assert State.EXPIRED == read_done(DISK, folder).state
+
+
 def test_expiry_fences_a_receiver_that_is_paused(folder, keeper):
     """When it wakes up it acknowledges nothing."""
     made = begun(folder, 100).writer
