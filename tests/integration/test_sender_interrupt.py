@@ -11,7 +11,7 @@ from tests.integration.proxy import Proxy, free_port
 from tests.integration.recorder import SMALL, Recorder, listening
 from tests.integration.sounds import noise, same, samples, write
 
-SOON_S = 3
+SOON_S = 10
 """An interrupted process ends well within this; nothing that it might wait for is as short."""
 
 
