@@ -55,7 +55,7 @@ async def swap(switches, pair, tracks):
     return [
         (orphan[-1], heir[0])
         for orphan, heir, *both in zip(orphans, heirs, claimed, went_on, strict=True)
-        if all(both)
+        if all(both) and orphan and heir and heir[0].claims
     ]
 
 

@@ -159,3 +159,13 @@ MUTANTS = {
     "what was not synced is cut off": cut_off,
     "a torn write is done again": lambda: patch.object(SegmentFile, "append", rewritten),
 }
+
+RARE = (
+    "nobody looks after an opening",
+    "nobody looks after a scan",
+    "more is scanned than was synced",
+    "removed segments are written to",
+    "the last look for an end comes before the scan",
+    "what was not synced is cut off",
+)
+"""What these guards prevent takes thousands of seeds."""

@@ -1,6 +1,7 @@
 """Small file systems of a test's own."""
 
 import os
+import shutil
 import subprocess
 from contextlib import contextmanager
 
@@ -26,6 +27,15 @@ def mounted(folder, source, *options):
         yield folder
     finally:
         _run("umount", "--lazy", str(folder))
+
+
+def make_image(path, size):
+    """Make a file that is a disk with ext4 on it; skip the test where that cannot be done."""
+    if not shutil.which("mkfs.ext4"):
+        pytest.skip("NOT TESTED: mkfs.ext4 is not installed")
+    with path.open("wb") as file:
+        file.truncate(size)
+    _run("mkfs.ext4", "-q", "-F", str(path))
 
 
 def small_disk(folder, size):
