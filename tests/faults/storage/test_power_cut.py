@@ -17,7 +17,7 @@ from tests.faults.processes.evidence import RATE, make, manifests, require_all
 from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.streams import Track, playing, progress, send_again
-from tests.faults.storage.mounts import mounted
+from tests.faults.storage.mounts import make_image, mounted
 from tests.integration.sounds import same, samples
 from wire import RecordKind
 
@@ -27,11 +27,6 @@ LATE = "loop,commit=300"
 """The file system writes nothing of its own accord while the test runs."""
 
 QUICK = {"realtime": True, "speed": 10, "chunk_frames": 800}
-
-
-def run(*command):
-    """Run a command that has to succeed."""
-    subprocess.run([*map(str, command)], check=True, capture_output=True, timeout=60)
 
 
 def sounds(folder, chance):
@@ -45,7 +40,7 @@ def power_cut(image, receiver, folder):
     """Yield a mounted copy of *image* as it is at this moment, and let *receiver* go on."""
     receiver.pause()
     copy = folder.with_suffix(".img")
-    run("cp", "--sparse=always", image, copy)
+    subprocess.run(("cp", "--sparse=always", image, copy), check=True, timeout=60)  # noqa: S607
     try:
         with mounted(folder, copy, "-o", "loop") as disk:
             yield disk / "store"
@@ -86,8 +81,7 @@ def require_kept(store, transfer):
 async def test_what_was_acknowledged_survives_a_power_cut(tmp_path, chance, say):
     """At any moment, the disk alone holds every durable sample, and every stream with a receipt."""
     image, files, count = tmp_path / "disk.img", sounds(tmp_path, chance), either(10, 200)
-    run("truncate", "--size", "1G", image)
-    run("mkfs.ext4", "-q", "-F", image)
+    make_image(image, 2**30)
     with mounted(tmp_path / "disk", image, "-o", LATE) as disk:
         receiver = Receiver(disk / "store", "--reserve-bytes", "0")
         async with serving(receiver):
