@@ -1,16 +1,16 @@
 """A sender that is killed, again and again, and started again with the same files."""
 
 import asyncio
-import math
 import signal
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from tests.faults.processes.evidence import RATE, journals, make, require_all
+from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either, percentiles, slowness, spread
 from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.waiting import until
+from tests.faults.processes.waiting import ended, until
 from tests.integration.commands import outcomes, sending
 from wire import Receipt
 
@@ -25,30 +25,25 @@ CLAIM_BYTES = 2_000
 HOW = ("--realtime", "--speed", "3", "--chunk-frames", "400", "--jobs", "4")
 
 
-def kept(store):
-    """How much there is of each stream, in bytes; endlessly much of one that is complete."""
-    return {
-        folder.name: math.inf if (folder / "done.json").exists() else _size(folder)
-        for folder in journals(store)
-    }
-
-
-def _size(folder):
-    with suppress(FileNotFoundError):  # it gets complete just now
-        return sum(each.stat().st_size for each in folder.glob("*.seg"))
-    return math.inf
+def segments(store):
+    """The segments that there are, with their sizes; each claim has one of its own."""
+    found = {}
+    for path in Path(store).glob("streams/*/*/*.seg"):
+        with suppress(FileNotFoundError):  # its stream gets complete just now
+            found[path] = path.stat().st_size
+    return found
 
 
 def further(before, now):
-    """Whether any stream has more audio *now*."""
-    return any(size > before.get(stream, 0) + CLAIM_BYTES for stream, size in now.items())
+    """Whether there is audio of a claim that came after *before*."""
+    return any(size > CLAIM_BYTES for path, size in now.items() if path not in before)
 
 
 async def kill_often(receiver, sounds, count, chance):
     """Send *sounds* with *count* processes and kill each; return what the first progress took."""
     now, starting, going_on = asyncio.get_running_loop().time, [], []
     for _ in range(count):
-        begun, before = now(), kept(receiver.store)
+        begun, before = now(), segments(receiver.store)
         async with sending(sounds, *HOW, "--to", receiver.url) as program:
             if chance.random() < 0.2:  # a kill while it starts is one, too
                 await asyncio.sleep(chance.uniform(0, 0.8))
@@ -57,7 +52,7 @@ async def kill_often(receiver, sounds, count, chance):
                 lambda p=program: any("stream_started" in line for line in p.errors)
             )
             ready = now()
-            _, at = await until(lambda b=before: further(b, kept(receiver.store)))
+            _, at = await until(lambda b=before: further(b, segments(receiver.store)))
             starting.append(ready - begun)
             going_on.append(at - ready)
             await asyncio.sleep(chance.uniform(0, 0.3))  # any moment
@@ -74,7 +69,7 @@ async def test_a_sender_that_is_killed_loses_nothing(tmp_path, chance, say):
     async with serving(receiver):
         starting, going_on = await kill_often(receiver, sounds, count, chance)
         async with sending(sounds, "--report", report, "--to", receiver.url) as program:
-            assert 0 == await program.ended()
+            assert 0 == await ended(program, either(60, 600))
         found = outcomes(report)
         sent = [(each, Receipt(**found[each.name]["receipt"])) for each in paths]
         await require_all(receiver.store, sent)

@@ -13,7 +13,7 @@ from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import FULL, either
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.streams import Track
-from tests.faults.processes.waiting import until
+from tests.faults.processes.waiting import ended, until
 from tests.integration.commands import outcomes, sending
 from wire import Receipt
 
@@ -56,7 +56,7 @@ async def test_both_succeed_and_each_stream_is_there_once(tmp_path, say, receive
             await each.until(lambda p=each: any("retrying" in line for line in p.errors))
         await stack.enter_async_context(serving(*places))
 
-        assert [0, 0] == [await each.ended() for each in senders]
+        assert [0, 0] == [await ended(each, either(60, 1800)) for each in senders]
         held = sum("is held" in line for each in senders for line in each.errors)
         found = [outcomes(each) for each in reports]
         receipts = [Receipt(**found[0][each.name]["receipt"]) for each in paths]

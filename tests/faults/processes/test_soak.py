@@ -19,7 +19,7 @@ pytestmark = pytest.mark.faults
 
 STREAMS = 50
 SECONDS, KILL_S = either((45, 15), (24 * 3600, 60))
-LONGEST_S = either(12, 600)
+LONGEST_S = either(12, 300)
 """Of a stream."""
 
 GROWTH_KIB = 8 * 1024

@@ -15,3 +15,9 @@ async def until(reached, within=PATIENCE_S):
         while not (found := reached()):
             await asyncio.sleep(EVERY_S)
     return found, now()
+
+
+async def ended(program, within):
+    """Wait for the end of *program*, of tests.integration.commands; return its exit code."""
+    await until(lambda: program.process.returncode is not None, within)
+    return await program.ended()

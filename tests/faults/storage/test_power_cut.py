@@ -81,7 +81,7 @@ def require_kept(store, transfer):
 async def test_what_was_acknowledged_survives_a_power_cut(tmp_path, chance, say):
     """At any moment, the disk alone holds every durable sample, and every stream with a receipt."""
     image, files, count = tmp_path / "disk.img", sounds(tmp_path, chance), either(10, 200)
-    make_image(image, 2**30)
+    make_image(image, either(1, 4) * 2**30)
     with mounted(tmp_path / "disk", image, "-o", LATE) as disk:
         receiver = Receiver(disk / "store", "--reserve-bytes", "0")
         async with serving(receiver):
