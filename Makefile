@@ -71,7 +71,8 @@ lock: .venv/ready ## Pin the newest versions that pyproject.toml allows, with ha
 	$(COMPILE) pyproject.toml --extra sender --extra receiver --group dev -o requirements/dev.txt
 	$(COMPILE) --group build -o requirements/build.txt
 
-COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --upgrade
+# --no-strip-extras: pip takes the newest of a package that is needed with an extra and pinned without.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --upgrade
 
 clean: ## Remove everything that is made: .venv, caches, coverage
 	rm -rf .venv build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info

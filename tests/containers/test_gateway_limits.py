@@ -14,6 +14,8 @@ from tests.containers.system import running
 pytestmark = pytest.mark.containers
 
 ALLOWED = 20
+LET_IN = 8
+"""How many more the gateway takes, to tell them why they are refused."""
 
 
 @pytest.fixture(name="limited", scope="module")
@@ -37,6 +39,16 @@ def silent(port):
     return socket.create_connection(("127.0.0.1", port), timeout=3)
 
 
+def cut(connection):
+    """Whether it was ended without a word; one that was let in hears 408 after a while."""
+    try:
+        return connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
 def test_a_client_that_takes_too_much_is_refused(limited):
     """With 429 as long as it speaks, by a cut if it is silent; metrics are answered meanwhile."""
     port = int(limited.url.rpartition(":")[2])
@@ -47,9 +59,9 @@ def test_a_client_that_takes_too_much_is_refused(limited):
             stack.enter_context(silent(port))
         # The engine's own proxy connects to the gateway a moment after it was connected to.
         until(lambda: status(ready), lambda seen: seen == 429, 3, "status while there are too many")
-        for _ in range(20):
-            stack.enter_context(silent(port))
-        cut = stack.enter_context(silent(port))
+        # That proxy may also change their order: which of these are let in, nobody can say.
+        more = [stack.enter_context(silent(port)) for _ in range(20)]
+        fewest = len(more) - LET_IN
 
-        assert not cut.recv(1), "it is ended, or reset, long before the gateway's own timeout"
+        until(lambda: sum(map(cut, more)), lambda seen: seen >= fewest, 4, "silent ones cut")
         assert metrics_of(limited.container("receiver"), "http://gateway:8404/metrics")
