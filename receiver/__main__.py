@@ -19,7 +19,7 @@ from runtime.loop import run_loop
 from runtime.signals import stop_event
 from wire import StorageFailed
 
-from .journal import Layout, PosixDisk
+from .journal import Layout, PosixDisk, require_version
 from .service import serve
 from .settings import Settings
 
@@ -74,7 +74,9 @@ def verify_command(*, store: Store = Path("recordings")) -> int:
 
 def _inspect(command: Callable[[PosixDisk, Layout], int], store: Path) -> int:
     try:
-        return command(PosixDisk(), Layout(store.absolute()))
+        disk, layout = PosixDisk(), Layout(store.absolute())
+        require_version(disk, layout)
+        return command(disk, layout)
     except StorageFailed as exc:
         print(f"receiver: {exc}", file=sys.stderr)  # noqa: T201  # the command's answer
         return 1
@@ -92,7 +94,7 @@ async def _serve(settings: Settings) -> int:
                     await stop.wait()
                     log.info("receiver_draining")
                     await receiver.drain()
-    except OSError as exc:
+    except (OSError, StorageFailed) as exc:
         log.error("receiver_failed", reason=str(exc))
         return 1
     log.info("receiver_stopped")

@@ -74,7 +74,8 @@ async def serve(
         registry: where its metrics go; its own by default. Serving them is the caller's business.
 
     Raises:
-        OSError: if the port is taken, or the store cannot be written to.
+        OSError: if the port is taken.
+        StorageFailed: if the store is no folder that can be one.
         ValueError: if a processor cannot be found, or two have the same name.
     """
     settings = settings or Settings()

@@ -5,9 +5,11 @@ A folder for each stream holds its segments. Whoever claims the stream creates t
 the fence, then the scan. docs/decisions/0005 says why each step is needed.
 """
 
-from .disk import Disk, PosixDisk
+from .disk import Disk
 from .keeper import Keeping
 from .layout import Layout
+from .posix import PosixDisk
+from .root import require_version
 from .store import Bounds, JournalStore
 
-__all__ = ["Bounds", "Disk", "JournalStore", "Keeping", "Layout", "PosixDisk"]
+__all__ = ["Bounds", "Disk", "JournalStore", "Keeping", "Layout", "PosixDisk", "require_version"]

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from typing import Protocol, TypeVar
 
 from receiver.store import Listener
-from wire import BadChecksum, Chunk, Digest, Eos, Hello, Receipt, TooLarge, WireError
+from wire import BadChecksum, Chunk, Digest, Eos, Hello, Level, Receipt, TooLarge, WireError
 
 from .committer import Committer, Work
 from .fence import Granted
@@ -67,8 +67,8 @@ class JournalClaim:
         """See Claim."""
         async with self._sealing:
             self._sealed = True
-            if self._home.committer.full:
-                self._waiting.clear()  # the sender has no ack for it, so it still has the audio
+            if self._home.committer.full and not self._patient:
+                self._waiting.clear()
             try:
                 await self._settled()
                 await self._in_thread(self._held_writer().close)
@@ -122,7 +122,7 @@ class JournalClaim:
         """See Client."""
         self._under_way = False
         self._moved.set()
-        if isinstance(error, DiskFull) and not self._sealed:
+        if isinstance(error, DiskFull) and self._patient:
             self._waiting[:0] = chunks
             self._home.committer.add(self, 0)
         elif self._failure is None:
@@ -130,6 +130,16 @@ class JournalClaim:
             self._waiting.clear()  # what follows would leave a gap
             if not self._sealed:  # or else the listener stands for the next connection
                 self._listener.failed(error)
+
+    @property
+    def _patient(self) -> bool:
+        """
+        Whether to wait while the disk is full.
+
+        Once the connection is gone its sender has what it got no ack for, so it still has what is
+        not durable, unless it asked for acks that promise less.
+        """
+        return not self._sealed or self._hello.ack is Level.RECEIVED
 
     async def _settled(self) -> None:
         """

@@ -13,7 +13,7 @@ from wire import Format, RecordKind, StorageFailed
 from .disk import Disk
 from .done import read_done
 from .layout import Layout
-from .reader import last_segment, read_stream, tail_of
+from .reader import last_segment, read_stream, segments, tail_of
 
 
 class NotFound(StorageFailed):
@@ -65,16 +65,25 @@ def export(
         if done.recording is None or done.receipt is None:
             raise NotFound(f"stream {folder.name} was {done.state}: it has no audio any more")
         return _copy(layout.root / done.recording, output, done.receipt.frames)
-    last = last_segment(disk, folder, below=2**63)
-    if last is None:
+    chain = segments(disk, folder)
+    if not chain:
         raise NotFound(f"stream {folder.name} has no audio yet")
-    hello, frames = last.hello, tail_of(disk, last).offset
+    hello, frames = chain[-1].hello, tail_of(disk, chain[-1]).offset
     wanted: Container = "flac" if _suffix(output) == ".flac" else "wav"
     container = container_for(hello.format, wanted, frames)
     path = output or Path(layout.recording(hello.name, hello.stream, f".{container}").name)
     reading = _Reading(disk, folder, hello.format, lambda reached: advanced(reached, frames))
     write_recording(path, hello.format, container, frames, reading)
-    return Exported(path, reading.frames, reading.fault)
+    return Exported(path, reading.frames, reading.fault or _lost(disk, folder))
+
+
+def _lost(disk: Disk, folder: Path) -> str | None:
+    """What is wrong behind the last segment that can be read."""
+    try:
+        last_segment(disk, folder, below=2**63)
+    except StorageFailed as exc:
+        return str(exc)
+    return None
 
 
 class _Reading:

@@ -17,6 +17,9 @@ from .writer import Writer
 MOST_EPOCHS: Final = 10_000
 """Claims on one stream; each is a file until the stream is complete."""
 
+BURIED: Final = b"buried"
+"""Stands in a segment whose claim did not come to open it, once a newer one has seen to that."""
+
 ATTEMPTS: Final = 100
 """Others may claim the same stream at the same moment; one of them wins each time."""
 
@@ -129,8 +132,14 @@ def _bury(disk: Disk, folder: Path, last: Segment | None, epoch: int) -> None:
     """
     begun = last.part.epoch if last else 0
     for part in parts(disk, folder):
-        if begun < part.epoch < epoch and not part.number:
-            disk.replace(folder / part.name, b"")
+        path = folder / part.name
+        if begun < part.epoch < epoch and not part.number and not _buried(disk, path):
+            disk.replace(path, BURIED)
+
+
+def _buried(disk: Disk, path: Path) -> bool:
+    with disk.read(path) as file:
+        return file.read(len(BURIED) + 1) == BURIED
 
 
 def _complete(done: Done) -> Granted:

@@ -48,24 +48,15 @@ def finish(
     """
     Make the recording of a complete journal, then remove its segments.
 
-    Returns the recording; None if the journal is not complete, or another receiver was faster.
+    Returns the recording; None if the journal is not complete, or another receiver is at it.
     *go_on* is called now and then, and may raise StorageFailed to end it.
 
     Raises:
         StorageFailed: if the disk refuses, or the journal is not what the receipt says.
     """
     try:
-        if read_done(disk, folder) is not None:
-            clear(disk, folder)
-            return None
-        found = complete(disk, folder)
-        if found is None:
-            return None
-        hello, epoch, receipt = found
-        recording = _record(disk, layout, (hello, receipt), wanted, go_on)
-        name = str(recording.relative_to(layout.root))
-        done = Done(state=State.COMMITTED, epoch=epoch, receipt=receipt, recording=name)
-        write_done(disk, folder, done)
+        with disk.lock(folder) as mine:
+            return _finish(disk, layout, folder, wanted, go_on) if mine else None
     except FileNotFoundError:  # removed meanwhile, by another receiver that shares the store
         return None
     except StorageFailed:
@@ -74,7 +65,6 @@ def finish(
         raise
     except OSError as exc:
         raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
-    return recording
 
 
 def digest_of(disk: Disk, folder: Path) -> Digest:
@@ -93,6 +83,23 @@ def digest_of(disk: Disk, folder: Path) -> Digest:
     return digest
 
 
+def _finish(
+    disk: Disk, layout: Layout, folder: Path, wanted: Container, go_on: Callable[[], None]
+) -> Path | None:
+    if read_done(disk, folder) is not None:
+        clear(disk, folder)
+        return None
+    found = complete(disk, folder)
+    if found is None:
+        return None
+    hello, epoch, receipt = found
+    recording = _record(disk, layout, (hello, receipt), wanted, go_on)
+    name = str(recording.relative_to(layout.root))
+    done = Done(state=State.COMMITTED, epoch=epoch, receipt=receipt, recording=name)
+    write_done(disk, folder, done)
+    return recording
+
+
 def _record(
     disk: Disk,
     layout: Layout,
@@ -107,6 +114,7 @@ def _record(
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     digest = Digest()
     disk.make_folder(layout.audio)
+    _require_room(disk, layout, folder, receipt.frames * hello.format.frame_bytes)
     try:
         payloads = _payloads(disk, folder, digest, go_on)
         write_recording(draft, hello.format, container, receipt.frames, payloads)
@@ -127,6 +135,14 @@ def _record(
         with suppress(OSError):
             disk.remove(draft)
     return path
+
+
+def _require_room(disk: Disk, layout: Layout, folder: Path, size: int) -> None:
+    """The reserve may be used: what the recording replaces is removed after it."""
+    free = disk.free(layout.audio)
+    if free < size:
+        what = f"{folder.name}: free bytes for the recording"
+        raise StorageFailed(what, seen=free, expected=size)
 
 
 def _path(disk: Disk, layout: Layout, hello: Hello, suffix: str) -> Path:

@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 from .disk import Disk
 
 DONE: Final = "done.json"
+MARK: Final = "store.json"
+"""Says that the root is a store, and of which version."""
 LEVELS: Final = 3
 """Folders of a store above a journal: its shelf, ``streams`` and the root."""
 _PART: Final = re.compile(r"(\d{20})\.(\d{6})\.seg")
@@ -37,17 +39,17 @@ class Layout:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.audio = root / "audio"
-        self._streams = root / "streams"
+        self.streams = root / "streams"
 
     def folder(self, stream: str) -> Path:
         """Where the journal of *stream* lies."""
-        return self._streams / stream[:2] / stream
+        return self.streams / stream[:2] / stream
 
     def folders(self, disk: Disk) -> Iterator[Path]:
         """Every journal there is; what else lies there is none of ours."""
-        for shelf in filter(_SHELF.fullmatch, sorted(disk.names(self._streams))):
-            for stream in filter(_STREAM.fullmatch, sorted(disk.names(self._streams / shelf))):
-                yield self._streams / shelf / stream
+        for shelf in filter(_SHELF.fullmatch, sorted(disk.names(self.streams))):
+            for stream in filter(_STREAM.fullmatch, sorted(disk.names(self.streams / shelf))):
+                yield self.streams / shelf / stream
 
     def recording(self, name: str, stream: str, suffix: str, digits: int = 8) -> Path:
         """Where the recording of *stream* goes; *name* is for people and says anything."""

@@ -9,12 +9,14 @@ never read.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from wire import HEADER_BYTES, Hello, Receipt, RecordKind, StorageFailed, WireError
 from wire.records import Mark, Record, hello_of, read_closing, read_records, receipt_of
 
+from .damage import require_no_record
 from .disk import Disk
 from .layout import Part, parts
 
@@ -52,10 +54,18 @@ def segments(disk: Disk, folder: Path) -> list[Segment]:
 
 
 def last_segment(disk: Disk, folder: Path, below: int) -> Segment | None:
-    """Return the last one of an epoch under *below*: where a claim continues."""
+    """
+    Return the last one of an epoch under *below*: where a claim continues.
+
+    Raises:
+        StorageFailed: if one behind it has audio, and an opening that was damaged.
+    """
     for part in reversed(parts(disk, folder)):
-        if part.epoch < below and (found := _segment(disk, folder, part)):
-            return found
+        if part.epoch < below:
+            if found := _segment(disk, folder, part):
+                return found
+            with suppress(FileNotFoundError):
+                require_no_record(disk, folder / part.name, 0)
     return None
 
 

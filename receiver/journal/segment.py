@@ -8,7 +8,8 @@ from pathlib import Path
 
 from wire import Buffer
 
-from .disk import Disk, after
+from .buffers import after
+from .disk import Disk
 
 
 class SegmentFile:

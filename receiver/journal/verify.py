@@ -9,13 +9,14 @@ from pathlib import Path
 import msgspec
 
 from receiver.recording import digest_recording
-from wire import HEADER_BYTES, VERSION, StorageFailed, WireError, decode_header
+from wire import StorageFailed, WireError
 
+from .damage import require_no_record, require_unopened
 from .disk import Disk
 from .done import State, read_done
 from .finish import Manifest, digest_of
 from .layout import Layout, parts
-from .reader import Segment, read_stream, segments, tail_of, whole_tail_of
+from .reader import read_stream, segments, tail_of, whole_tail_of
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ def _journal(disk: Disk, layout: Layout, folder: Path) -> Finding | None:
         return None  # what it became is checked as a recording
     chain = segments(disk, folder)
     for segment in chain:
-        _require_no_rot(disk, segment)
+        require_no_record(disk, segment.path, whole_tail_of(disk, segment).size)
     for part in set(parts(disk, folder)) - {segment.part for segment in chain}:
-        _require_unopened(disk, folder / part.name)
+        require_unopened(disk, folder / part.name)
     frames = 0
     for record in read_stream(disk, folder):
         frames = record.header.offset + record.header.units
@@ -65,49 +66,6 @@ def _journal(disk: Disk, layout: Layout, folder: Path) -> Finding | None:
     digest = digest_of(disk, folder).hexdigest()
     _require("digest", digest, receipt.digest)
     return Finding(folder.name, "complete", frames)
-
-
-def _require_no_rot(disk: Disk, segment: Segment) -> None:
-    """
-    Tell a segment that was cut short, as by a crash, from one that is damaged further up.
-
-    Raises:
-        StorageFailed: if a whole record follows one that is not.
-    """
-    tail = whole_tail_of(disk, segment)
-    with disk.read(segment.path) as file:
-        file.seek(tail.size)
-        rest = file.read()
-    start = rest.find(VERSION, 1)  # every header begins with it
-    while start >= 0:
-        if _is_header(rest[start : start + HEADER_BYTES]):
-            what = f"{segment.path}: damaged from byte {tail.size} to"
-            raise StorageFailed(what, seen=tail.size + start, expected="no record after a bad one")
-        start = rest.find(VERSION, start + 1)
-
-
-def _require_unopened(disk: Disk, path: Path) -> None:
-    """
-    Tell a segment whose opening was cut short, as by a crash, from one whose opening is damaged.
-
-    Raises:
-        StorageFailed: if there is a whole opening, and it is not right.
-    """
-    with disk.read(path) as file:
-        start = file.read(HEADER_BYTES)
-        rest = file.read()
-    if len(start) < HEADER_BYTES:
-        return
-    if not _is_header(start) or len(rest) >= decode_header(start).length:
-        raise StorageFailed(f"{path}: its opening is damaged, or of another version")
-
-
-def _is_header(data: bytes) -> bool:
-    try:
-        decode_header(data)
-    except WireError:
-        return False
-    return True
 
 
 def _recording(disk: Disk, path: Path) -> Finding:

@@ -100,6 +100,32 @@ def test_claims_that_died_are_skipped(folder):
     assert (4, 100) == (granted.epoch, granted.offset)
 
 
+def test_a_damaged_opening_is_no_claim_that_died(folder):
+    """There is audio behind it that was acknowledged: nothing is emptied, and nothing goes on."""
+    path = begun(folder) / Part(1, 0).name
+    data = bytearray(path.read_bytes())
+    data[40] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StorageFailed, match="damaged from byte 0 to .*, expected no record after"):
+        claimed(DISK, folder, hello())
+
+    assert bytes(data) == path.read_bytes()
+
+
+def test_a_claim_that_died_is_buried_once(folder):
+    """What each later claim costs does not grow with those that died."""
+    begun(folder)
+    for epoch in range(2, 5):
+        (folder / Part(epoch, 0).name).touch()
+    disk = FaultyDisk()
+    costs = []
+    for _ in range(2):
+        claimed(disk, folder, hello()).writer.drop()
+        costs.append(disk.calls.count("replace"))
+
+    assert [3, 3] == costs
+
+
 def test_what_is_promised_is_synced_first(folder):
     """The fence comes before the scan, and the scanned file is made durable before it is read."""
     begun(folder)

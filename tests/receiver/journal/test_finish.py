@@ -300,3 +300,30 @@ def test_the_digest_of_a_journal(layout):
     disk.fail("read")
     with pytest.raises(StorageFailed, match="Input/output error"):
         digest_of(disk, folder)
+
+
+def test_one_receiver_at_a_time(layout):
+    """Of several that share a store: the others leave it alone meanwhile."""
+    folder = stored(layout)
+    with DISK.lock(folder) as mine:
+        others = finish(DISK, layout, folder, "wav")
+        before = recordings(layout) if layout.audio.exists() else set()
+    path = finish(DISK, layout, folder, "wav")
+
+    assert (True, None, set()) == (mine, others, before)
+    require_finished(layout, folder, path)
+
+
+def test_no_room_for_the_recording(layout):
+    """It is not begun, and nothing is lost; there is one when there is room."""
+    folder = stored(layout)
+    disk = FaultyDisk()
+    disk.free = lambda _: len(SOUND) - 1
+    with pytest.raises(StorageFailed, match=f"free bytes for the recording {len(SOUND) - 1}, exp"):
+        finish(disk, layout, folder, "wav")
+    before = recordings(layout)
+    disk.free = lambda _: len(SOUND)
+    path = finish(disk, layout, folder, "wav")
+
+    assert set() == before
+    require_finished(layout, folder, path)

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from receiver.journal import Keeping, Layout, PosixDisk
 from receiver.journal.done import Done, State, read_done, write_done
 from receiver.journal.keeper import Keeper
-from receiver.journal.layout import Part
+from receiver.journal.layout import Part, parts
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
 from tests.receiver.journal.scene import (
     FRAMES,
@@ -265,7 +265,7 @@ def test_drafts_that_a_crash_left(layout, folder, keeper):
     keeper.tend()
     before = [each.exists() for each in drafts]
     for each in drafts:
-        age(each, 700)
+        age(each, 7 * 3600)
     keeper.tend()
 
     assert ([True] * 2, [False] * 2) == (before, [each.exists() for each in drafts])
@@ -400,3 +400,18 @@ def test_what_is_no_store_is_said(tmp_path):
 def _made(folder):
     DISK.make_folder(folder)
     return folder
+
+
+def test_a_complete_journal_whose_opening_is_damaged_stays(layout, folder, keeper):
+    """It is neither taken for an abandoned one, nor finished without its end."""
+    ended(folder)
+    path = folder / parts(DISK, folder)[-1].name
+    data = bytearray(path.read_bytes())
+    data[40] ^= 1
+    path.write_bytes(data)
+    age(path, 10**6)
+    with capture_logs() as logs:
+        keeper.tend()
+
+    assert bytes(data) == path.read_bytes()
+    assert any("no record after a bad one" in each.get("reason", "") for each in logs)

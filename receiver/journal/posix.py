@@ -1,0 +1,149 @@
+"""Every system call of the journal, in one place."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from wire import Buffer
+
+from .buffers import after
+
+MOST_BUFFERS: Final = 512  # in one writev; Linux takes 1024 (IOV_MAX)
+
+
+class PosixDisk:
+    """A local file system."""
+
+    def names(self, folder: Path) -> list[str]:
+        """See Disk."""
+        try:
+            return os.listdir(folder)  # noqa: PTH208  # names, not paths
+        except FileNotFoundError:
+            return []
+
+    def make_folder(self, folder: Path) -> None:
+        """See Disk."""
+        if folder.is_dir():
+            return
+        self.make_folder(folder.parent)
+        with suppress(FileExistsError):
+            folder.mkdir()
+        self.sync_folder(folder.parent)
+
+    def create(self, path: Path) -> int:
+        """See Disk."""
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        return os.open(path, flags, 0o644)
+
+    def write(self, handle: int, buffers: Sequence[Buffer]) -> None:
+        """See Disk."""
+        while buffers:
+            buffers = after(buffers, os.writev(handle, buffers[:MOST_BUFFERS]))
+
+    def sync(self, handle: int) -> None:
+        """See Disk."""
+        os.fdatasync(handle)
+
+    def close(self, handle: int) -> None:
+        """See Disk."""
+        os.close(handle)
+
+    def linked(self, handle: int) -> bool:
+        """See Disk."""
+        return os.fstat(handle).st_nlink > 0
+
+    def exists(self, path: Path) -> bool:
+        """See Disk."""
+        with suppress(FileNotFoundError):  # other errors say nothing about the file
+            os.stat(path)  # noqa: PTH116  # 2 µs instead of 5, once for each commit
+            return True
+        return False
+
+    def idle(self, path: Path) -> float:
+        """See Disk."""
+        return time.time() - path.stat().st_mtime
+
+    def read(self, path: Path) -> AbstractContextManager[BinaryIO]:
+        """See Disk."""
+        return path.open("rb")
+
+    def sync_file(self, path: Path) -> int:
+        """See Disk."""
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(handle).st_size
+            os.fsync(handle)
+            # A page that failed to be written may be in memory still, and marked as clean:
+            # https://www.usenix.org/conference/atc20/presentation/rebello
+            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(handle)
+        return size
+
+    def sync_folder(self, folder: Path) -> None:
+        """See Disk."""
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+    def replace(self, path: Path, data: bytes) -> None:
+        """See Disk."""
+        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with draft.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            self.rename(draft, path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
+
+    def rename(self, path: Path, target: Path) -> None:
+        """See Disk."""
+        path.replace(target)
+        self.sync_folder(target.parent)
+
+    def remove(self, path: Path) -> None:
+        """See Disk."""
+        path.unlink(missing_ok=True)
+
+    def remove_folder(self, folder: Path) -> None:
+        """See Disk."""
+        with suppress(FileNotFoundError):
+            folder.rmdir()
+
+    def free(self, folder: Path) -> int:
+        """See Disk."""
+        stat = os.statvfs(folder)
+        return stat.f_bavail * stat.f_frsize
+
+    def capacity(self, folder: Path) -> int:
+        """See Disk."""
+        stat = os.statvfs(folder)
+        return stat.f_blocks * stat.f_frsize
+
+    def writable(self, folder: Path) -> bool:
+        """See Disk."""
+        return not folder.exists() or os.access(folder, os.W_OK | os.X_OK)
+
+    @contextmanager
+    def lock(self, folder: Path) -> Iterator[bool]:
+        """See Disk. The kernel lets go of it when the process ends, however it does."""
+        mine, handle = False, os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with suppress(BlockingIOError):
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mine = True
+            yield mine
+        finally:
+            os.close(handle)

@@ -1,0 +1,120 @@
+"""Which folders can be a store; nothing is changed in those that cannot."""
+
+import errno
+
+import pytest
+
+from receiver.journal import Layout, PosixDisk, require_version
+from receiver.journal.root import prepare
+from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
+from wire import StorageFailed
+
+HASTY = HastyDisk()
+MADE = ["audio", "store.json", "streams"]
+
+
+def contents(root):
+    """What lies below *root*, with what files hold."""
+    return {
+        str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
+        for path in root.rglob("*")
+    }
+
+
+def refused(root, why, disk=HASTY, reserve=0):
+    """Check that *root* is refused with *why*, and left as it is."""
+    before = contents(root)
+    with pytest.raises(StorageFailed, match=why):
+        prepare(disk, Layout(root), reserve)
+
+    assert before == contents(root)
+
+
+def test_a_new_folder_becomes_a_store(tmp_path):
+    """With all that is missing above it."""
+    prepare(HASTY, Layout(tmp_path / "a" / "b"), 0)
+
+    assert MADE == sorted(contents(tmp_path / "a" / "b"))
+
+
+@pytest.mark.parametrize("there", [[], ["lost+found"], [".store.json.1234abcd"]])
+def test_an_empty_folder_becomes_a_store(tmp_path, there):
+    """What a new disk holds, or a crash has left, is in nobody's way."""
+    for name in there:
+        (tmp_path / name).mkdir()
+    prepare(HASTY, Layout(tmp_path), 0)
+
+    assert sorted(MADE + there) == sorted(contents(tmp_path))
+
+
+def test_a_store_stays_what_it_is(tmp_path):
+    """Whatever else has come to lie there meanwhile."""
+    prepare(HASTY, Layout(tmp_path), 0)
+    (tmp_path / "notes.txt").write_text("mine")
+    before = contents(tmp_path)
+    prepare(PosixDisk(), Layout(tmp_path), 0)
+
+    assert before == contents(tmp_path)
+
+
+def test_a_file_is_no_store(tmp_path):
+    """Nor is a folder below one."""
+    (tmp_path / "file").write_text("mine")
+    refused(tmp_path / "file", "file: Not a directory")
+    refused(tmp_path / "file" / "store", "store: Not a directory")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "streams", "audio"])
+def test_foreign_files_are_not_mixed_with_ours(tmp_path, name):
+    """A folder with files of other origin is refused, even if they have our names."""
+    (tmp_path / name).mkdir()
+    refused(tmp_path, f"has no store.json, and holds {name}, expected an empty folder")
+
+
+@pytest.mark.parametrize(
+    ("mark", "why"),
+    [
+        ('{"version": 2}', "has version 2, expected 1"),
+        ('{"version": "1"}', "store.json: Expected `int`"),
+        ("", "store.json: Input data was truncated"),
+    ],
+)
+def test_another_version_is_left_alone(tmp_path, mark, why):
+    """Also by the commands that only look."""
+    (tmp_path / "store.json").write_text(mark)
+    (tmp_path / "streams").mkdir()
+    refused(tmp_path, why)
+    with pytest.raises(StorageFailed, match=why):
+        require_version(HASTY, Layout(tmp_path))
+
+
+def test_a_disk_that_is_too_small(tmp_path):
+    """It would never have room: its whole size is within the reserve."""
+    size = HASTY.capacity(tmp_path)
+    refused(tmp_path, f"bytes of its disk {size}, expected more than", reserve=size)
+
+
+@pytest.mark.parametrize("which", ["", "streams", "audio"])
+def test_a_store_that_cannot_be_written_to(tmp_path, which):
+    """Each folder is tried: they may belong to different users."""
+    prepare(HASTY, Layout(tmp_path), 0)
+    disk = FaultyDisk()
+    disk.writable = lambda folder: folder != tmp_path / which
+    refused(tmp_path, f"{tmp_path / which} cannot be written to", disk)
+
+
+@pytest.mark.parametrize("method", ["make_folder", "capacity", "replace"])
+def test_a_disk_that_refuses(tmp_path, method):
+    """The reason is the system's."""
+    disk = FaultyDisk()
+    disk.fail(method, errno.EROFS)
+    refused(tmp_path, "Read-only file system", disk)
+
+
+def test_two_receivers_start_at_once(tmp_path):
+    """What the other one has just made is no foreign file."""
+    disk = FaultyDisk()
+    disk.before("names", lambda _: prepare(HASTY, Layout(tmp_path), 0))
+    prepare(disk, Layout(tmp_path), 0)
+
+    assert MADE == sorted(contents(tmp_path))
