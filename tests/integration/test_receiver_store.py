@@ -303,3 +303,20 @@ async def test_verify_finds_a_damaged_opening(tmp_path, capsys):
 
     assert 1 == verify_store(PosixDisk(), Layout(tmp_path))
     assert "its opening is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("notes.txt", "notes.txt: Not a directory"), (".", "holds notes.txt")]
+)
+async def test_what_is_no_store_is_said_at_the_start(tmp_path, name, why):
+    """In one line, with exit code 1; what lies there stays as it is."""
+    (tmp_path / "notes.txt").write_text("mine")
+    options = ("--host", "127.0.0.1", "--port", "0", "--metrics-port", "0")
+    store = ("--store", tmp_path / name)
+    async with started(COMMANDS / "receiver", "serve", *options, *store) as program:
+        code = await program.ended()
+    (line,) = map(json.loads, program.errors)
+
+    assert (1, "receiver_failed", True) == (code, line["event"], why in line["reason"])
+    assert ["notes.txt"] == [each.name for each in tmp_path.iterdir()]
+    assert "mine" == (tmp_path / "notes.txt").read_text()

@@ -18,7 +18,7 @@ from tests.integration.sounds import same, samples
 pytestmark = pytest.mark.faults
 
 STREAMS = 50
-SECONDS, KILL_S = either((45, 15), (24 * 3600, 60))
+SECONDS, KILL_S = either((120, 30), (24 * 3600, 60))
 LONGEST_S = either(12, 300)
 """Of a stream."""
 

@@ -41,3 +41,10 @@ def make_image(path, size):
 def small_disk(folder, size):
     """Mount a disk that holds *size*, such as 2m, on *folder*."""
     return mounted(folder, "tmpfs", "-t", "tmpfs", "-o", f"size={size}")
+
+
+def make_read_only(folder):
+    """Let nothing be written to the disk on *folder* any more."""
+    done = _run("mount", "-o", "remount,ro", str(folder))
+    if done.returncode:
+        pytest.skip(f"NOT TESTED: {done.stderr.strip()}")
