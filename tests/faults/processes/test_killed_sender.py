@@ -1,13 +1,18 @@
 """A sender that is killed, again and again, and started again with the same files."""
 
 import asyncio
+import os
 import signal
-from contextlib import suppress
+import threading
+from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
-from tests.faults.processes.evidence import RATE, make, require_all
+from tests.faults.processes.evidence import RATE, make, require_all, unfinished
 from tests.faults.processes.extent import either, percentiles, slowness, spread
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.waiting import ended, until
@@ -21,6 +26,14 @@ MOST_S = 1.5
 
 CLAIM_BYTES = 2_000
 """What a claim writes before there is any audio, at most."""
+
+RAW = ("-", "--raw", "s16le:16000:1", "--progress", "never")
+
+PIECE, PIECE_S = 4096, 0.02
+"""What a pipe takes at once, and how often: about 200 kB in a second."""
+
+HELD_BYTES = 64 * 1024
+"""What a sender has between the pipe and the spool, at most: the piece that it has just read."""
 
 HOW = ("--realtime", "--speed", "3", "--chunk-frames", "400", "--jobs", "4")
 
@@ -80,5 +93,74 @@ async def test_a_sender_that_is_killed_loses_nothing(tmp_path, chance, say):
     assert percentiles(going_on)[1] < MOST_S * slowness(starting)
 
 
-# A stream from standard input, which the sender spools, belongs here: killed, started again on the
-# same spool, it has to be complete as files are.
+class Tap:
+    """A pipe that noise runs through, whoever reads it; what is in it outlives its readers."""
+
+    def __init__(self, seed):
+        self.end, self._input = os.pipe()
+        """What a sender gets as standard input."""
+        self.written = bytearray()
+        self._noise = np.random.default_rng(seed)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    @asynccontextmanager
+    async def running(self):
+        """Let it run; close it at the end."""
+        self._thread.start()
+        try:
+            yield self
+        finally:
+            await self.close()
+            os.close(self.end)
+
+    async def close(self):
+        """End the noise."""
+        self._closed.set()
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self):
+        while not self._closed.wait(PIECE_S):
+            piece = self._noise.integers(-(2**15), 2**15, PIECE // 2, np.int16).tobytes()
+            self.written += piece
+            os.write(self._input, piece)
+        os.close(self._input)
+
+    def place(self, sound):
+        """Where *sound* begins in what was written, and where it ends."""
+        start = self.written.find(sound[:64])
+
+        assert self.written[start : start + len(sound)] == sound
+        return start, start + len(sound)
+
+
+async def tap_often(receiver, tap, options, count, chance):
+    """Send what runs through *tap* with *count* processes, and kill each at any moment."""
+    for _ in range(count):
+        before = segments(receiver.store)
+        async with sending(*options, stdin=tap.end) as program:
+            await until(lambda b=before: further(b, segments(receiver.store)))
+            await asyncio.sleep(chance.uniform(0, 0.3))
+            program.interrupt(signal.SIGKILL)
+
+
+async def test_a_pipe_loses_nothing_that_was_taken_from_it(tmp_path, chance, say):
+    """What a killed sender had spooled is sent by the next one; the rest is in the pipe yet."""
+    count, receiver = either(10, 250), Receiver(tmp_path / "store")
+    tap = Tap(chance.randrange(10**6))
+    options = (*RAW, "--spool", tmp_path / "spool", "--to", receiver.url)
+    async with serving(receiver), tap.running():
+        await tap_often(receiver, tap, options, count, chance)
+        async with sending(*options, stdin=tap.end) as program:
+            await tap.close()
+            assert 0 == await ended(program, either(60, 600))
+        await until(lambda: not unfinished(receiver.store))
+    paths = list((receiver.store / "audio").glob("*.wav"))
+    places = sorted(tap.place(soundfile.read(each, dtype="int16")[0].tobytes()) for each in paths)
+    gaps = [later[0] - earlier[1] for earlier, later in pairwise([(0, 0), *places])]
+    say(f"{count} kills, {len(places)} streams, {sum(gaps)} bytes died with those who had them")
+
+    assert len(places) > count
+    assert all(0 <= each <= HELD_BYTES for each in gaps)
+    assert len(tap.written) == places[-1][1]
+    assert [] == list((tmp_path / "spool").rglob("*.spool"))
