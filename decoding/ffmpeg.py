@@ -1,0 +1,142 @@
+"""ffmpeg as a child: what it says of a file, and its samples."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from runtime.child import Bounds, Child, OutOfTime
+from wire import Encoding
+
+from .errors import GaveUp, LimitReached, NoDecoder, NotAudio
+from .run import ChildRun
+from .wavepipe import read_header
+
+CONTAINERS: Final = (
+    *("aac", "ac3", "aiff", "amr", "ape", "asf", "au", "avi", "caf", "dsf", "dts", "eac3", "flac"),
+    *("flv", "gsm", "iff", "loas", "matroska", "mov", "mp3", "mpc", "mpc8", "mpeg", "mpegts"),
+    *("nut", "ogg", "rm", "tak", "truehd", "tta", "voc", "w64", "wav", "wsd", "wv", "xwma"),
+)
+"""Formats that hold their own audio. Playlists, which name other files and addresses, do not."""
+
+INPUT: Final = (
+    *("-nostdin", "-hide_banner", "-protocol_whitelist", "file"),
+    *("-format_whitelist", ",".join(CONTAINERS)),
+)
+"""It can open nothing but its standard input, which is the file itself: no path, no address."""
+
+STDIN: Final = ("-i", "file:/dev/stdin")
+"""By this name it can seek in it; as a pipe it could not, and an MP4 may need that."""
+
+SAID_BYTES: Final = 1024 * 1024
+"""How much of its description of a file is looked through; tags may be long."""
+
+_INPUT: Final = re.compile(r"^Input #0, (.+), from ", re.MULTILINE)
+_AUDIO: Final = re.compile(r"^  Stream #0:\d+\S*?: Audio: (.+)$", re.MULTILINE)
+"""The text of a tag that has several lines is indented further."""
+_RATE: Final = re.compile(r", (\d+) Hz(?:,|$)")
+_SAMPLES: Final = re.compile(r", ((?:u8|s16|s32|s64|flt|dbl)p?(?: \((\d+) bit\))?)(?:,|$)")
+_DURATION: Final = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d\.\d+)", re.MULTILINE)
+
+MISSING: Final = "needs ffmpeg, which is not on PATH: install the package ffmpeg, or name the program by --ffmpeg"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What ffmpeg says of the first audio stream of a file."""
+
+    container: str
+    codec: str
+    samples: str
+    """Such as ``fltp`` or ``s32 (24 bit)``."""
+    encoding: Encoding
+    """The smallest that holds them exactly."""
+    seconds: float | None
+
+
+def find_ffmpeg(named: str | None) -> str:
+    """
+    Return the absolute path of the ffmpeg that is *named*, or else on PATH.
+
+    Raises:
+        NoDecoder: if there is none.
+    """
+    found = shutil.which(named or "ffmpeg")
+    if found is None:
+        raise NoDecoder(f"needs ffmpeg, and {named} is no program" if named else MISSING)
+    return str(Path(found).absolute())
+
+
+def ask(program: str, descriptor: int, bounds: Bounds) -> Said:
+    """
+    Have ffmpeg look at the file that *descriptor* is open on.
+
+    Raises:
+        NotAudio: if it knows no audio in it.
+        LimitReached: if it takes too long.
+    """
+    child = Child([program, *INPUT, *STDIN], descriptor, bounds, SAID_BYTES)
+    try:
+        child.read(1)  # it writes nothing
+        child.exit_code()  # always 1: it was given no output
+        text, last = child.errors, child.last_line
+    except OutOfTime:
+        raise LimitReached(f"ffmpeg looked at it for {bounds.wall_seconds:.0f} s") from None
+    finally:
+        child.close()
+    container, stream = _INPUT.search(text), _AUDIO.search(text)
+    if container is None:
+        raise NotAudio(last.rpartition("file:/dev/stdin: ")[2])
+    if stream is None:
+        raise NotAudio("no audio stream")
+    return _understand(container[1], stream[1], text)
+
+
+def _understand(container: str, stream: str, text: str) -> Said:
+    samples = _SAMPLES.search(stream)
+    if samples is None:
+        raise NotAudio(f"cannot decode {stream}")
+    duration = _DURATION.search(text)
+    seconds = duration and int(duration[1]) * 3600 + int(duration[2]) * 60 + float(duration[3])
+    return Said(
+        container=container,
+        codec=re.split(r"[ ,]", stream, maxsplit=1)[0],
+        samples=samples[1],
+        encoding=_smallest(samples[1], int(samples[2] or 32)),
+        seconds=seconds or None,
+    )
+
+
+def _smallest(samples: str, bits: int) -> Encoding:
+    if samples.startswith(("u8", "s16")):
+        return Encoding.S16LE
+    if samples.startswith("s32") and bits <= 24:  # noqa: PLR2004  # what s24le holds
+        return Encoding.S24LE
+    return Encoding.F32LE
+
+
+class FfmpegRun(ChildRun):
+    """The first audio stream of a file, from its beginning."""
+
+    def __init__(self, program: str, descriptor: int, encoding: Encoding, bounds: Bounds) -> None:
+        """
+        Start ffmpeg, and wait for the first sample.
+
+        Raises:
+            GaveUp: if there is none.
+            LimitReached: if it takes too long.
+        """
+        # -reinit_filter 0: a stream that changes its format ends with an error, not resampled.
+        # -threads 1: less memory. WAV, so that the samplerate and channels are those of the samples.
+        decode = ("-v", "error", "-threads", "1", "-reinit_filter", "0", *STDIN)
+        output = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-bitexact")
+        sink = ("-c:a", f"pcm_{encoding}", "-f", "wav", "pipe:1")
+        super().__init__([program, *INPUT, *decode, *output, *sink], descriptor, bounds)
+        try:
+            self.samples = read_header(self)
+        except BaseException:
+            self.close()
+            raise

@@ -1,0 +1,48 @@
+"""What decoding one file may take. Hostile files cost more than their length tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from runtime.child import Bounds
+
+SHARE_BYTES: Final = 16 * 1024 * 1024
+"""For each of these in the file, its time is granted once more."""
+
+LEAST_OUTPUT: Final = 256 * 1024 * 1024
+"""What even the smallest file may expand to: silence takes next to no bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """
+    Bounds of one decoder.
+
+    Memory and time are enforced where it is a child process, the size of the output everywhere.
+    """
+
+    memory_bytes: int = 1024 * 1024 * 1024
+    """Of address space. ffmpeg takes 100 to 500 MB of it, Python with libsndfile 300 MB."""
+
+    cpu_seconds: int = 60
+    """Of computing, and as much again for each 16 MiB of the file."""
+
+    wall_seconds: float = 60.0
+    """Of waiting for output, all in all, and as much again for each 16 MiB of the file."""
+
+    expansion: int = 2000
+    """Bytes of samples for each byte of the file; digital silence in FLAC has 1200."""
+
+    def bounds(self, size: int) -> Bounds:
+        """What a child may use that decodes a file of *size* bytes."""
+        shares = 1 + size / SHARE_BYTES
+        return Bounds(
+            memory_bytes=self.memory_bytes,
+            cpu_seconds=int(self.cpu_seconds * shares),
+            wall_seconds=self.wall_seconds * shares,
+        )
+
+    def most_output(self, size: int) -> int:
+        """Bytes of samples that a file of *size* bytes may give."""
+        return max(LEAST_OUTPUT, self.expansion * size)

@@ -1,0 +1,145 @@
+"""One pass of a decoder over a file: what soundfile in this process and children have in common."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from runtime.child import Bounds, Child, OutOfTime
+
+from . import sound
+from .errors import GaveUp, LimitReached
+from .sound import Header, Sound, SoundError
+
+HEADER_BYTES: Final = 4096
+"""The longest header that a child writes before its samples."""
+
+
+class Run(Protocol):
+    """Samples from some frame on, in canonical bytes; for one thread, but for `kill`."""
+
+    warning: str
+    """What the decoder found wrong without stopping; known at the end."""
+
+    def read(self, size: int) -> bytes:
+        """
+        Return *size* bytes, fewer or none at the end.
+
+        Raises:
+            GaveUp: if the decoder did.
+            LimitReached: if it was stopped.
+        """
+
+    def kill(self) -> None:
+        """Have a `read` that is under way in another thread end soon."""
+
+    def close(self) -> None:
+        """Free everything."""
+
+
+class SoundRun:
+    """libsndfile in this process."""
+
+    warning = ""
+
+    def __init__(self, descriptor: int, encoding: str, offset: int = 0) -> None:
+        """
+        Open a duplicate of *descriptor*.
+
+        Raises:
+            GaveUp: if libsndfile does not know the file.
+        """
+        try:
+            self._sound = Sound(os.dup(descriptor), encoding, offset)
+        except SoundError as exc:
+            raise GaveUp(str(exc)) from exc
+        self.header = self._sound.header
+
+    def read(self, size: int) -> bytes:
+        """See Run."""
+        width = self.header.channels * {"s16le": 2, "s24le": 3, "f32le": 4}[self.header.encoding]
+        try:
+            return self._sound.read(size // width)
+        except SoundError as exc:
+            raise GaveUp(str(exc)) from exc
+
+    def kill(self) -> None:
+        """See Run: a read takes milliseconds."""
+
+    def close(self) -> None:
+        """See Run."""
+        self._sound.close()
+
+
+class ChildRun:
+    """A program that decodes its standard input."""
+
+    def __init__(self, command: Sequence[str], descriptor: int, bounds: Bounds) -> None:
+        """Start *command* with a duplicate of *descriptor*, from the beginning of its file."""
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        self._child = Child(command, descriptor, bounds)
+        self._bounds = bounds
+        self.warning = ""
+
+    def read(self, size: int) -> bytes:
+        """See Run."""
+        try:
+            data = self._child.read(size)
+            if not data:
+                self._judge(self._child.exit_code())
+        except OutOfTime:
+            raise LimitReached(
+                f"it kept its reader waiting for {self._bounds.wall_seconds:.0f} s and was killed"
+            ) from None
+        return data
+
+    def kill(self) -> None:
+        """See Run."""
+        self._child.kill()
+
+    def close(self) -> None:
+        """See Run."""
+        self._child.close()
+
+    def _judge(self, code: int) -> None:
+        """Whether the end of the output was the end of the file."""
+        said = self._child.last_line
+        if code == -signal.SIGXCPU:
+            raise LimitReached(f"it has used up its {self._bounds.cpu_seconds} s of computing")
+        if code < 0:
+            name = signal.Signals(-code).name
+            raise GaveUp(f"killed by {name}{said and f' after: {said}'}")
+        if code:
+            raise GaveUp(said or f"exit code {code}")
+        self.warning = said
+
+
+class SoundChildRun(ChildRun):
+    """libsndfile in a child."""
+
+    def __init__(self, descriptor: int, encoding: str, bounds: Bounds, offset: int = 0) -> None:
+        """
+        Start it.
+
+        Raises:
+            GaveUp: if libsndfile does not know the file.
+        """
+        program = [sys.executable, "-I", sound.__file__, encoding, str(offset)]
+        super().__init__(program, descriptor, bounds)
+        try:
+            self.header = self._header()
+        except BaseException:
+            self.close()
+            raise
+
+    def _header(self) -> Header:
+        line = b""
+        while not line.endswith(b"\n") and len(line) < HEADER_BYTES:
+            line += self.read(1) or b"\n"
+        if not line.startswith(b"["):
+            raise GaveUp("it wrote no header")
+        return Header(*json.loads(line))

@@ -1,0 +1,64 @@
+"""Which decoder a file is for, by its first bytes; never by its name."""
+
+from __future__ import annotations
+
+import enum
+import os
+from typing import Final
+
+HEAD_BYTES: Final = 64 * 1024
+"""How far the format chunk of a WAV file is looked for."""
+
+
+class Way(enum.Enum):
+    """Who decodes it first."""
+
+    HERE = "soundfile, in this process"
+    """libsndfile's plain code, which small files need not start a process for."""
+
+    CHILD = "soundfile, in a child"
+    """What libsndfile reads with code that has had errors, or that is not its own."""
+
+    FFMPEG = "ffmpeg"
+    """What libsndfile does not know."""
+
+
+_PLAIN_TAGS: Final = frozenset({1, 3, 6, 7})
+"""WAV's format tags for integers, floats, A-law and µ-law."""
+_EXTENSIBLE: Final = 0xFFFE
+_W64_RIFF: Final = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
+_SOUNDFILE: Final = (
+    *(b"RIFF", b"RIFX", b"RF64", _W64_RIFF, b"FORM", b".snd", b"dns.", b"caff", b"OggS", b"ID3"),
+    *(b"NIST_1A", b"Creative Voice File", b"PVF1"),
+)
+
+
+def sniff(descriptor: int) -> Way:
+    """Look at the beginning of the file that *descriptor* is open on; its position stays."""
+    head = os.pread(descriptor, HEAD_BYTES, 0)
+    if head.startswith(b"fLaC") or _is_plain_wav(head):
+        return Way.HERE
+    if head.startswith(_SOUNDFILE) or _is_mpeg(head):
+        return Way.CHILD
+    return Way.FFMPEG
+
+
+def _is_plain_wav(head: bytes) -> bool:
+    """Whether it is a WAV, or RF64, whose samples need no decoding to speak of."""
+    if head[:4] not in (b"RIFF", b"RF64") or head[8:12] != b"WAVE":
+        return False
+    at = 12
+    while head[at : at + 4] != b"fmt ":
+        if at + 8 > len(head):
+            return False
+        length = int.from_bytes(head[at + 4 : at + 8], "little")
+        at += 8 + length + length % 2
+    tag = int.from_bytes(head[at + 8 : at + 10], "little")
+    if tag == _EXTENSIBLE:  # the tag is then in the sub-format's first two bytes
+        tag = int.from_bytes(head[at + 32 : at + 34], "little")
+    return tag in _PLAIN_TAGS
+
+
+def _is_mpeg(head: bytes) -> bool:
+    """Whether it begins with a frame of MPEG audio; layer 0 would be AAC's, in ADTS."""
+    return len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and bool(head[1] & 0x06)

@@ -1,0 +1,167 @@
+"""A child process whose output is read: limited, without an environment, and gone when it is closed."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from . import launch
+
+KEPT_BYTES: Final = 4096
+"""What is kept of the end of standard error."""
+
+PIECE: Final = 256 * 1024
+
+_ENVIRONMENT: Final = {"MALLOC_ARENA_MAX": "1"}
+"""glibc reserves 64 MiB of addresses for each thread otherwise, which would count as memory."""
+
+
+class OutOfTime(Exception):
+    """The child let its reader wait for longer than it may."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What a child may use."""
+
+    memory_bytes: int
+    """Of address space, so somewhat more than it can fill."""
+
+    cpu_seconds: int
+
+    wall_seconds: float
+    """That its reader waits for output, all in all; what the reader does meanwhile is not counted."""
+
+
+class Child:
+    """
+    One run of a program, with *stdin* as its standard input.
+
+    It cannot change files or use the network, as far as the operating system has means for that.
+    Blocking; for one thread, but for `kill`.
+    """
+
+    def __init__(
+        self, command: Sequence[str], stdin: int, bounds: Bounds, kept: int = KEPT_BYTES
+    ) -> None:
+        """
+        Start *command*, whose first word is an absolute path.
+
+        *kept* bytes of the end of its standard error are kept.
+
+        Raises:
+            OSError: if no process can be started.
+        """
+        limits = [str(bounds.memory_bytes), str(bounds.cpu_seconds)]
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", launch.__file__, *limits, *command],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            cwd="/",
+            env=_ENVIRONMENT,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        assert self._process.stderr is not None
+        self._output, self._stderr = self._process.stdout.fileno(), self._process.stderr.fileno()
+        self._patience = bounds.wall_seconds
+        self._kept = kept
+        self._errors = b""
+        self._selector = selectors.DefaultSelector()
+        for descriptor in (self._output, self._stderr):
+            self._selector.register(descriptor, selectors.EVENT_READ)
+
+    @property
+    def errors(self) -> str:
+        """The end of what it has said on standard error; whatever is no UTF-8 is replaced."""
+        return self._errors.decode(errors="replace")
+
+    @property
+    def last_line(self) -> str:
+        """The last line of `errors` that is not empty."""
+        lines = [line.strip() for line in self.errors.splitlines()]
+        return next((line for line in reversed(lines) if line), "")
+
+    def read(self, size: int) -> bytes:
+        """
+        Return *size* bytes of its output; fewer at the end.
+
+        Raises:
+            OutOfTime: if that lets one wait for too long; the child is killed then.
+        """
+        parts, wanted = [], size
+        while wanted and (part := self._read_some(wanted)):
+            parts.append(part)
+            wanted -= len(part)
+        return b"".join(parts)
+
+    def exit_code(self) -> int:
+        """
+        Wait for the end of a child whose output has ended; negative is the signal that ended it.
+
+        Raises:
+            OutOfTime: as `read`.
+        """
+        started = time.monotonic()
+        try:
+            return self._process.wait(max(0.0, self._patience))
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise OutOfTime from None
+        finally:
+            self._patience -= time.monotonic() - started
+
+    def kill(self) -> None:
+        """End it, with whatever it has started; a `read` that waits sees the end of its output."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill it unless it has ended, and free what it held."""
+        self.kill()
+        with self._process:  # waits, and closes the pipes
+            self._selector.close()
+
+    def _read_some(self, size: int) -> bytes:
+        """Some bytes of its output, as soon as there are any; none at the end."""
+        while self._output in self._selector.get_map():
+            ready = self._wait()
+            if self._stderr in ready:
+                self._keep()
+            if self._output in ready:
+                data = os.read(self._output, min(size, PIECE))
+                if not data:
+                    self._selector.unregister(self._output)
+                    self._drain()
+                return data
+        return b""
+
+    def _drain(self) -> None:
+        """What it says last may come after the end of its output."""
+        while self._selector.get_map():
+            self._wait()
+            self._keep()
+
+    def _keep(self) -> None:
+        data = os.read(self._stderr, PIECE)
+        self._errors = (self._errors + data)[-self._kept :]
+        if not data:
+            self._selector.unregister(self._stderr)
+
+    def _wait(self) -> set[int]:
+        started = time.monotonic()
+        ready = self._selector.select(max(0.0, self._patience))
+        self._patience -= time.monotonic() - started
+        if not ready:
+            self.kill()
+            raise OutOfTime
+        return {key.fd for key, _ in ready}
