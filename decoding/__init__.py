@@ -8,16 +8,19 @@ whatever is not to be trusted.
 from .decoder import Decoder
 from .errors import DecodeError, GaveUp, LimitReached, NoDecoder, NotAudio, Unfit
 from .facts import Facts
-from .limits import Limits
+from .limits import LEAST_MEMORY, Limits
+from .means import Means
 from .opening import open_decoder
 
 __all__ = [
+    "LEAST_MEMORY",
     "DecodeError",
     "Decoder",
     "Facts",
     "GaveUp",
     "LimitReached",
     "Limits",
+    "Means",
     "NoDecoder",
     "NotAudio",
     "Unfit",

@@ -7,12 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import xxhash
-
 from wire import Format
 
-from .errors import DecodeError, GaveUp, LimitReached
+from .errors import DecodeError, GaveUp, LimitReached, NotAudio
 from .facts import Facts
+from .job import Job
 from .run import Run
 
 SKIP_FRAMES: Final = 65536
@@ -60,11 +59,10 @@ class Decoder(Protocol):
 
 
 class FileDecoder:
-    """The Decoder of a file that is open; it closes *descriptor* in the end."""
+    """The Decoder of a file that is open; `close` closes that, too."""
 
-    def __init__(
-        self, descriptor: int, facts: Facts, start: Start, run: Run, most_output: int
-    ) -> None:
+    def __init__(self, job: Job, facts: Facts, start: Start, run: Run) -> None:
+        """*run* was started at frame 0."""
         self.format = facts.format
         self.decoder = facts.decoder
         self.container = facts.container
@@ -73,13 +71,27 @@ class FileDecoder:
         self.frames = facts.frames
         self.seekable = facts.seekable
         self.warning = ""
-        self._descriptor = descriptor
+        self._descriptor = job.descriptor
         self._start = start
         self._run = run
-        self._most_output = most_output
+        self._most_output = job.limits.most_output(job.size)
         self._position = 0
+        self._ahead = b""
         self._closed = False
         self._turn = threading.Lock()
+
+    def begin(self) -> None:
+        """
+        Decode the first frame, which the first `read` gives.
+
+        Raises:
+            NotAudio: if there is none.
+            DecodeError: as `read`.
+        """
+        self._ahead = self._read(1)
+        self._position = 0
+        if not self._ahead:
+            raise NotAudio("0 frames, expected at least 1")
 
     def read(self, frames: int) -> bytes:
         """See Decoder."""
@@ -90,8 +102,8 @@ class FileDecoder:
         """See Decoder."""
         with self._turn:
             self._run.close()
-            self._position = offset if self.seekable else 0
-            self._run = self._start(self._position)
+            self._ahead, self._position = b"", offset if self.seekable else 0
+            self._run = self._started()
             while self._position < offset:
                 if not self._read(min(SKIP_FRAMES, offset - self._position)):
                     raise GaveUp(f"ends at frame {self._position}, expected {offset}")
@@ -111,17 +123,36 @@ class FileDecoder:
             raise GaveUp("closed")
         width = self.format.frame_bytes
         try:
-            data = self._run.read(frames * width)
-            if len(data) % width:  # killed in the middle of a frame, which the next read tells
-                data = data[: len(data) // width * width] or self._run.read(frames * width)
+            data = self._ahead + self._whole(frames * width - len(self._ahead))
         except DecodeError as exc:
-            raise type(exc)(f"{self.decoder} at frame {self._position}: {exc}") from exc
+            raise self._at(exc) from exc
+        self._ahead = b""
         self._position += len(data) // width
         if self._position * width > self._most_output:
-            raise LimitReached(
-                f"{self.decoder} at frame {self._position}: "
-                f"{self._position * width} bytes of samples, expected at most {self._most_output}"
-            )
+            seen, most = self._position * width, self._most_output
+            raise self._at(LimitReached(f"{seen} bytes of samples, expected at most {most}"))
         if not data:
-            self.warning = self._run.warning
+            self.warning = self._run.warning or self._short()
         return data
+
+    def _started(self) -> Run:
+        try:
+            return self._start(self._position)
+        except DecodeError as exc:
+            raise self._at(exc) from exc
+
+    def _at(self, error: DecodeError) -> DecodeError:
+        return type(error)(f"{self.decoder} at frame {self._position}: {error}")
+
+    def _whole(self, size: int) -> bytes:
+        """Whole frames; a decoder that was stopped within one says so in the next read."""
+        data = self._run.read(size) if size else b""
+        if rest := len(data) % self.format.frame_bytes:
+            return data[:-rest] or self._run.read(size)
+        return data
+
+    def _short(self) -> str:
+        """What the file claims and does not have."""
+        if self.decoder == "ffmpeg" or self.frames is None or self.frames <= self._position:
+            return ""
+        return f"{self._position} frames, the file claims {self.frames}"

@@ -11,7 +11,7 @@ from typing import Final
 from runtime.child import Bounds, Child, OutOfTime
 from wire import Encoding
 
-from .errors import GaveUp, LimitReached, NoDecoder, NotAudio
+from .errors import LimitReached, NoDecoder, NotAudio
 from .run import ChildRun
 from .wavepipe import read_header
 
@@ -41,7 +41,10 @@ _RATE: Final = re.compile(r", (\d+) Hz(?:,|$)")
 _SAMPLES: Final = re.compile(r", ((?:u8|s16|s32|s64|flt|dbl)p?(?: \((\d+) bit\))?)(?:,|$)")
 _DURATION: Final = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d\.\d+)", re.MULTILINE)
 
-MISSING: Final = "needs ffmpeg, which is not on PATH: install the package ffmpeg, or name the program by --ffmpeg"
+MISSING: Final = (
+    "needs ffmpeg, which is not on PATH: "
+    "install the package ffmpeg, or name the program with --ffmpeg"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,7 @@ def ask(program: str, descriptor: int, bounds: Bounds) -> Said:
         child.close()
     container, stream = _INPUT.search(text), _AUDIO.search(text)
     if container is None:
-        raise NotAudio(last.rpartition("file:/dev/stdin: ")[2])
+        raise NotAudio(last.rpartition(": ")[2])
     if stream is None:
         raise NotAudio("no audio stream")
     return _understand(container[1], stream[1], text)
@@ -130,7 +133,7 @@ class FfmpegRun(ChildRun):
             LimitReached: if it takes too long.
         """
         # -reinit_filter 0: a stream that changes its format ends with an error, not resampled.
-        # -threads 1: less memory. WAV, so that the samplerate and channels are those of the samples.
+        # -threads 1: less memory. WAV: samplerate and channels are then those of the samples.
         decode = ("-v", "error", "-threads", "1", "-reinit_filter", "0", *STDIN)
         output = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-bitexact")
         sink = ("-c:a", f"pcm_{encoding}", "-f", "wav", "pipe:1")

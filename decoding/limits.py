@@ -14,6 +14,10 @@ LEAST_OUTPUT: Final = 256 * 1024 * 1024
 """What even the smallest file may expand to: silence takes next to no bytes."""
 
 
+LEAST_MEMORY: Final = 512 * 1024 * 1024
+"""Address space below which decoders do not start."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """

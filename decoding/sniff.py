@@ -31,6 +31,8 @@ _SOUNDFILE: Final = (
     *(b"RIFF", b"RIFX", b"RF64", _W64_RIFF, b"FORM", b".snd", b"dns.", b"caff", b"OggS", b"ID3"),
     *(b"NIST_1A", b"Creative Voice File", b"PVF1"),
 )
+_MPEG_SYNC: Final = 0xFFE0
+_MPEG_LAYER: Final = 0x0006
 
 
 def sniff(descriptor: int) -> Way:
@@ -61,4 +63,5 @@ def _is_plain_wav(head: bytes) -> bool:
 
 def _is_mpeg(head: bytes) -> bool:
     """Whether it begins with a frame of MPEG audio; layer 0 would be AAC's, in ADTS."""
-    return len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0 and bool(head[1] & 0x06)
+    start = int.from_bytes(head[:2])
+    return start & _MPEG_SYNC == _MPEG_SYNC and bool(start & _MPEG_LAYER)

@@ -2,7 +2,7 @@
 libsndfile: decoding's only importer of soundfile, and by itself the program of the child it runs in.
 
 As a program it takes the encoding (or `auto`) and the first frame, decodes its standard input, and
-writes one line of JSON, then samples. It imports nothing of ours: it starts in 150 ms as it is.
+writes one line of JSON, then samples. It imports nothing of ours, so as to start in 150 ms.
 """
 
 from __future__ import annotations

@@ -31,12 +31,13 @@ def read_header(stream: Readable) -> Samples:
     if (start := stream.read(12))[:4] + start[8:] != b"RIFFWAVE":
         raise GaveUp(f"it wrote {start!r}, expected RIFF....WAVE")
     samples = None
-    while len(head := stream.read(8)) == 8 and head[:4] != b"data":
+    while (head := stream.read(8)) and not head.startswith(b"data"):
         body = stream.read(int.from_bytes(head[4:], "little"))
-        if head[:4] == b"fmt " and len(body) >= 16:
+        if head.startswith(b"fmt "):
             samples = Samples(
-                int.from_bytes(body[4:8], "little"), int.from_bytes(body[2:4], "little")
+                samplerate=int.from_bytes(body[4:8], "little"),
+                channels=int.from_bytes(body[2:4], "little"),
             )
-    if samples is None or head[:4] != b"data":
+    if samples is None or not head:
         raise GaveUp("it wrote a WAV without samples")
     return samples

@@ -1,4 +1,4 @@
-"""A child process whose output is read: limited, without an environment, and gone when it is closed."""
+"""A child process whose output is read: limited, without environment, gone when it is closed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Bounds:
     cpu_seconds: int
 
     wall_seconds: float
-    """That its reader waits for output, all in all; what the reader does meanwhile is not counted."""
+    """That its reader waits for output, all in all; not the reader's own time."""
 
 
 class Child:
@@ -60,7 +60,7 @@ class Child:
             OSError: if no process can be started.
         """
         limits = [str(bounds.memory_bytes), str(bounds.cpu_seconds)]
-        self._process = subprocess.Popen(
+        self._process = subprocess.Popen(  # noqa: S603  # no shell; callers pass no path of a user's
             [sys.executable, "-I", "-S", launch.__file__, *limits, *command],
             stdin=stdin,
             stdout=subprocess.PIPE,

@@ -53,7 +53,7 @@ class _Filter(ctypes.Structure):
 
 
 def confine(memory_bytes: int, cpu_seconds: int) -> None:
-    """Give this process, and whatever it becomes, its limits: no more memory, time, files, network."""
+    """Limit this process, and whatever it becomes: memory, time, no files, no network."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
@@ -95,7 +95,7 @@ def _refuse_network(libc: ctypes.CDLL) -> None:
         allow,
         refuse,
     ]
-    instructions = (_Instruction * len(program))(*program)
+    instructions = (_Instruction * len(program))(*(_Instruction(*each) for each in program))
     filter_ = _Filter(len(program), instructions)
     libc.prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(filter_), 0, 0)
 
@@ -103,4 +103,4 @@ def _refuse_network(libc: ctypes.CDLL) -> None:
 if __name__ == "__main__":
     memory, cpu, *command = sys.argv[1:]
     confine(int(memory), int(cpu))
-    os.execv(command[0], command)
+    os.execv(command[0], command)  # noqa: S606  # its caller has chosen the program

@@ -64,7 +64,8 @@ class Client:
             WireError: if the receiver refuses the stream.
         """
         if isinstance(source, str | Path):
-            opened = await asyncio.to_thread(AudioFile, Path(source), self._settings.exact_encoding)
+            encoding, means = self._settings.exact_encoding, self._settings.means
+            opened = await asyncio.to_thread(AudioFile, Path(source), encoding, means=means)
             try:
                 return await self.send(opened, on_event)
             finally:

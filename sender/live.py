@@ -23,6 +23,7 @@ class SpooledStream:
 
     units: int | None = None
     live = True
+    decoder = "raw"
 
     def __init__(self, spool: Spool) -> None:
         self.name = spool.hello.name

@@ -14,7 +14,7 @@ from wire import Outbound
 
 STREAMS: Final = ("sent", "known", "failed", "interrupted")
 RECONNECTS: Final = ("refused", "lost", "drained", "overloaded", "held", "fenced", "error")
-DECODERS: Final = ("soundfile", "raw")
+DECODERS: Final = ("soundfile", "ffmpeg", "raw")
 
 
 @dataclass(slots=True)

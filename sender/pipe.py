@@ -10,9 +10,10 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from decoding import Means
 from wire import CHANNELS, SAMPLERATES, Encoding, Format
 
-from .audiofile import AudioFile
+from .audiofile import DEFAULTS, AudioFile
 from .errors import SourceError
 from .source import identity
 
@@ -61,7 +62,9 @@ class SpooledPipe(AudioFile):
 
     live = True
 
-    def __init__(self, pipe: Pipe, encoding: Encoding | None = None) -> None:
+    def __init__(
+        self, pipe: Pipe, encoding: Encoding | None = None, means: Means = DEFAULTS
+    ) -> None:
         """
         Read *pipe* to its end; this takes as long as whoever writes to it.
 
@@ -72,7 +75,7 @@ class SpooledPipe(AudioFile):
         self._spool = tempfile.NamedTemporaryFile(prefix="sonoduct-")  # noqa: SIM115  # until close
         try:
             self._fill(pipe)
-            super().__init__(Path(self._spool.name), encoding, "standard input")
+            super().__init__(Path(self._spool.name), encoding, "standard input", means)
         except BaseException:
             self._spool.close()
             raise

@@ -70,7 +70,7 @@ class Sending:
                 if (real := os.path.realpath(file)) in taken:
                     continue  # two clients would take the one stream from each other
                 taken.add(real)
-                yield str(file), partial(AudioFile, file, self._settings.exact_encoding)
+                yield str(file), partial(self._open_file, file)
 
     def _standard_input(self) -> Iterator[Named]:
         """What an earlier run left of it, then what comes now; raw samples are taken meanwhile."""
@@ -87,8 +87,11 @@ class Sending:
                 yield spool.hello.name, partial(SpooledStream, spool)
         yield NAME, opening
 
+    def _open_file(self, path: Path) -> Source:
+        return AudioFile(path, self._settings.exact_encoding, means=self._settings.means)
+
     def _open_pipe(self) -> Source:
         if self._settings.raw is None:
-            return SpooledPipe(self._pipe, self._settings.exact_encoding)
+            return SpooledPipe(self._pipe, self._settings.exact_encoding, self._settings.means)
         spool = self._spools.create(NAME, parse_raw(self._settings.raw))
         return LivePipe(self._pipe, spool, wait=self._settings.spool_full == "wait")

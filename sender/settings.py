@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from decoding import LEAST_MEMORY, Limits, Means
 from wire import Encoding, Level
 
 from .pipe import parse_raw
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 Positive = Number(gt=0)
+LIMITS: Final = Limits()
 Port = Number(gte=0, lte=65535)
 
 
@@ -44,7 +46,41 @@ def _writable(_type: object, value: str | None) -> None:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class DecodeSettings:
+    """What decoding a file is done with, and may take."""
+
+    ffmpeg: str | None = None
+    """ffmpeg's path, for what libsndfile does not read; by default the one on PATH."""
+
+    decode_memory_bytes: Annotated[int, Parameter(validator=Number(gte=LEAST_MEMORY))] = (
+        LIMITS.memory_bytes
+    )
+    """Bytes of address space of a process that decodes."""
+
+    decode_cpu_seconds: Annotated[int, Parameter(validator=Positive)] = LIMITS.cpu_seconds
+    """Seconds that such a process may compute, and as much again for each 16 MiB of the file."""
+
+    decode_wall_seconds: Annotated[float, Parameter(validator=Positive)] = LIMITS.wall_seconds
+    """Seconds that such a process may be waited for, and as much again for each 16 MiB."""
+
+    decode_expansion: Annotated[int, Parameter(validator=Positive)] = LIMITS.expansion
+    """Bytes of samples for each byte of the file; up to 256 MiB are always allowed."""
+
+    @property
+    def means(self) -> Means:
+        """The same, as decoding takes it."""
+        limits = Limits(
+            memory_bytes=self.decode_memory_bytes,
+            cpu_seconds=self.decode_cpu_seconds,
+            wall_seconds=self.decode_wall_seconds,
+            expansion=self.decode_expansion,
+        )
+        return Means(ffmpeg=self.ffmpeg, limits=limits)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Settings(DecodeSettings):
     """How streams are sent, whatever they come from."""
 
     to: Annotated[str, Parameter(validator=_websocket)] = "ws://127.0.0.1:8766"

@@ -24,6 +24,9 @@ class Source(Protocol):
 
     format: Format
 
+    decoder: str
+    """`soundfile` or `ffmpeg`; `raw` for samples that need none."""
+
     units: int | None
     """Frames, as far as the source claims to know; never relied upon."""
 

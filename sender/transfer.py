@@ -51,8 +51,7 @@ class Transfer:
         self._metrics = metrics
         self._changed = asyncio.Event()
         self._pacing: Pacing | None = None
-        decoder = "raw" if source.live else "soundfile"
-        self._observe = metrics.decoding.labels(decoder).observe
+        self._observe = metrics.decoding.labels(source.decoder).observe
 
     async def run(self, link: Link) -> Receipt:
         """

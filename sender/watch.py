@@ -111,7 +111,9 @@ class Watch:
         try:
             while True:
                 path = await self._due.get()
-                opening = partial(AudioFile, path, self._settings.exact_encoding)
+                opening = partial(
+                    AudioFile, path, self._settings.exact_encoding, means=self._settings.means
+                )
                 outcome = await self._deliveries.deliver(client, str(path), opening)
                 self._in_work.discard(path)
                 if outcome.retry:

@@ -33,6 +33,7 @@ class Tone:
     format = wire.Format(samplerate=8000, channels=2, encoding=wire.Encoding.F32LE)
     units = None
     live = False
+    decoder = "raw"
     first = 0
 
     def __init__(self, frames):

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from sender.audiofile import AudioFile, smallest_encoding
+from decoding.sound import smallest_encoding
+from sender.audiofile import AudioFile
 from sender.errors import SourceError
 from tests.integration.sounds import noise, write
 from wire import Encoding, to_float32
@@ -121,7 +122,7 @@ def test_only_what_is_wide_enough(tmp_path, open_file, subtype, wished):
     """An encoding is taken if it holds every sample, and refused otherwise."""
     suffix = {"PCM_S8": "aiff", "VORBIS": "ogg"}.get(subtype, "wav")
     path = write(tmp_path / f"a.{suffix}", subtype=subtype)
-    exact = smallest_encoding(subtype)
+    exact = Encoding(smallest_encoding(subtype))
     if wished.sample_bytes >= exact.sample_bytes:
         assert wished is open_file(path, wished).format.encoding
         return

@@ -1,0 +1,99 @@
+"""Decoding by libsndfile, with ffmpeg behind it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wire import Encoding, Format
+
+from . import sound
+from .decoder import FileDecoder
+from .errors import GaveUp
+from .facts import Facts, require_fit
+from .fallback import Fallback, pass_over
+from .ffmpeg import FfmpegRun, find_ffmpeg
+from .job import Job
+from .run import Run, SoundChildRun, SoundRun
+
+_CODECS: Final = {
+    "MPEG_LAYER_I": "mp1",
+    "MPEG_LAYER_II": "mp2",
+    "MPEG_LAYER_III": "mp3",
+    **dict.fromkeys(("ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"), "alac"),
+    **dict.fromkeys(("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"), "pcm"),
+}
+
+
+def by_libsndfile(job: Job, *, child: bool) -> FileDecoder:
+    """
+    Open the file of *job* with libsndfile, in a *child* or in this process.
+
+    Raises:
+        GaveUp: if libsndfile does not know it.
+        DecodeError: if it can be read, but not be used.
+    """
+    run = _run(job, 0, child=child)
+    try:
+        facts = _facts(run.header, job.wanted)
+        starter = _Starter(job, facts.format, child=child)
+        return FileDecoder(job, facts, starter, starter.guard(run, 0))
+    except BaseException:
+        run.close()
+        raise
+
+
+class _Starter:
+    """Starts libsndfile at a frame; once it had to be finished by ffmpeg, ffmpeg."""
+
+    def __init__(self, job: Job, form: Format, *, child: bool) -> None:
+        self._job = job
+        self._format = form
+        self._child = child
+        self._guarded: Fallback | None = None
+
+    def __call__(self, offset: int) -> Run:
+        if self._guarded is not None and self._guarded.switched:
+            run = self._by_ffmpeg()
+            pass_over(run, offset * self._format.frame_bytes)
+            return run
+        return self.guard(_run(self._job, offset, child=self._child), offset)
+
+    def guard(self, run: Run, offset: int) -> Run:
+        """Have ffmpeg behind *run*, which was started at *offset*."""
+        self._guarded = Fallback(run, offset * self._format.frame_bytes, self._by_ffmpeg)
+        return self._guarded
+
+    def _by_ffmpeg(self) -> FfmpegRun:
+        program, form = find_ffmpeg(self._job.ffmpeg), self._format
+        run = FfmpegRun(program, self._job.descriptor, form.encoding, self._job.bounds)
+        if run.samples != (form.samplerate, form.channels):
+            run.close()
+            raise GaveUp(
+                f"it finds samplerate and channels {tuple(run.samples)}, "
+                f"expected {(form.samplerate, form.channels)}"
+            )
+        return run
+
+
+def _run(job: Job, offset: int, *, child: bool) -> SoundRun | SoundChildRun:
+    encoding = job.wanted or sound.AUTO
+    if child:
+        return SoundChildRun(job.descriptor, encoding, job.bounds, offset)
+    return SoundRun(job.descriptor, encoding, offset)
+
+
+def _facts(header: sound.Header, wanted: Encoding | None) -> Facts:
+    exact = Encoding(sound.smallest_encoding(header.subtype))
+    return Facts(
+        format=require_fit(header.samplerate, header.channels, exact, wanted, header.subtype),
+        decoder="soundfile",
+        container=header.container,
+        codec="flac" if header.container == "FLAC" else _codec(header.subtype),
+        subtype=header.subtype,
+        frames=header.frames,
+        seekable=header.seekable,
+    )
+
+
+def _codec(subtype: str) -> str:
+    return _CODECS.get(subtype, subtype.lower())

@@ -1,0 +1,19 @@
+"""What every test finds: an ffmpeg on PATH, which a Python package brings."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ffmpeg_on_path():
+    """Also for the programs that tests start; whatever the machine has comes second."""
+    with tempfile.TemporaryDirectory(prefix="sonoduct-ffmpeg-") as folder:
+        (Path(folder) / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+        before = os.environ["PATH"]
+        os.environ["PATH"] = f"{folder}:{before}"
+        yield
+        os.environ["PATH"] = before
