@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from wire import Format
 
@@ -15,6 +15,9 @@ from .job import Job
 from .run import Run
 
 SKIP_FRAMES: Final = 65536
+
+ROUGHLY: Final = 0.1
+"""ffmpeg tells a file's length in time, not in frames, with what a codec adds at both ends."""
 
 Start = Callable[[int], Run]
 """Starts a run at a frame; only at 0 where a decoder is not seekable."""
@@ -80,9 +83,9 @@ class FileDecoder:
         self._closed = False
         self._turn = threading.Lock()
 
-    def begin(self) -> None:
+    def begun(self) -> Self:
         """
-        Decode the first frame, which the first `read` gives.
+        Decode the first frame, which the first `read` gives; return itself.
 
         Raises:
             NotAudio: if there is none.
@@ -92,6 +95,7 @@ class FileDecoder:
         self._position = 0
         if not self._ahead:
             raise NotAudio("0 frames, expected at least 1")
+        return self
 
     def read(self, frames: int) -> bytes:
         """See Decoder."""
@@ -153,6 +157,9 @@ class FileDecoder:
 
     def _short(self) -> str:
         """What the file claims and does not have."""
-        if self.decoder == "ffmpeg" or self.frames is None or self.frames <= self._position:
+        if self.frames is None or self.codec == "mp3" and self.decoder == "soundfile":  # estimated
             return ""
-        return f"{self._position} frames, the file claims {self.frames}"
+        missing = self.frames - self._position
+        if missing > (self.frames * ROUGHLY if self.decoder == "ffmpeg" else 0):
+            return f"{self._position} frames, the file claims {self.frames}"
+        return ""

@@ -11,7 +11,7 @@ from typing import Final
 from runtime.child import Bounds, Child, OutOfTime
 from wire import Encoding
 
-from .errors import LimitReached, NoDecoder, NotAudio
+from .errors import GaveUp, LimitReached, NoDecoder, NotAudio
 from .run import ChildRun
 from .wavepipe import read_header
 
@@ -40,6 +40,17 @@ _AUDIO: Final = re.compile(r"^  Stream #0:\d+\S*?: Audio: (.+)$", re.MULTILINE)
 _RATE: Final = re.compile(r", (\d+) Hz(?:,|$)")
 _SAMPLES: Final = re.compile(r", ((?:u8|s16|s32|s64|flt|dbl)p?(?: \((\d+) bit\))?)(?:,|$)")
 _DURATION: Final = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d\.\d+)", re.MULTILINE)
+_ESTIMATED: Final = "Estimating duration from bitrate"
+
+_CHANGED: Final = re.compile(r"Changing audio frame|(?:Sample rate|Channel) change is not")
+_STOPPED: Final = re.compile(r"Error during demuxing")
+_LABEL: Final = re.compile(r"^(?:\[[^]]*\] )+")
+"""The part of ffmpeg that speaks, with an address: two runs differ in it."""
+_NOISE: Final = re.compile(
+    r"Task finished|Terminating thread|Error while filtering|Conversion failed"
+    r"|Nothing was written|Application provided invalid, non monotonically"
+)
+"""What follows from another line, or from joined files, whose times begin anew."""
 
 MISSING: Final = (
     "needs ffmpeg, which is not on PATH: "
@@ -102,7 +113,7 @@ def _understand(container: str, stream: str, text: str) -> Said:
     samples = _SAMPLES.search(stream)
     if samples is None:
         raise NotAudio(f"cannot decode {stream}")
-    duration = _DURATION.search(text)
+    duration = None if _ESTIMATED in text else _DURATION.search(text)
     seconds = duration and int(duration[1]) * 3600 + int(duration[2]) * 60 + float(duration[3])
     return Said(
         container=container,
@@ -143,3 +154,12 @@ class FfmpegRun(ChildRun):
         except BaseException:
             self.close()
             raise
+
+    def _judge(self, code: int, said: str) -> None:
+        """Ffmpeg's exit code is 0 also where it could not read on."""
+        lines = [_LABEL.sub("", line).strip() for line in said.splitlines()]
+        lines = [line for line in lines if line and not _NOISE.match(line)]
+        if _CHANGED.search(said):
+            raise GaveUp("the samplerate or the channels change here")
+        stopped = _STOPPED.search(said)
+        super()._judge(code or int(bool(stopped)), lines[-1] if lines else "")

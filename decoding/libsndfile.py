@@ -30,13 +30,16 @@ def by_libsndfile(job: Job, *, child: bool) -> FileDecoder:
 
     Raises:
         GaveUp: if libsndfile does not know it.
+        NotAudio: if it finds no frame.
         DecodeError: if it can be read, but not be used.
     """
-    run = _run(job, 0, child=child)
+    first = _run(job, 0, child=child)
+    run: Run = first
     try:
-        facts = _facts(run.header, job.wanted)
+        facts = _facts(first.header, job.wanted)
         starter = _Starter(job, facts.format, child=child)
-        return FileDecoder(job, facts, starter, starter.guard(run, 0))
+        run = starter.guard(first, 0)
+        return FileDecoder(job, facts, starter, run).begun()
     except BaseException:
         run.close()
         raise

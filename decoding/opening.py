@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import partial
 from pathlib import Path
 
 from wire import Encoding
 
 from .decoder import Decoder, FileDecoder
-from .errors import GaveUp, NoDecoder, NotAudio
+from .errors import DecodeError, GaveUp, NoDecoder, NotAudio
 from .facts import Facts, require_fit
 from .ffmpeg import FfmpegRun, Said, ask, find_ffmpeg
 from .job import Job
@@ -49,16 +50,10 @@ def open_decoder(
     try:
         size = _size(descriptor)
         job = Job(descriptor=descriptor, size=size, limits=limits, ffmpeg=ffmpeg, wanted=wanted)
-        decoder = _choose(job, isolated=isolated)
+        return _choose(job, isolated=isolated)
     except BaseException:
         os.close(descriptor)
         raise
-    try:
-        decoder.begin()
-    except BaseException:
-        decoder.close()
-        raise
-    return decoder
 
 
 def _size(descriptor: int) -> int:
@@ -71,32 +66,52 @@ def _size(descriptor: int) -> int:
 def _choose(job: Job, *, isolated: bool) -> FileDecoder:
     way = sniff(job.descriptor)
     if way is Way.FFMPEG:
-        return _by_ffmpeg(job, "")
+        return by_ffmpeg(job)
     try:
         return by_libsndfile(job, child=isolated or way is Way.CHILD)
-    except GaveUp as exc:
-        return _by_ffmpeg(job, f"libsndfile: {exc}; ")
+    except (GaveUp, NotAudio) as exc:
+        return _instead(job, exc)
 
 
-def _by_ffmpeg(job: Job, before: str) -> FileDecoder:
-    """*before* is what the decoder says that was tried first."""
+def _instead(job: Job, first: DecodeError) -> FileDecoder:
+    """ffmpeg, where libsndfile does not know the file, or finds no frame in it."""
     try:
-        program = find_ffmpeg(job.ffmpeg)
+        return by_ffmpeg(job)
+    except NotAudio as exc:
+        if isinstance(first, NotAudio):
+            raise first from exc
+        raise NotAudio(f"libsndfile: {first}; {exc}") from exc
+    except NoDecoder as exc:
+        if isinstance(first, NotAudio):
+            raise first from exc
+        raise NoDecoder(f"libsndfile: {first}; {exc}") from exc
+
+
+def by_ffmpeg(job: Job) -> FileDecoder:
+    """
+    Open the file of *job* with ffmpeg.
+
+    Raises:
+        NotAudio: if it knows no audio in it, or finds no frame.
+        NoDecoder: if there is no ffmpeg.
+        DecodeError: if it can be read, but not be used.
+    """
+    program = find_ffmpeg(job.ffmpeg)
+    try:
         said = ask(program, job.descriptor, job.bounds)
-
-        def start(_offset: int) -> FfmpegRun:
-            return FfmpegRun(program, job.descriptor, job.wanted or said.encoding, job.bounds)
-
+        start = partial(_start, program, job, job.wanted or said.encoding)
         run = start(0)
     except (NotAudio, GaveUp) as exc:
-        raise NotAudio(f"no audio: {before}ffmpeg: {exc}") from exc
-    except NoDecoder as exc:
-        raise NoDecoder(f"{before}{exc}") from exc
+        raise NotAudio(f"no audio: ffmpeg: {exc}") from exc
     try:
-        return FileDecoder(job, _facts(said, run, job.wanted), start, run)
+        return FileDecoder(job, _facts(said, run, job.wanted), start, run).begun()
     except BaseException:
         run.close()
         raise
+
+
+def _start(program: str, job: Job, encoding: Encoding, _offset: int) -> FfmpegRun:
+    return FfmpegRun(program, job.descriptor, encoding, job.bounds)
 
 
 def _facts(said: Said, run: FfmpegRun, wanted: Encoding | None) -> Facts:

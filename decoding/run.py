@@ -48,13 +48,13 @@ class SoundRun:
 
     def __init__(self, descriptor: int, encoding: str, offset: int = 0) -> None:
         """
-        Open a duplicate of *descriptor*.
+        Open the file that *descriptor* is open on.
 
         Raises:
             GaveUp: if libsndfile does not know the file.
         """
         try:
-            self._sound = Sound(os.dup(descriptor), encoding, offset)
+            self._sound = Sound(descriptor, encoding, offset)
         except SoundError as exc:
             raise GaveUp(str(exc)) from exc
         self.header = self._sound.header
@@ -90,7 +90,7 @@ class ChildRun:
         try:
             data = self._child.read(size)
             if not data:
-                self._judge(self._child.exit_code())
+                self._judge(self._child.exit_code(), self._child.errors)
         except OutOfTime:
             raise LimitReached(
                 f"it kept its reader waiting for {self._bounds.wall_seconds:.0f} s and was killed"
@@ -105,17 +105,18 @@ class ChildRun:
         """See Run."""
         self._child.close()
 
-    def _judge(self, code: int) -> None:
-        """Whether the end of the output was the end of the file."""
-        said = self._child.last_line
+    def _judge(self, code: int, said: str) -> None:
+        """Whether the end of the output was the end of the file; *said* is what was complained."""
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        last = lines[-1] if lines else ""
         if code == -signal.SIGXCPU:
             raise LimitReached(f"it has used up its {self._bounds.cpu_seconds} s of computing")
         if code < 0:
             name = signal.Signals(-code).name
-            raise GaveUp(f"killed by {name}{said and f' after: {said}'}")
+            raise GaveUp(f"killed by {name}" + (f" after: {last}" if last else ""))
         if code:
-            raise GaveUp(said or f"exit code {code}")
-        self.warning = said
+            raise GaveUp(last or f"exit code {code}")
+        self.warning = last
 
 
 class SoundChildRun(ChildRun):

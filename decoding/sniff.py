@@ -6,6 +6,8 @@ import enum
 import os
 from typing import Final
 
+from . import mpeg, ogg
+
 HEAD_BYTES: Final = 64 * 1024
 """How far the format chunk of a WAV file is looked for."""
 
@@ -28,19 +30,19 @@ _PLAIN_TAGS: Final = frozenset({1, 3, 6, 7})
 _EXTENSIBLE: Final = 0xFFFE
 _W64_RIFF: Final = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 _SOUNDFILE: Final = (
-    *(b"RIFF", b"RIFX", b"RF64", _W64_RIFF, b"FORM", b".snd", b"dns.", b"caff", b"OggS", b"ID3"),
+    *(b"RIFF", b"RIFX", b"RF64", _W64_RIFF, b"FORM", b".snd", b"dns.", b"caff"),
     *(b"NIST_1A", b"Creative Voice File", b"PVF1"),
 )
-_MPEG_SYNC: Final = 0xFFE0
-_MPEG_LAYER: Final = 0x0006
 
 
 def sniff(descriptor: int) -> Way:
-    """Look at the beginning of the file that *descriptor* is open on; its position stays."""
+    """Look into the file that *descriptor* is open on; its position stays."""
     head = os.pread(descriptor, HEAD_BYTES, 0)
     if head.startswith(b"fLaC") or _is_plain_wav(head):
         return Way.HERE
-    if head.startswith(_SOUNDFILE) or _is_mpeg(head):
+    if head.startswith(ogg.MAGIC):
+        return Way.CHILD if ogg.holds_one_stream(descriptor) else Way.FFMPEG
+    if head.startswith(_SOUNDFILE) or mpeg.is_straight(descriptor):
         return Way.CHILD
     return Way.FFMPEG
 
@@ -59,9 +61,3 @@ def _is_plain_wav(head: bytes) -> bool:
     if tag == _EXTENSIBLE:  # the tag is then in the sub-format's first two bytes
         tag = int.from_bytes(head[at + 32 : at + 34], "little")
     return tag in _PLAIN_TAGS
-
-
-def _is_mpeg(head: bytes) -> bool:
-    """Whether it begins with a frame of MPEG audio; layer 0 would be AAC's, in ADTS."""
-    start = int.from_bytes(head[:2])
-    return start & _MPEG_SYNC == _MPEG_SYNC and bool(start & _MPEG_LAYER)

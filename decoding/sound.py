@@ -1,5 +1,5 @@
 """
-libsndfile: decoding's only importer of soundfile, and by itself the program of the child it runs in.
+libsndfile: the only importer of soundfile here, and by itself the program of the child it runs in.
 
 As a program it takes the encoding (or `auto`) and the first frame, decodes its standard input, and
 writes one line of JSON, then samples. It imports nothing of ours, so as to start in 150 ms.
@@ -59,7 +59,7 @@ class _StraightOn(soundfile.SoundFile):  # type: ignore[misc]  # the library is 
     """
 
     def __init__(self, descriptor: int) -> None:
-        super().__init__(descriptor)
+        super().__init__(descriptor, closefd=False)
         if super().seekable():
             self.seek(0)
 
@@ -72,7 +72,7 @@ class Sound:
 
     def __init__(self, descriptor: int, encoding: str = AUTO, offset: int = 0) -> None:
         """
-        Open what *descriptor*, which is closed in the end, has from its beginning.
+        Open the file that *descriptor*, which stays the caller's, is open on.
 
         Raises:
             SoundError: if libsndfile does not know it, or cannot seek.
@@ -81,7 +81,6 @@ class Sound:
         try:
             self._file: Any = _StraightOn(descriptor)
         except (soundfile.LibsndfileError, OSError) as exc:
-            os.close(descriptor)
             raise SoundError(_reason(exc)) from exc
         self.header = self._header(encoding)
         if offset:
@@ -107,7 +106,7 @@ class Sound:
             raise SoundError(_reason(exc)) from exc
 
     def close(self) -> None:
-        """Free what libsndfile holds, and the descriptor."""
+        """Free what libsndfile holds."""
         self._file.close()
 
     def _header(self, encoding: str) -> Header:

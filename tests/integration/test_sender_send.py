@@ -136,7 +136,7 @@ async def test_nothing_to_read(tmp_path):
     raw = ("--raw", "s16le:8000:1")
     async with listening(Recorder()) as running:
         for stdin, mode, how, expected in (
-            (tmp_path / "text", "rb", (), "standard input: no audio that libsndfile reads: "),
+            (tmp_path / "text", "rb", (), "standard input: no audio: "),
             ("/dev/null", "rb", raw, "standard input: 0 frames, expected at least 1"),
             (tmp_path / "out", "wb", raw, "standard input: Bad file descriptor, expected samples"),
         ):

@@ -67,7 +67,7 @@ async def test_what_is_there_and_what_appears(tmp_path):
     assert same(samples(old), second.samples)
     assert same(samples(moved), takes_of(recorder, moved)[0].samples)
     (failure,) = (line for line in program.log if line.get("result") == "failed")
-    assert failure["error"].startswith(f"{mended}: no audio that libsndfile reads")
+    assert failure["error"].startswith(f"{mended}: no audio: ")
     assert 0 == at_first["sender_streams_total", "sent"]
     assert 4 == at_last["sender_streams_total", "sent"]
     assert 0 == at_last["sender_active_streams",]

@@ -59,7 +59,7 @@ def test_a_short_block_comes_at_the_end(tmp_path, open_file):
 def test_a_resume_beyond_the_end(tmp_path, open_file):
     """Where no seek is exact, an offset behind the last frame is noticed on the way there."""
     source = open_file(write(tmp_path / "a.mp3", 5000, subtype="MPEG_LAYER_III"))
-    with pytest.raises(SourceError, match=r"a\.mp3: ends at 5000, expected 100000"):
+    with pytest.raises(SourceError, match=r"a\.mp3: ends at frame 5000, expected 100000"):
         source.read(100_000, 1)
 
 
