@@ -11,12 +11,14 @@ from .facts import Facts
 from .limits import LEAST_MEMORY, Limits
 from .means import Means
 from .opening import open_decoder
+from .probing import Found, probe
 
 __all__ = [
     "LEAST_MEMORY",
     "DecodeError",
     "Decoder",
     "Facts",
+    "Found",
     "GaveUp",
     "LimitReached",
     "Limits",
@@ -25,4 +27,5 @@ __all__ = [
     "NotAudio",
     "Unfit",
     "open_decoder",
+    "probe",
 ]

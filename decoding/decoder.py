@@ -157,7 +157,7 @@ class FileDecoder:
 
     def _short(self) -> str:
         """What the file claims and does not have."""
-        if self.frames is None or self.codec == "mp3" and self.decoder == "soundfile":  # estimated
+        if self.frames is None or (self.codec == "mp3" and self.decoder == "soundfile"):
             return ""
         missing = self.frames - self._position
         if missing > (self.frames * ROUGHLY if self.decoder == "ffmpeg" else 0):

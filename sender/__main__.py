@@ -25,9 +25,10 @@ from runtime.signals import stop_event
 from .board import Board
 from .delivery import Deliveries
 from .metrics import Metrics
+from .probe import probe_paths
 from .report import Outcome, print_table, write_line
 from .send import STANDARD_INPUT, Sending
-from .settings import SendSettings, WatchSettings
+from .settings import ProbeSettings, SendSettings, WatchSettings
 from .watch import Watch
 
 VERSION = version("sonoduct")
@@ -74,6 +75,23 @@ def send(
     if interrupted:
         return INTERRUPTED
     return 0 if all(outcome.good for outcome in outcomes) else 1
+
+
+@app.command(name="probe")
+def probe_files(
+    paths: Annotated[list[str], Parameter(negative=())], *, settings: ProbeSettings | None = None
+) -> int:
+    """
+    Print what files are, and how they would be decoded; 0 only if all of them can be.
+
+    Args:
+        paths: Files, folders (walked, sorted) or patterns.
+        settings: Everything else.
+    """
+    results = Console()
+    if not results.is_terminal:
+        results = Console(width=PIPED_COLUMNS)
+    return probe_paths(paths, settings or ProbeSettings(), results, Console(stderr=True))
 
 
 def _folder(_type: object, value: Path) -> None:

@@ -10,8 +10,9 @@ from typing import Final
 from .errors import SourceError
 
 SUFFIXES: Final = (
-    *(".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus"),
-    *(".rf64", ".snd", ".w64", ".wav", ".wave"),
+    *(".aac", ".ac3", ".aif", ".aifc", ".aiff", ".ape", ".au", ".caf", ".dff", ".dsf", ".eac3"),
+    *(".flac", ".m4a", ".m4b", ".mka", ".mp2", ".mp3", ".mp4", ".oga", ".ogg", ".opus", ".rf64"),
+    *(".snd", ".tta", ".w64", ".wav", ".wave", ".webm", ".wma", ".wv"),
 )
 """What is taken out of a folder; a file that is named itself may be called anything."""
 

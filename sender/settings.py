@@ -176,3 +176,15 @@ class WatchSettings(Settings):
 
     log_level: LogLevel = "info"
     """What is logged: this and what is worse."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ProbeSettings(DecodeSettings):
+    """Settings of `sender probe`."""
+
+    count: bool = False
+    """Decode all of each file, and count its frames, instead of believing what it claims."""
+
+    output: Literal["table", "json"] = "table"
+    """`json` prints a line for each file."""

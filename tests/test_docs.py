@@ -30,6 +30,7 @@ def settings():
         ("RECEIVER", receiver.Limits),
         ("SENDER", sender.settings.SendSettings),
         ("SENDER", sender.settings.WatchSettings),
+        ("SENDER", sender.settings.ProbeSettings),
     ):
         for field in dataclasses.fields(cls):
             if field.name != "limits":
@@ -64,13 +65,20 @@ def test_each_variable_of_the_containers_is_documented_with_its_default():
 def test_containers_pass_every_setting_on():
     """Whatever can be set can be set from outside, but for addresses and ports."""
     passed = set(re.findall(r"^ +((?:RECEIVER|SENDER)_[A-Z_]+):", COMPOSE, re.MULTILINE))
-    only_send = {field.name for field in dataclasses.fields(sender.settings.SendSettings)} - {
-        field.name for field in dataclasses.fields(sender.settings.WatchSettings)
+    names = {
+        cls: {field.name for field in dataclasses.fields(cls)}
+        for cls in (
+            sender.settings.SendSettings,
+            sender.settings.ProbeSettings,
+            sender.settings.WatchSettings,
+        )
     }
+    watched = names.pop(sender.settings.WatchSettings)
+    only_by_hand = set.union(*names.values()) - watched
     settable = {
         f"{prefix}_{name.upper()}"
         for prefix, name, _ in settings()
-        if not name.endswith(("host", "port")) and name not in only_send
+        if not name.endswith(("host", "port")) and name not in only_by_hand
     }
 
     assert settable == passed

@@ -43,7 +43,7 @@ def make_bad_ones(folder):
         "loop.wav": "Too many levels of symbolic links",
         "gone.wav": "No such file or directory",
         "missing.wav": "No such file or directory",
-        "folder": "no audio in this folder, expected .aif, .aifc",
+        "folder": "no audio in this folder, expected .aac, .ac3",
         "*.mp3": "no file matches this pattern",
         "many.wav": "",
         TOO_LONG: "File name too long",

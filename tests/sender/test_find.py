@@ -63,7 +63,7 @@ def test_a_name_that_looks_like_a_pattern(folder):
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("quiet", "no audio in this folder, expected .aif, "),
+        ("quiet", "no audio in this folder, expected .aac, "),
         ("*.mp3", "no file matches this pattern"),
         ("q*", "no file matches this pattern"),
         ("x" * 300, "File name too long"),

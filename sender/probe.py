@@ -1,0 +1,99 @@
+"""``sender probe``: what files are, and which decoder they would go through."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from decoding import DecodeError, Found, Means, probe
+
+from .errors import SourceError
+from .find import find_files
+from .settings import ProbeSettings
+from .source import printable
+
+Line = tuple[str, Found | str]
+"""A file's name, and what it is or why nothing is known."""
+
+
+def probe_paths(
+    paths: Iterable[str], settings: ProbeSettings, results: Console, faults: Console
+) -> int:
+    """Print what *paths* stand for; return 1 if any of it cannot be decoded."""
+    lines = _lines(paths, settings)
+    if settings.output == "json":
+        return _print_json(lines)
+    return _print_table(lines, results, faults)
+
+
+def _lines(paths: Iterable[str], settings: ProbeSettings) -> Iterator[Line]:
+    for path in paths:
+        try:
+            files = find_files(path)
+        except SourceError as exc:
+            yield path, str(exc).removeprefix(f"{path}: ")
+            continue
+        for file in files:
+            yield printable(file), _look(file, settings.means, count=settings.count)
+
+
+def _look(path: Path, means: Means, *, count: bool) -> Found | str:
+    try:
+        return probe(path, means, isolated=False, count=count)
+    except DecodeError as exc:
+        return str(exc)
+    except OSError as exc:
+        return exc.strerror or str(exc)
+
+
+def _print_json(lines: Iterable[Line]) -> int:
+    """A line for each file, as soon as it is known."""
+    bad = False
+    for name, found in lines:
+        bad = bad or isinstance(found, str)
+        facts = {"error": found} if isinstance(found, str) else asdict(found)
+        sys.stdout.write(json.dumps({"name": name} | facts) + "\n")
+        sys.stdout.flush()
+    return int(bad)
+
+
+def _print_table(lines: Iterable[Line], results: Console, faults: Console) -> int:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    for heading in ("container", "codec", "subtype"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("samplerate", "channels", "frames"):
+        table.add_column(heading, justify="right")
+    for heading in ("", "encoding", "decoder"):
+        table.add_column(heading)
+    bad = False
+    for name, found in lines:
+        if isinstance(found, str):
+            bad = True
+            faults.print(f"{name}: {found}", highlight=False, markup=False, soft_wrap=True)
+        else:
+            table.add_row(name, *_cells(found))
+    if table.rows:
+        results.print(table, highlight=False, markup=False)
+    return int(bad)
+
+
+def _cells(found: Found) -> list[str]:
+    how = "counted" if found.counted else "claimed"
+    return [
+        found.container,
+        found.codec,
+        found.subtype,
+        str(found.samplerate),
+        str(found.channels),
+        "-" if found.frames is None else str(found.frames),
+        "" if found.frames is None else how,
+        str(found.encoding),
+        found.decoder,
+    ]
