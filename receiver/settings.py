@@ -8,6 +8,8 @@ from typing import Annotated, Final, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+import decoding
+from decoding import LEAST_MEMORY, Means
 from wire import CHANNELS, HEADER_BYTES, SAMPLERATES, Deadlines, Encoding, Format
 
 from .processors import find_processors
@@ -17,6 +19,8 @@ MINIMUM_WINDOW: Final = 64 * 1024
 
 PLAIN_MESSAGE: Final = 1024 * 1024
 """Bytes of the largest message: the tutorial's 4096 frames of float32 in 64 channels."""
+
+DECODING: Final = decoding.Limits()
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 Positive = Number(gt=0)
@@ -76,6 +80,20 @@ class Limits:
     receipt_timeout: Annotated[float, Parameter(validator=Positive)] = 2_592_000.0
     """Seconds that the receipts of streams that are kept are remembered."""
 
+    decode_memory_bytes: Annotated[int, Parameter(validator=Number(gte=LEAST_MEMORY))] = (
+        DECODING.memory_bytes
+    )
+    """Bytes of address space of a process that decodes."""
+
+    decode_cpu_seconds: Annotated[int, Parameter(validator=Positive)] = DECODING.cpu_seconds
+    """Seconds that such a process may compute, and as much again for each 16 MiB of the file."""
+
+    decode_wall_seconds: Annotated[float, Parameter(validator=Positive)] = DECODING.wall_seconds
+    """Seconds that such a process may be waited for, and as much again for each 16 MiB."""
+
+    decode_expansion: Annotated[int, Parameter(validator=Positive)] = DECODING.expansion
+    """Bytes of samples for each byte of the file; up to 256 MiB are always allowed."""
+
     remembered_receipts: Annotated[int, Parameter(validator=Positive)] = 10_000
     """Receipts that the store `none` remembers, so that sending again costs nothing."""
 
@@ -91,6 +109,16 @@ class Limits:
     def deadlines(self) -> Deadlines:
         """What a peer's silence is measured by."""
         return Deadlines(self.hello_timeout, self.progress_timeout)
+
+    @property
+    def decoding(self) -> decoding.Limits:
+        """What decoding one file may take."""
+        return decoding.Limits(
+            memory_bytes=self.decode_memory_bytes,
+            cpu_seconds=self.decode_cpu_seconds,
+            wall_seconds=self.decode_wall_seconds,
+            expansion=self.decode_expansion,
+        )
 
     def max_chunk(self, window: int) -> int:
         """Bytes of the largest payload on a connection with *window*: two chunks fit at least."""
@@ -129,6 +157,9 @@ class Settings:
     channels: Annotated[int, Parameter(validator=Number(gte=1, lte=CHANNELS.stop - 1))] = 1
     """Channels of a plain client that does not say it in its address."""
 
+    ffmpeg: str | None = None
+    """ffmpeg's path, for what libsndfile does not read; by default the one on PATH."""
+
     drain_lead: Annotated[float, Parameter(validator=Number(gte=0))] = 3.0
     """Seconds from SIGTERM, when /readyz turns to 404, until new streams are refused."""
 
@@ -139,6 +170,11 @@ class Settings:
     """What is logged: this and what is worse."""
 
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def means(self) -> Means:
+        """What files are decoded with."""
+        return Means(ffmpeg=self.ffmpeg, limits=self.limits.decoding)
 
     @property
     def plain_format(self) -> Format:
