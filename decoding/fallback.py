@@ -26,6 +26,7 @@ class Fallback:
         self.warning = ""
         self.switched = False
         """Whether the second one is at work."""
+        self._reason = ""
         self._run = first
         self._second = second
         self._offset = offset
@@ -44,7 +45,7 @@ class Fallback:
         self._given += len(data)
         self._digest.update(data)
         if not data:
-            self.warning = self.warning or self._run.warning
+            self.warning = "; ".join(filter(None, (self._reason, self._run.warning)))
         return data
 
     def kill(self) -> None:
@@ -65,7 +66,7 @@ class Fallback:
         pass_over(second, self._offset)
         if pass_over(second, self._given) != self._digest.hexdigest():
             raise GaveUp(f"{reason}; ffmpeg has other samples before that") from reason
-        self.warning = f"soundfile gave up, ffmpeg went on: {reason}"
+        self._reason = f"soundfile gave up: {reason}, ffmpeg went on"
 
 
 def pass_over(run: Run, size: int) -> str:

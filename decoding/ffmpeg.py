@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from runtime.child import Bounds, Child, OutOfTime
+from runtime.child import Child, OutOfTime
 from wire import Encoding
 
 from .errors import GaveUp, LimitReached, NoDecoder, NotAudio
+from .job import Job
 from .run import ChildRun
 from .wavepipe import read_header
 
@@ -40,6 +41,9 @@ _AUDIO: Final = re.compile(r"^  Stream #0:\d+\S*?: Audio: (.+)$", re.MULTILINE)
 _RATE: Final = re.compile(r", (\d+) Hz(?:,|$)")
 _SAMPLES: Final = re.compile(r", ((?:u8|s16|s32|s64|flt|dbl)p?(?: \((\d+) bit\))?)(?:,|$)")
 _DURATION: Final = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d\.\d+)", re.MULTILINE)
+_STRICT: Final = {"flac": ("-err_detect", "crccheck+explode")}
+"""Frames whose checksum is wrong are left out; ffmpeg makes noise of them otherwise."""
+
 _ESTIMATED: Final = "Estimating duration from bitrate"
 
 _CHANGED: Final = re.compile(r"Changing audio frame|(?:Sample rate|Channel) change is not")
@@ -84,15 +88,16 @@ def find_ffmpeg(named: str | None) -> str:
     return str(Path(found).absolute())
 
 
-def ask(program: str, descriptor: int, bounds: Bounds) -> Said:
+def ask(program: str, job: Job) -> Said:
     """
-    Have ffmpeg look at the file that *descriptor* is open on.
+    Have ffmpeg look at the file of *job*.
 
     Raises:
         NotAudio: if it knows no audio in it.
         LimitReached: if it takes too long.
     """
-    child = Child([program, *INPUT, *STDIN], descriptor, bounds, SAID_BYTES)
+    bounds = job.bounds
+    child = Child([program, *INPUT, *STDIN], job.rewound(), bounds, SAID_BYTES)
     try:
         child.read(1)  # it writes nothing
         child.exit_code()  # always 1: it was given no output
@@ -135,7 +140,7 @@ def _smallest(samples: str, bits: int) -> Encoding:
 class FfmpegRun(ChildRun):
     """The first audio stream of a file, from its beginning."""
 
-    def __init__(self, program: str, descriptor: int, encoding: Encoding, bounds: Bounds) -> None:
+    def __init__(self, program: str, job: Job, encoding: Encoding, codec: str) -> None:
         """
         Start ffmpeg, and wait for the first sample.
 
@@ -145,10 +150,10 @@ class FfmpegRun(ChildRun):
         """
         # -reinit_filter 0: a stream that changes its format ends with an error, not resampled.
         # -threads 1: less memory. WAV: samplerate and channels are then those of the samples.
-        decode = ("-v", "error", "-threads", "1", "-reinit_filter", "0", *STDIN)
+        decode = ("-v", "error", "-threads", "1", "-reinit_filter", "0", *_STRICT.get(codec, ()))
         output = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-bitexact")
         sink = ("-c:a", f"pcm_{encoding}", "-f", "wav", "pipe:1")
-        super().__init__([program, *INPUT, *decode, *output, *sink], descriptor, bounds)
+        super().__init__([program, *INPUT, *decode, *STDIN, *output, *sink], job)
         try:
             self.samples = read_header(self)
         except BaseException:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from runtime.child import Bounds
@@ -26,3 +27,8 @@ class Job:
     def bounds(self) -> Bounds:
         """What one child may use."""
         return self.limits.bounds(self.size)
+
+    def rewound(self) -> int:
+        """The descriptor, at the beginning of the file: where a decoder goes on from."""
+        os.lseek(self.descriptor, 0, os.SEEK_SET)
+        return self.descriptor

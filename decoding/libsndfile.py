@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from wire import Encoding, Format
+from wire import Encoding
 
 from . import sound
 from .decoder import FileDecoder
@@ -37,7 +37,7 @@ def by_libsndfile(job: Job, *, child: bool) -> FileDecoder:
     run: Run = first
     try:
         facts = _facts(first.header, job.wanted)
-        starter = _Starter(job, facts.format, child=child)
+        starter = _Starter(job, facts, child=child)
         run = starter.guard(first, 0)
         return FileDecoder(job, facts, starter, run).begun()
     except BaseException:
@@ -48,9 +48,10 @@ def by_libsndfile(job: Job, *, child: bool) -> FileDecoder:
 class _Starter:
     """Starts libsndfile at a frame; once it had to be finished by ffmpeg, ffmpeg."""
 
-    def __init__(self, job: Job, form: Format, *, child: bool) -> None:
+    def __init__(self, job: Job, facts: Facts, *, child: bool) -> None:
         self._job = job
-        self._format = form
+        self._format = facts.format
+        self._codec = facts.codec
         self._child = child
         self._guarded: Fallback | None = None
 
@@ -68,7 +69,7 @@ class _Starter:
 
     def _by_ffmpeg(self) -> FfmpegRun:
         program, form = find_ffmpeg(self._job.ffmpeg), self._format
-        run = FfmpegRun(program, self._job.descriptor, form.encoding, self._job.bounds)
+        run = FfmpegRun(program, self._job, form.encoding, self._codec)
         if run.samples != (form.samplerate, form.channels):
             run.close()
             raise GaveUp(
@@ -79,10 +80,7 @@ class _Starter:
 
 
 def _run(job: Job, offset: int, *, child: bool) -> SoundRun | SoundChildRun:
-    encoding = job.wanted or sound.AUTO
-    if child:
-        return SoundChildRun(job.descriptor, encoding, job.bounds, offset)
-    return SoundRun(job.descriptor, encoding, offset)
+    return SoundChildRun(job, offset) if child else SoundRun(job, offset)
 
 
 def _facts(header: sound.Header, wanted: Encoding | None) -> Facts:

@@ -10,9 +10,6 @@ from runtime.child import Bounds
 SHARE_BYTES: Final = 16 * 1024 * 1024
 """For each of these in the file, its time is granted once more."""
 
-LEAST_OUTPUT: Final = 256 * 1024 * 1024
-"""What even the smallest file may expand to: silence takes next to no bytes."""
-
 
 LEAST_MEMORY: Final = 512 * 1024 * 1024
 """Address space below which decoders do not start."""
@@ -38,6 +35,9 @@ class Limits:
     expansion: int = 2000
     """Bytes of samples for each byte of the file; digital silence in FLAC has 1200."""
 
+    least_output: int = 256 * 1024 * 1024
+    """What even the smallest file may expand to: silence takes next to no bytes."""
+
     def bounds(self, size: int) -> Bounds:
         """What a child may use that decodes a file of *size* bytes."""
         shares = 1 + size / SHARE_BYTES
@@ -49,4 +49,4 @@ class Limits:
 
     def most_output(self, size: int) -> int:
         """Bytes of samples that a file of *size* bytes may give."""
-        return max(LEAST_OUTPUT, self.expansion * size)
+        return max(self.least_output, self.expansion * size)

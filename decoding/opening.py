@@ -77,7 +77,7 @@ def _instead(job: Job, first: DecodeError) -> FileDecoder:
     """ffmpeg, where libsndfile does not know the file, or finds no frame in it."""
     try:
         return by_ffmpeg(job)
-    except NotAudio as exc:
+    except (NotAudio, GaveUp) as exc:
         if isinstance(first, NotAudio):
             raise first from exc
         raise NotAudio(f"libsndfile: {first}; {exc}") from exc
@@ -98,8 +98,8 @@ def by_ffmpeg(job: Job) -> FileDecoder:
     """
     program = find_ffmpeg(job.ffmpeg)
     try:
-        said = ask(program, job.descriptor, job.bounds)
-        start = partial(_start, program, job, job.wanted or said.encoding)
+        said = ask(program, job)
+        start = partial(_start, program, job, said)
         run = start(0)
     except (NotAudio, GaveUp) as exc:
         raise NotAudio(f"no audio: ffmpeg: {exc}") from exc
@@ -110,8 +110,8 @@ def by_ffmpeg(job: Job) -> FileDecoder:
         raise
 
 
-def _start(program: str, job: Job, encoding: Encoding, _offset: int) -> FfmpegRun:
-    return FfmpegRun(program, job.descriptor, encoding, job.bounds)
+def _start(program: str, job: Job, said: Said, _offset: int) -> FfmpegRun:
+    return FfmpegRun(program, job, job.wanted or said.encoding, said.codec)
 
 
 def _facts(said: Said, run: FfmpegRun, wanted: Encoding | None) -> Facts:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from runtime.child import Bounds, Child, OutOfTime
+from runtime.child import Child, OutOfTime
 
 from . import sound
 from .errors import GaveUp, LimitReached
+from .job import Job
 from .sound import Header, Sound, SoundError
 
 HEADER_BYTES: Final = 4096
@@ -46,15 +46,15 @@ class SoundRun:
 
     warning = ""
 
-    def __init__(self, descriptor: int, encoding: str, offset: int = 0) -> None:
+    def __init__(self, job: Job, offset: int = 0) -> None:
         """
-        Open the file that *descriptor* is open on.
+        Open the file of *job* at frame *offset*.
 
         Raises:
             GaveUp: if libsndfile does not know the file.
         """
         try:
-            self._sound = Sound(descriptor, encoding, offset)
+            self._sound = Sound(job.rewound(), job.wanted or sound.AUTO, offset)
         except SoundError as exc:
             raise GaveUp(str(exc)) from exc
         self.header = self._sound.header
@@ -78,11 +78,10 @@ class SoundRun:
 class ChildRun:
     """A program that decodes its standard input."""
 
-    def __init__(self, command: Sequence[str], descriptor: int, bounds: Bounds) -> None:
-        """Start *command* with a duplicate of *descriptor*, from the beginning of its file."""
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        self._child = Child(command, descriptor, bounds)
-        self._bounds = bounds
+    def __init__(self, command: Sequence[str], job: Job) -> None:
+        """Start *command* on the file of *job*."""
+        self._bounds = job.bounds
+        self._child = Child(command, job.rewound(), self._bounds)
         self.warning = ""
 
     def read(self, size: int) -> bytes:
@@ -122,15 +121,15 @@ class ChildRun:
 class SoundChildRun(ChildRun):
     """libsndfile in a child."""
 
-    def __init__(self, descriptor: int, encoding: str, bounds: Bounds, offset: int = 0) -> None:
+    def __init__(self, job: Job, offset: int = 0) -> None:
         """
-        Start it.
+        Start it at frame *offset*.
 
         Raises:
             GaveUp: if libsndfile does not know the file.
         """
-        program = [sys.executable, "-I", sound.__file__, encoding, str(offset)]
-        super().__init__(program, descriptor, bounds)
+        encoding = job.wanted or sound.AUTO
+        super().__init__([sys.executable, "-I", sound.__file__, encoding, str(offset)], job)
         try:
             self.header = self._header()
         except BaseException:

@@ -8,7 +8,6 @@ writes one line of JSON, then samples. It imports nothing of ours, so as to star
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import Any, Final, NamedTuple
 
@@ -72,12 +71,11 @@ class Sound:
 
     def __init__(self, descriptor: int, encoding: str = AUTO, offset: int = 0) -> None:
         """
-        Open the file that *descriptor*, which stays the caller's, is open on.
+        Open what *descriptor*, which stays the caller's, is at the beginning of.
 
         Raises:
             SoundError: if libsndfile does not know it, or cannot seek.
         """
-        os.lseek(descriptor, 0, os.SEEK_SET)
         try:
             self._file: Any = _StraightOn(descriptor)
         except (soundfile.LibsndfileError, OSError) as exc:

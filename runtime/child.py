@@ -19,8 +19,11 @@ KEPT_BYTES: Final = 4096
 
 PIECE: Final = 256 * 1024
 
-_ENVIRONMENT: Final = {"MALLOC_ARENA_MAX": "1"}
-"""glibc reserves 64 MiB of addresses for each thread otherwise, which would count as memory."""
+_ENVIRONMENT: Final = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""
+glibc reserves 64 MiB of addresses for each thread otherwise, which would count as memory; numpy
+takes 60 ms to start threads that nobody needs.
+"""
 
 
 class OutOfTime(Exception):

@@ -1,0 +1,342 @@
+"""Damaged files: what can be decoded, with a word about it, or a clear error; nothing else."""
+
+import random
+
+import numpy as np
+import pytest
+
+from decoding import DecodeError, GaveUp, LimitReached, Limits, NotAudio, Unfit
+from tests.decoding.corpus import (
+    FFMPEG,
+    RATE,
+    SOUNDFILE,
+    encode,
+    ffmpeg,
+    read_all,
+    truth,
+    write,
+)
+from wire import to_float32
+
+LONG = 100_000
+
+
+def samples(decoder):
+    """All frames of *decoder* as a receiver has them."""
+    form = decoder.format
+    return to_float32(read_all(decoder), form.encoding, form.channels)
+
+
+def spoil(path, change):
+    """Have *change* work on the bytes of *path*; return it."""
+    data = bytearray(path.read_bytes())
+    path.write_bytes(change(data) or data)
+    return path
+
+
+def hole(data, size=200):
+    """Put noise into the middle."""
+    middle = len(data) // 2
+    data[middle : middle + size] = random.Random(0).randbytes(size)
+
+
+@pytest.mark.parametrize("isolated", [False, True], ids=["here", "isolated"])
+@pytest.mark.parametrize(
+    ("claimed", "frames"),
+    [(0, 1000), (2**32 - 1, 1000), (2**31, 1000), (4000, 1000), (1000, 500), (1, 1000)],
+)
+def test_lengths_that_lie(tmp_path, opened, claimed, frames, isolated):
+    """What counts is what is there, whatever the header claims; 0 stands for not known."""
+    path = write(tmp_path / "a.wav", "PCM_16", 1000)
+    expected = truth(path)
+    at = path.read_bytes().index(b"data") + 4
+    spoil(path, lambda data: data.__setitem__(slice(at, at + 4), claimed.to_bytes(4, "little")))
+    if claimed == 1:  # less than a frame
+        with pytest.raises(NotAudio, match="^0 frames, expected at least 1$"):
+            opened(path, isolated=isolated)
+        return
+
+    assert np.array_equal(expected[:frames], samples(opened(path, isolated=isolated)))
+
+
+def test_a_flac_that_does_not_know_its_length(tmp_path, opened):
+    """A FLAC that was written into a pipe."""
+    source = write(tmp_path / "a.wav", frames=LONG)
+    (tmp_path / "a.flac").write_bytes(ffmpeg("-i", source, "-f", "flac", "-"))
+    decoder = opened(tmp_path / "a.flac")
+
+    assert decoder.frames is None
+    assert np.array_equal(truth(source), samples(decoder))
+
+
+def test_a_flac_that_claims_too_much(tmp_path, opened):
+    """Its frames, and a word about those that are missing."""
+    path = write(tmp_path / "a.flac", frames=LONG)
+    expected = truth(path)
+    spoil(path, lambda data: data.__setitem__(slice(22, 26), (2 * LONG).to_bytes(4)))
+    decoder = opened(path)
+
+    assert np.array_equal(expected, samples(decoder))
+    assert f"{LONG} frames, the file claims {2 * LONG}" == decoder.warning
+
+
+def test_ffmpeg_goes_on_where_libsndfile_gives_up(tmp_path, opened):
+    """A FLAC with a hole: what is before it and what is behind it, and nothing else."""
+    path = write(tmp_path / "a.flac", frames=LONG)
+    whole = truth(path)
+    decoder = opened(spoil(path, hole))
+    found = samples(decoder)
+    lost = LONG - len(found)
+
+    assert 0 < lost <= 3 * 4096
+    assert decoder.warning.startswith(
+        "soundfile gave up: Error : flac decoder lost sync, ffmpeg went on"
+    )
+    before = next(at for at in range(len(found)) if found[at] != whole[at])
+    assert np.array_equal(whole[before + lost :], found[before:])
+
+
+def test_resuming_after_the_hole(tmp_path, opened):
+    """Once ffmpeg has gone on, every offset is as it was."""
+    path = spoil(write(tmp_path / "a.flac", frames=LONG), hole)
+    decoder = opened(path)
+    everything = read_all(decoder)
+    for offset in (80_000, 10, 60_000):
+        decoder.seek(offset)
+
+        assert everything[2 * offset :][:2000] == decoder.read(1000)
+
+
+def test_without_ffmpeg_there_is_no_going_on(tmp_path, opened, monkeypatch):
+    """Then the error says where, why, and what would help."""
+    path = spoil(write(tmp_path / "a.flac", frames=LONG), hole)
+    decoder = opened(path, ffmpeg="no-such-program")
+    with pytest.raises(GaveUp, match=r"^soundfile at frame \d+: .*needs ffmpeg") as raised:
+        read_all(decoder)
+
+    assert "no-such-program" in str(raised.value)
+
+
+def test_no_seam_between_two_decoders(tmp_path, opened):
+    """Where ffmpeg has other samples than libsndfile it does not go on: it would fit nowhere."""
+    path = write(tmp_path / "a.wav", "IMA_ADPCM", LONG)
+    decoder = opened(path)
+    decoder._run._run.close()
+    decoder._run._run = Stub(b"\1\0" * 500)
+    with pytest.raises(GaveUp, match=r"^soundfile at frame 499: tired; ffmpeg has other samples"):
+        read_all(decoder, 499)
+
+
+class Stub:
+    """A run that gives up after its first read."""
+
+    warning = ""
+
+    def __init__(self, data):
+        self.data = data
+
+    def read(self, size):
+        if not self.data:
+            raise GaveUp("tired")
+        data, self.data = self.data[:size], b""
+        return data
+
+    def kill(self):
+        pass
+
+    def close(self):
+        pass
+
+
+JOINED = {
+    "aac": ("-f", "adts"),
+    "ac3": ("-f", "ac3"),
+    "flac": ("-f", "flac"),
+    "mp3": ("-f", "mp3"),
+    "bare.mp3": ("-f", "mp3", "-write_xing", "0", "-id3v2_version", "0"),
+    "ogg": ("-f", "ogg", "-c:a", "libvorbis"),
+}
+"""What can be joined with `cat`, and how ffmpeg makes it."""
+
+
+def parts(folder, how, *formats):
+    """Files of ten seconds, by their samplerates and channels."""
+    for samplerate, channels in formats:
+        source = write(folder / "part.wav", "PCM_16", 10 * samplerate, channels, samplerate)
+        yield ffmpeg("-i", source, *how, "-")
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_joined_files_of_one_format(tmp_path, opened, name):
+    """All of them are decoded, not only the first."""
+    path = tmp_path / f"a.{name}"
+    path.write_bytes(b"".join(parts(tmp_path, JOINED[name], (32_000, 1), (32_000, 1))))
+
+    assert len(samples(opened(path))) == pytest.approx(640_000, rel=0.02)
+
+
+@pytest.mark.parametrize("name", JOINED)
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [((44_100, 2), (48_000, 2)), ((48_000, 1), (48_000, 2))],
+    ids=["samplerate", "channels"],
+)
+def test_a_format_that_changes_midway(tmp_path, opened, name, first, second):
+    """An error that says where; nothing is resampled or mixed in secret."""
+    path = tmp_path / f"a.{name}"
+    path.write_bytes(b"".join(parts(tmp_path, JOINED[name], first, second)))
+    decoder = opened(path)
+    with pytest.raises(GaveUp, match="the samplerate or the channels change here$") as raised:
+        read_all(decoder)
+
+    assert first == (decoder.format.samplerate, decoder.format.channels)
+    assert int(str(raised.value).split()[3].rstrip(":")) == pytest.approx(10 * first[0], rel=0.02)
+
+
+@pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.mp3", "a.wav", "a.aiff", "ima.wav"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_truncated_files(tmp_path, opened, name, share):
+    """The frames that are there, to a codec's block, and for some a word about it."""
+    subtype = {"a.ogg": "VORBIS", "a.mp3": "MPEG_LAYER_III", "ima.wav": "IMA_ADPCM"}
+    path = write(tmp_path / name, subtype.get(name, "PCM_16"), LONG)
+    whole = truth(path)
+    spoil(path, lambda data: data[: int(len(data) * share)])
+    decoder = opened(path)
+    found = samples(decoder)
+
+    assert share * LONG - 17_000 <= len(found) <= share * LONG + 3000
+    if name == "a.flac":  # of which libsndfile reads nothing then
+        assert np.array_equal(whole[: len(found)], found)
+    else:
+        assert np.array_equal(truth(path), found)
+    if name in ("a.flac", "a.mp3"):
+        assert decoder.warning
+
+
+@pytest.mark.parametrize("name", ["aac.m4a", "front.m4a", "adts.aac", "wma.wma", "ac3.ac3"])
+def test_truncated_files_of_ffmpeg(tmp_path, opened, name):
+    """Some frames with a word about it, or a clear error; an MP4 without its index has none."""
+    path = tmp_path / name
+    encode(path, *FFMPEG[name], frames=LONG)
+    spoil(path, lambda data: data[: len(data) * 2 // 3])
+    try:
+        decoder = opened(path)
+        frames = len(read_all(decoder)) // decoder.format.frame_bytes
+    except DecodeError as exc:
+        assert name == "aac.m4a"
+        assert "no audio: ffmpeg: " in str(exc)
+    else:
+        assert 0 < frames < LONG * 4
+        assert name in ("adts.aac", "wma.wma", "ac3.ac3") or decoder.warning
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.caf"])
+def test_what_is_behind_the_audio(tmp_path, opened, name):
+    """Anything may follow; it is no audio."""
+    subtype = {"a.ogg": "VORBIS", "a.mp3": "MPEG_LAYER_III"}
+    path = write(tmp_path / name, subtype.get(name, "PCM_16"), LONG)
+    expected = truth(path)
+    spoil(path, lambda data: data + random.Random(0).randbytes(5000))
+    found = samples(opened(path))
+
+    if name == "a.mp3":  # which goes to ffmpeg then
+        assert len(found) == pytest.approx(LONG, rel=0.02)
+    else:
+        assert np.array_equal(expected, found[: len(expected)])
+        assert name == "a.caf" or len(expected) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "no audio: ffmpeg: "),
+        (b"RIFF", "libsndfile: .*no audio: ffmpeg: "),
+        (b"just a text", "no audio: ffmpeg: Invalid data found when processing input"),
+        (bytes(10_000), "no audio: ffmpeg: Invalid data found when processing input"),
+        (b"fLaC" + bytes(100), "libsndfile: .*; no audio: ffmpeg: "),
+        (b"OggS" + bytes(100), "libsndfile: .*; no audio: ffmpeg: "),
+        (b"\x1a\x45\xdf\xa3" + bytes(100), "no audio: ffmpeg: "),
+        (b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n/etc/passwd\n", "no audio: ffmpeg: "),
+        (b"ffconcat version 1.0\nfile /etc/passwd\n", "no audio: ffmpeg: "),
+        (b"v=0\nc=IN IP4 127.0.0.1\nm=audio 9 RTP/AVP 0\n", "no audio: ffmpeg: "),
+        (b"P6\n1 1\n255\nabc", "no audio: ffmpeg: "),
+    ],
+)
+def test_what_is_no_audio(tmp_path, opened, content, reason):
+    """One line says which decoder says what; lists that name other files are not followed."""
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(NotAudio, match=f"^{reason}") as raised:
+        opened(tmp_path / "a.wav")
+
+    assert "\n" not in str(raised.value)
+
+
+def test_a_picture_and_a_film_without_sound(tmp_path, opened):
+    """There is a stream, but none of audio."""
+    path = tmp_path / "a.mp4"
+    ffmpeg("-f", "lavfi", "-i", "color=s=32x32:d=0.1", path)
+    with pytest.raises(NotAudio, match="^no audio: ffmpeg: no audio stream$"):
+        opened(path)
+
+
+def test_a_header_alone(tmp_path, opened):
+    """Zero frames is an error, whoever looks for them."""
+    for name in ("a.wav", "a.aiff", "a.caf"):
+        with pytest.raises(NotAudio, match="^0 frames, expected at least 1$"):
+            opened(write(tmp_path / name, frames=0))
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "expected"),
+    [
+        (24, (1_092_676).to_bytes(4, "little"), "samplerate 1092676, expected 1 to 768000"),
+        (22, (65).to_bytes(2, "little"), "channels 65, expected 1 to 64"),
+    ],
+)
+def test_what_the_protocol_cannot_carry(tmp_path, opened, at, value, expected):
+    """The value that was seen, and those that may be."""
+    path = write(tmp_path / "a.wav", frames=1000)
+    spoil(path, lambda data: data.__setitem__(slice(at, at + len(value)), value))
+    if at == 22:
+        spoil(path, lambda data: data.__setitem__(slice(32, 34), (130).to_bytes(2, "little")))
+    with pytest.raises(Unfit, match=f"^{expected}$"):
+        opened(path)
+
+
+def test_no_regular_file(tmp_path, opened):
+    """A folder or a device is not even read."""
+    with pytest.raises(NotAudio, match="^no regular file, expected one$"):
+        opened(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        opened(tmp_path / "gone")
+
+
+def test_silence_may_expand_and_no_more_than_that(tmp_path, opened):
+    """A file gives at most so many times its size; the limit counts what was decoded."""
+    path = tmp_path / "a.flac"
+    ffmpeg("-f", "lavfi", "-i", f"anullsrc=r={RATE}:cl=mono:d=60", "-c:a", "flac", path)
+    factor = 2 * 60 * RATE // path.stat().st_size
+
+    assert 60 * RATE == len(samples(opened(path)))
+
+    limits = Limits(expansion=factor // 2, least_output=1000)
+    for isolated in (False, True):
+        decoder = opened(path, isolated=isolated, limits=limits)
+        with pytest.raises(LimitReached, match=r"bytes of samples, expected at most") as raised:
+            read_all(decoder)
+
+        assert str(raised.value).startswith("soundfile at frame ")
+
+
+def test_every_kind_with_its_bits_flipped(tmp_path, opened):
+    """One flipped bit somewhere in each kind of file: frames or a DecodeError."""
+    chance = random.Random(5)
+    for name in SOUNDFILE:
+        path = write(tmp_path / name, SOUNDFILE[name], 1500)
+        data = path.read_bytes()
+        at = chance.randrange(len(data))
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1 << chance.randrange(8)]) + data[at + 1 :])
+        try:
+            read_all(opened(path, limits=Limits(wall_seconds=5)))
+        except DecodeError as exc:
+            assert "\n" not in str(exc)
