@@ -103,7 +103,7 @@ def ask(program: str, job: Job) -> Said:
         child.exit_code()  # always 1: it was given no output
         text, last = child.errors, child.last_line
     except OutOfTime:
-        raise LimitReached(f"ffmpeg looked at it for {bounds.wall_seconds:.0f} s") from None
+        raise LimitReached(f"ffmpeg looked at it for {bounds.wall_seconds:.3g} s") from None
     finally:
         child.close()
     container, stream = _INPUT.search(text), _AUDIO.search(text)

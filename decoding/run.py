@@ -92,7 +92,7 @@ class ChildRun:
                 self._judge(self._child.exit_code(), self._child.errors)
         except OutOfTime:
             raise LimitReached(
-                f"it kept its reader waiting for {self._bounds.wall_seconds:.0f} s and was killed"
+                f"it kept its reader waiting for {self._bounds.wall_seconds:.3g} s and was killed"
             ) from None
         return data
 

@@ -19,10 +19,10 @@ KEPT_BYTES: Final = 4096
 
 PIECE: Final = 256 * 1024
 
-_ENVIRONMENT: Final = {"MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
+_ENVIRONMENT: Final = {"HOME": "/", "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
 """
-glibc reserves 64 MiB of addresses for each thread otherwise, which would count as memory; numpy
-takes 60 ms to start threads that nobody needs.
+Without a home Python asks a name service for it, through a socket. glibc reserves 64 MiB of
+addresses for each thread otherwise, and numpy takes 60 ms to start threads that nobody needs.
 """
 
 
@@ -125,7 +125,7 @@ class Child:
 
     def kill(self) -> None:
         """End it, with whatever it has started; a `read` that waits sees the end of its output."""
-        if self._process.poll() is None:
+        if self._process.returncode is None:  # so its number is still its own, even if it has ended
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:

@@ -160,9 +160,9 @@ JOINED = {
 
 
 def parts(folder, how, *formats):
-    """Files of ten seconds, by their samplerates and channels."""
+    """Files of three seconds, by their samplerates and channels."""
     for samplerate, channels in formats:
-        source = write(folder / "part.wav", "PCM_16", 10 * samplerate, channels, samplerate)
+        source = write(folder / "part.wav", "PCM_16", 3 * samplerate, channels, samplerate)
         yield ffmpeg("-i", source, *how, "-")
 
 
@@ -172,7 +172,7 @@ def test_joined_files_of_one_format(tmp_path, opened, name):
     path = tmp_path / f"a.{name}"
     path.write_bytes(b"".join(parts(tmp_path, JOINED[name], (32_000, 1), (32_000, 1))))
 
-    assert len(samples(opened(path))) == pytest.approx(640_000, rel=0.02)
+    assert len(samples(opened(path))) == pytest.approx(192_000, rel=0.02)
 
 
 @pytest.mark.parametrize("name", JOINED)
@@ -190,11 +190,11 @@ def test_a_format_that_changes_midway(tmp_path, opened, name, first, second):
         read_all(decoder)
 
     assert first == (decoder.format.samplerate, decoder.format.channels)
-    assert int(str(raised.value).split()[3].rstrip(":")) == pytest.approx(10 * first[0], rel=0.02)
+    assert int(str(raised.value).split()[3].rstrip(":")) == pytest.approx(3 * first[0], rel=0.05)
 
 
 @pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.mp3", "a.wav", "a.aiff", "ima.wav"])
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("share", [0.4, 0.8])
 def test_truncated_files(tmp_path, opened, name, share):
     """The frames that are there, to a codec's block, and for some a word about it."""
     subtype = {"a.ogg": "VORBIS", "a.mp3": "MPEG_LAYER_III", "ima.wav": "IMA_ADPCM"}
@@ -331,7 +331,7 @@ def test_silence_may_expand_and_no_more_than_that(tmp_path, opened):
 def test_every_kind_with_its_bits_flipped(tmp_path, opened):
     """One flipped bit somewhere in each kind of file: frames or a DecodeError."""
     chance = random.Random(5)
-    for name in SOUNDFILE:
+    for name in chance.sample(sorted(SOUNDFILE), 10):
         path = write(tmp_path / name, SOUNDFILE[name], 1500)
         data = path.read_bytes()
         at = chance.randrange(len(data))

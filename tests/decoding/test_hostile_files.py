@@ -1,0 +1,197 @@
+"""Files, and decoders, that mean harm: one stream's error, at its limit, and nothing more."""
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import imageio_ffmpeg
+import pytest
+
+from decoding import GaveUp, LimitReached, Limits, NoDecoder, NotAudio
+from tests.decoding.bombs import write_bomb
+from tests.decoding.corpus import encode, read_all, write
+
+MEGABYTE = 1_000_000
+
+
+def peak(process):
+    """Bytes of memory that a process has had at most."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is looked at in /proc")
+def test_a_decode_bomb(tmp_path, opened):
+    """1.3 MB that stand for 100 GB: it stops at its limit, and nobody's memory has grown."""
+    size = write_bomb(tmp_path / "a.mov", 100_000 * MEGABYTE)
+    decoder = opened(tmp_path / "a.mov", limits=Limits(expansion=300))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    with pytest.raises(LimitReached, match=f"samples, expected at most {300 * size}$"):
+        read_all_and_forget(decoder)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    assert size < 1.3 * MEGABYTE
+    assert 1_562_000_000 < decoder.frames  # of 64 bytes
+    assert after - before < 20 * MEGABYTE
+    assert peak(decoder._run._child._process.pid) < 150 * MEGABYTE
+
+
+def read_all_and_forget(decoder):
+    """As a stream is sent: in blocks that are not kept."""
+    while decoder.read(5000):
+        pass
+
+
+def program(path, script):
+    """A program that is said to be ffmpeg: it describes an MP3, and does *script* for samples."""
+    path.write_text(f"""#!/bin/sh
+case "$*" in
+*pcm_*) {script} ;;
+*) echo "Input #0, mp3, from 'x':" >&2
+   echo "  Stream #0:0: Audio: mp3, 8000 Hz, mono, fltp" >&2; exit 1 ;;
+esac
+""")
+    path.chmod(0o755)
+    return str(path)
+
+
+HEADER = (
+    r"printf 'RIFF\377\377\377\377WAVEfmt \20\0\0\0\3\0\1\0\100\37\0\0\0\175\0\0\4\0\40\0"
+    r"data\377\377\377\377'; printf '12345678'; "
+)
+"""The header of a WAV with two frames, as a shell writes it."""
+
+
+@pytest.mark.parametrize(
+    ("script", "error", "reason"),
+    [
+        ("sleep 60", LimitReached, "it kept its reader waiting for 0.5 s and was killed"),
+        ("exit 7", NotAudio, "no audio: ffmpeg: exit code 7"),
+        ("echo what >&2; exit 7", NotAudio, "no audio: ffmpeg: what"),
+        ("kill -SEGV $$", NotAudio, "no audio: ffmpeg: killed by SIGSEGV"),
+        ("yes", NotAudio, "no audio: ffmpeg: it wrote b'y"),
+        ("yes >&2", (LimitReached, NotAudio), "it kept its reader waiting|used up|CPU time limit"),
+        ("head -c 100 /dev/zero", NotAudio, "no audio: ffmpeg: it wrote"),
+        (HEADER + "sleep 60", LimitReached, "ffmpeg at frame 2: it kept its reader waiting"),
+        (HEADER + "exit 7", GaveUp, "ffmpeg at frame 2: exit code 7"),
+        (HEADER + "echo bad >&2; exit 7", GaveUp, "ffmpeg at frame 2: bad"),
+        (HEADER + "echo so >&2; kill -ABRT $$", GaveUp, "at frame 2: killed by SIGABRT after: so"),
+        (HEADER + "printf 123; kill -9 $$", GaveUp, "ffmpeg at frame 2: killed by SIGKILL"),
+        (HEADER + "while :; do :; done", LimitReached, "ffmpeg at frame 2: it (kept|has used)"),
+        (HEADER + "cat /dev/zero", LimitReached, "frame .* bytes of samples, expected at most"),
+    ],
+)
+def test_decoders_that_fail(tmp_path, opened, script, error, reason):
+    """However it ends, it is an error with the frame, and with the last thing that was said."""
+    (tmp_path / "a.mp3").write_bytes(b"anything")
+    limits = Limits(wall_seconds=0.5, cpu_seconds=2, least_output=MEGABYTE)
+    ffmpeg = program(tmp_path / "ffmpeg", script)
+    started = time.monotonic()
+    with pytest.raises(error, match=reason) as raised:
+        read_all(opened(tmp_path / "a.mp3", limits=limits, ffmpeg=ffmpeg), 2)
+
+    assert "\n" not in str(raised.value)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
+def test_no_decoder_is_left(tmp_path, opened, monkeypatch):
+    """Neither when it is closed, nor when it has failed, nor when it was never read."""
+    started, popen = [], subprocess.Popen
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda *args, **how: started.append(popen(*args, **how)) or started[-1]
+    )
+    encode(tmp_path / "a.m4a", "-c:a", "aac", frames=200_000)
+    with pytest.raises(LimitReached):
+        read_all(opened(tmp_path / "a.m4a", limits=Limits(expansion=1, least_output=1000)))
+    opened(tmp_path / "a.m4a").close()
+    decoder = opened(tmp_path / "a.m4a")
+    decoder.seek(1000)
+    decoder.close()
+    opened(write(tmp_path / "a.ogg", "VORBIS")).close()
+    with pytest.raises(NotAudio):
+        opened(Path(__file__))
+    left = {process.pid for process in started}
+
+    assert 10 == len(left)
+    assert not left & {int(path.name) for path in Path("/proc").glob("[0-9]*")}
+
+
+def test_no_descriptor_is_left(tmp_path, opened):
+    """Whatever was opened is closed, also where it was no audio."""
+    paths = [
+        *(write(tmp_path / "a.wav"), write(tmp_path / "a.aiff"), Path(__file__)),
+        write(tmp_path / "empty.wav", frames=0),
+    ]
+    before = len(list(Path("/dev/fd").iterdir()))
+    for path in paths:
+        with suppress(NotAudio):
+            opened(path).close()
+
+    assert before == len(list(Path("/dev/fd").iterdir()))
+
+
+def test_without_ffmpeg(tmp_path, opened, monkeypatch):
+    """What needs it says what to install; what does not need it is decoded."""
+    encode(tmp_path / "a.m4a", "-c:a", "aac")
+    write(tmp_path / "a.mp3", "MPEG_LAYER_III")
+    with pytest.raises(NoDecoder, match="^needs ffmpeg, and no-such is no program$"):
+        opened(tmp_path / "a.m4a", ffmpeg="no-such")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NoDecoder, match="^needs ffmpeg, .*: install the package ffmpeg, or name "):
+        opened(tmp_path / "a.m4a")
+    (tmp_path / "a.aiff").write_bytes(b"FORM" + bytes(100))
+    with pytest.raises(NoDecoder, match="^libsndfile: .*; needs ffmpeg"):
+        opened(tmp_path / "a.aiff")
+
+    assert 9_001 == len(read_all(opened(tmp_path / "a.mp3"))) // 4
+
+
+LOOK = """
+import sys
+from pathlib import Path
+from decoding import DecodeError, Limits, open_decoder
+for path in sys.argv[2:]:
+    try:
+        decoder = open_decoder(Path(path), isolated=True, limits=Limits(), ffmpeg=sys.argv[1])
+        while decoder.read(5000):
+            pass
+        decoder.close()
+    except DecodeError as exc:
+        print(exc)
+"""
+
+OWN = (sys.prefix, sys.base_prefix, "/usr/", "/lib", "/etc/", "/proc/", "/sys/", "/dev/null")
+"""What Python and the loader of programs open."""
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="NO STRACE: SYSTEM CALLS NOT LOOKED AT")
+def test_system_calls(tmp_path):
+    """Children ask for no network, and open no file but the libraries and the one they are for."""
+    (tmp_path / "given").mkdir()
+    encode(tmp_path / "a.m4a", "-c:a", "aac").unlink()
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{tmp_path}/a.m4a\n"
+    (tmp_path / "given" / "list").write_text(playlist)
+    (tmp_path / "given" / "concat").write_text(f"ffconcat version 1.0\nfile {tmp_path}/a.m4a\n")
+    (tmp_path / "a.m4a").rename(tmp_path / "given" / "a.m4a")
+    write(tmp_path / "given" / "b.ogg", "VORBIS")
+    given = [os.fspath(path) for path in sorted((tmp_path / "given").iterdir())]
+    trace = tmp_path / "trace"
+    command = [sys.executable, "-c", LOOK, imageio_ffmpeg.get_ffmpeg_exe(), *given]
+    calls = "trace=%network,io_uring_setup,open,openat,openat2,creat,execve"
+    strace = ["strace", "-f", "-qq", "-e", calls, "-e", "signal=none", "-o", trace]
+    run = subprocess.run([*strace, *command], capture_output=True, text=True, timeout=60)
+
+    assert (0, "") == (run.returncode, run.stderr)
+    assert 2 == run.stdout.count("no audio: ffmpeg: ")
+    text = trace.read_text()
+    assert not re.findall(r"^\d+ (?!open|creat|execve|\+|-)\w*.*", text, re.MULTILINE)
+    opened = set(re.findall(r'(?:open|openat|openat2|creat)\([^"]*"([^"]*)"[^)]*\) = \d', text))
+    strange = {path for path in opened if not path.startswith(OWN)}
+    assert {*given, "/dev/stdin"} == strange
