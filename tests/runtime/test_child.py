@@ -75,7 +75,9 @@ def test_it_inherits_nothing():
         )  # LC_CTYPE is what Python gives itself
         variables, rest = said(code).split("}")
 
-        assert {"HOME", "MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS"} == set(re.findall(r"\w+", variables))
+        assert {"HOME", "MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS"} == set(
+            re.findall(r"\w+", variables)
+        )
         assert " ['0', '1', '2'] / True\n" == rest
 
 

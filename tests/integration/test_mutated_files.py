@@ -1,0 +1,63 @@
+"""Files that were good once: each is sent, or named with what is wrong; nothing else happens."""
+
+import json
+
+from tests.decoding.mutations import make_bases, mutate
+from tests.integration.commands import COMMANDS, sent, started
+from tests.integration.recorder import Recorder, listening
+
+NAMES = (
+    *("s16.wav", "ima.wav", "s24.aiff", "s16.flac", "vorbis.ogg", "layer3.mp3", "alac24.caf"),
+    *("aac.m4a", "opus.webm", "wma.wma", "flac16.oga"),
+)
+
+
+def write_mutations(folder, seeds, names=NAMES):
+    """Write a mutated file for each seed; return their folder."""
+    bases = make_bases(folder / "bases", names)
+    (folder / "files").mkdir()
+    for seed in seeds:
+        name, data = mutate(bases, seed)
+        (folder / "files" / name).write_bytes(data)
+    return folder / "files"
+
+
+async def probe_and_send(folder, files):
+    """Look at all files, counting, and send them; both programs have to outlive that."""
+    limits = ("--decode-wall-seconds", "10", "--decode-cpu-seconds", "10")
+    paths = sorted(files.iterdir())
+    looking = (COMMANDS / "sender", "probe", "--count", "--output", "json", *limits, *paths)
+    async with started(*looking) as program:
+        assert await program.ended() in (0, 1)
+    found = [json.loads(line) for line in program.lines]
+    assert not program.errors
+
+    report, recorder = folder / "report.jsonl", Recorder()
+    async with listening(recorder) as running:
+        program, code = await sent(*paths, "--to", running.url, "--report", report, *limits)
+    assert code in (0, 1)
+    outcomes = {line["name"]: line for line in map(json.loads, report.read_text().splitlines())}
+    return {each["name"]: (each, outcomes[each["name"]]) for each in found}
+
+
+async def test_mutated_files_are_sent_or_named(tmp_path):
+    """What `probe` counts is what arrives; what it refuses is refused for the same reason."""
+    files = write_mutations(tmp_path, range(24))
+    both = await probe_and_send(tmp_path, files)
+
+    assert 24 == len(both)
+    require_agreement(both)
+
+
+def require_agreement(both):
+    """Both commands say the same of each file, in one line."""
+    for name, (found, outcome) in both.items():
+        if "error" in found:
+            assert "failed" == outcome["result"]
+            assert f"{name}: {found['error']}" == outcome["error"]
+            assert "\n" not in found["error"]
+        else:
+            assert ("sent", None) == (outcome["result"], outcome["error"])
+            assert found["frames"] == outcome["receipt"]["frames"]
+    results = {outcome["result"] for _, outcome in both.values()}
+    assert {"sent", "failed"} == results, "mutations that do nothing, or destroy everything"
