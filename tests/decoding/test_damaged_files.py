@@ -106,6 +106,11 @@ def test_resuming_after_the_hole(tmp_path, opened):
 
         assert everything[2 * offset :][:2000] == decoder.read(1000)
 
+    fresh = opened(path)
+    fresh.seek(10_000)
+
+    assert everything[20_000:] == read_all(fresh)
+
 
 def test_without_ffmpeg_there_is_no_going_on(tmp_path, opened, monkeypatch):
     """Then the error says where, why, and what would help."""
@@ -154,6 +159,7 @@ JOINED = {
     "flac": ("-f", "flac"),
     "mp3": ("-f", "mp3"),
     "bare.mp3": ("-f", "mp3", "-write_xing", "0", "-id3v2_version", "0"),
+    "counted.mp3": ("-f", "mp3", "-id3v2_version", "0"),
     "ogg": ("-f", "ogg", "-c:a", "libvorbis"),
 }
 """What can be joined with `cat`, and how ffmpeg makes it."""
@@ -163,7 +169,8 @@ def parts(folder, how, *formats):
     """Files of three seconds, by their samplerates and channels."""
     for samplerate, channels in formats:
         source = write(folder / "part.wav", "PCM_16", 3 * samplerate, channels, samplerate)
-        yield ffmpeg("-i", source, *how, "-")
+        ffmpeg("-i", source, *how, folder / "part")  # no pipe: an MP3 is to have its length
+        yield (folder / "part").read_bytes()
 
 
 @pytest.mark.parametrize("name", JOINED)
@@ -172,7 +179,7 @@ def test_joined_files_of_one_format(tmp_path, opened, name):
     path = tmp_path / f"a.{name}"
     path.write_bytes(b"".join(parts(tmp_path, JOINED[name], (32_000, 1), (32_000, 1))))
 
-    assert len(samples(opened(path))) == pytest.approx(192_000, rel=0.02)
+    assert len(samples(opened(path))) == pytest.approx(192_000, rel=0.03)
 
 
 @pytest.mark.parametrize("name", JOINED)

@@ -6,6 +6,8 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -81,6 +83,7 @@ HEADER = (
         ("head -c 100 /dev/zero", NotAudio, "no audio: ffmpeg: it wrote"),
         (HEADER + "sleep 60", LimitReached, "ffmpeg at frame 2: it kept its reader waiting"),
         (HEADER + "exit 7", GaveUp, "ffmpeg at frame 2: exit code 7"),
+        (HEADER + "echo '[x] Error during demuxing: what' >&2", GaveUp, "frame 2: Error during"),
         (HEADER + "echo bad >&2; exit 7", GaveUp, "ffmpeg at frame 2: bad"),
         (HEADER + "echo so >&2; kill -ABRT $$", GaveUp, "at frame 2: killed by SIGABRT after: so"),
         (HEADER + "printf 123; kill -9 $$", GaveUp, "ffmpeg at frame 2: killed by SIGKILL"),
@@ -99,6 +102,30 @@ def test_decoders_that_fail(tmp_path, opened, script, error, reason):
 
     assert "\n" not in str(raised.value)
     assert time.monotonic() - started < 5
+
+
+def test_a_read_that_waits_ends_when_it_is_closed(tmp_path, opened):
+    """Whoever closes a decoder that hangs, as Ctrl-C does, need not wait for its limit."""
+    (tmp_path / "a.mp3").write_bytes(b"anything")
+    decoder = opened(tmp_path / "a.mp3", ffmpeg=program(tmp_path / "ffmpeg", HEADER + "sleep 60"))
+    timer = threading.Timer(0.2, decoder.close)
+    timer.start()
+    started = time.monotonic()
+    with pytest.raises(GaveUp, match="killed by SIGKILL|closed"):
+        read_all(decoder)
+    timer.join()
+
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a file below /dev")  # noqa: S108
+def test_a_list_of_other_files(opened, tmp_path):
+    """Ffmpeg would read what it names, from where it thinks that the list is."""
+    with tempfile.NamedTemporaryFile(suffix=".wav", dir="/dev/shm") as other:
+        write(Path(other.name))
+        (tmp_path / "a").write_text(f"ffconcat version 1.0\nfile shm/{Path(other.name).name}\n")
+        with pytest.raises(NotAudio, match="^no audio: ffmpeg: Invalid argument$"):
+            opened(tmp_path / "a")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")

@@ -43,6 +43,14 @@ def test_what_libsndfile_reads(tmp_path, opened, name, isolated):
     assert "" == decoder.warning
 
 
+@pytest.mark.parametrize("name", ["layer3.mp3", "opus.ogg", "s24.flac"])
+def test_longer_than_a_block(tmp_path, opened, name):
+    """Reading in pieces gives what reading at once does: libsndfile is not made to seek."""
+    path = write(tmp_path / name, SOUNDFILE[name], 600_000)
+
+    assert np.array_equal(truth(path), decoded(opened(path)))
+
+
 @pytest.mark.parametrize("name", LOSSLESS)
 def test_what_ffmpeg_reads_exactly(tmp_path, opened, name):
     """Whatever was put in comes out, in the smallest encoding that holds it."""
