@@ -1,0 +1,157 @@
+"""Files that ffmpeg decodes, from the command line to arrays; and what goes wrong with them."""
+
+import asyncio
+import random
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from decoding import Limits, Means, open_decoder
+from sender import SourceError
+from sender.audiofile import AudioFile
+from tests.decoding.bombs import write_bomb
+from tests.decoding.corpus import FFMPEG, LOSSLESS, encode, read_all, truth
+from tests.integration.clients import connected
+from tests.integration.commands import outcomes, sending, sent
+from tests.integration.proxy import Proxy
+from tests.integration.recorder import Recorder, listening
+from tests.integration.sounds import same, samples, write
+from wire import to_float32
+
+KINDS = ("aac.m4a", "front.m4a", "video.mp4", "opus.webm", "alac24.m4a", "wavpack-float.wv")
+
+
+def make(path, frames=20_000):
+    """The file of the corpus that is called so; return what is to arrive."""
+    subtype, *how = LOSSLESS.get(path.name) or ("PCM_16", *FFMPEG[path.name])
+    source = encode(path, *how, subtype=subtype, channels=2, frames=frames)
+    if path.name in LOSSLESS:
+        return truth(source)
+    decoder = open_decoder(path, isolated=True, limits=Limits())
+    data = read_all(decoder)
+    decoder.close()
+    return to_float32(data, decoder.format.encoding, 2)
+
+
+async def test_a_folder_of_everything(tmp_path):
+    """One command: lossless files arrive as they were made, others as a receiver decodes them."""
+    (tmp_path / "files").mkdir()
+    expected = {name: make(tmp_path / "files" / name) for name in KINDS}
+    for source in (tmp_path / "files").glob("*.source.wav"):
+        source.unlink()
+    report, recorder = tmp_path / "report.jsonl", Recorder()
+    async with listening(recorder) as running:
+        _, code = await sent(tmp_path / "files", "--to", running.url, "--report", report)
+
+    lines = outcomes(report)
+    assert 0 == code
+    assert set(KINDS) == set(lines)
+    takes = {take.stream.id: take for take in recorder.takes}
+    for name, arrays in expected.items():
+        take = takes[lines[name]["receipt"]["stream"]]
+        assert take.gapless
+        assert same(arrays, take.samples), name
+
+
+@pytest.mark.parametrize("name", ["alac24.m4a", "aac.m4a"])
+async def test_resumed_at_20_random_offsets(tmp_path, name):
+    """Connections that are cut anywhere, and a decoder that begins anew each time."""
+    path, chance = tmp_path / name, random.Random(name)
+    expected = make(path, 60_000)
+    size = expected.size * (3 if name in LOSSLESS else 4)
+    recorder, registry = Recorder(), CollectorRegistry()
+    cuts = [chance.randrange(1000, size // 12) for _ in range(20)]
+    async with (
+        listening(recorder) as running,
+        Proxy(running.port, cuts=cuts).listen() as proxy,
+        connected(proxy.url, registry=registry, chunk_frames=500) as client,
+    ):
+        receipt = await client.send(path)
+
+    (take,) = recorder.takes
+    assert take.gapless
+    assert same(expected, take.samples)
+    assert len(expected) == receipt.frames
+    assert 21 == proxy.accepted
+    decoded = registry.get_sample_value(
+        "sender_decode_duration_seconds_count", {"decoder": "ffmpeg"}
+    )
+    assert decoded >= 21
+
+
+async def test_a_bomb_and_its_neighbours(tmp_path):
+    """It ends at its limit with one line that says why; what is sent beside it arrives."""
+    write_bomb(tmp_path / "bomb.mov", 10**9)
+    paths = [write(tmp_path / f"{number}.wav", 5000) for number in range(3)]
+    report, recorder = tmp_path / "report.jsonl", Recorder()
+    async with listening(recorder) as running:
+        program, code = await sent(
+            *(tmp_path / "bomb.mov", *paths, "--to", running.url, "--report", report),
+            *("--decode-expansion", "215", "--jobs", "2"),
+        )
+
+    lines = outcomes(report)
+    assert 1 == code
+    assert "failed" == lines.pop("bomb.mov")["result"]
+    assert ["sent"] * 3 == [line["result"] for line in lines.values()]
+    assert any(same(samples(paths[0]), take.samples) for take in recorder.takes if take.closed)
+    (failure,) = [line for line in program.log if line["level"] == "error"]
+    assert "bytes of samples, expected at most 268435456" in failure["error"]
+
+
+async def test_without_ffmpeg_the_rest_is_sent(tmp_path):
+    """What needs it says what to install."""
+    make(tmp_path / "aac.m4a")
+    report = tmp_path / "report.jsonl"
+    async with listening(Recorder()) as running:
+        _, code = await sent(
+            *(tmp_path / "aac.m4a", write(tmp_path / "a.wav", 1000), "--to", running.url),
+            *("--report", report),
+            env={"PATH": str(tmp_path)},
+        )
+
+    lines = outcomes(report)
+    assert (1, "sent") == (code, lines["a.wav"]["result"])
+    assert (
+        "install the package ffmpeg, or name the program with --ffmpeg" in lines["aac.m4a"]["error"]
+    )
+
+
+async def test_a_decoder_that_hangs(tmp_path):
+    """It is killed at its limit, already while it looks at the file."""
+    hanging = tmp_path / "ffmpeg"
+    hanging.write_text("#!/bin/sh\nsleep 60\n")
+    hanging.chmod(0o755)
+    (tmp_path / "a.m4a").write_bytes(b"anything")
+    async with listening(Recorder()) as running:
+        async with sending(
+            *(tmp_path / "a.m4a", "--to", running.url, "--ffmpeg", hanging),
+            *("--decode-wall-seconds", "0.5"),
+        ) as program:
+            code = await program.ended()
+
+    assert 1 == code
+    assert "ffmpeg looked at it for 0.5 s" in program.log[-1]["error"]
+
+
+async def test_a_source_that_is_closed_while_it_is_read(tmp_path):
+    """Closing does not wait for a decoder that hangs; reading ends with an error."""
+    (tmp_path / "a.m4a").write_bytes(b"anything")
+    script = tmp_path / "ffmpeg"
+    script.write_text(
+        "#!/bin/sh\ncase $* in *pcm_*) "
+        r"printf 'RIFF\377\377\377\377WAVEfmt \20\0\0\0\3\0\1\0\100\37\0\0\0\175\0\0\4\0\40\0"
+        r"data\377\377\377\377'; printf '1234'; sleep 60 ;; esac"
+        "\necho \"Input #0, mp3, from 'x':\n  Stream #0:0: Audio: mp3, 8000 Hz, mono, fltp\" >&2\n"
+    )
+    script.chmod(0o755)
+    source = AudioFile(tmp_path / "a.m4a", means=Means(ffmpeg=str(script)))
+
+    assert b"1234" == source.read(0, 1)
+
+    reading = asyncio.create_task(asyncio.to_thread(source.read, 1, 1))
+    await asyncio.sleep(0)
+    source.close()
+    with pytest.raises(SourceError, match="a.m4a: ffmpeg at frame 1: killed by SIGKILL|closed"):
+        async with asyncio.timeout(5):
+            await reading

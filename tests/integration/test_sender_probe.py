@@ -1,0 +1,67 @@
+"""`sender probe`: what files are."""
+
+import json
+
+from tests.decoding.corpus import encode
+from tests.integration.commands import COMMANDS, started
+from tests.integration.sounds import write
+
+
+async def probed(*arguments, **how):
+    """Run it to its end; return the program and its exit code."""
+    async with started(COMMANDS / "sender", "probe", *arguments, **how) as program:
+        code = await program.ended()
+    return program, code
+
+
+async def test_lines_of_json(tmp_path):
+    """Everything that is known of each file, whatever it is called; claimed, or counted."""
+    write(tmp_path / "wrong.mp3.wav", 12_345, 2, "PCM_24").rename(tmp_path / "wrong.mp3")
+    encode(tmp_path / "a.m4a", "-c:a", "aac", frames=16_000).unlink()
+    flac = write(tmp_path / "b.flac", 20_000)
+    data = flac.read_bytes()
+    flac.write_bytes(data[:22] + (30_000).to_bytes(4) + data[26:])
+    for how in ((), ("--count",)):
+        program, code = await probed("--output", "json", *how, "a.m4a", ".", cwd=tmp_path)
+        m4a, again, b, wrong = (json.loads(line) for line in program.lines)
+
+        assert (0, []) == (code, program.errors)
+        assert m4a == again
+        assert ("a.m4a", "mov,mp4,m4a,3gp,3g2,mj2", "aac", "fltp", 16_000, 1, "f32le") == tuple(
+            m4a[key]
+            for key in [
+                "name",
+                "container",
+                "codec",
+                "subtype",
+                "samplerate",
+                "channels",
+                "encoding",
+            ]
+        )
+        assert ("ffmpeg", "soundfile", bool(how)) == (m4a["decoder"], b["decoder"], b["counted"])
+        assert (20_000 if how else 30_000) == b["frames"]
+        assert ("20000 frames, the file claims 30000" if how else "") == b["warning"]
+        assert ("WAV", "pcm", "PCM_24", 12_345, "s24le") == tuple(
+            wrong[key] for key in ("container", "codec", "subtype", "frames", "encoding")
+        )
+
+
+async def test_a_table(tmp_path):
+    """One row for each; what is no audio is named on standard error, and is exit code 1."""
+    write(tmp_path / "a.wav", 1000)
+    write(tmp_path / "c [x].wav", 2000, 2, "FLOAT")
+    (tmp_path / "b.wav").write_text("no audio")
+    program, code = await probed(".", "gone*.wav", cwd=tmp_path)
+    rows = [" ".join(line.split()) for line in program.lines]
+
+    assert 1 == code
+    assert [
+        "file container codec subtype samplerate channels frames encoding decoder",
+        "a.wav WAV pcm PCM_16 16000 1 1000 claimed s16le soundfile",
+        "c [x].wav WAV pcm FLOAT 16000 2 2000 claimed f32le soundfile",
+    ] == rows
+    assert [
+        "b.wav: no audio: ffmpeg: Invalid data found when processing input\n",
+        "gone*.wav: no file matches this pattern\n",
+    ] == program.errors
