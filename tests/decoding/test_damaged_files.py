@@ -182,7 +182,7 @@ def test_joined_files_of_one_format(tmp_path, opened, name):
     assert len(samples(opened(path))) == pytest.approx(192_000, rel=0.03)
 
 
-@pytest.mark.parametrize("name", JOINED)
+@pytest.mark.parametrize("name", ["aac", "flac", "mp3", "ogg"])
 @pytest.mark.parametrize(
     ("first", "second"),
     [((44_100, 2), (48_000, 2)), ((48_000, 1), (48_000, 2))],

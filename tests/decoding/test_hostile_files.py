@@ -74,7 +74,7 @@ HEADER = (
 @pytest.mark.parametrize(
     ("script", "error", "reason"),
     [
-        ("sleep 60", LimitReached, "it kept its reader waiting for 0.5 s and was killed"),
+        ("sleep 60", LimitReached, "it kept its reader waiting for 0.3 s and was killed"),
         ("exit 7", NotAudio, "no audio: ffmpeg: exit code 7"),
         ("echo what >&2; exit 7", NotAudio, "no audio: ffmpeg: what"),
         ("kill -SEGV $$", NotAudio, "no audio: ffmpeg: killed by SIGSEGV"),
@@ -94,7 +94,7 @@ HEADER = (
 def test_decoders_that_fail(tmp_path, opened, script, error, reason):
     """However it ends, it is an error with the frame, and with the last thing that was said."""
     (tmp_path / "a.mp3").write_bytes(b"anything")
-    limits = Limits(wall_seconds=0.5, cpu_seconds=2, least_output=MEGABYTE)
+    limits = Limits(wall_seconds=0.3, cpu_seconds=1, least_output=MEGABYTE)
     ffmpeg = program(tmp_path / "ffmpeg", script)
     started = time.monotonic()
     with pytest.raises(error, match=reason) as raised:
@@ -221,8 +221,8 @@ def test_system_calls(tmp_path):
     assert (0, "") == (run.returncode, run.stderr)
     assert 2 == run.stdout.count("no audio: ffmpeg: ")
     text = trace.read_text()
-    assert not re.findall(r"^\d+ (?!open|creat|execve|\+|-)\w*.*", text, re.MULTILINE)
-    parent, opening = text.split()[0], r'^(\d+) (?:open|creat)\w*\([^"]*"([^"]*)".* = \d'
+    assert not re.findall(r"^\d+ +(?!open|creat|execve|\+|-)\w+.*", text, re.MULTILINE)
+    parent, opening = text.split()[0], r'^(\d+) +(?:open|creat)\w*\([^"]*"([^"]*)".* = \d'
     opened = {
         path
         for process, path in re.findall(opening, text, re.MULTILINE)

@@ -53,14 +53,14 @@ async def test_a_folder_of_everything(tmp_path):
         assert same(arrays, take.samples), name
 
 
-@pytest.mark.parametrize("name", ["alac24.m4a", "aac.m4a"])
-async def test_resumed_at_20_random_offsets(tmp_path, name):
+@pytest.mark.parametrize(("name", "times"), [("alac24.m4a", 20), ("aac.m4a", 5)])
+async def test_resumed_at_random_offsets(tmp_path, name, times):
     """Connections that are cut anywhere, and a decoder that begins anew each time."""
     path, chance = tmp_path / name, random.Random(name)
     expected = make(path, 60_000)
     size = expected.size * (3 if name in LOSSLESS else 4)
     recorder, registry = Recorder(), CollectorRegistry()
-    cuts = [chance.randrange(1000, size // 12) for _ in range(20)]
+    cuts = [chance.randrange(1000, size // 12) for _ in range(times)]
     async with (
         listening(recorder) as running,
         Proxy(running.port, cuts=cuts).listen() as proxy,
@@ -72,11 +72,11 @@ async def test_resumed_at_20_random_offsets(tmp_path, name):
     assert take.gapless
     assert same(expected, take.samples)
     assert len(expected) == receipt.frames
-    assert 21 == proxy.accepted
+    assert times + 1 == proxy.accepted
     decoded = registry.get_sample_value(
         "sender_decode_duration_seconds_count", {"decoder": "ffmpeg"}
     )
-    assert decoded >= 21
+    assert decoded > times
 
 
 async def test_a_bomb_and_its_neighbours(tmp_path):

@@ -27,18 +27,14 @@ async def test_lines_of_json(tmp_path):
 
         assert (0, []) == (code, program.errors)
         assert m4a == again
-        assert ("a.m4a", "mov,mp4,m4a,3gp,3g2,mj2", "aac", "fltp", 16_000, 1, "f32le") == tuple(
-            m4a[key]
-            for key in [
-                "name",
-                "container",
-                "codec",
-                "subtype",
-                "samplerate",
-                "channels",
-                "encoding",
-            ]
-        )
+        assert {
+            "container": "mov,mp4,m4a,3gp,3g2,mj2",
+            "codec": "aac",
+            "subtype": "fltp",
+            "samplerate": 16_000,
+            "channels": 1,
+            "encoding": "f32le",
+        }.items() <= m4a.items()
         assert ("ffmpeg", "soundfile", bool(how)) == (m4a["decoder"], b["decoder"], b["counted"])
         assert (20_000 if how else 30_000) == b["frames"]
         assert ("20000 frames, the file claims 30000" if how else "") == b["warning"]
