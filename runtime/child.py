@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -126,7 +127,8 @@ class Child:
     def kill(self) -> None:
         """End it, with whatever it has started; a `read` that waits sees the end of its output."""
         if self._process.returncode is None:  # so its number is still its own, even if it has ended
-            os.killpg(self._process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # another thread has just waited for it
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Kill it unless it has ended, and free what it held."""
