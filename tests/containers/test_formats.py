@@ -31,6 +31,13 @@ SOUNDFILE = ("wav", "flac", "ogg", "opus", "mp3")
 
 HERTZ = 440
 
+DECODE = """
+import json, pathlib, sys, decoding
+for name in sys.argv[1:]:
+    found = decoding.probe(pathlib.Path(name), decoding.Means(), isolated=True, count=True)
+    print(json.dumps([found.decoder, found.samplerate, found.channels, found.frames]))
+"""
+
 READ = """
 import json, sys, soundfile
 samples, samplerate = soundfile.read(sys.argv[1], dtype="int16", always_2d=True)
@@ -89,6 +96,17 @@ def test_soundfile(box, name):
     assert tuple(map(int, version.split("."))) >= (1, 2)  # before 1.1 it knows no mp3
     assert FORMATS[name] == (samplerate, len(samples[0]))
     assert_sine(np.array(samples), samplerate)
+
+
+def test_decoding(box):
+    """The package decodes each file to its end, in a limited child, by the right decoder."""
+    lines = inside(box, "python", "-c", DECODE, *(f"/sounds/{name}" for name in FORMATS))
+
+    for name, line in zip(FORMATS, lines.splitlines(), strict=True):
+        decoder, samplerate, channels, frames = json.loads(line)
+        assert ("soundfile" if name.endswith(SOUNDFILE) else "ffmpeg") == decoder
+        assert FORMATS[name] == (samplerate, channels)
+        assert samplerate == pytest.approx(frames, rel=0.05)
 
 
 def test_ffmpeg_has_no_network(box):

@@ -76,7 +76,7 @@ def test_the_other_program_is_not_there(name, image):
     find = ("-name", other, "-o", "-name", "pytest", "-o", "-name", f"{other}*.py")
 
     assert "" == run(image, "find", "/opt/sonoduct", *find)
-    assert "" == run(image, "python", "-c", f"import {name}, runtime, wire, soundfile")
+    assert "" == run(image, "python", "-c", f"import {name}, decoding, runtime, wire, soundfile")
 
 
 def test_labels(name, image):
