@@ -29,6 +29,7 @@ class AudioFile:
     """
 
     live = False
+    growing = False
     first = 0
 
     def __init__(

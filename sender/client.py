@@ -112,7 +112,8 @@ class Client:
                 persistence.reached = True
                 return await transfer.run(self._link)
             except (OSError, WireError) as exc:
-                wait, reason = persistence.judge(exc, now())
+                growing = transfer.source.growing
+                wait, reason = persistence.judge(exc, now(), growing=growing)
                 log.info(
                     "retrying", stream=transfer.source.name, seconds=round(wait, 2), why=str(exc)
                 )

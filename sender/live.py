@@ -32,6 +32,11 @@ class SpooledStream:
         self._spool = spool
 
     @property
+    def growing(self) -> bool:
+        """See Source: its input is open, and its spool has room."""
+        return not (self._spool.ended or self._spool.full)
+
+    @property
     def first(self) -> int:
         """See Source: what was acknowledged may be gone."""
         return self._spool.first

@@ -42,9 +42,11 @@ class Persistence:
         self._acknowledged = 0
         self._last_code = 0
 
-    def judge(self, error: Exception, now: float) -> tuple[float, str]:
+    def judge(self, error: Exception, now: float, *, growing: bool) -> tuple[float, str]:
         """
         Return the seconds to wait before the next attempt, and the reason as metrics call it.
+
+        While the source is *growing* patience has no end: it counts from when that is over.
 
         Raises:
             WireError: if *error* will not go away by trying again.
@@ -58,6 +60,8 @@ class Persistence:
             raise error  # the whole stream's digest, not one chunk's
         if again and code in ONCE:
             raise error
+        if growing:
+            self._progress_at = now
         waited, limit = now - self._progress_at, self._limit
         if waited >= limit:
             raise UnreachableError(

@@ -34,6 +34,10 @@ class Source(Protocol):
     """Whether it comes as it is made, so that no frame is to wait for others."""
 
     @property
+    def growing(self) -> bool:
+        """Whether more is being kept of it meanwhile: until then no receiver is given up."""
+
+    @property
     def first(self) -> int:
         """The first frame that can still be read; what is before it was acknowledged once."""
 

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 from wire import HEADER_BYTES, Hello, RecordKind, encode_record, records
 
 from .cursor import Cursor
-from .errors import SourceError
+from .errors import SourceError, SpoolFullError
 
 FILES: Final = 16
 """A spool's limit is spread over so many files; one is the least that can be let go of."""
@@ -26,10 +26,6 @@ SUFFIX: Final = ".spool"
 LOCK: Final = "lock"
 WAIT_S: Final = 0.2
 """How soon a waiting thread notices that the spool is closed."""
-
-
-class SpoolFullError(SourceError):
-    """The receiver is too slow, or away, for longer than the spool lasts."""
 
 
 @dataclass
@@ -56,6 +52,8 @@ class Spool:
         """The unit after the last one."""
         self.ended = False
         """Whether no more will come."""
+        self.full = False
+        """Whether somebody waits for room."""
         self._folder = folder
         self._limit = limit
         self._width = hello.format.frame_bytes
@@ -91,7 +89,9 @@ class Spool:
                 if not wait:
                     what = f"{self.hello.name}: the receiver lags by more bytes than the spool has"
                     raise SpoolFullError(f"{what}, expected at most {self._limit}")
+                self.full = True
                 self._changed.wait(WAIT_S)
+            self.full = False
             if self._lock.closed:
                 return False
             units = len(payload) // self._width

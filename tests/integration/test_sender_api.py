@@ -34,6 +34,7 @@ class Tone:
     units = None
     live = False
     decoder = "raw"
+    growing = False
     first = 0
 
     def __init__(self, frames):

@@ -86,3 +86,16 @@ async def test_a_full_spool_can_be_an_error(tmp_path):
     assert 1 == code
     assert 1 == len(outcomes(report))
     assert 900_000 < sum(path.stat().st_size for path in spool.rglob("*.spool")) <= 1_048_576
+
+
+async def test_patience_begins_when_the_spool_is_full(tmp_path):
+    """With an open input, too: nothing more is kept, so nothing is gained by going on."""
+    small = ("--spool", tmp_path, "--spool-bytes", "1048576", "--connect-timeout", "0.2")
+    async with sending(
+        *RAW, *small, "--to", "ws://127.0.0.1:1", stdin=asyncio.subprocess.PIPE
+    ) as program:
+        program.process.stdin.write(SOUND * 2)
+        code = await program.ended()
+
+    assert 1 == code
+    assert "no progress for" in program.log[-1]["error"]

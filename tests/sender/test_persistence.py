@@ -32,6 +32,11 @@ def persistence(outbound=None, *, reached=True, **settings):
     return chosen
 
 
+def judge(chosen, error, now, *, growing=False):
+    """What *chosen* makes of *error*, by default of a file."""
+    return chosen.judge(error, now, growing=growing)
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
@@ -52,7 +57,7 @@ def persistence(outbound=None, *, reached=True, **settings):
 )
 def test_what_may_heal_is_tried_again(error, reason):
     """The reason is what metrics call it; the first wait is short."""
-    wait, called = persistence().judge(error, now=1.0)
+    wait, called = judge(persistence(), error, 1.0)
 
     assert reason == called
     assert 0 <= wait <= 0.1
@@ -73,29 +78,29 @@ def test_what_may_heal_is_tried_again(error, reason):
 def test_what_will_not_heal_ends_the_stream(error):
     """The receiver's word is final, by message or by close code."""
     with pytest.raises(type(error)):
-        persistence().judge(error, now=1.0)
+        judge(persistence(), error, 1.0)
     with pytest.raises(type(error), match="closed with"):
-        persistence().judge(LinkClosedError(error.close_code, "x"), now=1.0)
+        judge(persistence(), LinkClosedError(error.close_code, "x"), 1.0)
 
 
 @pytest.mark.parametrize("error", [wire.Gap("x"), wire.BadChecksum("x")], ids=repr)
 def test_damage_twice_running_is_no_accident(error):
     """Once is sent again; the second time in the same place is final."""
-    judge = persistence().judge
-    judge(error, 1.0)
+    chosen = persistence()
+    judge(chosen, error, 1.0)
     with pytest.raises(type(error)):
-        judge(error, 2.0)
+        judge(chosen, error, 2.0)
 
 
 def test_damage_with_progress_in_between_may_heal():
     """Further along it is another accident."""
     outbound = opened()
     chosen = persistence(outbound)
-    chosen.judge(wire.BadChecksum("x"), 1.0)
+    judge(chosen, wire.BadChecksum("x"), 1.0)
     outbound.greet()
     outbound.feed(wire.Opened(epoch=2, offset=10, window=4096, max_chunk=1024))
 
-    assert "error" == chosen.judge(wire.BadChecksum("x"), 2.0)[1]
+    assert "error" == judge(chosen, wire.BadChecksum("x"), 2.0)[1]
 
 
 def test_a_digest_that_disagrees_is_final():
@@ -105,7 +110,7 @@ def test_a_digest_that_disagrees_is_final():
     outbound.feed(wire.Ack(epoch=1, durable=1, received=1, window=4096))
     outbound.eos()
     with pytest.raises(wire.BadChecksum):
-        persistence(outbound).judge(wire.BadChecksum("digest"), 1.0)
+        judge(persistence(outbound), wire.BadChecksum("digest"), 1.0)
 
 
 def test_damage_that_is_noticed_after_eos_is_one_chunks():
@@ -114,15 +119,26 @@ def test_damage_that_is_noticed_after_eos_is_one_chunks():
     outbound.chunk(1, b"ab")
     outbound.eos()
 
-    assert "error" == persistence(outbound).judge(wire.BadChecksum("chunk"), 1.0)[1]
+    assert "error" == judge(persistence(outbound), wire.BadChecksum("chunk"), 1.0)[1]
+
+
+def test_a_source_that_grows_is_never_given_up():
+    """Patience begins when nothing more is kept, whether or not a receiver has answered."""
+    chosen = persistence(reached=False)
+    waits = [judge(chosen, ConnectionRefusedError(), now, growing=True)[0] for now in range(999)]
+    judge(chosen, ConnectionRefusedError(), 1007.9)
+    with pytest.raises(UnreachableError, match="no progress for 10.0 s, expected some within 10 s"):
+        judge(chosen, ConnectionRefusedError(), 1008.0)
+
+    assert 5.0 < max(waits) <= 10.0
 
 
 def test_patience_ends():
     """Without progress the last failure is said, with the address and both times."""
     chosen = persistence(patience=30.0)
-    wait, _ = chosen.judge(LinkClosedError(1006, ""), now=29.99)
+    wait, _ = judge(chosen, LinkClosedError(1006, ""), 29.99)
     with pytest.raises(UnreachableError, match="no progress for 31.0 s, expected some within 30 s"):
-        chosen.judge(LinkClosedError(1006, ""), now=31.0)
+        judge(chosen, LinkClosedError(1006, ""), 31.0)
 
     assert wait <= 0.011
 
@@ -130,13 +146,13 @@ def test_patience_ends():
 def test_patience_is_short_until_a_receiver_has_answered():
     """A wrong address is noticed soon."""
     with pytest.raises(UnreachableError, match="within 10 s"):
-        persistence(reached=False).judge(ConnectionRefusedError(), now=10.5)
+        judge(persistence(reached=False), ConnectionRefusedError(), 10.5)
 
 
 def test_a_stream_that_is_held_is_waited_for():
     """Whoever holds it makes the progress."""
     chosen = persistence(patience=30.0)
     for now in range(20, 400, 20):
-        chosen.judge(wire.Held("busy"), float(now))
+        judge(chosen, wire.Held("busy"), float(now))
     with pytest.raises(UnreachableError):
-        chosen.judge(LinkClosedError(1006, ""), 420.0)
+        judge(chosen, LinkClosedError(1006, ""), 420.0)

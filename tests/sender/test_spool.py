@@ -5,10 +5,9 @@ import threading
 
 import pytest
 
-from sender.errors import SourceError
+from sender.errors import SourceError, SpoolFullError
 from sender.live import LivePipe, SpooledStream, Spools
 from sender.pipe import Pipe
-from sender.spool import SpoolFullError
 from wire import Encoding, Format
 
 MONO = Format(samplerate=8000, channels=1, encoding=Encoding.S16LE)

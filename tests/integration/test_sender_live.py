@@ -1,0 +1,67 @@
+"""Live input: it is taken as it comes, whatever becomes of the receiver meanwhile."""
+
+import asyncio
+import fcntl
+import os
+
+import numpy as np
+
+from tests.integration.commands import sending
+from tests.integration.proxy import Proxy, free_port
+from tests.integration.recorder import SMALL, Recorder, listening
+
+RAW = ("-", "--raw", "s16le:8000:1", "--progress", "never")
+PIECE = 16 * 1024
+PIECE_S = 0.01
+CAPACITY = 1024 * 1024
+"""Bytes that the kernel keeps for a slow reader: 0.6 s of what the writer writes."""
+
+
+class Writer:
+    """Writes to a pipe at a steady rate, and fails if it would ever have to wait."""
+
+    def __init__(self):
+        self.reading, self._writing = os.pipe()
+        fcntl.fcntl(self._writing, fcntl.F_SETPIPE_SZ, CAPACITY)
+        os.set_blocking(self._writing, False)
+        self._random = np.random.default_rng(0)
+        self.written = b""
+
+    async def write(self, pieces):
+        """Write so many pieces of noise."""
+        for _ in range(pieces):
+            piece = self._random.bytes(PIECE)
+            assert os.write(self._writing, piece) == PIECE, "the writer was blocked"
+            self.written += piece
+            await asyncio.sleep(PIECE_S)
+
+    def close(self):
+        """End the input."""
+        os.close(self._writing)
+
+
+async def test_the_writer_never_waits_for_the_network():
+    """No receiver at first, then one that stalls, each for longer than patience: all arrives."""
+    recorder, writer, port = Recorder(), Writer(), free_port()
+    short = ("--connect-timeout", "0.2", "--patience", "0.2", "--silence-timeout", "0.2")
+    async with Proxy(port).listen() as proxy:
+        async with sending(*RAW, "--to", proxy.url, *short, stdin=writer.reading) as program:
+            os.close(writer.reading)
+            await writer.write(100)
+            refused = proxy.accepted
+            async with listening(recorder, port=port, **SMALL):
+                await recorder.until(lambda: recorder.takes and recorder.takes[0].frames)
+                proxy.flowing.clear()
+                await writer.write(100)
+                proxy.flowing.set()
+                await writer.write(10)
+                writer.close()
+                code = await program.ended()
+            received = recorder.takes[-1]
+
+    assert refused >= 2
+    assert len(writer.written) == 210 * PIECE
+    assert 0 == code
+    assert received.gapless
+    expected = np.frombuffer(writer.written, "<i2") / np.float32(2**15)
+    assert np.array_equal(expected, received.samples[:, 0])
