@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry
 
 from wire import Hello, Outbound, Phase, Receipt, WireError
 
-from .audiofile import AudioFile
 from .link import Link, open_link
 from .metrics import Metrics
+from .opening import open_file
 from .persistence import Persistence
 from .settings import Settings
 from .source import Source
@@ -64,8 +64,7 @@ class Client:
             WireError: if the receiver refuses the stream.
         """
         if isinstance(source, str | Path):
-            encoding, means = self._settings.exact_encoding, self._settings.means
-            opened = await asyncio.to_thread(AudioFile, Path(source), encoding, means=means)
+            opened = await asyncio.to_thread(open_file, Path(source), self._settings)
             try:
                 return await self.send(opened, on_event)
             finally:

@@ -10,6 +10,7 @@ from typing import Final
 
 from wire import Format, Hello, WireError, records
 
+from .conversion import Converter
 from .errors import SourceError
 from .pipe import Pipe
 from .source import identity
@@ -61,12 +62,18 @@ class SpooledStream:
 
 
 class LivePipe(SpooledStream):
-    """Raw samples from a pipe. They are taken from it as they come, whatever the receiver does."""
+    """
+    Raw samples from a pipe. They are taken from it as they come, whatever the receiver does.
 
-    def __init__(self, pipe: Pipe, spool: Spool, *, wait: bool) -> None:
+    What is in the spool is converted: so nothing depends on what a resampler knew when the
+    process was killed.
+    """
+
+    def __init__(self, pipe: Pipe, spool: Spool, converter: Converter, *, wait: bool) -> None:
         """With *wait*, whoever writes to the pipe has to wait while the spool is full."""
         super().__init__(spool)
         self._pipe = pipe
+        self._converter = converter
         self._wait = wait
         self._failure: SourceError | None = None
         self._thread = threading.Thread(target=self._pump, name="pipe", daemon=True)
@@ -97,17 +104,22 @@ class LivePipe(SpooledStream):
             self._spool.finish()
 
     def _take(self) -> None:
-        width, rest = self.format.frame_bytes, b""
+        width, rest = self._converter.source.frame_bytes, b""
         while piece := self._pipe.read_some(PIECE):
             data = rest + piece
             whole = len(data) - len(data) % width
             rest = data[whole:]
-            if whole and not self._spool.append(data[:whole], wait=self._wait):
+            if not self._keep(self._converter.convert(data[:whole])):
                 return
+        self._keep(self._converter.convert(b"", last=True))
         if rest and not self._pipe.closed:
             raise SourceError(
                 f"{self.name}: {len(rest)} bytes at the end, expected {width} a frame"
             )
+
+    def _keep(self, data: bytes) -> bool:
+        """Add *data* to the spool; False if nothing more can be."""
+        return not data or self._spool.append(data, wait=self._wait)
 
 
 class Spools:

@@ -9,13 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from .audiofile import AudioFile
 from .client import Client
+from .conversion import Converter
+from .converted import converted
 from .delivery import Deliveries
 from .errors import SourceError
 from .find import find_files
 from .live import LivePipe, SpooledStream, Spools
 from .metrics import Metrics
+from .opening import open_file
 from .pipe import Pipe, SpooledPipe, parse_raw
 from .settings import SendSettings
 from .source import Source
@@ -70,7 +72,7 @@ class Sending:
                 if (real := os.path.realpath(file)) in taken:
                     continue  # two clients would take the one stream from each other
                 taken.add(real)
-                yield str(file), partial(self._open_file, file)
+                yield str(file), partial(open_file, file, self._settings)
 
     def _standard_input(self) -> Iterator[Named]:
         """What an earlier run left of it, then what comes now; raw samples are taken meanwhile."""
@@ -87,11 +89,12 @@ class Sending:
                 yield spool.hello.name, partial(SpooledStream, spool)
         yield NAME, opening
 
-    def _open_file(self, path: Path) -> Source:
-        return AudioFile(path, self._settings.exact_encoding, means=self._settings.means)
-
     def _open_pipe(self) -> Source:
         if self._settings.raw is None:
-            return SpooledPipe(self._pipe, self._settings.exact_encoding, self._settings.means)
-        spool = self._spools.create(NAME, parse_raw(self._settings.raw))
-        return LivePipe(self._pipe, spool, wait=self._settings.spool_full == "wait")
+            wished = self._settings.exact_encoding
+            whole = SpooledPipe(self._pipe, wished, self._settings.means)
+            return converted(whole, self._settings.conversion, wished)
+        form = parse_raw(self._settings.raw)
+        converter = Converter(self._settings.conversion, form, self._settings.exact_encoding, NAME)
+        spool = self._spools.create(NAME, converter.format)
+        return LivePipe(self._pipe, spool, converter, wait=self._settings.spool_full == "wait")

@@ -11,13 +11,15 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from decoding import LEAST_MEMORY, Limits, Means
-from wire import Encoding, Level
+from wire import SAMPLERATES, Encoding, Level
 
+from .conversion import Conversion, parse_channels
 from .pipe import parse_raw
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 Positive = Number(gt=0)
 LIMITS: Final = Limits()
+Samplerate = Number(gte=SAMPLERATES.start, lt=SAMPLERATES.stop)
 Port = Number(gte=0, lte=65535)
 
 
@@ -29,6 +31,11 @@ def _websocket(_type: object, value: str) -> None:
         good = False
     if not good:
         raise ValueError(f"address {value!r}, expected ws://HOST:PORT or wss://HOST:PORT")
+
+
+def _channels(_type: object, value: str | None) -> None:
+    if value is not None:
+        parse_channels(value)
 
 
 def _raw(_type: object, value: str | None) -> None:
@@ -89,6 +96,15 @@ class Settings(DecodeSettings):
     encoding: Literal["auto", "s16le", "s24le", "f32le"] = "auto"
     """How samples travel; `auto` is the smallest that holds the source exactly."""
 
+    samplerate: Annotated[int | None, Parameter(validator=Samplerate)] = None
+    """Hertz to resample to; by default the source's."""
+
+    mono: Annotated[bool, Parameter(negative=())] = False
+    """Mix the channels to one: their mean."""
+
+    channels: Annotated[str | None, Parameter(validator=_channels)] = None
+    """Channels to send, and in which order, such as `1,3`; by default all. Before --mono."""
+
     chunk_frames: Annotated[int, Parameter(validator=Number(gte=0))] = 0
     """Frames of a chunk. 0: 4096 in real time, otherwise as many as the receiver takes at once."""
 
@@ -114,6 +130,12 @@ class Settings(DecodeSettings):
     def exact_encoding(self) -> Encoding | None:
         """The encoding that was asked for; None for the smallest exact one."""
         return None if self.encoding == "auto" else Encoding(self.encoding)
+
+    @property
+    def conversion(self) -> Conversion:
+        """What is to become of the samples."""
+        channels = parse_channels(self.channels) if self.channels else ()
+        return Conversion(self.samplerate, mono=self.mono, channels=channels)
 
     @property
     def level(self) -> Level:

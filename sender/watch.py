@@ -12,11 +12,11 @@ from pathlib import Path
 import structlog
 from watchfiles import awatch
 
-from .audiofile import AudioFile
 from .client import Client
 from .delivery import Deliveries
 from .find import audio_files
 from .metrics import Metrics
+from .opening import open_file
 from .settings import WatchSettings
 
 log = structlog.get_logger()
@@ -111,9 +111,7 @@ class Watch:
         try:
             while True:
                 path = await self._due.get()
-                opening = partial(
-                    AudioFile, path, self._settings.exact_encoding, means=self._settings.means
-                )
+                opening = partial(open_file, path, self._settings)
                 outcome = await self._deliveries.deliver(client, str(path), opening)
                 self._in_work.discard(path)
                 if outcome.retry:

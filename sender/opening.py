@@ -1,0 +1,21 @@
+"""A file as the settings want it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .audiofile import AudioFile
+from .converted import converted
+from .settings import Settings
+from .source import Source
+
+
+def open_file(path: Path, settings: Settings) -> Source:
+    """
+    Return the audio file at *path*, converted if *settings* say so.
+
+    Raises:
+        SourceError: if it cannot be read, is no audio, or is not what the settings expect.
+    """
+    wished = settings.exact_encoding
+    return converted(AudioFile(path, wished, means=settings.means), settings.conversion, wished)

@@ -1,0 +1,120 @@
+"""What is converted on its way arrives as exactly as what is not."""
+
+import asyncio
+import random
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from prometheus_client import CollectorRegistry
+
+from tests.integration.clients import connected
+from tests.integration.commands import outcomes, sending, sent
+from tests.integration.proxy import Proxy
+from tests.integration.recorder import Recorder, listening
+from tests.integration.sounds import noise, same, samples, write
+from tests.receiver.rawclient import PATIENCE_S, running
+
+CUTS = (200_000, 0, 90_000, 420, 131_313)
+
+
+def expected(path, samplerate=16_000):
+    """What becomes of a file with two channels at 44.1 kHz."""
+    left, right = samples(path).T.astype(np.float64)
+    mixed = ((left + right) / 2).astype(np.float32)[:, np.newaxis]
+    return soxr.resample(mixed, 44_100, samplerate, "VHQ")
+
+
+async def test_cuts(tmp_path):
+    """A connection that breaks again and again is continued with the same samples."""
+    path = write(tmp_path / "a.wav", 600_000, 2, samplerate=44_100)
+    recorder, registry = Recorder(), CollectorRegistry()
+    async with (
+        listening(recorder) as running,
+        Proxy(running.port, cuts=CUTS).listen() as proxy,
+        connected(
+            proxy.url, registry=registry, chunk_frames=999, samplerate=16_000, mono=True
+        ) as client,
+    ):
+        receipt = await client.send(path)
+
+    (take,) = recorder.takes
+    assert len(CUTS) + 1 == proxy.accepted
+    assert take.gapless
+    assert same(expected(path), take.samples)
+    assert (16_000, 1) == (receipt.samplerate, receipt.channels)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_killed_sender_that_is_started_again(tmp_path, seed):
+    """It converts from the first frame on, and sends what is missing: the digest is of all."""
+    path, store = tmp_path / "a.ogg", tmp_path / "store"
+    soundfile.write(path, 0.3 * noise(400_000, 2), 44_100)
+    killed = random.Random(seed).randrange(20_000, 120_000)
+    async with running(store=str(store), limits={"reserve_bytes": 0}) as receiver:
+        options = (path, "--to", receiver.url, "--mono", "--samplerate", "16000")
+        async with sending(*options, "--realtime", "--speed", "20") as program:
+            await receiver.until("receiver_frames_total", lambda n: n >= killed)
+            program.process.kill()
+            await program.ended()
+        report = tmp_path / "report.jsonl"
+        program, code = await sent(*options, "--report", report)
+        async with asyncio.timeout(PATIENCE_S):
+            while not (done := list((store / "audio").glob("[!.]*.wav"))):
+                await asyncio.sleep(0.01)
+
+    line = outcomes(report)["a.ogg"]
+    assert 0 == code
+    assert 0 < line["sent_bytes"] < 4 * (line["receipt"]["frames"] - killed) + 10_000
+    assert same(expected(path), samples(done[0]))
+
+
+async def test_a_live_source_is_converted_before_it_is_kept(tmp_path):
+    """What a killed sender has left is finished as it is, whatever the later run is told."""
+    data = (noise(300_000, 2) * 2**15).astype("<i2")
+    mixed = data.astype(np.float64).mean(axis=1, keepdims=True) / 2**15
+    whole = soxr.resample(mixed.astype(np.float32), 44_100, 16_000, "VHQ")
+    recorder = Recorder()
+    async with listening(recorder) as running:
+        options = ("--raw", "s16le:44100:2", "--spool", tmp_path, "--to", running.url)
+        how = ("--mono", "--samplerate", "16000")
+        async with sending("-", *options, *how, stdin=asyncio.subprocess.PIPE) as program:
+            program.process.stdin.write(data.tobytes())
+            program.process.stdin.close()
+            assert 0 == await program.ended()
+        async with sending("-", *options, *how, stdin=asyncio.subprocess.PIPE) as program:
+            program.process.stdin.write(data.tobytes())
+            await recorder.until(lambda: len(recorder.takes) == 2 and recorder.takes[1].frames)
+            program.process.kill()
+            await program.ended()
+        await sent("-", *options, "--channels", "1")
+        complete, killed = recorder.finished
+
+    assert same(whole, complete.samples)
+    assert 0 < killed.frames <= len(whole)
+    assert same(whole[: killed.frames], killed.samples)
+
+
+async def test_what_cannot_be_converted_is_one_files_error(tmp_path):
+    """The others arrive."""
+    mono, stereo = write(tmp_path / "mono.wav", 100), write(tmp_path / "stereo.wav", 100, 2)
+    recorder, report = Recorder(), tmp_path / "report.jsonl"
+    async with listening(recorder) as running:
+        _, code = await sent(
+            *(mono, stereo, "--channels", "2", "--to", running.url, "--report", report)
+        )
+
+    assert 1 == code
+    assert "channel 2, expected 1 to 1" in outcomes(report)["mono.wav"]["error"]
+    assert same(samples(stereo)[:, 1:], recorder.takes[0].samples)
+
+
+async def test_wrong_options_are_reported_together():
+    """With the values seen and expected; nothing is sent."""
+    program, code = await sent("x.wav", "--channels", "0,1", "--samplerate", "0")
+
+    assert 2 == code
+    said = "".join(program.errors)
+    assert "channels '0,1', expected different numbers from 1 to 64" in said
+    assert "--samplerate" in said

@@ -1,0 +1,209 @@
+"""Converted samples: exact where they can be, and the same whatever offset a read starts at."""
+
+import random
+import threading
+import time
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sender.audiofile import AudioFile
+from sender.conversion import Conversion, Converter, parse_channels
+from sender.converted import converted
+from sender.errors import SourceError
+from tests.integration.sounds import noise, same, samples, write
+from wire import Encoding, Format, to_float32
+
+FORMAT = Format(samplerate=44_100, channels=2, encoding=Encoding.F32LE)
+
+
+def opened(path, encoding=None, **how):
+    """The file at *path*, converted as *how* says."""
+    return converted(AudioFile(path, encoding), Conversion(**how), encoding)
+
+
+def everything(source, units=10_000):
+    """All frames of *source* as an array."""
+    data, offset = b"", 0
+    while piece := source.read(offset, units):
+        data += piece
+        offset += len(piece) // source.format.frame_bytes
+    return to_float32(data, source.format.encoding, source.format.channels)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_picked_channels_are_what_they_were(tmp_path, subtype):
+    """In the order asked for, in the encoding of the source."""
+    path = write(tmp_path / "a.wav", 10_000, 4, subtype)
+    plain, picked = opened(path), opened(path, channels=(3, 1))
+
+    assert plain.format.encoding is picked.format.encoding
+    assert (2, 10_000) == (picked.format.channels, picked.units)
+    assert same(samples(path)[:, [2, 0]], everything(picked))
+    assert picked.read(5000, 7) == picked.read(4000, 1007)[-7 * picked.format.frame_bytes :]
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+@pytest.mark.parametrize("channels", [2, 3, 7])
+def test_a_mix_is_the_mean(tmp_path, subtype, channels):
+    """Summed in float64, divided once, rounded once."""
+    path = write(tmp_path / "a.wav", 10_000, channels, subtype)
+    mixed = opened(path, mono=True)
+    total = sum(channel.astype(np.float64) for channel in samples(path).T)
+
+    assert (1, Encoding.F32LE) == (mixed.format.channels, mixed.format.encoding)
+    assert same((total / channels).astype(np.float32)[:, np.newaxis], everything(mixed))
+
+
+def test_only_picked_channels_are_mixed(tmp_path):
+    """Picking comes first."""
+    path = write(tmp_path / "a.wav", 1000, 3)
+    expected = samples(path)[:, [0, 2]].astype(np.float64).mean(axis=1, keepdims=True)
+
+    assert same(expected.astype(np.float32), everything(opened(path, mono=True, channels=(1, 3))))
+
+
+@pytest.mark.parametrize("samplerate", [8000, 16_000, 44_101, 96_000])
+def test_another_samplerate_is_soxrs(tmp_path, samplerate):
+    """All at once or block by block, they are what soxr makes, and as many as claimed."""
+    path = write(tmp_path / "a.wav", 100_003, 2, "PCM_24", samplerate=44_100)
+    source = opened(path, samplerate=samplerate)
+    whole = soxr.resample(samples(path), 44_100, samplerate, "VHQ")
+
+    assert (samplerate, Encoding.F32LE) == (source.format.samplerate, source.format.encoding)
+    assert source.units == len(whole)
+    assert same(whole, everything(source))
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
+def test_a_read_gives_the_same_wherever_it_starts(tmp_path, name):
+    """Forwards, backwards, in any sizes, in any source: the same frames."""
+    path, choose = tmp_path / name, random.Random(7)
+    soundfile.write(path, 0.3 * noise(60_000, 2), 44_100)
+    how = {"samplerate": 16_000, "mono": True}
+    expected = everything(opened(path, **how))
+    source = opened(path, **how)
+    for _ in range(20):
+        offset, units = choose.randrange(len(expected)), choose.randrange(1, 9000)
+        data = to_float32(source.read(offset, units), Encoding.F32LE, 1)
+
+        assert same(expected[offset : offset + units], data)
+    assert b"" == source.read(len(expected), 1)
+    with pytest.raises(SourceError, match=f"ends at {len(expected)}, expected 99999"):
+        source.read(99_999, 1)
+
+
+@given(st.lists(st.integers(0, 6000), max_size=12))
+@settings(max_examples=30, deadline=None)
+def test_cuts_make_no_difference(cuts):
+    """Frames come out the same however they go in."""
+    data = noise(30_000, 2).tobytes()
+    once = Converter(Conversion(16_000), FORMAT, None, "x").convert(data, last=True)
+    pieces, converter = [], Converter(Conversion(16_000), FORMAT, None, "x")
+    for cut in cuts:
+        pieces.append(converter.convert(data[: cut * 8]))
+        data = data[cut * 8 :]
+    pieces.append(converter.convert(data, last=True))
+
+    assert once == b"".join(pieces)
+
+
+def test_two_threads_read_one_source(tmp_path, monkeypatch):
+    """A read of a connection that was lost may still be under way when the next one's begins."""
+    path = write(tmp_path / "a.wav", 100_000)
+    expected = opened(path, samplerate=8000).read(0, 50_000)
+    source, seen, read_once = opened(path, samplerate=8000), [], AudioFile.read
+
+    def read_and_yield(*arguments):
+        time.sleep(1e-4)  # lets the other thread run
+        return read_once(*arguments)
+
+    monkeypatch.setattr(AudioFile, "read", read_and_yield)
+
+    def read(offset):
+        seen.extend((offset, source.read(offset, 1000)) for _ in range(5))
+
+    threads = [threading.Thread(target=read, args=(offset,)) for offset in (5_000, 30_000)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert {
+        (offset, expected[4 * offset : 4 * offset + 4000]) for offset in (5_000, 30_000)
+    } == set(seen)
+
+
+def test_what_changes_nothing_is_no_conversion(tmp_path):
+    """The same stream as without: a receiver that has it says so."""
+    path = write(tmp_path / "a.wav", 100, 2)
+    plain = opened(path)
+    nothing = opened(path, samplerate=16_000, channels=(1, 2))
+    mono = write(tmp_path / "b.wav", 100)
+
+    assert isinstance(nothing, AudioFile)
+    assert nothing.stream == plain.stream
+    assert isinstance(opened(mono, mono=True), AudioFile)
+
+
+def test_every_conversion_is_a_stream_of_its_own(tmp_path):
+    """The id tells them apart, and is the same in every run."""
+    path = write(tmp_path / "a.wav", 100, 3)
+    hows = (
+        {},
+        *({"channels": channels} for channels in ((1,), (2,), (1, 2), (2, 1), (1, 2, 3))),
+        *({"mono": True, "channels": channels} for channels in ((), (1, 2))),
+        *({"samplerate": samplerate} for samplerate in (8000, 48_000)),
+        {"samplerate": 8000, "mono": True},
+    )
+    streams = [opened(path, **how).stream for how in hows]
+
+    assert streams == [opened(path, **how).stream for how in hows]
+    assert len(hows) - 1 == len(set(streams)), "all channels are as none named"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "how", "message"),
+    [
+        (None, {"channels": (1, 3)}, "channel 3, expected 1 to 2"),
+        (None, {"samplerate": 62}, "samplerate 62, expected 63 to 4096000"),
+        (Encoding.S16LE, {"mono": True}, "s16le cannot hold mixed or resampled samples exactly"),
+        (Encoding.S24LE, {"samplerate": 8000}, "s24le cannot hold mixed or resampled samples"),
+    ],
+)
+def test_what_cannot_be_had(tmp_path, encoding, how, message):
+    """The error names the file, what was seen and what was expected."""
+    path = write(tmp_path / "a.wav", 100, 2)
+    with pytest.raises(SourceError, match=f"{path}: {message}") as raised:
+        opened(path, encoding, **how)
+
+    assert ", expected " in str(raised.value)
+
+
+def test_infinities_are_no_warning(tmp_path):
+    """Floats may be anything."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.array([[np.inf, -np.inf], [1.0, 0.5]]), 8000, "FLOAT")
+    mixed = everything(opened(path, mono=True))
+
+    assert np.isnan(mixed[0, 0])
+    assert 0.75 == mixed[1, 0]
+
+
+def test_channel_lists():
+    """Numbers with commas."""
+    assert (1, 3) == parse_channels("1,3")
+    assert (64,) == parse_channels("64")
+
+
+@pytest.mark.parametrize("text", ["", "0", "65", "1,1", "1,,2", "1 2", "a", "-1", "²", "1,"])
+def test_what_is_no_channel_list(text):
+    """The error has the value and what would do."""
+    with pytest.raises(ValueError, match="expected different numbers from 1 to 64") as raised:
+        parse_channels(text)
+
+    assert str(raised.value).startswith(f"channels {text!r}, ")
