@@ -8,10 +8,12 @@ whatever is not to be trusted.
 from .decoder import Decoder
 from .errors import DecodeError, GaveUp, LimitReached, NoDecoder, NotAudio, Unfit
 from .facts import Facts
+from .ffmpeg import find_ffmpeg
 from .limits import LEAST_MEMORY, Limits
 from .means import Means
 from .opening import open_decoder
 from .probing import Found, probe
+from .streaming import StreamDecoder
 
 __all__ = [
     "LEAST_MEMORY",
@@ -25,7 +27,9 @@ __all__ = [
     "Means",
     "NoDecoder",
     "NotAudio",
+    "StreamDecoder",
     "Unfit",
+    "find_ffmpeg",
     "open_decoder",
     "probe",
 ]

@@ -39,7 +39,7 @@ _INPUT: Final = re.compile(r"^Input #0, (.+), from ", re.MULTILINE)
 _AUDIO: Final = re.compile(r"^  Stream #0:\d+\S*?: Audio: (.+)$", re.MULTILINE)
 """The text of a tag that has several lines is indented further."""
 _RATE: Final = re.compile(r", (\d+) Hz(?:,|$)")
-_SAMPLES: Final = re.compile(r", ((?:u8|s16|s32|s64|flt|dbl)p?(?: \((\d+) bit\))?)(?:,|$)")
+_SAMPLES: Final = re.compile(r", ((?:u8|s16|s32|s64|flt|dbl)p?(?: \((\d+) bit\))?)(?:,| \(|$)")
 _DURATION: Final = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d\.\d+)", re.MULTILINE)
 _STRICT: Final = {"flac": ("-err_detect", "crccheck+explode")}
 """Frames whose checksum is wrong are left out; ffmpeg makes noise of them otherwise."""
@@ -106,6 +106,16 @@ def ask(program: str, job: Job) -> Said:
         raise LimitReached(f"ffmpeg looked at it for {bounds.wall_seconds:.3g} s") from None
     finally:
         child.close()
+    return understand(text, last)
+
+
+def understand(text: str, last: str) -> Said:
+    """
+    Return what ffmpeg has said of a file in *text*; *last* is its reason if it said nothing.
+
+    Raises:
+        NotAudio: if there is no audio that it can decode.
+    """
     container, stream = _INPUT.search(text), _AUDIO.search(text)
     if container is None:
         raise NotAudio(last.rpartition(": ")[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import signal
@@ -38,17 +39,22 @@ class Bounds:
     memory_bytes: int
     """Of address space, so somewhat more than it can fill."""
 
-    cpu_seconds: int
+    cpu_seconds: int | None
+    """None for as much as it takes."""
 
-    wall_seconds: float
-    """That its reader waits for output, all in all; not the reader's own time."""
+    wall_seconds: float | None
+    """That its reader waits for output, all in all; None for as long as it takes."""
+
+    network: bool = False
+    """Whether it may use sockets."""
 
 
 class Child:
     """
     One run of a program, with *stdin* as its standard input.
 
-    It cannot change files or use the network, as far as the operating system has means for that.
+    As far as the operating system has means for that, it cannot change files, nor use the network
+    unless it may.
     Blocking; for one thread, but for `kill`.
     """
 
@@ -63,7 +69,8 @@ class Child:
         Raises:
             OSError: if no process can be started.
         """
-        limits = [str(bounds.memory_bytes), str(bounds.cpu_seconds)]
+        network = "network" if bounds.network else ""
+        limits = [str(bounds.memory_bytes), str(bounds.cpu_seconds or ""), network]
         self._process = subprocess.Popen(  # noqa: S603  # no shell; callers pass no path of a user's
             [sys.executable, "-I", "-S", launch.__file__, *limits, *command],
             stdin=stdin,
@@ -77,7 +84,7 @@ class Child:
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._output, self._stderr = self._process.stdout.fileno(), self._process.stderr.fileno()
-        self._patience = bounds.wall_seconds
+        self._patience = math.inf if bounds.wall_seconds is None else bounds.wall_seconds
         self._kept = kept
         self._errors = b""
         self._selector = selectors.DefaultSelector()
@@ -103,7 +110,7 @@ class Child:
             OutOfTime: if that lets one wait for too long; the child is killed then.
         """
         parts, wanted = [], size
-        while wanted and (part := self._read_some(wanted)):
+        while wanted and (part := self.read_some(wanted)):
             parts.append(part)
             wanted -= len(part)
         return b"".join(parts)
@@ -117,7 +124,7 @@ class Child:
         """
         started = time.monotonic()
         try:
-            return self._process.wait(max(0.0, self._patience))
+            return self._process.wait(self._timeout)
         except subprocess.TimeoutExpired:
             self.kill()
             raise OutOfTime from None
@@ -136,8 +143,8 @@ class Child:
         with self._process:  # waits, and closes the pipes
             self._selector.close()
 
-    def _read_some(self, size: int) -> bytes:
-        """Some bytes of its output, as soon as there are any; none at the end."""
+    def read_some(self, size: int) -> bytes:
+        """Return up to *size* bytes of its output as soon as there are any; otherwise as `read`."""
         while self._output in self._selector.get_map():
             ready = self._wait()
             if self._stderr in ready:
@@ -149,6 +156,10 @@ class Child:
                     self._drain()
                 return data
         return b""
+
+    @property
+    def _timeout(self) -> float | None:
+        return None if self._patience == math.inf else max(0.0, self._patience)
 
     def _drain(self) -> None:
         """What it says last may come after the end of its output."""
@@ -164,7 +175,7 @@ class Child:
 
     def _wait(self) -> set[int]:
         started = time.monotonic()
-        ready = self._selector.select(max(0.0, self._patience))
+        ready = self._selector.select(self._timeout)
         self._patience -= time.monotonic() - started
         if not ready:
             self.kill()

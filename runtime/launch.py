@@ -52,18 +52,20 @@ class _Filter(ctypes.Structure):
     _fields_ = (("length", ctypes.c_uint16), ("start", ctypes.POINTER(_Instruction)))
 
 
-def confine(memory_bytes: int, cpu_seconds: int) -> None:
-    """Limit this process, and whatever it becomes: memory, time, no files, no network."""
+def confine(memory_bytes: int, cpu_seconds: int | None, *, network: bool) -> None:
+    """Give this process, and whatever it becomes, its limits: of memory, time, files, network."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
+    if cpu_seconds is not None:
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         _refuse_writing(libc)
-        _refuse_network(libc)
+        if not network:
+            _refuse_network(libc)
 
 
 def _refuse_writing(libc: ctypes.CDLL) -> None:
@@ -101,6 +103,6 @@ def _refuse_network(libc: ctypes.CDLL) -> None:
 
 
 if __name__ == "__main__":
-    memory, cpu, *command = sys.argv[1:]
-    confine(int(memory), int(cpu))
+    memory, cpu, network, *command = sys.argv[1:]
+    confine(int(memory), int(cpu) if cpu else None, network=bool(network))
     os.execv(command[0], command)  # noqa: S606  # its caller has chosen the program

@@ -6,13 +6,12 @@ import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from wire import Format, Hello, WireError, records
 
 from .conversion import Converter
 from .errors import SourceError
-from .pipe import Pipe
 from .source import identity
 from .spool import SUFFIX, Spool
 
@@ -61,26 +60,56 @@ class SpooledStream:
             self._spool.remove()
 
 
-class LivePipe(SpooledStream):
+class Input(Protocol):
+    """What brings samples as they are made. It is read by one thread; `close` is for any."""
+
+    decoder: str
+    """As of a Source."""
+
+    closed: bool
+    """Whether nothing more is wanted."""
+
+    def begin(self) -> Format:
+        """
+        Wait for the first of it; return what its samples are.
+
+        Raises:
+            SourceError: if there are none.
+        """
+
+    def read_some(self, size: int) -> bytes:
+        """
+        Return up to *size* bytes as soon as there are any; none at the end or when closed.
+
+        Raises:
+            SourceError: if it ends as it should not.
+        """
+
+    def close(self) -> None:
+        """End a read that waits, and free what is held; more than once is no harm."""
+
+
+class LiveStream(SpooledStream):
     """
-    Raw samples from a pipe. They are taken from it as they come, whatever the receiver does.
+    Samples that are taken from an Input as they come, whatever the receiver does.
 
     What is in the spool is converted: so nothing depends on what a resampler knew when the
     process was killed.
     """
 
-    def __init__(self, pipe: Pipe, spool: Spool, converter: Converter, *, wait: bool) -> None:
-        """With *wait*, whoever writes to the pipe has to wait while the spool is full."""
+    def __init__(self, input_: Input, spool: Spool, converter: Converter, *, wait: bool) -> None:
+        """With *wait*, whoever makes the samples has to wait while the spool is full."""
         super().__init__(spool)
-        self._pipe = pipe
+        self.decoder = input_.decoder
+        self._input = input_
         self._converter = converter
         self._wait = wait
         self._failure: SourceError | None = None
-        self._thread = threading.Thread(target=self._pump, name="pipe", daemon=True)
+        self._thread = threading.Thread(target=self._pump, name="input", daemon=True)
         self._thread.start()
 
     def read(self, offset: int, units: int) -> bytes:
-        """See Source. What went wrong with the pipe is raised after all that came before it."""
+        """See Source. What went wrong with the input is raised after all that came before it."""
         data = super().read(offset, units)
         if not data and self._failure is not None:
             raise self._failure
@@ -88,7 +117,7 @@ class LivePipe(SpooledStream):
 
     def close(self) -> None:
         """See Source."""
-        self._pipe.close()
+        self._input.close()
         self._spool.close()  # ends an append that waits for room
         self._thread.join()
         super().close()
@@ -102,17 +131,18 @@ class LivePipe(SpooledStream):
             self._failure = SourceError(f"{self.name}: spool: {exc.strerror}")
         finally:
             self._spool.finish()
+            self._input.close()
 
     def _take(self) -> None:
         width, rest = self._converter.source.frame_bytes, b""
-        while piece := self._pipe.read_some(PIECE):
+        while piece := self._input.read_some(PIECE):
             data = rest + piece
             whole = len(data) - len(data) % width
             rest = data[whole:]
             if not self._keep(self._converter.convert(data[:whole])):
                 return
         self._keep(self._converter.convert(b"", last=True))
-        if rest and not self._pipe.closed:
+        if rest and not self._input.closed:
             raise SourceError(
                 f"{self.name}: {len(rest)} bytes at the end, expected {width} a frame"
             )

@@ -53,6 +53,20 @@ class Pipe:
         self.closed = True
 
 
+class RawPipe(Pipe):
+    """Samples without a header; an Input."""
+
+    decoder = "raw"
+
+    def __init__(self, descriptor: int, form: Format) -> None:
+        super().__init__(descriptor)
+        self._format = form
+
+    def begin(self) -> Format:
+        """See Input: it was said what they are."""
+        return self._format
+
+
 class SpooledPipe(AudioFile):
     """
     An audio file from a pipe: decoders seek, so all of it goes into a temporary file first.

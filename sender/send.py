@@ -6,25 +6,20 @@ import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from .client import Client
-from .conversion import Converter
-from .converted import converted
 from .delivery import Deliveries
 from .errors import SourceError
 from .find import find_files
-from .live import LivePipe, SpooledStream, Spools
+from .inputs import NAME, Inputs
+from .live import SpooledStream
 from .metrics import Metrics
 from .opening import open_file
-from .pipe import Pipe, SpooledPipe, parse_raw
 from .settings import SendSettings
 from .source import Source
 
 STANDARD_INPUT: Final = "/dev/stdin"
-DESCRIPTOR: Final = 0
-NAME: Final = "standard input"
 
 Named = tuple[str, Callable[[], Source]]
 
@@ -36,8 +31,7 @@ class Sending:
         self._settings = settings
         self._metrics = metrics
         self._deliveries = deliveries
-        self._pipe = Pipe(DESCRIPTOR)
-        self._spools = Spools(Path(settings.spool), settings.to, settings.spool_bytes)
+        self._inputs = Inputs(settings)
 
     async def run(self, paths: Iterable[str], instance: str) -> None:
         """Send what *paths* stand for with `jobs` clients, which take the next one in turn."""
@@ -48,7 +42,7 @@ class Sending:
                     client = Client(self._settings, self._metrics, instance)
                     tasks.create_task(self._work(client, waiting))
         finally:
-            self._pipe.close()
+            self._inputs.close()
 
     async def _work(self, client: Client, waiting: Iterator[Named]) -> None:
         try:
@@ -75,26 +69,16 @@ class Sending:
                 yield str(file), partial(open_file, file, self._settings)
 
     def _standard_input(self) -> Iterator[Named]:
-        """What an earlier run left of it, then what comes now; raw samples are taken meanwhile."""
-        opening = self._open_pipe
-        if self._settings.raw is not None:
-            try:
-                live = self._open_pipe()
-            except SourceError as exc:
-                self._deliveries.fail(NAME, exc)
-                return
-            opening = lambda: live  # noqa: E731  # as the others, it is called when its turn comes
-        if self._settings.protocol != "plain":  # which cannot go on with anything
-            for spool in self._spools.left():
-                yield spool.hello.name, partial(SpooledStream, spool)
+        """What earlier runs left, then what comes now, which is taken meanwhile."""
+        try:
+            opening = self._inputs.standard_input()
+        except SourceError as exc:
+            self._deliveries.fail(NAME, exc)
+            return
+        yield from self._left()
         yield NAME, opening
 
-    def _open_pipe(self) -> Source:
-        if self._settings.raw is None:
-            wished = self._settings.exact_encoding
-            whole = SpooledPipe(self._pipe, wished, self._settings.means)
-            return converted(whole, self._settings.conversion, wished)
-        form = parse_raw(self._settings.raw)
-        converter = Converter(self._settings.conversion, form, self._settings.exact_encoding, NAME)
-        spool = self._spools.create(NAME, converter.format)
-        return LivePipe(self._pipe, spool, converter, wait=self._settings.spool_full == "wait")
+    def _left(self) -> Iterator[Named]:
+        if self._settings.protocol != "plain":  # which cannot go on with anything
+            for spool in self._inputs.spools.left():
+                yield spool.hello.name, partial(SpooledStream, spool)

@@ -47,6 +47,7 @@ async def test_the_writer_never_waits_for_the_network():
     async with Proxy(port).listen() as proxy:
         async with sending(*RAW, "--to", proxy.url, *short, stdin=writer.reading) as program:
             os.close(writer.reading)
+            await program.said("stream_started")
             await writer.write(100)
             refused = proxy.accepted
             async with listening(recorder, port=port, **SMALL):

@@ -5,9 +5,10 @@ import threading
 
 import pytest
 
+from sender.conversion import Conversion, Converter
 from sender.errors import SourceError, SpoolFullError
-from sender.live import LivePipe, SpooledStream, Spools
-from sender.pipe import Pipe
+from sender.live import LiveStream, SpooledStream, Spools
+from sender.pipe import RawPipe
 from wire import Encoding, Format
 
 MONO = Format(samplerate=8000, channels=1, encoding=Encoding.S16LE)
@@ -32,6 +33,12 @@ def _spools(tmp_path):
     return Spools(tmp_path, TO, LIMIT)
 
 
+def live(reading, spools):
+    """A pipe that brings MONO, as it is."""
+    converter = Converter(Conversion(), MONO, None, "live")
+    return LiveStream(RawPipe(reading, MONO), spools.create("live", MONO), converter, wait=True)
+
+
 def frames(first, count):
     """Frames whose values are their offsets."""
     return b"".join(
@@ -51,7 +58,7 @@ def everything(source):
 def test_samples_are_given_as_they_come(spools, ends):
     """A read waits for a frame, not for as many as it may take."""
     reading, writing, close = ends
-    source = LivePipe(Pipe(reading), spools.create("live", MONO), wait=True)
+    source = live(reading, spools)
     os.write(writing, b"aabbc")
     first = source.read(0, 1000)
     os.write(writing, b"cdd")
@@ -67,7 +74,7 @@ def test_samples_are_given_as_they_come(spools, ends):
 def test_samples_end_with_a_whole_frame(spools, ends):
     """The frames before the rest are given; then the rest is an error."""
     reading, writing, close = ends
-    source = LivePipe(Pipe(reading), spools.create("live", MONO), wait=True)
+    source = live(reading, spools)
     os.write(writing, b"aabbc")
     close()
 
@@ -80,7 +87,7 @@ def test_samples_end_with_a_whole_frame(spools, ends):
 def test_what_a_killed_process_left_is_a_stream_that_has_ended(spools, ends):
     """The same stream, the same frames, in any later run."""
     reading, writing, _ = ends
-    source = LivePipe(Pipe(reading), spools.create("live", MONO), wait=True)
+    source = live(reading, spools)
     os.write(writing, frames(0, 3000))
     assert frames(0, 3000) == source.read(0, 3000)
     source.close()  # no CLOSING is written: to the files it looks like a kill

@@ -1,0 +1,88 @@
+"""Live inputs: each begins when it is named, whether or not it is its turn to be sent."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from decoding import NoDecoder
+
+from .conversion import Converter
+from .converted import converted
+from .decoded import from_pipe
+from .live import Input, LiveStream, Spools
+from .pipe import Pipe, RawPipe, SpooledPipe, parse_raw
+from .settings import SendSettings
+from .source import Source
+
+log = structlog.get_logger()
+
+DESCRIPTOR: Final = 0
+NAME: Final = "standard input"
+MOST: Final = 64
+"""Inputs of one command; each has a thread."""
+
+Opening = Callable[[], Source]
+
+
+class Inputs:
+    """The live inputs of one run. `close` ends them all."""
+
+    def __init__(self, settings: SendSettings) -> None:
+        self.spools = Spools(Path(settings.spool), settings.to, settings.spool_bytes)
+        self._settings = settings
+        self._pool = ThreadPoolExecutor(MOST, thread_name_prefix="input")
+        self._inputs: list[Input | Pipe] = []
+
+    def standard_input(self) -> Opening:
+        """
+        Start to take what comes from standard input; the source is there when the first of it is.
+
+        Raises:
+            SourceError: if that cannot be.
+        """
+        settings = self._settings
+        if settings.raw is not None:
+            return self._start(NAME, RawPipe(DESCRIPTOR, parse_raw(settings.raw)))
+        if not stat.S_ISREG(os.fstat(DESCRIPTOR).st_mode):
+            try:
+                decoded = from_pipe(NAME, DESCRIPTOR, settings.means, settings.exact_encoding)
+                return self._start(NAME, decoded)
+            except NoDecoder as exc:
+                log.warning("input_read_to_its_end_first", name=NAME, why=str(exc))
+        pipe = Pipe(DESCRIPTOR)
+        self._inputs.append(pipe)
+        return lambda: self._whole(pipe)
+
+    def close(self) -> None:
+        """End every input, also one that has brought nothing yet."""
+        for each in self._inputs:
+            each.close()
+        self._pool.shutdown(wait=False)
+
+    def _start(self, name: str, input_: Input) -> Opening:
+        self._inputs.append(input_)
+        return self._pool.submit(self._open, name, input_).result
+
+    def _open(self, name: str, input_: Input) -> Source:
+        try:
+            form = input_.begin()
+            wished = self._settings.exact_encoding
+            converter = Converter(self._settings.conversion, form, wished, name)
+            spool = self.spools.create(name, converter.format)
+        except BaseException:
+            input_.close()
+            raise
+        wait = self._settings.spool_full == "wait"
+        return LiveStream(input_, spool, converter, wait=wait)
+
+    def _whole(self, pipe: Pipe) -> Source:
+        wished = self._settings.exact_encoding
+        source = SpooledPipe(pipe, wished, self._settings.means)
+        return converted(source, self._settings.conversion, wished)

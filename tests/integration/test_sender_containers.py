@@ -1,0 +1,217 @@
+"""Containers on standard input: decoded as they come, by an ffmpeg that reads the pipe."""
+
+import asyncio
+import io
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.integration.commands import sending, sent
+from tests.integration.recorder import Recorder, listening
+from tests.integration.sounds import noise, same
+
+FRAMES = 60_000
+EXACT = (
+    *(("WAV", subtype) for subtype in ("PCM_U8", "PCM_16", "PCM_24", "FLOAT", "ULAW")),
+    *(("AU", "PCM_16"), ("AIFF", "PCM_24"), ("W64", "PCM_16")),
+    *(("FLAC", "PCM_16"), ("FLAC", "PCM_24")),
+)
+LOSSY = (
+    *("-c:a libmp3lame -f mp3", "-c:a libvorbis -f ogg", "-c:a libopus -f webm"),
+    *("-c:a aac -f adts", "-c:a aac -f mpegts", "-c:a aac -movflags empty_moov -f mp4"),
+)
+
+
+def container(form="WAV", subtype="PCM_16", frames=FRAMES):
+    """Noise in a container, and what soundfile makes of it."""
+    file = io.BytesIO()
+    soundfile.write(file, 0.5 * noise(frames, 2), 44_100, subtype, format=form)
+    file.seek(0)
+    return file.getvalue(), soundfile.read(file, dtype="float32", always_2d=True)[0]
+
+
+def ffmpeg(*options, data):
+    """What ffmpeg makes of *data*."""
+    command = ("ffmpeg", "-v", "error", "-i", "pipe:0", *options, "pipe:1")
+    return subprocess.run(command, input=data, capture_output=True, check=True).stdout
+
+
+async def piped(data, *options):
+    """Send *data* through a pipe; return what arrived, the outcome and the exit code."""
+    recorder = Recorder()
+    async with listening(recorder) as running:
+        async with sending(
+            "-", "--to", running.url, *options, stdin=asyncio.subprocess.PIPE
+        ) as program:
+            program.process.stdin.write(data)
+            program.process.stdin.close()
+            code = await program.ended()
+    return recorder, program.log, code
+
+
+@pytest.mark.parametrize(("form", "subtype"), EXACT)
+async def test_lossless_containers_arrive_exactly(form, subtype):
+    """In the smallest encoding that holds them."""
+    data, expected = container(form, subtype)
+    recorder, _, code = await piped(data)
+
+    assert 0 == code
+    assert same(expected, recorder.takes[0].samples)
+
+
+@pytest.mark.parametrize("options", LOSSY)
+async def test_lossy_containers_arrive_as_ffmpeg_decodes_them(options):
+    """The samples are the decoder's own, at the samplerate that it says."""
+    data = ffmpeg(*options.split(), data=container()[0])
+    decoded = np.frombuffer(ffmpeg("-f", "f32le", "-c:a", "pcm_f32le", data=data), "<f4")
+    recorder, _, code = await piped(data)
+
+    assert 0 == code
+    assert same(decoded.reshape(-1, 2), recorder.takes[0].samples)
+
+
+async def test_it_arrives_as_it_comes():
+    """The beginning is at the receiver before the end is written."""
+    data, expected = container("FLAC", frames=600_000)
+    recorder = Recorder()
+    async with listening(recorder) as running:
+        options = ("-", "--to", running.url)
+        async with sending(*options, stdin=asyncio.subprocess.PIPE) as program:
+            program.process.stdin.write(data[: len(data) // 2])
+            await recorder.until(lambda: recorder.takes and recorder.takes[0].frames > 200_000)
+            program.process.stdin.write(data[len(data) // 2 :])
+            program.process.stdin.close()
+            code = await program.ended()
+
+    assert 0 == code
+    assert same(expected, recorder.takes[0].samples)
+
+
+async def test_a_killed_sender_has_kept_what_came(tmp_path):
+    """A later run finishes it, whatever its own standard input is."""
+    data, expected = container(frames=600_000)
+    recorder = Recorder()
+    async with listening(recorder) as running:
+        options = ("-", "--to", running.url, "--spool", tmp_path)
+        async with sending(*options, stdin=asyncio.subprocess.PIPE) as program:
+            program.process.stdin.write(data[: len(data) // 2])
+            await recorder.until(lambda: recorder.takes and recorder.takes[0].frames > 100_000)
+            program.process.kill()
+            await program.ended()
+        await sent(*options)
+        (received,) = recorder.finished
+
+    assert received.gapless
+    assert 100_000 < received.frames <= 300_000
+    assert same(expected[: received.frames], received.samples)
+
+
+async def test_a_container_is_converted_too():
+    """As raw samples are."""
+    data, expected = container()
+    recorder, _, code = await piped(data, "--channels", "2")
+
+    assert 0 == code
+    assert same(expected[:, 1:], recorder.takes[0].samples)
+
+
+def index_last():
+    """An MP4 as most programs write it: where its samples are is said after them."""
+    with tempfile.NamedTemporaryFile(suffix=".m4a") as file:
+        ffmpeg("-c:a", "aac", "-y", file.name, "-f", "null", data=container(frames=600_000)[0])
+        return Path(file.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (bytes, "Invalid data found when processing input"),
+        (lambda: b"no audio at all" * 10_000, "Invalid data found when processing input"),
+        (lambda: container(frames=0)[0], ""),
+        (lambda: container("CAF")[0], "Invalid data found when processing input"),
+        (index_last, "partial file"),
+    ],
+    ids=["nothing", "text", "no frames", "CAF", "index last"],
+)
+async def test_what_cannot_be_read_from_a_pipe(make, reason):
+    """One line says why, and what may help; the receiver never hears of it."""
+    recorder, log, code = await piped(make())
+
+    assert 1 == code
+    assert log[-1]["error"].startswith(f"standard input: {reason}")
+    assert log[-1]["error"].endswith("send it as a file")
+    assert [] == recorder.takes
+
+
+async def test_a_container_that_changes_its_format():
+    """It ends there, and says where; what came before it has arrived."""
+    twice = [
+        ffmpeg("-ar", rate, "-c:a", "libmp3lame", "-f", "mp3", data=container()[0])
+        for rate in ("44100", "22050")
+    ]
+    recorder, log, code = await piped(b"".join(twice))
+
+    assert 1 == code
+    assert "another samplerate or other channels from frame 6" in log[-1]["error"]
+    assert recorder.takes[0].frames > FRAMES
+
+
+async def test_without_ffmpeg_it_is_read_to_its_end_first(tmp_path):
+    """What libsndfile reads is sent all the same; for the rest the error says what to install."""
+    data, expected = container()
+    recorder, log, code = await piped(data, "--ffmpeg", tmp_path / "none")
+    matroska = ffmpeg("-c:a", "libopus", "-f", "webm", data=data)
+    _, other, failed = await piped(matroska, "--ffmpeg", tmp_path / "none")
+
+    assert (0, 1) == (code, failed)
+    assert same(expected, recorder.takes[0].samples)
+    assert "input_read_to_its_end_first" == log[0]["event"]
+    assert "needs ffmpeg" in other[-1]["error"]
+
+
+async def test_a_file_as_standard_input_can_be_sent_again(tmp_path):
+    """It is no pipe: the same bytes are the same stream."""
+    path, report = tmp_path / "a.wav", tmp_path / "report.jsonl"
+    path.write_bytes(container()[0])
+    async with listening(Recorder()) as running:
+        for _ in range(2):
+            with path.open() as file:
+                await sent("-", "--to", running.url, "--report", report, stdin=file)
+
+    assert ["sent", "known"] == [
+        line["result"] for line in map(json.loads, report.read_text().splitlines())
+    ]
+
+
+def children(program):
+    """The processes that *program* has started."""
+    tasks = Path(f"/proc/{program.process.pid}/task").glob("*/children")
+    return [int(pid) for task in tasks for pid in task.read_text().split()]
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", container(frames=600_000)[0]], ids=["nothing came", "under way"]
+)
+async def test_an_interrupt_ends_the_decoder(begun):
+    """Also while it waits for the first byte."""
+    recorder = Recorder()
+    async with listening(recorder) as running:
+        options = ("-", "--to", running.url)
+        async with sending(*options, stdin=asyncio.subprocess.PIPE) as program:
+            program.process.stdin.write(begun)
+            async with asyncio.timeout(20):
+                while not (started := children(program)):
+                    await asyncio.sleep(0.01)
+            if begun:
+                await recorder.until(lambda: recorder.takes)
+            program.interrupt()
+            code = await program.ended()
+
+    assert 130 == code
+    assert 1 == len(started)
+    assert not Path(f"/proc/{started[0]}").exists()
