@@ -8,7 +8,7 @@ whatever is not to be trusted.
 from .decoder import Decoder
 from .errors import DecodeError, GaveUp, LimitReached, NoDecoder, NotAudio, Unfit
 from .facts import Facts
-from .ffmpeg import find_ffmpeg
+from .ffmpeg import CONTAINERS, find_ffmpeg
 from .limits import LEAST_MEMORY, Limits
 from .means import Means
 from .opening import open_decoder
@@ -16,6 +16,7 @@ from .probing import Found, probe
 from .streaming import StreamDecoder
 
 __all__ = [
+    "CONTAINERS",
     "LEAST_MEMORY",
     "DecodeError",
     "Decoder",

@@ -40,7 +40,14 @@ PIPE: Final = (
 CHANGES: Final = "Changing audio frame properties on the fly"
 
 _ERROR: Final = re.compile(r"^(?:\[[^]]*\] )?\[(?:error|fatal|panic)\] (.+)$", re.MULTILINE)
-_USELESS: Final = ("Error opening input files: ", "Error opening input file ", "Conversion failed!")
+_USELESS: Final = re.compile(r"Error opening input files?[ :]|Conversion failed!|Stream ends prema")
+"""What follows from another error, or says nothing that people would understand."""
+
+NO_LENGTH: Final = f"should be {2**64 - 1}"
+"""What it says at the end of what had no length: nobody knows whether that was the end."""
+
+_BROKEN: Final = re.compile(r"(?:Error during demuxing|pipe:0|[a-z]+://\S+): ")
+"""What it reads has not come to its end; until version 6 it says so without `during`."""
 
 
 class StreamDecoder:
@@ -138,13 +145,14 @@ class StreamDecoder:
         if self._closed:
             raise GaveUp("closed")
         code, said = self._child.exit_code(), self._child.errors
-        errors = [each for each in _ERROR.findall(said) if not each.startswith(_USELESS)]
+        errors = [each for each in _ERROR.findall(said) if not _USELESS.match(each)]
         if not self._frames:
             raise NotAudio(errors[0].rpartition(": ")[2] if errors else "no frame")
         if CHANGES in said:
             raise GaveUp(f"another samplerate or other channels from frame {self._frames} on")
-        last = errors[-1].rpartition(": ")[2] if errors else ""
-        if code:
+        broken = [] if NO_LENGTH in said else [each for each in errors if _BROKEN.match(each)]
+        last = (broken or errors or [""])[-1].rpartition(": ")[2]
+        if code or broken:
             raise GaveUp(f"ffmpeg at frame {self._frames}: {last or f'exit code {code}'}")
         self.warning = last
 

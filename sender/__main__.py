@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import uuid
+from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Final
 
-from cyclopts import Parameter
+from cyclopts import CycloptsError, Parameter
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from rich.console import Console
 from structlog import get_logger
@@ -41,16 +42,20 @@ app = command_line("sender", VERSION, "Streams audio to a receiver: exactly once
 
 @app.command
 def send(
-    paths: Annotated[list[str], Parameter(negative=())], *, settings: SendSettings | None = None
+    paths: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    *,
+    settings: SendSettings | None = None,
 ) -> int:
     """
-    Send files, folders, patterns, or standard input; 0 only if every stream has its receipt.
+    Send files, folders, patterns, or live input; 0 only if every stream has its receipt.
 
     Args:
         paths: Files, folders (walked, sorted), patterns, or - for standard input.
         settings: Everything else.
     """
     settings = settings or SendSettings()
+    if not (paths or settings.url):
+        raise CycloptsError(msg="nothing to send, expected PATH or --url", verbose=False)
     forced = True if settings.progress == "always" else None
     terminal, results = Console(stderr=True, force_terminal=forced), Console()
     if not results.is_terminal:
@@ -115,7 +120,7 @@ def watch(
     return run_loop(_watch(folder, settings))
 
 
-async def _until_stopped(sending: Sending, paths: list[str]) -> bool:
+async def _until_stopped(sending: Sending, paths: Sequence[str]) -> bool:
     """Send; return whether a signal came first."""
     with stop_event() as stop:
         work = asyncio.create_task(sending.run(paths, uuid.uuid4().hex))

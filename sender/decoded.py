@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
 
-from decoding import DecodeError, Means, NotAudio, StreamDecoder, find_ffmpeg
+from decoding import DecodeError, Means, NoDecoder, NotAudio, StreamDecoder, find_ffmpeg
 from wire import Encoding, Format
 
+from .address import input_options, public_name
 from .errors import SourceError
 
 log = structlog.get_logger()
 
-SCHEMES: Final = ("http", "https", "rtsp", "rtsps")
-"""What an address may begin with."""
-
-PROTOCOLS: Final = ("http", "https", "tls", "tcp", "crypto", "rtp", "udp")
-"""What ffmpeg may open on its way there; not files, and nothing that names several inputs."""
-
-PLAYLISTS: Final = ("hls", "rtsp", "sdp", "rtp")
-"""Formats that lead to others, by those protocols."""
-
 FILE_ONLY: Final = "if it is audio, its decoder has to go back in it: send it as a file"
 """As an MP4 whose index comes last, or a CAF."""
 
-MICROSECONDS: Final = 1_000_000
+NO_PROTOCOL: Final = "Protocol not found"
+OTHER_FFMPEG: Final = "this ffmpeg was built without it: name another one with --ffmpeg"
 
 
 class Decoded:
@@ -34,7 +30,7 @@ class Decoded:
     decoder = "ffmpeg"
 
     def __init__(
-        self, name: str, stream: StreamDecoder, wished: Encoding | None, advice: str
+        self, name: str, stream: StreamDecoder, wished: Encoding | None, advice: str = ""
     ) -> None:
         """*wished* is the encoding that was asked for; *advice* goes with what is no audio."""
         self.closed = False
@@ -48,7 +44,8 @@ class Decoded:
         try:
             return self._stream.begin(self._wished)
         except NotAudio as exc:
-            raise SourceError(f"{self._name}: {exc}; {self._advice}") from exc
+            advice = OTHER_FFMPEG if NO_PROTOCOL in str(exc) else self._advice
+            raise SourceError(f"{self._name}: {exc}{advice and f'; {advice}'}") from exc
         except DecodeError as exc:
             raise SourceError(f"{self._name}: {exc}") from exc
 
@@ -78,9 +75,32 @@ def from_pipe(name: str, descriptor: int, means: Means, wished: Encoding | None)
         NoDecoder: without ffmpeg.
         SourceError: if it cannot be started.
     """
-    program = find_ffmpeg(means.ffmpeg)
+    with _started(name):
+        stream = StreamDecoder(find_ffmpeg(means.ffmpeg), descriptor, means.limits.memory_bytes)
+    return Decoded(name, stream, wished, FILE_ONLY)
+
+
+def from_address(text: str, timeout: float, means: Means, wished: Encoding | None) -> Decoded:
+    """
+    Start decoding what is behind an address, until it has been silent for *timeout* seconds.
+
+    Raises:
+        SourceError: if ffmpeg cannot be started.
+    """
+    name, source = public_name(text), input_options(text, timeout)
+    memory = means.limits.memory_bytes
     try:
-        stream = StreamDecoder(program, descriptor, means.limits.memory_bytes)
+        program = find_ffmpeg(means.ffmpeg)
+    except NoDecoder as exc:
+        raise SourceError(f"{name}: {exc}") from exc
+    with _started(name):
+        stream = StreamDecoder(program, subprocess.DEVNULL, memory, source, network=True)
+    return Decoded(name, stream, wished)
+
+
+@contextmanager
+def _started(name: str) -> Iterator[None]:
+    try:
+        yield
     except OSError as exc:
         raise SourceError(f"{name}: ffmpeg: {exc.strerror}") from exc
-    return Decoded(name, stream, wished, FILE_ONLY)

@@ -13,9 +13,10 @@ import structlog
 
 from decoding import NoDecoder
 
+from .address import public_name
 from .conversion import Converter
 from .converted import converted
-from .decoded import from_pipe
+from .decoded import from_address, from_pipe
 from .live import Input, LiveStream, Spools
 from .pipe import Pipe, RawPipe, SpooledPipe, parse_raw
 from .settings import SendSettings
@@ -59,6 +60,17 @@ class Inputs:
         pipe = Pipe(DESCRIPTOR)
         self._inputs.append(pipe)
         return lambda: self._whole(pipe)
+
+    def address(self, text: str) -> Opening:
+        """
+        Start to take what is behind an address; the source is there when the first of it is.
+
+        Raises:
+            SourceError: if that cannot be.
+        """
+        settings = self._settings
+        timeout, wished = settings.url_timeout, settings.exact_encoding
+        return self._start(public_name(text), from_address(text, timeout, settings.means, wished))
 
     def close(self) -> None:
         """End every input, also one that has brought nothing yet."""

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final
 
+from .address import public_name
 from .client import Client
 from .delivery import Deliveries
 from .errors import SourceError
 from .find import find_files
-from .inputs import NAME, Inputs
+from .inputs import NAME, Inputs, Opening
 from .live import SpooledStream
 from .metrics import Metrics
 from .opening import open_file
 from .settings import SendSettings
-from .source import Source
 
 STANDARD_INPUT: Final = "/dev/stdin"
 
-Named = tuple[str, Callable[[], Source]]
+Named = tuple[str, Opening]
 
 
 class Sending:
@@ -33,7 +33,7 @@ class Sending:
         self._deliveries = deliveries
         self._inputs = Inputs(settings)
 
-    async def run(self, paths: Iterable[str], instance: str) -> None:
+    async def run(self, paths: Sequence[str], instance: str) -> None:
         """Send what *paths* stand for with `jobs` clients, which take the next one in turn."""
         waiting = self._sources(paths)
         try:
@@ -51,12 +51,32 @@ class Sending:
         finally:
             await client.close()
 
-    def _sources(self, paths: Iterable[str]) -> Iterator[Named]:
+    def _sources(self, paths: Sequence[str]) -> Iterator[Named]:
+        """Live input first: it is taken from now on, and what earlier runs left goes before it."""
+        live = list(self._live(paths))
+        if live and self._settings.protocol != "plain":  # which cannot go on with anything
+            for spool in self._inputs.spools.left():
+                yield spool.hello.name, partial(SpooledStream, spool)
+        yield from live
+        yield from self._files(path for path in paths if path != STANDARD_INPUT)
+
+    def _live(self, paths: Sequence[str]) -> Iterator[Named]:
+        begins: list[tuple[str, Callable[[], Opening]]] = []
+        if STANDARD_INPUT in paths:
+            begins.append((NAME, self._inputs.standard_input))
+        begins += [
+            (public_name(address), partial(self._inputs.address, address))
+            for address in self._settings.url
+        ]
+        for name, begin in begins:
+            try:
+                yield name, begin()
+            except SourceError as exc:
+                self._deliveries.fail(name, exc)
+
+    def _files(self, paths: Iterable[str]) -> Iterator[Named]:
         taken: set[str] = set()
         for path in paths:
-            if path == STANDARD_INPUT:
-                yield from self._standard_input()
-                continue
             try:
                 files = find_files(path)
             except SourceError as exc:
@@ -67,18 +87,3 @@ class Sending:
                     continue  # two clients would take the one stream from each other
                 taken.add(real)
                 yield str(file), partial(open_file, file, self._settings)
-
-    def _standard_input(self) -> Iterator[Named]:
-        """What earlier runs left, then what comes now, which is taken meanwhile."""
-        try:
-            opening = self._inputs.standard_input()
-        except SourceError as exc:
-            self._deliveries.fail(NAME, exc)
-            return
-        yield from self._left()
-        yield NAME, opening
-
-    def _left(self) -> Iterator[Named]:
-        if self._settings.protocol != "plain":  # which cannot go on with anything
-            for spool in self._inputs.spools.left():
-                yield spool.hello.name, partial(SpooledStream, spool)

@@ -13,6 +13,7 @@ from cyclopts.validators import Number
 from decoding import LEAST_MEMORY, Limits, Means
 from wire import SAMPLERATES, Encoding, Level
 
+from .address import parse_address
 from .conversion import Conversion, parse_channels
 from .pipe import parse_raw
 
@@ -41,6 +42,10 @@ def _channels(_type: object, value: str | None) -> None:
 def _raw(_type: object, value: str | None) -> None:
     if value is not None:
         parse_raw(value)
+
+
+def _address(_type: object, value: str) -> None:
+    parse_address(value)
 
 
 def _writable(_type: object, value: str | None) -> None:
@@ -156,6 +161,12 @@ class SendSettings(Settings):
 
     raw: Annotated[str | None, Parameter(validator=_raw)] = None
     """Standard input is samples without a header: ENCODING:SAMPLERATE:CHANNELS."""
+
+    url: tuple[Annotated[str, Parameter(validator=_address)], ...] = ()
+    """Addresses to send as they come: http, https, or rtsp, of anything that ffmpeg decodes."""
+
+    url_timeout: Annotated[float, Parameter(validator=Positive)] = 30.0
+    """Seconds without a byte from such an address after which it is given up."""
 
     spool: str = "~/.local/state/sonoduct"
     """Folder that raw standard input is kept in until a receiver has it; it outlives this run."""

@@ -1,0 +1,222 @@
+"""What is behind an address, taken by an ffmpeg as it comes; from a real server on loopback."""
+
+import io
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.integration.commands import sending, sent
+from tests.integration.proxy import free_port
+from tests.integration.recorder import Recorder, listening
+from tests.integration.sounds import noise, same, samples, write
+from tests.integration.test_sender_containers import ffmpeg
+
+SEGMENT_S = 1
+
+
+class Server(ThreadingHTTPServer):
+    """Serves what `pages` has; a page that is a list of pieces waits before each one."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.pages = {}
+        self.asked = []
+        self.go_on = threading.Semaphore(0)
+        """Released once for each piece that may be sent."""
+        self.url = f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, request, client_address):
+        """Clients may go when they like."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One request."""
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        page = self.server.pages.get(self.path)
+        self.send_response(200 if page is not None else 404)
+        if isinstance(page, bytes):
+            self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        if isinstance(page, bytes):
+            self.wfile.write(page)
+        for piece in page if isinstance(page, list) else ():
+            self.server.go_on.acquire()
+            self.wfile.write(piece)
+            self.wfile.flush()
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture(name="server")
+def _server():
+    """Listens on loopback."""
+    with running() as server:
+        yield server
+
+
+@contextmanager
+def running():
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.go_on.release(100)
+        server.shutdown()
+        thread.join()
+
+
+async def fetched(*addresses, **how):
+    """Send what is behind *addresses*; return what arrived, the log and the exit code."""
+    recorder = Recorder()
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in how.items()]
+    urls = [option for address in addresses for option in ("--url", address)]
+    async with listening(recorder) as receiver:
+        program, code = await sent(*urls, "--to", receiver.url, *options)
+    return recorder, program.log, code
+
+
+async def test_a_file_on_a_web_server(server, tmp_path):
+    """Bit for bit; what is secret in the address is in no name."""
+    path = write(tmp_path / "a.wav", 100_000, 2, "PCM_24")
+    server.pages["/a.wav?token=secret"] = path.read_bytes()
+    address = server.url.replace("//", "//user:secret@") + "/a.wav?token=secret"
+    recorder, log, code = await fetched(address)
+
+    assert 0 == code
+    assert same(samples(path), recorder.takes[0].samples)
+    assert f"{server.url}/a.wav" == recorder.takes[0].stream.name
+    assert "secret" not in str(log)
+
+
+async def test_a_playlist(server, tmp_path):
+    """HLS: its pieces make one stream."""
+    path = write(tmp_path / "a.wav", 100_000, 2)
+    segments = ("-f", "hls", "-hls_time", SEGMENT_S, "-hls_list_size", "0")
+    playlist = ("-c:a", "aac", *segments, tmp_path / "x.m3u8", "-f", "null")
+    ffmpeg(*map(str, playlist), data=path.read_bytes())
+    for each in tmp_path.glob("x*"):
+        server.pages[f"/{each.name}"] = each.read_bytes()
+    joined = b"".join(
+        server.pages[f"/{line}"]
+        for line in (tmp_path / "x.m3u8").read_text().splitlines()
+        if line.endswith(".ts")
+    )
+    decoded = np.frombuffer(ffmpeg("-f", "f32le", "-c:a", "pcm_f32le", data=joined), "<f4")
+    recorder, _, code = await fetched(f"{server.url}/x.m3u8")
+
+    assert 0 == code
+    assert same(decoded.reshape(-1, 2), recorder.takes[0].samples)
+
+
+async def test_it_arrives_as_it_comes(server):
+    """As from a station that never ends; an interrupt ends it, and what came is complete later."""
+    server.pages["/live.flac"] = flac_pieces()
+    recorder = Recorder()
+    async with listening(recorder) as receiver:
+        async with sending("--url", f"{server.url}/live.flac", "--to", receiver.url) as program:
+            server.go_on.release(5)
+            await recorder.until(lambda: recorder.takes and recorder.takes[0].frames > 100_000)
+            program.interrupt()
+            code = await program.ended()
+
+    assert 130 == code
+
+
+async def test_what_has_no_length_ends_where_it_ends(server):
+    """As from old servers: there is nothing to compare with."""
+    server.pages["/live.flac"] = flac_pieces()
+    server.go_on.release(10)
+    recorder, _, code = await fetched(f"{server.url}/live.flac")
+
+    assert 0 == code
+    assert 500_000 < recorder.takes[0].frames <= 600_000
+
+
+async def test_an_address_that_falls_silent(server):
+    """What came has arrived; then it is an error that says so."""
+    server.pages["/live.flac"] = flac_pieces()
+    server.go_on.release(5)
+    recorder, log, code = await fetched(f"{server.url}/live.flac", url_timeout=0.5)
+
+    assert 1 == code
+    assert "Connection timed out" in log[-1]["error"]
+    assert recorder.takes[0].frames > 100_000
+
+
+def flac_pieces():
+    """A FLAC of ten times a second, in ten pieces."""
+    file = io.BytesIO()
+    soundfile.write(file, 0.5 * noise(600_000), 60_000, "PCM_16", format="FLAC")
+    data, size = file.getvalue(), len(file.getvalue()) // 10
+    return [data[at : at + size] for at in range(0, 10 * size, size)]
+
+
+@pytest.mark.parametrize(
+    ("page", "reason"),
+    [
+        (b"no audio", "Invalid data found when processing input"),
+        (None, "Server returned 404 Not Found"),
+        (
+            b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
+            "Protocol 'file' not on",
+        ),
+        (b"ffconcat version 1.0\nfile /etc/passwd\n", "Format not on whitelist"),
+    ],
+    ids=["text", "missing", "playlist of files", "concat"],
+)
+async def test_what_is_no_audio(server, page, reason):
+    """One line with the address and ffmpeg's reason."""
+    if page is not None:
+        server.pages["/x.m3u8"] = page
+    recorder, log, code = await fetched(f"{server.url}/x.m3u8")
+
+    assert 1 == code
+    assert f"{server.url}/x.m3u8: {reason}" in log[-1]["error"]
+    assert [] == recorder.takes
+
+
+async def test_nobody_there(tmp_path):
+    """The others arrive."""
+    path, address = write(tmp_path / "a.wav"), f"http://127.0.0.1:{free_port()}/x"
+    recorder = Recorder()
+    async with listening(recorder) as receiver:
+        program, code = await sent(path, "--url", address, "--to", receiver.url)
+
+    assert 1 == code
+    assert 1 == len(recorder.finished)
+    assert f"{address}: Connection refused" in str(program.log)
+
+
+async def test_an_ffmpeg_without_network(tmp_path):
+    """As in the images: the error says what to do."""
+    program = tmp_path / "ffmpeg"
+    program.write_text(
+        "#!/bin/sh\necho '[in#0 @ 0x1] [error] Error opening input: Protocol not found' >&2\nexit 1"
+    )
+    program.chmod(0o755)
+    _, log, code = await fetched("http://127.0.0.1:1/x", ffmpeg=program)
+    _, other, failed = await fetched("http://127.0.0.1:1/x", ffmpeg=tmp_path / "none")
+
+    assert (1, 1) == (code, failed)
+    assert "built without it: name another one with --ffmpeg" in log[-1]["error"]
+    assert "needs ffmpeg" in other[-1]["error"]
+
+
+@pytest.mark.parametrize(
+    "address", ["file:///etc/passwd", "/a.wav", "concat:a|b", "http://", "ftp://h/x", "http://h/ x"]
+)
+async def test_other_addresses_are_refused(address):
+    """Before anything is opened."""
+    program, code = await sent("--url", address)
+
+    assert 2 == code
+    assert "expected http|https|rtsp|rtsps://HOST/" in program.errors[-1]
