@@ -25,9 +25,11 @@ from runtime.signals import stop_event
 
 from .board import Board
 from .delivery import Deliveries
+from .errors import SourceError
 from .metrics import Metrics
+from .microphone import input_devices
 from .probe import probe_paths
-from .report import Outcome, print_table, write_line
+from .report import Outcome, print_devices, print_table, write_line
 from .send import STANDARD_INPUT, Sending
 from .settings import ProbeSettings, SendSettings, WatchSettings
 from .watch import Watch
@@ -54,8 +56,8 @@ def send(
         settings: Everything else.
     """
     settings = settings or SendSettings()
-    if not (paths or settings.url):
-        raise CycloptsError(msg="nothing to send, expected PATH or --url", verbose=False)
+    if not (paths or settings.url or settings.device):
+        raise CycloptsError(msg="nothing to send, expected PATH, --url or --device", verbose=False)
     forced = True if settings.progress == "always" else None
     terminal, results = Console(stderr=True, force_terminal=forced), Console()
     if not results.is_terminal:
@@ -97,6 +99,18 @@ def probe_files(
     if not results.is_terminal:
         results = Console(width=PIPED_COLUMNS)
     return probe_paths(paths, settings or ProbeSettings(), results, Console(stderr=True))
+
+
+@app.command
+def devices() -> int:
+    """List the audio devices that can be sent from, for `sender send --device`."""
+    try:
+        found = input_devices()
+    except SourceError as exc:
+        Console(stderr=True).print(f"sender: {exc}", highlight=False, markup=False)
+        return 1
+    print_devices(found, Console())
+    return 0
 
 
 def _folder(_type: object, value: Path) -> None:

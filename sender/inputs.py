@@ -17,10 +17,12 @@ from .address import public_name
 from .conversion import Converter
 from .converted import converted
 from .decoded import from_address, from_pipe
-from .live import Input, LiveStream, Spools
+from .live import Input, LiveStream
+from .microphone import open_microphone
 from .pipe import Pipe, RawPipe, SpooledPipe, parse_raw
 from .settings import SendSettings
 from .source import Source
+from .spools import Spools
 
 log = structlog.get_logger()
 
@@ -71,6 +73,16 @@ class Inputs:
         settings = self._settings
         timeout, wished = settings.url_timeout, settings.exact_encoding
         return self._start(public_name(text), from_address(text, timeout, settings.means, wished))
+
+    def device(self, which: str) -> Opening:
+        """
+        Start to take what a device hears.
+
+        Raises:
+            SourceError: if that cannot be.
+        """
+        capture = self._settings.capture
+        return self._start(which, open_microphone(which, parse_raw(capture) if capture else None))
 
     def close(self) -> None:
         """End every input, also one that has brought nothing yet."""

@@ -13,6 +13,8 @@ from rich.table import Table
 
 from wire import Receipt
 
+from .microphone import Device
+
 DIGEST_COLUMNS: Final = 32
 
 
@@ -58,6 +60,17 @@ def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
     table.add_column("digest", overflow="fold", min_width=DIGEST_COLUMNS)
     for outcome in outcomes:
         table.add_row(*_cells(outcome))
+    console.print(table, highlight=False, markup=False)
+
+
+def print_devices(devices: Sequence[Device], console: Console) -> None:
+    """Print a row for each device; the default one has a star."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "index", "channels", "samplerate", "name"):
+        table.add_column(heading, overflow="fold")
+    for each in devices:
+        facts = (str(each.index), str(each.channels), str(each.samplerate), each.name)
+        table.add_row("*" if each.default else "", *facts)
     console.print(table, highlight=False, markup=False)
 
 

@@ -68,6 +68,8 @@ class Sending:
             (public_name(address), partial(self._inputs.address, address))
             for address in self._settings.url
         ]
+        if (device := self._settings.device) is not None:
+            begins.append((device, partial(self._inputs.device, device)))
         for name, begin in begins:
             try:
                 yield name, begin()

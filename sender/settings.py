@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -13,47 +11,20 @@ from cyclopts.validators import Number
 from decoding import LEAST_MEMORY, Limits, Means
 from wire import SAMPLERATES, Encoding, Level
 
-from .address import parse_address
 from .conversion import Conversion, parse_channels
-from .pipe import parse_raw
+from .validators import (
+    require_address,
+    require_channels,
+    require_raw,
+    require_websocket,
+    require_writable,
+)
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 Positive = Number(gt=0)
 LIMITS: Final = Limits()
 Samplerate = Number(gte=SAMPLERATES.start, lt=SAMPLERATES.stop)
 Port = Number(gte=0, lte=65535)
-
-
-def _websocket(_type: object, value: str) -> None:
-    try:
-        address = urlsplit(value)
-        good = address.scheme in ("ws", "wss") and address.hostname and address.port != 0
-    except ValueError:  # of a port that is none
-        good = False
-    if not good:
-        raise ValueError(f"address {value!r}, expected ws://HOST:PORT or wss://HOST:PORT")
-
-
-def _channels(_type: object, value: str | None) -> None:
-    if value is not None:
-        parse_channels(value)
-
-
-def _raw(_type: object, value: str | None) -> None:
-    if value is not None:
-        parse_raw(value)
-
-
-def _address(_type: object, value: str) -> None:
-    parse_address(value)
-
-
-def _writable(_type: object, value: str | None) -> None:
-    if value is not None:
-        try:
-            Path(value).open("a").close()
-        except OSError as exc:
-            raise ValueError(f"{value}: {exc.strerror}, expected a file to write to") from exc
 
 
 @Parameter(name="*")
@@ -95,7 +66,7 @@ class DecodeSettings:
 class Settings(DecodeSettings):
     """How streams are sent, whatever they come from."""
 
-    to: Annotated[str, Parameter(validator=_websocket)] = "ws://127.0.0.1:8766"
+    to: Annotated[str, Parameter(validator=require_websocket)] = "ws://127.0.0.1:8766"
     """The receiver's address."""
 
     encoding: Literal["auto", "s16le", "s24le", "f32le"] = "auto"
@@ -107,7 +78,7 @@ class Settings(DecodeSettings):
     mono: Annotated[bool, Parameter(negative=())] = False
     """Mix the channels to one: their mean."""
 
-    channels: Annotated[str | None, Parameter(validator=_channels)] = None
+    channels: Annotated[str | None, Parameter(validator=require_channels)] = None
     """Channels to send, and in which order, such as `1,3`; by default all. Before --mono."""
 
     chunk_frames: Annotated[int, Parameter(validator=Number(gte=0))] = 0
@@ -159,25 +130,31 @@ class SendSettings(Settings):
     protocol: Literal["sonoduct", "plain"] = "sonoduct"
     """`plain` speaks as the tutorial's client does: no resume, no receipt, no bar."""
 
-    raw: Annotated[str | None, Parameter(validator=_raw)] = None
+    raw: Annotated[str | None, Parameter(validator=require_raw)] = None
     """Standard input is samples without a header: ENCODING:SAMPLERATE:CHANNELS."""
 
-    url: tuple[Annotated[str, Parameter(validator=_address)], ...] = ()
+    url: tuple[Annotated[str, Parameter(validator=require_address)], ...] = ()
     """Addresses to send as they come: http, https, or rtsp, of anything that ffmpeg decodes."""
 
     url_timeout: Annotated[float, Parameter(validator=Positive)] = 30.0
     """Seconds without a byte from such an address after which it is given up."""
 
+    device: str | None = None
+    """Audio device to send from, by its name or its index in `sender devices`."""
+
+    capture: Annotated[str | None, Parameter(validator=require_raw)] = None
+    """How to take it: ENCODING:SAMPLERATE:CHANNELS; by default 16 bit, at most 2 channels."""
+
     spool: str = "~/.local/state/sonoduct"
-    """Folder that raw standard input is kept in until a receiver has it; it outlives this run."""
+    """Folder that live input is kept in until a receiver has it; it outlives this run."""
 
     spool_bytes: Annotated[int, Parameter(validator=Number(gte=1024 * 1024))] = 1024 * 1024 * 1024
     """Bytes of one stream that the folder may hold."""
 
     spool_full: Literal["wait", "fail"] = "wait"
-    """What to do without room for more: `wait` lets the pipe's writer wait, `fail` ends there."""
+    """What to do without room for more: `wait` lets a pipe's writer wait, `fail` ends there."""
 
-    report: Annotated[str | None, Parameter(validator=_writable)] = None
+    report: Annotated[str | None, Parameter(validator=require_writable)] = None
     """File to write one line of JSON to for each stream."""
 
     progress: Literal["auto", "always", "never"] = "auto"

@@ -166,7 +166,7 @@ def flac_pieces():
         (b"no audio", "Invalid data found when processing input"),
         (None, "Server returned 404 Not Found"),
         (
-            b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n",
+            b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nfile:///etc/passwd.ts\n#EXT-X-ENDLIST\n",
             "Protocol 'file' not on",
         ),
         (b"ffconcat version 1.0\nfile /etc/passwd\n", "Format not on whitelist"),

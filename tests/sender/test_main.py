@@ -15,7 +15,7 @@ def _clean(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "faults"),
     [
-        (["send"], ["nothing to send, expected PATH or --url"]),
+        (["send"], ["nothing to send, expected PATH, --url or --device"]),
         (["fly", "a.wav"], ["fly"]),
         (["send", "a.wav", "--colour", "red"], ["--colour"]),
         (["send", "a.wav", "--to"], ["--to"]),

@@ -7,8 +7,9 @@ import pytest
 
 from sender.conversion import Conversion, Converter
 from sender.errors import SourceError, SpoolFullError
-from sender.live import LiveStream, SpooledStream, Spools
+from sender.live import LiveStream, SpooledStream
 from sender.pipe import RawPipe
+from sender.spools import Spools
 from wire import Encoding, Format
 
 MONO = Format(samplerate=8000, channels=1, encoding=Encoding.S16LE)

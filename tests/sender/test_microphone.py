@@ -1,0 +1,92 @@
+"""
+Devices, as far as they can be had without one: errors, and the way from a callback to a receiver.
+
+That PortAudio calls back as it says was tried by hand, on ALSA's virtual devices.
+"""
+
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from runtime.command import run
+from sender.__main__ import app
+from sender.conversion import Conversion, Converter
+from sender.errors import SourceError
+from sender.live import LiveStream
+from sender.microphone import PIECES, Microphone, input_devices, open_microphone
+from sender.spools import Spools
+from wire import Encoding, Format
+
+STEREO = Format(samplerate=48_000, channels=2, encoding=Encoding.S16LE)
+BLOCK = 480
+
+
+class Device:
+    """Calls back from a thread of its own, as PortAudio does, without ever waiting."""
+
+    def __init__(self, blocks):
+        self._blocks = blocks
+        self._thread = None
+
+    def start(self, _form, hear):
+        self._thread = threading.Thread(target=self._run, args=(hear,))
+        self._thread.start()
+        return self._thread.join
+
+    def _run(self, hear):
+        for block in self._blocks:
+            hear(memoryview(block), BLOCK, None, 0)
+
+
+def blocks(count):
+    """Noise, as a device brings it."""
+    return [np.random.default_rng(seed).bytes(BLOCK * 4) for seed in range(count)]
+
+
+def test_what_a_device_brings_is_in_the_spool(tmp_path):
+    """Every block, in order, converted; and reading ends when the device is closed."""
+    heard = blocks(300)
+    microphone = Microphone("device", STEREO, Device(heard).start)
+    converter = Converter(Conversion(channels=(2,)), microphone.begin(), None, "device")
+    spool = Spools(tmp_path, "ws://h", 2**20).create("device", converter.format)
+    source = LiveStream(microphone, spool, converter, wait=True)
+    data = b""
+    while len(data) < 300 * BLOCK * 2:
+        data += source.read(len(data) // 2, 10_000)
+    source.close()
+    expected = np.frombuffer(b"".join(heard), "<i2").reshape(-1, 2)[:, 1]
+
+    assert expected.tobytes() == data
+    assert b"" == source.read(300 * BLOCK, 1)
+
+
+def test_a_callback_never_waits():
+    """What nobody takes in time is lost, and counted, as is what the device itself has lost."""
+    microphone = Microphone("device", STEREO, Device(blocks(1)).start)
+    for _ in range(PIECES + 3):
+        microphone.hear(b"aabb", 1, None, 0)
+    microphone.hear(b"aabb", 1, None, 2)
+
+    assert 5 == microphone.lost
+    microphone.close()
+
+
+def test_without_the_library(monkeypatch, capsys):
+    """The error says what to install."""
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    with pytest.raises(SourceError, match=r"pip install 'sonoduct\[microphone\]'"):
+        open_microphone("0", None)
+
+    assert 1 == run(app, ["devices"])
+    assert "sender: devices need sounddevice" in capsys.readouterr().err
+
+
+def test_without_portaudio(monkeypatch, tmp_path):
+    """The Python package looks for it when it is imported."""
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    with pytest.raises(SourceError, match="PortAudio library not found: install it, as from lib"):
+        input_devices()
