@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
@@ -20,6 +21,8 @@ from .opening import open_file
 from .settings import SendSettings
 
 STANDARD_INPUT: Final = "/dev/stdin"
+THREADS: Final = min(32, (os.cpu_count() or 1) + 4)
+"""asyncio's own default."""
 
 Named = tuple[str, Opening]
 
@@ -34,11 +37,19 @@ class Sending:
         self._inputs = Inputs(settings)
 
     async def run(self, paths: Sequence[str], instance: str) -> None:
-        """Send what *paths* stand for with `jobs` clients, which take the next one in turn."""
+        """
+        Send what *paths* stand for with `jobs` clients, which take the next one in turn.
+
+        There is one more for each live input: it is not to wait for others that may never end.
+        """
+        live = (STANDARD_INPUT in paths) + len(self._settings.url) + bool(self._settings.device)
+        # A read of a live source holds a thread until something comes.
+        threads = ThreadPoolExecutor(THREADS + 2 * live, thread_name_prefix="sender")
+        asyncio.get_running_loop().set_default_executor(threads)
         waiting = self._sources(paths)
         try:
             async with asyncio.TaskGroup() as tasks:
-                for _ in range(self._settings.jobs):
+                for _ in range(self._settings.jobs + live):
                     client = Client(self._settings, self._metrics, instance)
                     tasks.create_task(self._work(client, waiting))
         finally:

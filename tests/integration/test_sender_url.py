@@ -16,10 +16,12 @@ from tests.integration.sounds import noise, same, samples, write
 from tests.integration.test_sender_containers import ffmpeg
 
 SEGMENT_S = 1
+FREE = 5
+"""Pieces that are sent without waiting."""
 
 
 class Server(ThreadingHTTPServer):
-    """Serves what `pages` has; a page that is a list of pieces waits before each one."""
+    """Serves what `pages` has; a list of pieces waits after the first few."""
 
     daemon_threads = True
 
@@ -47,8 +49,9 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if isinstance(page, bytes):
             self.wfile.write(page)
-        for piece in page if isinstance(page, list) else ():
-            self.server.go_on.acquire()
+        for number, piece in enumerate(page if isinstance(page, list) else ()):
+            if number >= FREE:
+                self.server.go_on.acquire()
             self.wfile.write(piece)
             self.wfile.flush()
 
@@ -123,7 +126,6 @@ async def test_it_arrives_as_it_comes(server):
     recorder = Recorder()
     async with listening(recorder) as receiver:
         async with sending("--url", f"{server.url}/live.flac", "--to", receiver.url) as program:
-            server.go_on.release(5)
             await recorder.until(lambda: recorder.takes and recorder.takes[0].frames > 100_000)
             program.interrupt()
             code = await program.ended()
@@ -144,7 +146,6 @@ async def test_what_has_no_length_ends_where_it_ends(server):
 async def test_an_address_that_falls_silent(server):
     """What came has arrived; then it is an error that says so."""
     server.pages["/live.flac"] = flac_pieces()
-    server.go_on.release(5)
     recorder, log, code = await fetched(f"{server.url}/live.flac", url_timeout=0.5)
 
     assert 1 == code
@@ -220,3 +221,17 @@ async def test_other_addresses_are_refused(address):
 
     assert 2 == code
     assert "expected http|https|rtsp|rtsps://HOST/" in program.errors[-1]
+
+
+async def test_more_addresses_than_jobs_or_threads(server):
+    """Each is sent while all of them go on; one that ends is complete while the others wait."""
+    recorder, addresses = Recorder(), [f"/{number}.flac" for number in range(12)]
+    for address in addresses:
+        server.pages[address] = flac_pieces()
+    server.pages[addresses[-1]] = b"".join(flac_pieces() * 4)
+    urls = [option for address in addresses for option in ("--url", server.url + address)]
+    async with listening(recorder) as receiver:
+        async with sending(*urls, "--jobs", "1", "--to", receiver.url) as program:
+            await recorder.until(lambda: len(recorder.takes) == 12 and recorder.finished)
+            program.interrupt()
+            await program.ended()
