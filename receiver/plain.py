@@ -118,4 +118,5 @@ def _format(target: str, default: Format) -> Format:
         values[name] = int(seen)
     if query:
         raise Malformed("query", seen=sorted(query), expected="samplerate and channels")
-    return Format(encoding=Encoding.F32LE, **values)
+    samplerate, channels = values["samplerate"], values["channels"]
+    return Format(samplerate=samplerate, channels=channels, encoding=Encoding.F32LE)

@@ -20,14 +20,11 @@ BLOCK_FRAMES: Final = 65536
 
 _SUBTYPES: Final = {Encoding.S16LE: "PCM_16", Encoding.S24LE: "PCM_24", Encoding.F32LE: "FLOAT"}
 _DTYPES: Final = {Encoding.S16LE: "int16", Encoding.S24LE: "int32", Encoding.F32LE: "float32"}
-_FLAC_CHANNELS: Final = 8
-_FLAC_SAMPLERATE: Final = 655_350
 
 
 def container_for(form: Format, wanted: Container, frames: int) -> Container:
-    """Return *wanted*, or wav for what FLAC cannot hold: floats, many channels, high rates, 0."""
-    fits = form.channels <= _FLAC_CHANNELS and form.samplerate <= _FLAC_SAMPLERATE
-    return wanted if fits and frames and form.encoding is not Encoding.F32LE else "wav"
+    """Return *wanted*, or wav for what FLAC cannot hold: floats, many channels, odd rates, 0."""
+    return wanted if form.fits_flac and frames else "wav"
 
 
 def write_recording(

@@ -47,14 +47,14 @@ class Stream:
     @property
     def facts(self) -> dict[str, object]:
         """What the log says when the stream ends."""
-        samplerate = self.hello.format.samplerate
+        samplerate = self.hello.pcm.samplerate
         return {
             "stream": self.hello.stream,
             "name": self.hello.name,
             "frames": self._pipeline.offered,
             "seconds": round(self._pipeline.offered / samplerate, 3),
             "samplerate": samplerate,
-            "channels": self.hello.format.channels,
+            "channels": self.hello.pcm.channels,
             "epoch": self.claim.epoch,
             "failures": self._pipeline.failures,
         }
@@ -76,7 +76,7 @@ class Stream:
         traffic.chunks += 1
         traffic.bytes += len(chunk.message)
         traffic.frames += chunk.units
-        traffic.seconds += chunk.units / self.hello.format.samplerate
+        traffic.seconds += chunk.units / self.hello.pcm.samplerate
         traffic.last = time.time()
         self.last_chunk = now
         self.claim.append(chunk)
@@ -96,14 +96,14 @@ class Stream:
         reports = await self._pipeline.close()
 
         def receipt(digest: str) -> Receipt:
-            samplerate = self.hello.format.samplerate
+            samplerate = self.hello.pcm.samplerate
             return Receipt(
                 stream=self.hello.stream,
                 units=eos.units,
                 digest=digest,
                 frames=eos.units,
                 samplerate=samplerate,
-                channels=self.hello.format.channels,
+                channels=self.hello.pcm.channels,
                 seconds=eos.units / samplerate,
                 durable=level is Level.DURABLE,
                 processors=reports,
@@ -127,7 +127,7 @@ class Stream:
             self.holder.found(processor, offset, values)
 
     def _start(self) -> Pipeline:
-        form = self.hello.format
+        form = self.hello.pcm
         info = StreamInfo(
             id=self.hello.stream,
             name=self.hello.name,

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+import wire
 from wire import BadChecksum, Draining, Eos, Fenced, Held, Hello, Level, Receipt, Terms, WireError
 
 from .budget import Budget
@@ -52,7 +53,7 @@ class Streams:
     def buffered(self) -> int:
         """Bytes of audio that came and are not kept and processed yet."""
         streams = [entry.stream for entry in list(self._entries.values()) if entry.stream]
-        return sum(each.pending * each.hello.format.frame_bytes for each in streams)
+        return sum(each.pending * each.hello.unit_bytes for each in streams)
 
     async def claim(self, hello: Hello, holder: Holder) -> Lease | Complete:
         """
@@ -65,6 +66,8 @@ class Streams:
         """
         if self.draining:
             raise Draining("receiver stops")
+        if hello.kind is not wire.Kind.PCM:
+            raise wire.Malformed("kind", seen=hello.kind, expected=wire.Kind.PCM)
         entry = self._take_over(hello, holder)
         async with entry.turn:
             _require_holder(entry, holder)

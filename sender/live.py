@@ -24,7 +24,7 @@ class SpooledStream:
     def __init__(self, spool: Spool) -> None:
         self.name = spool.hello.name
         self.stream = spool.hello.stream
-        self.format = spool.hello.format
+        self.format = spool.hello.pcm
         self._spool = spool
 
     @property

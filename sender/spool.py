@@ -56,7 +56,7 @@ class Spool:
         """Whether somebody waits for room."""
         self._folder = folder
         self._limit = limit
-        self._width = hello.format.frame_bytes
+        self._width = hello.unit_bytes
         self._overhead = HEADER_BYTES + len(records.opening(0, 0, hello))
         self._lock = (folder / LOCK).open("w")
         self._files: list[_File] = []

@@ -40,7 +40,7 @@ from .errors import (
     WireError,
     error_for,
 )
-from .format import CHANNELS, SAMPLERATES, Format, Kind
+from .format import CHANNELS, SAMPLERATES, Compression, Format, Kind
 from .inbound import Inbound, Message
 from .messages import (
     SUBPROTOCOL,
@@ -56,12 +56,10 @@ from .messages import (
     Hello,
     Level,
     Opened,
-    Receipt,
     State,
-    Value,
-    Values,
 )
 from .outbound import Outbound, Phase
+from .receipt import Receipt, Value, Values
 from .terms import Deadlines, Terms
 
 __all__ = [
@@ -79,6 +77,7 @@ __all__ = [
     "Cancelled",
     "Chunk",
     "Committed",
+    "Compression",
     "Control",
     "Deadlines",
     "Digest",

@@ -14,7 +14,7 @@ from zlib import crc32
 import msgspec
 
 from .encodings import Buffer
-from .errors import BadChecksum, Malformed
+from .errors import BadChecksum, Malformed, TooLarge
 
 VERSION: Final = 1
 HEADER_BYTES: Final = 32
@@ -45,6 +45,9 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     message: Buffer
     """The whole binary message; shared, not to be changed."""
 
+    unpacked: Buffer | None = None
+    """The canonical bytes of a compressed payload, once somebody has unpacked them."""
+
     @property
     def end(self) -> int:
         """The unit after its last one."""
@@ -54,6 +57,11 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     def payload(self) -> memoryview:
         """The payload, without a copy."""
         return memoryview(self.message)[HEADER_BYTES:]
+
+    @property
+    def canonical(self) -> Buffer:
+        """The canonical bytes of its units, which digests and samples are made of."""
+        return self.payload if self.unpacked is None else self.unpacked
 
     def require_units_of(self, unit_bytes: int) -> None:
         """
@@ -66,6 +74,27 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
         if not self.units or size != self.units * unit_bytes:
             expected = f"{unit_bytes} for each of one or more"
             raise Malformed(f"payload bytes of {self.units} units", seen=size, expected=expected)
+
+    def size_within(self, limit: int) -> int:
+        """
+        Return the bytes of the payload.
+
+        Raises:
+            TooLarge: if they are more than *limit*.
+        """
+        return _limited("payload bytes", len(self.payload), limit)
+
+    def unpacked_size_within(self, limit: int, unit_bytes: int) -> int:
+        """
+        Return the bytes that a compressed payload of its units becomes.
+
+        Raises:
+            Malformed: if there are no units.
+            TooLarge: if they are more than *limit*.
+        """
+        if not self.units:
+            raise Malformed("units of a chunk", seen=0, expected="one or more")
+        return _limited("unpacked bytes", self.units * unit_bytes, limit)
 
 
 class Header(NamedTuple):
@@ -142,3 +171,9 @@ def require_checksum(what: str, seen: int, expected: int) -> None:
 def _require(what: str, seen: int, expected: int) -> None:
     if seen != expected:
         raise Malformed(what, seen=seen, expected=expected)
+
+
+def _limited(what: str, seen: int, limit: int) -> int:
+    if seen > limit:
+        raise TooLarge(what, seen=seen, expected=f"<= {limit}")
+    return seen

@@ -14,7 +14,7 @@ import msgspec
 
 from .encodings import Encoding
 from .errors import Malformed
-from .format import Kind
+from .format import Compression, Kind
 from .messages import Control, Level
 
 CONTROL_BYTES: Final = 4096
@@ -27,6 +27,7 @@ _CHOICES: Final[dict[str, Iterable[str]]] = {
     "$.kind": Kind,
     "$.ack": Level,
     "$.format.encoding": Encoding,
+    "$.format.compression": Compression,
 }
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"?')  # never backtracks: linear for any text
 

@@ -12,6 +12,16 @@ from .encodings import Encoding
 SAMPLERATES: Final = range(1, 768_001)
 CHANNELS: Final = range(1, 65)
 
+FLAC_CHANNELS: Final = 8
+FLAC_SAMPLERATES: Final = range(1, 65_536)
+FLAC_TENS: Final = range(10, 655_351, 10)
+
+# What noise grows by, which FLAC stores as it is: libFLAC needs 96 bytes at the start, and 9 to 26
+# for each block of 4096 frames.
+FLAC_HEADERS: Final = 256
+FLAC_OVERHEAD: Final = 64
+"""Frames for which a byte more is set aside."""
+
 
 class Kind(enum.StrEnum):
     """What the units of a stream are."""
@@ -23,22 +33,57 @@ class Kind(enum.StrEnum):
     """Bytes of an audio file."""
 
 
-class Format(msgspec.Struct, frozen=True, kw_only=True):
+class Compression(enum.StrEnum):
+    """What became of a ``pcm`` stream's samples before they were put into a chunk."""
+
+    NONE = "none"
+    """Nothing: the payload is the samples."""
+
+    FLAC = "flac"
+    """Each payload is a complete FLAC stream of its chunk's samples (RFC 9639)."""
+
+
+class Format(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How a ``pcm`` stream's samples are to be read."""
 
     samplerate: int
     """Hertz."""
     channels: int
     encoding: Encoding
+    """The canonical bytes of a sample, whatever the compression."""
+    compression: Compression = Compression.NONE
 
     def __post_init__(self) -> None:
         _require_range("samplerate", self.samplerate, SAMPLERATES)
         _require_range("channels", self.channels, CHANNELS)
+        if self.compression is Compression.FLAC and not self.fits_flac:
+            raise ValueError(
+                f"flac of {self.encoding}, {self.channels} channels at {self.samplerate} Hz, "
+                "expected s16le or s24le, 1 to 8 channels, and Hz that FLAC can say"
+            )
 
     @property
     def frame_bytes(self) -> int:
         """Bytes of one sample for each channel."""
         return self.channels * self.encoding.sample_bytes
+
+    @property
+    def fits_flac(self) -> bool:
+        """
+        Whether FLAC holds such samples exactly.
+
+        It has no floats, and a frame's header says Hz up to 65535, above them only tens
+        (RFC 9639, sections 9.1.2 and 9.1.3).
+        """
+        sayable = self.samplerate in FLAC_SAMPLERATES or self.samplerate in FLAC_TENS
+        return self.encoding is not Encoding.F32LE and self.channels <= FLAC_CHANNELS and sayable
+
+    def frames_in(self, size: int) -> int:
+        """Return how many frames fit into a payload of *size* bytes, whatever their samples are."""
+        if self.compression is Compression.NONE:
+            return size // self.frame_bytes
+        spare = max(0, size - FLAC_HEADERS)
+        return spare * FLAC_OVERHEAD // (self.frame_bytes * FLAC_OVERHEAD + 1)
 
 
 def _require_range(what: str, seen: int, allowed: range) -> None:

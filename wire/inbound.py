@@ -6,8 +6,7 @@ from typing import TypeAlias
 
 from .chunk import HEADER_BYTES, Chunk
 from .credit import Grant
-from .errors import Gap, Malformed, Stalled, TooLarge
-from .format import Kind
+from .errors import Gap, Malformed, Stalled
 from .messages import (
     Ack,
     Cancel,
@@ -18,9 +17,9 @@ from .messages import (
     Hello,
     Level,
     Opened,
-    Receipt,
     State,
 )
+from .receipt import Receipt
 from .terms import Deadlines, Phase, Terms
 
 Message: TypeAlias = Control | Chunk
@@ -45,7 +44,7 @@ class Inbound:
         """When silence becomes an error."""
         self._deadlines = deadlines
         self._credit = Grant(0)
-        self._unit_bytes = 1
+        self._unit_bytes, self._compressed = 1, False
         self._terms = Terms(0, 0, Level.DURABLE, kept=False)
         self._told: Ack | None = None
 
@@ -59,15 +58,12 @@ class Inbound:
         match message:
             case Chunk():
                 self._require_phase(message, Phase.OPEN)
-                self._check_chunk(message)
-                self._credit.add(message.end, len(message.message))
+                self._credit.add(message.end, self._check_chunk(message))
                 self.received = message.end
                 self.deadline = now + self._deadlines.progress
-            case Hello(kind=kind):
+            case Hello():
                 self._require_phase(message, Phase.GREETING)
-                if kind is not Kind.PCM:
-                    raise Malformed("kind", seen=kind, expected=Kind.PCM)
-                self._unit_bytes = message.format.frame_bytes
+                self._unit_bytes, self._compressed = message.unit_bytes, message.compressed
                 self.phase = Phase.CLAIMING
             case Eos(units=units):
                 self._require_phase(message, Phase.OPEN)
@@ -87,7 +83,8 @@ class Inbound:
         self.phase = Phase.OPEN
         self.epoch, self.received, self.released = epoch, offset, offset
         self.deadline = now + self._deadlines.progress
-        self._credit, self._terms, self._told = Grant(terms.window), terms, None
+        self._credit, self._terms = Grant(terms.window), terms
+        self._told = self._standing()  # opened says it
         return Opened(
             epoch=epoch,
             offset=offset,
@@ -130,18 +127,11 @@ class Inbound:
         """Return the acknowledgement to send; None if it would say nothing new."""
         if self.phase not in (Phase.OPEN, Phase.ENDING):
             return None
-        credit = self._credit
-        counted = credit.added if self._terms.ack is Level.RECEIVED else credit.settled
-        ack = Ack(
-            epoch=self.epoch,
-            durable=self.released if self._terms.kept else 0,
-            received=self.received,
-            window=credit.edge - counted,
-        )
-        if ack == self._told or not credit.added:
+        ack = self._standing()
+        if ack == self._told:
             return None
         self._told = ack
-        credit.announce()
+        self._credit.announce()
         return ack
 
     def repeat(self) -> None:
@@ -171,6 +161,16 @@ class Inbound:
         if waiting and now >= self.deadline:
             raise Stalled("silence past the deadline", expected=self.phase.value)
 
+    def _standing(self) -> Ack:
+        credit = self._credit
+        counted = credit.added if self._terms.ack is Level.RECEIVED else credit.settled
+        return Ack(
+            epoch=self.epoch,
+            durable=self.released if self._terms.kept else 0,
+            received=self.received,
+            window=credit.edge - counted,
+        )
+
     def _rest(self, epoch: int, now: float) -> None:
         self.phase = Phase.GREETING
         self.epoch = epoch
@@ -184,16 +184,19 @@ class Inbound:
         if self.phase is not phase:
             raise self._illegal(message)
 
-    def _check_chunk(self, chunk: Chunk) -> None:
-        size = len(chunk.message)
-        payload = len(chunk.payload)
+    def _check_chunk(self, chunk: Chunk) -> int:
+        """Return the credit that *chunk* costs, if it may come now."""
         if chunk.epoch != self.epoch:
             raise Malformed("chunk epoch", seen=chunk.epoch, expected=self.epoch)
         if chunk.offset != self.received:
             raise Gap("chunk offset", seen=chunk.offset, expected=self.received)
-        if payload > self._terms.max_chunk:
-            raise TooLarge("payload bytes", seen=payload, expected=f"<= {self._terms.max_chunk}")
-        chunk.require_units_of(self._unit_bytes)
-        if self._credit.added + size > self._credit.announced:
-            over = self._credit.added + size - self._credit.announced
+        size = chunk.size_within(self._terms.max_chunk)
+        if self._compressed:  # how many units the payload really holds is seen when it is unpacked
+            size = max(size, chunk.unpacked_size_within(self._terms.max_chunk, self._unit_bytes))
+        else:
+            chunk.require_units_of(self._unit_bytes)
+        cost = HEADER_BYTES + size
+        over = self._credit.added + cost - self._credit.announced
+        if over > 0:
             raise Malformed("bytes over the window", seen=over, expected=0)
+        return cost

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Mapping
 from typing import Annotated, Final, TypeAlias
 
 import msgspec
 
-from .format import Format, Kind
+from .format import Compression, Format, Kind
+from .receipt import Count, Receipt, Value
 
 SUBPROTOCOL: Final = "sonoduct.v1"
 
-Value: TypeAlias = int | float | str | bool | None
-"""What a processor may report under one name."""
-Values: TypeAlias = Mapping[str, Value]
-Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-"""Units, bytes or milliseconds."""
 Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 """It has 32 bits in a chunk's header."""
 
@@ -43,26 +38,6 @@ class _Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"
     """Base of all control messages; fields that have their default value are not sent."""
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The receiver's final word on a stream."""
-
-    stream: str
-    units: Count
-    digest: str
-    """xxh3-128 over the canonical bytes, 32 hexadecimal digits."""
-    frames: Count
-    samplerate: int
-    channels: int
-    seconds: float
-    """frames / samplerate."""
-    durable: bool
-    """Whether it survives a power cut of the receiver's machine."""
-    processors: dict[str, dict[str, Value]] = {}
-    """What each processor reported at the end."""
-    failures: dict[str, str] = {}
-    """The processors that did not see all of it, and why."""
-
-
 class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
     """Sender: claims a stream."""
 
@@ -71,7 +46,8 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
     instance: str
     """Which sender process this is."""
     kind: Kind = Kind.PCM
-    format: Format
+    format: Format | None = None
+    """Of a ``pcm`` stream; a file says itself how it is to be read."""
     name: str = ""
     """For people; never a key."""
     units: Count | None = None
@@ -86,6 +62,29 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
             length = len(getattr(self, field))
             if length > _NAME_CHARACTERS:
                 raise ValueError(f"{field} of {length} characters, expected <= {_NAME_CHARACTERS}")
+        if (self.kind is Kind.PCM) != (self.format is not None):
+            seen, expected = ("no", "one") if self.format is None else ("a", "none")
+            raise ValueError(f"{seen} format in a hello of kind {self.kind}, expected {expected}")
+
+    @property
+    def pcm(self) -> Format:
+        """How the samples of a ``pcm`` stream are to be read."""
+        assert self.format is not None  # only such streams have samples before they are decoded
+        return self.format
+
+    @property
+    def unit_bytes(self) -> int:
+        """Canonical bytes of a unit: of a frame, or 1 in a file."""
+        return 1 if self.format is None else self.format.frame_bytes
+
+    @property
+    def compressed(self) -> bool:
+        """Whether payloads are something else than the canonical bytes."""
+        return self.format is not None and self.format.compression is not Compression.NONE
+
+    def units_in(self, size: int) -> int:
+        """Return how many units fit into a payload of *size* bytes, whatever they are."""
+        return size if self.format is None else self.format.frames_in(size)
 
 
 class State(enum.StrEnum):

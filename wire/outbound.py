@@ -22,8 +22,8 @@ from .messages import (
     Hello,
     Level,
     Opened,
-    Receipt,
 )
+from .receipt import Receipt
 
 
 class Phase(enum.Enum):
@@ -134,17 +134,19 @@ class Outbound:
         """Take *units* units at `read_from` that the receiver has, for the digest alone."""
         self._digest.update(self.read_from, units, payload)
 
-    def chunk(self, units: int, payload: Buffer) -> bytes:
-        """Return the message that carries the next *units* units, and advance behind them."""
-        if self.phase is not Phase.OPEN or len(payload) > self.room:
-            raise ValueError(f"{len(payload)} bytes in phase {self.phase}, room is {self.room}")
-        message = encode_chunk(self.epoch, self.position, units, payload)
+    def chunk(self, units: int, payload: Buffer, packed: Buffer | None = None) -> bytes:
+        """Return the message of the next *units* units: *payload*, or *packed* instead of it."""
+        carried = payload if packed is None else packed
+        size = max(len(payload), len(carried))
+        if self.phase is not Phase.OPEN or size > self.room:
+            raise ValueError(f"{size} bytes in phase {self.phase}, room is {self.room}")
+        message = encode_chunk(self.epoch, self.position, units, carried)
         if self._summed:
             self._digest.update(self.position, units, payload)
         self._account(units, len(message))
         self.position += units
         self._furthest = max(self._furthest, self.position)
-        self._ledger.add(self.position, len(message))
+        self._ledger.add(self.position, HEADER_BYTES + size)
         return message
 
     def eos(self) -> Eos:
@@ -162,9 +164,9 @@ class Outbound:
         kept = opened.ack is Level.DURABLE
         if kept and opened.offset < self.durable:
             raise Malformed("offset", seen=opened.offset, expected=f"at least {self.durable}")
-        frame = self.hello.format.frame_bytes
-        if not frame <= opened.max_chunk <= opened.window - HEADER_BYTES:
-            expected = f"{frame}, one frame, to below the window"
+        fits = self.hello.units_in(opened.max_chunk) > 0
+        if not fits or opened.max_chunk > opened.window - HEADER_BYTES:
+            expected = f"{self.hello.unit_bytes}, one unit, to below the window"
             raise Malformed("max_chunk", seen=opened.max_chunk, expected=expected)
         self.phase = Phase.OPEN
         self.epoch, self.position, self.level = opened.epoch, opened.offset, opened.ack

@@ -57,7 +57,7 @@ class JournalClaim:
 
     def append(self, chunk: Chunk) -> None:
         """See Claim."""
-        size = chunk.end * self._hello.format.frame_bytes
+        size = chunk.end * self._hello.unit_bytes
         if size > self._home.stream_bytes:
             raise TooLarge("stream bytes", seen=size, expected=f"<= {self._home.stream_bytes}")
         self._waiting.append(chunk)

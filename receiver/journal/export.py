@@ -70,10 +70,10 @@ def export(
         raise NotFound(f"stream {folder.name} has no audio yet")
     hello, frames = chain[-1].hello, tail_of(disk, chain[-1]).offset
     wanted: Container = "flac" if _suffix(output) == ".flac" else "wav"
-    container = container_for(hello.format, wanted, frames)
+    container = container_for(hello.pcm, wanted, frames)
     path = output or Path(layout.recording(hello.name, hello.stream, f".{container}").name)
-    reading = _Reading(disk, folder, hello.format, lambda reached: advanced(reached, frames))
-    write_recording(path, hello.format, container, frames, reading)
+    reading = _Reading(disk, folder, hello.pcm, lambda reached: advanced(reached, frames))
+    write_recording(path, hello.pcm, container, frames, reading)
     return Exported(path, reading.frames, reading.fault or _lost(disk, folder))
 
 

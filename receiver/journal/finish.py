@@ -109,23 +109,23 @@ def _record(
 ) -> Path:
     hello, receipt = made_of
     folder = layout.folder(hello.stream)
-    container = container_for(hello.format, wanted, receipt.frames)
+    container = container_for(hello.pcm, wanted, receipt.frames)
     path = _path(disk, layout, hello, f".{container}")
     draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     digest = Digest()
     disk.make_folder(layout.audio)
-    _require_room(disk, layout, folder, receipt.frames * hello.format.frame_bytes)
+    _require_room(disk, layout, folder, receipt.frames * hello.pcm.frame_bytes)
     try:
         payloads = _payloads(disk, folder, digest, go_on)
-        write_recording(draft, hello.format, container, receipt.frames, payloads)
+        write_recording(draft, hello.pcm, container, receipt.frames, payloads)
         _require(folder, "journal", digest, receipt)
         disk.sync_file(draft)
         # libsndfile does not report that the end of a FLAC file found the disk full.
-        _require(folder, "recording", digest_recording(draft, hello.format), receipt)
+        _require(folder, "recording", digest_recording(draft, hello.pcm), receipt)
         manifest = Manifest(
             recording=path.name,
             name=hello.name,
-            format=hello.format,
+            format=hello.pcm,
             metadata=hello.metadata,
             receipt=receipt,
         )

@@ -73,6 +73,8 @@ def hello(**changed):
     return json.dumps(fields | changed)
 
 
+FILE = wire.encode_control(wire.Hello(stream="0" * 32, instance="bad", kind=wire.Kind.FILE))
+
 NO_HELLO = {
     "binary before hello": (wire.encode_chunk(1, 0, 1, b"abcd"), 4400, "chunk, expected a hello"),
     "bytes that are no chunk": (b"xyz", 4400, "chunk bytes 3, expected at least 32"),
@@ -85,7 +87,12 @@ NO_HELLO = {
     "channels 0": (hello(channels=0), 4400, "channels 0, expected 1 to 64"),
     "channels 65": (hello(channels=65), 4400, "channels 65, expected 1 to 64"),
     "stream id": (hello(stream="abc"), 4400, "stream 'abc', expected 32 hexadecimal digits"),
-    "kind file": (hello(kind="file"), 4400, "kind file, expected pcm"),
+    "kind file": (FILE, 4400, "kind file, expected pcm"),
+    "file with a format": (
+        hello(kind="file"),
+        4400,
+        "a format in a hello of kind file, expected none",
+    ),
     "receiver's message": (
         '{"type":"ack","epoch":1,"durable":0,"received":0,"window":0}',
         4400,

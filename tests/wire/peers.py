@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import zlib
 from collections import defaultdict, deque
 from dataclasses import dataclass
 
@@ -12,6 +13,29 @@ import wire
 
 FORMAT = wire.Format(samplerate=8000, channels=2, encoding=wire.Encoding.S16LE)
 UNIT_BYTES = FORMAT.frame_bytes
+
+
+class Carriage(enum.Enum):
+    """How the units of a stream travel: what hello says of them."""
+
+    SAMPLES = FORMAT
+    COMPRESSED = wire.Format(  # here by zlib: nobody in `wire` looks into a payload
+        samplerate=8000,
+        channels=2,
+        encoding=wire.Encoding.S16LE,
+        compression=wire.Compression.FLAC,
+    )
+    BYTES = None
+
+    @property
+    def unit_bytes(self):
+        """Bytes of one unit."""
+        return 1 if self is Carriage.BYTES else UNIT_BYTES
+
+    def hello(self, **fields):
+        """The hello of such a stream."""
+        kind = wire.Kind.FILE if self is Carriage.BYTES else wire.Kind.PCM
+        return wire.Hello(kind=kind, format=self.value, **fields)
 
 
 class Store(enum.Enum):
@@ -37,13 +61,15 @@ class Plan:
     """The chance of a fault at each step, until the calm."""
     duplicates: float = 0.0
     """The chance that the link delivers a chunk twice."""
+    carriage: Carriage = Carriage.SAMPLES
 
 
 class Kept:
     """What the receiver has of one stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, unit_bytes: int) -> None:
         self.data = bytearray()
+        self.unit_bytes = unit_bytes
         self.epoch = 0
         self.durable = 0
         self.owner: Connection | None = None
@@ -52,7 +78,7 @@ class Kept:
     @property
     def units(self) -> int:
         """How many came."""
-        return len(self.data) // UNIT_BYTES
+        return len(self.data) // self.unit_bytes
 
 
 class Connection:
@@ -85,7 +111,8 @@ class Receiver:
     def __init__(self, plan, rng, inbound=wire.Inbound, *, fences=True, tamper=lambda text: text):
         kept = plan.store is Store.JOURNAL
         self.terms = wire.Terms(plan.window, plan.max_chunk, plan.level, kept=kept)
-        self.streams: defaultdict[str, Kept] = defaultdict(Kept)
+        self.carriage = plan.carriage
+        self.streams: defaultdict[str, Kept] = defaultdict(lambda: Kept(plan.carriage.unit_bytes))
         self.connections: list[Connection] = []
         self.completed: list[tuple[str, bytes]] = []
         self.now = 0.0
@@ -126,7 +153,7 @@ class Receiver:
         for kept in self.streams.values():
             kept.owner = None
             if store is Store.JOURNAL:
-                del kept.data[UNIT_BYTES * self._rng.randint(kept.durable, kept.units) :]
+                del kept.data[kept.unit_bytes * self._rng.randint(kept.durable, kept.units) :]
 
     def _take(self, connection) -> None:
         if connection.up:
@@ -144,8 +171,11 @@ class Receiver:
             case wire.Hello():
                 connection.hello = message
             case wire.Chunk():
-                connection.kept.data += message.payload
-                connection.arrived.append((message.end, len(message.message)))
+                packed = self.carriage is Carriage.COMPRESSED
+                units = zlib.decompress(message.payload) if packed else message.payload
+                connection.kept.data += units
+                size = wire.HEADER_BYTES + max(len(units), len(message.payload))
+                connection.arrived.append((message.end, size))
             case wire.Eos():
                 connection.eos = message
 
@@ -186,7 +216,7 @@ class Receiver:
             self._send(connection, half.commit(kept.receipt, self.now))
 
     def _receipt(self, stream, data) -> wire.Receipt:
-        units = len(data) // UNIT_BYTES
+        units = len(data) // self.carriage.unit_bytes
         return wire.Receipt(
             stream=stream,
             units=units,
@@ -214,13 +244,15 @@ class Sender:
 
     def __init__(self, plan, rng, receiver, outbound=wire.Outbound):
         self.sources = {
-            f"{n:032x}": rng.randbytes(UNIT_BYTES * s) for n, s in enumerate(plan.sizes)
+            f"{n:032x}": rng.randbytes(plan.carriage.unit_bytes * s)
+            for n, s in enumerate(plan.sizes)
         }
         self.receipts: dict[str, wire.Receipt] = {}
         self.connection: Connection | None = None
         self.tolerated = {wire.Fenced, wire.Stalled, wire.Draining}
         if plan.duplicates:
             self.tolerated.add(wire.Gap)
+        self._unit_bytes = plan.carriage.unit_bytes
         self._plan, self._rng, self._receiver, self._class = plan, rng, receiver, outbound
         self.outbound = self._next()
 
@@ -281,7 +313,7 @@ class Sender:
     def _next(self) -> wire.Outbound:
         stream = list(self.sources)[len(self.receipts)]
         level = self._plan.level
-        return self._class(wire.Hello(stream=stream, instance="a", format=FORMAT, ack=level))
+        return self._class(self._plan.carriage.hello(stream=stream, instance="a", ack=level))
 
     def _speak(self) -> None:
         half = self.outbound
@@ -290,17 +322,19 @@ class Sender:
         if half.read_from < half.position:
             units = self._rng.randint(1, half.position - half.read_from)
             half.skip(units, self._read(half.read_from, units))
-        elif half.position * UNIT_BYTES == len(self.sources[half.hello.stream]):
+        elif half.position * self._unit_bytes == len(self.sources[half.hello.stream]):
             self._send(half.eos())
-        elif half.room >= UNIT_BYTES:
-            payload = self._read(half.position, self._rng.randint(1, half.room // UNIT_BYTES))
-            message = half.chunk(len(payload) // UNIT_BYTES, payload)
+        elif most := half.hello.units_in(max(0, half.room)):
+            payload = self._read(half.position, self._rng.randint(1, most))
+            packed = self._plan.carriage is Carriage.COMPRESSED
+            carried = zlib.compress(payload) if packed else None
+            message = half.chunk(len(payload) // self._unit_bytes, payload, carried)
             times = 2 if self._rng.random() < self._plan.duplicates else 1
             self.connection.up.extend([message] * times)
 
     def _read(self, offset, units) -> bytes:
         source = self.sources[self.outbound.hello.stream]
-        return source[UNIT_BYTES * offset : UNIT_BYTES * (offset + units)]
+        return source[self._unit_bytes * offset : self._unit_bytes * (offset + units)]
 
     def _send(self, message) -> None:
         self.connection.up.append(wire.encode_control(message))

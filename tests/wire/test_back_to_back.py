@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wire
-from tests.wire.peers import UNIT_BYTES, Plan, Receiver, Sender, Store
+from tests.wire.peers import UNIT_BYTES, Carriage, Plan, Receiver, Sender, Store
 from wire import Level
 
 TROUBLED_STEPS = 1500
@@ -94,7 +94,7 @@ class Simulation:
             assert self.sender.sources[stream] == data
         for stream, receipt in self.sender.receipts.items():
             source = self.sender.sources[stream]
-            assert len(source) // UNIT_BYTES == receipt.units
+            assert len(source) // self.plan.carriage.unit_bytes == receipt.units
             assert xxhash.xxh3_128(source).hexdigest() == receipt.digest
 
 
@@ -110,16 +110,19 @@ LEVELS = [
 def plans(draw):
     """Any store, any level it can promise, any sizes that fit together."""
     store, level = draw(st.sampled_from(LEVELS))
-    max_chunk = draw(st.integers(UNIT_BYTES, 40))
+    carriage = draw(st.sampled_from(Carriage))
+    least = 300 if carriage is Carriage.COMPRESSED else UNIT_BYTES  # what FLAC may need for a frame
+    max_chunk = draw(st.integers(least, least + 36))
     return Plan(
         seed=draw(st.integers(0, 2**32)),
         sizes=tuple(draw(st.lists(st.integers(0, 120), min_size=1, max_size=3))),
         store=store,
         level=level,
-        window=draw(st.integers(max_chunk + wire.HEADER_BYTES, 400)),
+        window=draw(st.integers(max_chunk + wire.HEADER_BYTES, max_chunk + 360)),
         max_chunk=max_chunk,
         trouble=draw(st.sampled_from([0.0, 0.01, 0.05, 0.2])),
         duplicates=draw(st.sampled_from([0.0, 0.0, 0.05])),
+        carriage=carriage,
     )
 
 
@@ -135,6 +138,14 @@ def test_long_streams_arrive_exactly_once(store, level):
     """The same for streams that outlast all of the trouble."""
     for seed in range(20):
         Simulation(Plan(seed, (400, 50), store, level, window=300, trouble=0.1)).run()
+
+
+@pytest.mark.parametrize("carriage", Carriage)
+def test_every_carriage_resumes(carriage):
+    """Compressed samples, and the bytes of a file, survive what samples do."""
+    for seed in range(10):
+        plan = Plan(seed, (400, 50), window=900, max_chunk=400, trouble=0.1, carriage=carriage)
+        Simulation(plan).run()
 
 
 def test_trouble_is_had():
@@ -180,7 +191,7 @@ class Careless(wire.Inbound):
 
     def _check_chunk(self, chunk):
         self.received = chunk.offset
-        super()._check_chunk(chunk)
+        return super()._check_chunk(chunk)
 
 
 class Boastful(wire.Inbound):

@@ -34,6 +34,10 @@ def shown(group, vector):
         case "encodings":
             cells = (code(vector[cell]) for cell in ("payload", "float32"))
             return row(name, vector["encoding"], vector["channels"], *cells)
+        case "flac":
+            fields = ("samplerate", "channels", "encoding", "units")
+            cells = (code(vector[cell]) for cell in ("payload", "canonical"))
+            return row(name, *(vector[field] for field in fields), *cells)
         case "digests":
             return row(name, code(vector["payload"]), code(vector["digest"]))
         case "malformed":

@@ -128,16 +128,105 @@ def test_refusals_have_their_close_codes(error, code):
     assert code == error.close_code
 
 
-def test_file_is_not_taken():
-    """A stream of bytes is no stream of frames."""
-    half = inbound("greeting")
-    hello = wire.Hello(stream=STREAM, instance="a", format=FORMAT, kind=wire.Kind.FILE)
+def greeted(hello):
+    """A connection whose stream *hello* opens, with room for 16 bytes in a chunk."""
+    half = wire.Inbound(DEADLINES, 100)
+    half.feed(hello, 100)
+    half.open(7, 0, DURABLE, 100)
+    return half
 
-    with pytest.raises(wire.Malformed, match=r"^kind file, expected pcm$") as raised:
-        half.feed(hello, 100)
 
-    assert 4400 == raised.value.close_code
-    assert "GREETING" == half.phase.name
+FILE = wire.Hello(stream=STREAM, instance="a", kind=wire.Kind.FILE)
+
+
+def test_units_of_a_file_are_bytes():
+    """Any number of them is a chunk, and eos counts them."""
+    half = greeted(FILE)
+    half.feed(chunk(0, units=3, size=3), 101)
+    half.feed(chunk(3, units=1, size=1), 101)
+    half.feed(wire.Eos(units=4, digest=""), 101)
+
+    assert 4 == half.received
+    assert 32 + 3 + 32 + 1 == half.held
+
+
+def test_a_file_has_no_other_units():
+    """A chunk of a file says how many bytes it has."""
+    half = greeted(FILE)
+
+    with pytest.raises(wire.Malformed, match="payload bytes of 2 units 8, expected 1 for each"):
+        half.feed(chunk(0, units=2), 101)
+
+
+FLAC = wire.Format(
+    samplerate=48_000,
+    channels=2,
+    encoding=wire.Encoding.S16LE,
+    compression=wire.Compression.FLAC,
+)
+PACKED = wire.Hello(stream=STREAM, instance="a", format=FLAC)
+
+
+@pytest.mark.parametrize(("size", "cost"), [(1, 16), (15, 16), (16, 16), (3, 16)])
+def test_a_compressed_chunk_costs_what_it_becomes(size, cost):
+    """Whatever it came as, its samples have to be held."""
+    half = greeted(PACKED)
+    half.feed(chunk(0, units=4, size=size), 101)
+
+    assert 32 + cost == half.held
+
+
+def test_a_compressed_chunk_costs_what_it_is():
+    """Noise may be larger when it is compressed."""
+    half = greeted(PACKED)
+    half.feed(chunk(0, units=1, size=14), 101)
+
+    assert 32 + 14 == half.held
+
+
+def test_credit_of_compressed_chunks_is_bounded():
+    """A window takes no more of them than of others."""
+    half = greeted(PACKED)
+    half.feed(chunk(0, units=4, size=1), 101)
+    half.feed(chunk(4, units=4, size=1), 101)  # 96 bytes, by what they become
+
+    with pytest.raises(wire.Malformed, match="bytes over the window 36, expected 0"):
+        half.feed(chunk(8, units=1, size=1), 101)
+
+
+PACKED_REFUSED = {
+    "a bomb": (chunk(0, units=5, size=1), wire.TooLarge, "unpacked bytes 20, expected <= 16"),
+    "large": (chunk(0, units=1, size=17), wire.TooLarge, "payload bytes 17, expected <= 16"),
+    "no frame": (
+        chunk(0, units=0, size=1),
+        wire.Malformed,
+        "units of a chunk 0, expected one or more",
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "error", "text"), PACKED_REFUSED.values(), ids=PACKED_REFUSED)
+def test_faulty_compressed_chunk_is_refused(message, error, text):
+    """What it may become is bounded before anybody looks into it."""
+    half = greeted(PACKED)
+    before = state(half)
+
+    with pytest.raises(wire.PeerError) as raised:
+        half.feed(message, 101)
+
+    assert (error, text) == (type(raised.value), str(raised.value))
+    assert before == state(half)
+
+
+def test_ack_is_repeated_although_nothing_came():
+    """A receiver that is busy after eos is heard, also if all came on an earlier connection."""
+    half = inbound("ending", offset=4)
+    silent = half.ack()
+    half.repeat()
+
+    assert silent is None
+    assert ack(4, 4) == half.ack()
+    assert half.ack() is None
 
 
 def test_open_says_where_to_continue():

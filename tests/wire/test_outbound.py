@@ -139,7 +139,7 @@ def test_useless_terms_are_refused(window, max_chunk):
     with pytest.raises(wire.Malformed) as raised:
         half.feed(replace(OPENED, window=window, max_chunk=max_chunk))
 
-    expected = f"max_chunk {max_chunk}, expected 4, one frame, to below the window"
+    expected = f"max_chunk {max_chunk}, expected 4, one unit, to below the window"
 
     assert expected == str(raised.value)
     assert 4400 == raised.value.close_code
@@ -517,7 +517,7 @@ def test_committed_without_receipt_is_refused():
     half = outbound("greeting")
 
     with pytest.raises(
-        wire.Malformed, match="max_chunk 0, expected 4, one frame, to below the window"
+        wire.Malformed, match="max_chunk 0, expected 4, one unit, to below the window"
     ):
         half.feed(replace(complete(), receipt=None))
 

@@ -32,6 +32,12 @@ FORMATS = st.builds(
     samplerate=st.integers(1, 768_000),
     channels=st.integers(1, 64),
     encoding=st.sampled_from(wire.Encoding),
+) | st.builds(
+    wire.Format,
+    samplerate=st.integers(1, 65_535),
+    channels=st.integers(1, 8),
+    encoding=st.sampled_from([wire.Encoding.S16LE, wire.Encoding.S24LE]),
+    compression=st.just(wire.Compression.FLAC),
 )
 RECEIPTS = st.builds(
     wire.Receipt,
@@ -45,19 +51,29 @@ RECEIPTS = st.builds(
     durable=st.booleans(),
     processors=some(some(VALUES)),
     failures=some(TEXTS),
+    sha256=TEXTS,
+    decoder=TEXTS,
 )
-CONTROLS = st.one_of(
-    st.builds(
+
+
+def hellos(kind, formats):
+    """Hellos of one kind."""
+    return st.builds(
         wire.Hello,
         stream=STREAMS,
         instance=TEXTS,
-        kind=st.sampled_from(wire.Kind),
-        format=FORMATS,
+        kind=st.just(kind),
+        format=formats,
         name=TEXTS,
         units=st.none() | COUNTS,
         ack=st.sampled_from(wire.Level),
         metadata=some(TEXTS),
-    ),
+    )
+
+
+CONTROLS = st.one_of(
+    hellos(wire.Kind.PCM, FORMATS),
+    hellos(wire.Kind.FILE, st.none()),
     st.builds(
         wire.Opened,
         epoch=EPOCHS,

@@ -321,7 +321,7 @@ def test_the_same_sender_does_not_wait(folder):
         {"format_": Format(samplerate=8000, channels=1, encoding=Encoding.S16LE)},
         {"format_": Format(samplerate=8001, channels=2, encoding=Encoding.S16LE)},
         {"format_": Format(samplerate=8000, channels=2, encoding=Encoding.F32LE)},
-        {"kind": Kind.FILE},
+        {"kind": Kind.FILE, "format_": None},
     ],
     ids=["channels", "samplerate", "encoding", "kind"],
 )
