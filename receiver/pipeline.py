@@ -61,7 +61,7 @@ class Pipeline:
     def offer(self, chunk: Chunk) -> None:
         """Have every processor see *chunk*."""
         self.offered = chunk.end
-        block = Block(chunk.offset, chunk.end, chunk.payload, self._format)
+        block = Block(chunk.offset, chunk.end, chunk.canonical, self._format)
         for stage in self._stages:
             stage.offer(block)
         if self.taken == self.offered:

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import soundfile
 
-from wire import Digest, Encoding, Format, StorageFailed, pack24, unpack24
+from wire import Buffer, Digest, Encoding, Format, StorageFailed, pack24, unpack24
 
 Container = Literal["wav", "flac"]
 
@@ -28,7 +28,7 @@ def container_for(form: Format, wanted: Container, frames: int) -> Container:
 
 
 def write_recording(
-    path: Path, form: Format, container: Container, frames: int, payloads: Iterable[bytes]
+    path: Path, form: Format, container: Container, frames: int, payloads: Iterable[Buffer]
 ) -> None:
     """
     Write *payloads*, which hold *frames* frames, to a new file, exactly.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -84,7 +85,8 @@ async def serve(
     workers = Workers(settings.workers, settings.limits.processor_timeout)
     processing = Processing(factories, workers, metrics, settings.limits.max_stuck_calls)
     store = _store(settings, metrics)
-    streams = Streams(store, processing, metrics, settings.limits)
+    unpackers = ThreadPoolExecutor(settings.workers, "unpacking")
+    streams = Streams(store, processing, unpackers, metrics, settings.limits)
     server = Server(settings, streams, metrics)
     lag = LoopLag()
     _export(metrics, streams, server, settings, lag)
@@ -100,6 +102,7 @@ async def serve(
         for task in tasks:
             task.cancel()
         workers.close()
+        unpackers.shutdown()
         store.close()
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(ended, Exception):

@@ -70,7 +70,7 @@ class Session:
             await self._idle.wait()
             self._stopped = True
             if self._lease is not None:
-                await self._lease.stream.claim.seal()
+                await self._lease.stream.seal()
                 await self._lease.stream.settled()
                 self.advanced()
         finally:  # also when there is no time left to wait

@@ -157,7 +157,7 @@ class _NoClaim:
         return self._known.units
 
     def append(self, chunk: Chunk) -> None:
-        self._known.digest.update(chunk.offset, chunk.units, chunk.payload)
+        self._known.digest.update(chunk.offset, chunk.units, chunk.canonical)
         self._known.units = chunk.end
 
     async def seal(self) -> None:

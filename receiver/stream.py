@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Executor
 from typing import Protocol
 
 from wire import Chunk, Eos, Hello, Level, Receipt, Value, WireError
@@ -12,6 +13,7 @@ from .pipeline import Pipeline
 from .processing import Processing
 from .processors import StreamInfo
 from .store import Claim
+from .unpacking import Unpacking
 
 
 class Holder(Protocol):
@@ -30,14 +32,19 @@ class Holder(Protocol):
 class Stream:
     """What joins the store, the processors and whichever connection holds the stream."""
 
-    def __init__(self, hello: Hello, claim: Claim, processing: Processing) -> None:
+    def __init__(
+        self, hello: Hello, claim: Claim, processing: Processing, unpackers: Executor
+    ) -> None:
         self.hello = hello
         self.claim = claim
         self.holder: Holder | None = None
         self.last_chunk = 0.0
         """When the last chunk came, by the event loop's clock."""
         self._processing = processing
+        self._unpackers = unpackers
         self._pipeline = self._start()
+        self._unpacking = self._unpack()
+        self._came = claim.offset
 
     @property
     def released(self) -> int:
@@ -62,11 +69,14 @@ class Stream:
     @property
     def pending(self) -> int:
         """Units that came and are not released yet."""
-        return self._pipeline.offered - self.released
+        return self._came - self.released
 
     def resume(self, claim: Claim) -> None:
         """Continue under *claim*; processors start anew if another receiver got further."""
-        self.claim = claim
+        self.claim, self._came = claim, claim.offset
+        if self._unpacking is not None:
+            self._unpacking.drop()
+            self._unpacking = self._unpack()
         if self._pipeline.offered != claim.offset:
             self._pipeline.abandon()
             self._pipeline = self._start()
@@ -78,9 +88,32 @@ class Stream:
         traffic.frames += chunk.units
         traffic.seconds += chunk.units / self.hello.pcm.samplerate
         traffic.last = time.time()
-        self.last_chunk = now
+        self.last_chunk, self._came = now, chunk.end
+        if self._unpacking is None:
+            self.accept(chunk)
+        else:
+            self._unpacking.put(chunk)
+
+    def accept(self, chunk: Chunk) -> None:
+        """Keep and process *chunk*, which holds what it says (called by what unpacks it, too)."""
         self.claim.append(chunk)
         self._pipeline.offer(chunk)
+
+    def refuse(self, error: WireError) -> None:
+        """Take nothing more: a compressed chunk is not what it says (called by what unpacks it)."""
+        if self.holder is not None:
+            self.holder.stop(error)
+
+    async def unpacked(self) -> None:
+        """Wait until all that came is on its way to the store and to the processors."""
+        if self._unpacking is not None:
+            await self._unpacking.settled()
+
+    async def seal(self) -> None:
+        """Make safe what came; nothing more will come under this claim."""
+        claim = self.claim
+        await self.unpacked()
+        await claim.seal()
 
     async def settled(self) -> None:
         """Wait until the processors have seen all that came."""
@@ -92,7 +125,11 @@ class Stream:
 
         Raises:
             BadChecksum: if what came is not what *eos* describes.
+            Malformed: if some of it did not hold what it said.
         """
+        await self.unpacked()
+        if self._unpacking is not None and self._unpacking.failure is not None:
+            raise self._unpacking.failure
         reports = await self._pipeline.close()
 
         def receipt(digest: str) -> Receipt:
@@ -114,6 +151,8 @@ class Stream:
 
     def abandon(self) -> None:
         """Stop processing; nobody waits for the rest."""
+        if self._unpacking is not None:
+            self._unpacking.drop()
         self._pipeline.abandon()
 
     def advanced(self) -> None:
@@ -125,6 +164,10 @@ class Stream:
         """Pass on what a processor reported (called by the pipeline)."""
         if self.holder is not None:
             self.holder.found(processor, offset, values)
+
+    def _unpack(self) -> Unpacking | None:
+        hello = self.hello
+        return Unpacking(hello.pcm, self._unpackers, self) if hello.compressed else None
 
     def _start(self) -> Pipeline:
         form = self.hello.pcm

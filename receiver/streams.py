@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Executor
 from typing import Final
 
 import structlog
@@ -27,13 +28,19 @@ class Streams:
     """Every stream that has a connection, or had one a moment ago."""
 
     def __init__(
-        self, store: Store, processing: Processing, metrics: Metrics, limits: Limits
+        self,
+        store: Store,
+        processing: Processing,
+        unpackers: Executor,
+        metrics: Metrics,
+        limits: Limits,
     ) -> None:
         self.draining = False
         """Whether new claims are refused."""
         self.budget = Budget(limits)
         self._store = store
         self._processing = processing
+        self._unpackers = unpackers
         self._metrics = metrics
         self._limits = limits
         self._entries: dict[str, Entry] = {}
@@ -108,7 +115,7 @@ class Streams:
         if entry is not None and entry.holder is holder:
             entry.holder = stream.holder = None
             entry.since = self._now()
-            await stream.claim.seal()
+            await stream.seal()
             if final:
                 await self._abandon(stream)
         await stream.settled()
@@ -150,6 +157,8 @@ class Streams:
         entry.holder.stop(Fenced("a newer connection has claimed the stream"))
 
     async def _claim(self, hello: Hello, entry: Entry, holder: Holder) -> Lease | Complete:
+        if entry.stream is not None:
+            await entry.stream.unpacked()  # into the claim before, which ends now
         claim = await self._store.claim(hello, entry)
         if claim.receipt is not None:
             return Complete(claim.epoch, claim.receipt)
@@ -160,7 +169,7 @@ class Streams:
             await claim.seal()
             raise
         if entry.stream is None:
-            entry.stream = Stream(hello, claim, self._processing)
+            entry.stream = Stream(hello, claim, self._processing, self._unpackers)
         else:
             entry.stream.resume(claim)
         entry.stream.holder = holder

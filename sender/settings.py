@@ -69,8 +69,8 @@ class Settings(DecodeSettings):
     to: Annotated[str, Parameter(validator=require_websocket)] = "ws://127.0.0.1:8766"
     """The receiver's address."""
 
-    encoding: Literal["auto", "s16le", "s24le", "f32le"] = "auto"
-    """How samples travel; `auto` is the smallest that holds the source exactly."""
+    encoding: Literal["auto", "s16le", "s24le", "f32le", "flac"] = "auto"
+    """How samples travel; `auto` is the smallest that is exact, `flac` compresses 16 and 24 bit."""
 
     samplerate: Annotated[int | None, Parameter(validator=Samplerate)] = None
     """Hertz to resample to; by default the source's."""
@@ -105,7 +105,12 @@ class Settings(DecodeSettings):
     @property
     def exact_encoding(self) -> Encoding | None:
         """The encoding that was asked for; None for the smallest exact one."""
-        return None if self.encoding == "auto" else Encoding(self.encoding)
+        return Encoding(self.encoding) if self.encoding in list(Encoding) else None
+
+    @property
+    def compresses(self) -> bool:
+        """Whether samples are to travel as FLAC."""
+        return self.encoding == "flac"
 
     @property
     def conversion(self) -> Conversion:

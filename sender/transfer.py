@@ -7,7 +7,9 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Final
 
+from decoding.flac import pack
 from wire import (
+    Buffer,
     Cancelled,
     Control,
     Event,
@@ -125,13 +127,17 @@ class Transfer:
         outbound, traffic = self.outbound, self._metrics.traffic
         if self._settings.realtime:
             await self._pace(outbound.position + frames)
-        if outbound.room < len(payload):
+        packed: Buffer = payload
+        if outbound.hello.compressed:
+            packed = await asyncio.to_thread(pack, payload, self.source.format)
+        size = max(len(payload), len(packed))
+        if outbound.room < size:
             loop = asyncio.get_running_loop()
             started = loop.time()
-            await self._until(lambda: outbound.room >= len(payload))
+            await self._until(lambda: outbound.room >= size)
             self._metrics.blocked_seconds.inc(loop.time() - started)
         resent = outbound.resent_bytes
-        message = outbound.chunk(frames, payload)
+        message = outbound.chunk(frames, payload, packed)
         traffic.chunks += 1
         traffic.bytes += len(message)
         traffic.resent += outbound.resent_bytes - resent
@@ -160,7 +166,7 @@ class Transfer:
         return self._settings.realtime or self.source.live
 
     def _chunk_frames(self) -> int:
-        most = self.outbound.max_chunk // self.source.format.frame_bytes
+        most = self.outbound.hello.units_in(self.outbound.max_chunk)
         wished = self._settings.chunk_frames or (LIVE_FRAMES if self._live else most)
         return max(1, min(wished, most))
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from receiver.recording import Container, container_for, write_recording
-from wire import Format, RecordKind, StorageFailed
+from wire import Buffer, Hello, RecordKind, StorageFailed
 
 from .disk import Disk
 from .done import read_done
 from .layout import Layout
-from .reader import last_segment, read_stream, segments, tail_of
+from .reader import canonical_of, last_segment, read_stream, segments, tail_of
 
 
 class NotFound(StorageFailed):
@@ -72,7 +72,7 @@ def export(
     wanted: Container = "flac" if _suffix(output) == ".flac" else "wav"
     container = container_for(hello.pcm, wanted, frames)
     path = output or Path(layout.recording(hello.name, hello.stream, f".{container}").name)
-    reading = _Reading(disk, folder, hello.pcm, lambda reached: advanced(reached, frames))
+    reading = _Reading(disk, folder, hello, lambda reached: advanced(reached, frames))
     write_recording(path, hello.pcm, container, frames, reading)
     return Exported(path, reading.frames, reading.fault or _lost(disk, folder))
 
@@ -90,19 +90,19 @@ class _Reading:
     """The payloads of a journal, up to where it is whole."""
 
     def __init__(
-        self, disk: Disk, folder: Path, form: Format, advanced: Callable[[int], None]
+        self, disk: Disk, folder: Path, hello: Hello, advanced: Callable[[int], None]
     ) -> None:
         self.frames = 0
         self.fault: str | None = None
         self._records = read_stream(disk, folder)
-        self._form = form
+        self._hello = hello
         self._advanced = advanced
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[Buffer]:
         try:
             for record in self._records:
                 if record.header.kind == RecordKind.AUDIO:
-                    yield record.payload
+                    yield canonical_of(record, self._hello)
                     self.frames = record.header.offset + record.header.units
                     self._advanced(self.frames)
         except StorageFailed as exc:

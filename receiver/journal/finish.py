@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 
 from receiver.recording import Container, container_for, digest_recording, write_recording
-from wire import Digest, Format, Hello, Receipt, RecordKind, StorageFailed
+from wire import Buffer, Digest, Format, Hello, Receipt, RecordKind, StorageFailed
 
 from .disk import Disk
 from .done import Done, State, clear, read_done, write_done
 from .layout import Layout
-from .reader import last_segment, read_stream, tail_of
+from .reader import canonical_of, last_segment, read_stream, tail_of
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +76,9 @@ def digest_of(disk: Disk, folder: Path) -> Digest:
     """
     digest = Digest()
     try:
-        for _ in _payloads(disk, folder, digest):
-            pass
+        if last := last_segment(disk, folder, below=2**63):
+            for _ in _payloads(disk, folder, last.hello, digest):
+                pass
     except OSError as exc:
         raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
     return digest
@@ -116,7 +117,7 @@ def _record(
     disk.make_folder(layout.audio)
     _require_room(disk, layout, folder, receipt.frames * hello.pcm.frame_bytes)
     try:
-        payloads = _payloads(disk, folder, digest, go_on)
+        payloads = _payloads(disk, folder, hello, digest, go_on)
         write_recording(draft, hello.pcm, container, receipt.frames, payloads)
         _require(folder, "journal", digest, receipt)
         disk.sync_file(draft)
@@ -170,10 +171,15 @@ def _require(folder: Path, what: str, digest: Digest, receipt: Receipt) -> None:
 
 
 def _payloads(
-    disk: Disk, folder: Path, digest: Digest, go_on: Callable[[], None] = lambda: None
-) -> Iterator[bytes]:
+    disk: Disk,
+    folder: Path,
+    hello: Hello,
+    digest: Digest,
+    go_on: Callable[[], None] = lambda: None,
+) -> Iterator[Buffer]:
     for record in read_stream(disk, folder):
         if record.header.kind == RecordKind.AUDIO:
             go_on()
-            digest.update(record.header.offset, record.header.units, record.payload)
-            yield record.payload
+            payload = canonical_of(record, hello)
+            digest.update(record.header.offset, record.header.units, payload)
+            yield payload

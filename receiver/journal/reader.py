@@ -13,7 +13,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from wire import HEADER_BYTES, Hello, Receipt, RecordKind, StorageFailed, WireError
+from decoding.flac import unpack
+from wire import (
+    HEADER_BYTES,
+    Buffer,
+    Hello,
+    Malformed,
+    Receipt,
+    RecordKind,
+    StorageFailed,
+    WireError,
+)
 from wire.records import Mark, Record, hello_of, read_closing, read_records, receipt_of
 
 from .damage import require_no_record
@@ -133,6 +143,22 @@ def read_stream(disk: Disk, folder: Path) -> Iterator[Record]:
                 yield record
             elif record.header.kind == Mark.END:
                 yield record
+
+
+def canonical_of(record: Record, hello: Hello) -> Buffer:
+    """
+    Return the canonical bytes of a chunk's units.
+
+    Raises:
+        StorageFailed: if a compressed payload is not what was checked when it came.
+    """
+    if not hello.compressed:
+        return record.payload
+    try:
+        return unpack(record.payload, record.header.units, hello.pcm)
+    except Malformed as exc:
+        what = f"{hello.stream}: chunk at unit {record.header.offset}: {exc}"
+        raise StorageFailed(what) from exc
 
 
 def _segment(disk: Disk, folder: Path, part: Part) -> Segment | None:

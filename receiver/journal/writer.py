@@ -85,7 +85,7 @@ class Writer:
         self.durable = chunks[-1].end
         if self.digest is not None:
             for chunk in chunks:
-                self.digest.update(chunk.offset, chunk.units, chunk.payload)
+                self.digest.update(chunk.offset, chunk.units, chunk.canonical)
 
     def end(self, receipt: Receipt) -> None:
         """Complete the stream, whose audio must be durable. Raises as `commit` does."""

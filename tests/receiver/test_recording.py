@@ -99,8 +99,9 @@ def test_an_empty_stream(tmp_path, wanted):
         (form("f32le"), "wav"),
         (form(channels=9), "wav"),
         (form(samplerate=655_351), "wav"),
+        (form(samplerate=65_537), "wav"),
     ],
-    ids=["plain", "most", "floats", "channels", "samplerate"],
+    ids=["plain", "most", "floats", "channels", "samplerate", "odd samplerate"],
 )
 def test_flac_where_it_fits(tmp_path, made, expected):
     """What FLAC cannot hold exactly goes into WAV; and what is said to fit does."""

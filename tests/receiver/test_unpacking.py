@@ -1,0 +1,134 @@
+"""Compressed chunks become samples in order; a bad one stops those behind it."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+import wire
+from decoding.flac import pack
+from receiver.unpacking import BATCH, Unpacking
+from tests.receiver.rawclient import sound
+
+FLAC = wire.Format(
+    samplerate=8000,
+    channels=2,
+    encoding=wire.Encoding.S16LE,
+    compression=wire.Compression.FLAC,
+)
+WIDTH = FLAC.frame_bytes
+SOUND = sound(4000)
+
+
+def chunk(number, frames=100, *, good=True):
+    """The *number*-th chunk of the sound."""
+    samples = SOUND[number * frames * WIDTH : (number + 1) * frames * WIDTH]
+    payload = pack(samples, FLAC) if good else b"fLaC"
+    return wire.Chunk(1, number * frames, frames, wire.encode_chunk(1, 0, frames, payload))
+
+
+class Listener:
+    """Keeps what it is told; refuses from the chunk *full* on."""
+
+    def __init__(self, full=99):
+        self.accepted = []
+        self.refused = []
+        self._full = full
+
+    def accept(self, chunk):
+        if len(self.accepted) == self._full:
+            raise wire.TooLarge("stream bytes", seen=2, expected=1)
+        self.accepted.append(chunk)
+
+    def refuse(self, error):
+        self.refused.append(error)
+
+    @property
+    def samples(self):
+        """What was accepted."""
+        return b"".join(chunk.canonical for chunk in self.accepted)
+
+
+@contextmanager
+def unpacking(listener):
+    """An Unpacking, and a gate that holds its only thread while it is not set."""
+    gate = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(gate.wait)
+        try:
+            yield Unpacking(FLAC, threads, listener), gate
+        finally:
+            gate.set()
+
+
+async def test_chunks_are_accepted_in_order():
+    """More than one batch; the messages are what came, for the journal."""
+    listener, chunks = Listener(), [chunk(number) for number in range(2 * BATCH + 1)]
+    with unpacking(listener) as (made, gate):
+        for each in chunks:
+            made.put(each)
+        gate.set()
+        await made.settled()
+
+    assert [each.message for each in chunks] == [each.message for each in listener.accepted]
+    assert SOUND[: len(listener.samples)] == listener.samples
+    assert (2 * BATCH + 1) * 100 * WIDTH == len(listener.samples)
+    assert [] == listener.refused
+
+
+async def test_nothing_behind_a_bad_chunk_is_accepted():
+    """Neither in the same batch nor later."""
+    listener = Listener()
+    with unpacking(listener) as (made, gate):
+        for number in range(BATCH + 4):
+            made.put(chunk(number, good=number != 2))
+        gate.set()
+        await made.settled()
+        made.put(chunk(2))
+        await made.settled()
+
+    assert [0, 100] == [each.offset for each in listener.accepted]
+    assert [wire.Malformed] == [type(each) for each in listener.refused]
+    assert listener.refused == [made.failure]
+
+
+async def test_a_store_that_takes_no_more_is_a_failure():
+    """What the listener raises ends the stream as a bad chunk does."""
+    listener = Listener(full=2)
+    with unpacking(listener) as (made, gate):
+        for number in range(4):
+            made.put(chunk(number))
+        gate.set()
+        await made.settled()
+
+    assert 2 == len(listener.accepted)
+    assert ["stream bytes 2, expected 1"] == [str(each) for each in listener.refused]
+
+
+@pytest.mark.parametrize("good", [True, False])
+async def test_after_a_newer_claim_nothing_is_accepted(good):
+    """What was under way belongs to nobody any more."""
+    listener = Listener()
+    with unpacking(listener) as (made, gate):
+        for number in range(BATCH + 4):
+            made.put(chunk(number, good=good))
+        made.drop()
+        gate.set()
+        await made.settled()
+
+    assert ([], []) == (listener.accepted, listener.refused)
+
+
+async def test_a_fault_of_ours_is_a_failure(monkeypatch):
+    """The stream does not wait for ever."""
+    listener = Listener()
+    monkeypatch.setattr("receiver.unpacking.unpack", lambda *_: 1 / 0)
+    with unpacking(listener) as (made, gate):
+        made.put(chunk(0))
+        gate.set()
+        await made.settled()
+
+    assert ["unpacking: ZeroDivisionError('division by zero')"] == [
+        str(e) for e in listener.refused
+    ]
