@@ -13,7 +13,7 @@ INTERVAL_S: Final = 0.02
 
 
 BEAT_S: Final = 10.0
-"""While processors are at work the last ack is repeated: a sender must not think us dead."""
+"""While processors or a decoder work the last ack is repeated: no sender must think us dead."""
 
 
 class Acks:
@@ -79,7 +79,7 @@ class Acks:
 
     def _repeat(self) -> None:
         self._beat = self._loop.call_later(BEAT_S, self._repeat)
-        if self._inbound.held:
+        if self._inbound.busy:
             self._inbound.repeat()
             self._flush()
 

@@ -23,7 +23,7 @@ def export_stream(disk: Disk, layout: Layout, stream: str, output: Path | None) 
         StorageFailed: if there is no such stream, or the file cannot be written.
     """
     folder = find_stream(disk, layout, stream)
-    with _progress("frames") as progress:
+    with _progress("written") as progress:
         task = progress.add_task(folder.name, total=None)
         made = export(
             disk,
@@ -32,7 +32,7 @@ def export_stream(disk: Disk, layout: Layout, stream: str, output: Path | None) 
             output,
             lambda done, total: progress.update(task, completed=done, total=total),
         )
-    Console(soft_wrap=True).print(f"{made.path}: {made.frames} frames", highlight=False)
+    Console(soft_wrap=True).print(f"{made.path}: {made.length} {made.unit}", highlight=False)
     if made.fault is not None:
         Console(stderr=True, soft_wrap=True).print(f"it ends early: {made.fault}", highlight=False)
     return int(made.fault is not None)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Final
 
-from wire import Receipt, Terms, WireError
+from wire import Fenced, Held, Hello, Receipt, Terms, WireError
 
 from .stream import Holder, Stream
+
+NEWER: Final = "a newer connection has claimed the stream"
 
 
 @dataclass
@@ -24,6 +27,35 @@ class Entry:
     stream: Stream | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Claims and commits of one stream take turns."""
+
+    def give_way(self, hello: Hello, now: float, limit: float) -> None:
+        """
+        Make the holder give way to *hello*: at once to its own sender, to others when it idles.
+
+        Raises:
+            Held: if it has made progress within *limit* seconds.
+        """
+        if self.holder is None:
+            return
+        idle = now - max(self.since, self.stream.last_chunk if self.stream else 0.0)
+        if self.instance != hello.instance and idle < limit:
+            expected = f"{limit:g} before another sender may take it over"
+            what = "stream is held; seconds without progress"
+            raise Held(what, seen=round(idle, 1), expected=expected)
+        fenced = Fenced(NEWER)
+        self.holder.stop(fenced)
+        if self.stream is not None:
+            self.stream.interrupt(fenced)
+
+    def require(self, holder: Holder) -> None:
+        """
+        Check that nobody has claimed the stream since.
+
+        Raises:
+            Fenced: if somebody has.
+        """
+        if self.holder is not holder:
+            raise Fenced(NEWER)
 
     def advanced(self) -> None:
         """More is kept (called by the store)."""

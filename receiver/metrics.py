@@ -13,9 +13,11 @@ from prometheus_client.registry import Collector
 DIALECTS: Final = ("sonoduct", "plain")
 CONNECTIONS: Final = ("ok", "error", "fenced", "lost", "refused", "drained")
 STREAMS: Final = ("committed", "cancelled", "abandoned", "failed")
+DECODERS: Final = ("soundfile", "ffmpeg", "none")
+"""The last one stands for files that no decoder begins with."""
 WEBSOCKET_FAULTS: Final = (1002, 1007, 1009)
 """Broken frames, text that is no UTF-8, a message that is too large."""
-CODES: Final = (4400, 4408, 4409, 4413, 4416, 4423, 4429, 4460, *WEBSOCKET_FAULTS)
+CODES: Final = (4400, 4408, 4409, 4413, 4416, 4423, 4429, 4460, 4500, *WEBSOCKET_FAULTS)
 SHORT_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 
 
@@ -74,6 +76,8 @@ class Metrics:
         self.decode_errors = self._counter(
             "receiver_decode_errors", "Files that could not be decoded.", ("decoder",)
         )
+        for decoder in DECODERS:
+            self.decode_errors.labels(decoder)
         self.processor_failures = self._counter(
             "receiver_processor_failures", "Processors cut off.", ("processor", "reason")
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from wire import Chunk, Format, Value
+from wire import Buffer, Chunk, Format, Value
 
 from .batch import Block
 from .processing import Processing
@@ -60,16 +60,24 @@ class Pipeline:
 
     def offer(self, chunk: Chunk) -> None:
         """Have every processor see *chunk*."""
-        self.offered = chunk.end
-        block = Block(chunk.offset, chunk.end, chunk.canonical, self._format)
+        self.feed(chunk.offset, chunk.end, chunk.canonical)
+
+    def feed(self, offset: int, end: int, payload: Buffer) -> None:
+        """Have every processor see the frames from *offset* to *end*, in canonical bytes."""
+        self.offered = end
+        block = Block(offset, end, payload, self._format)
         for stage in self._stages:
             stage.offer(block)
         if self.taken == self.offered:
             self.progressed()
 
-    async def settled(self) -> None:
-        """Wait until every processor has seen, or been cut off from, what was offered before."""
-        offset = self.offered
+    async def settled(self, behind: int = 0) -> None:
+        """
+        Wait until every processor has seen, or been cut off from, what was offered before.
+
+        But for the last *behind* frames of it.
+        """
+        offset = self.offered - behind
         while self.taken < offset:
             self._progress.clear()
             await self._progress.wait()

@@ -13,15 +13,20 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from runtime.lag import LoopLag
-from wire import SUBPROTOCOL
+from wire import SUBPROTOCOL, Hello, Kind
 
+from .decoders import Decoders
+from .filestream import FileStream
 from .journal import Bounds, JournalStore, Keeping, Layout, PosixDisk
 from .metrics import Metrics
+from .nostore import NoStore
 from .processing import Processing
 from .processors import Factory, find_processors, named
+from .samplestream import SampleStream
 from .server import Server
 from .settings import Settings
-from .store import NoStore, Store
+from .store import Claim, Store
+from .stream import Stream
 from .streams import Streams
 from .workers import Workers
 
@@ -86,7 +91,14 @@ async def serve(
     processing = Processing(factories, workers, metrics, settings.limits.max_stuck_calls)
     store = _store(settings, metrics)
     unpackers = ThreadPoolExecutor(settings.workers, "unpacking")
-    streams = Streams(store, processing, unpackers, metrics, settings.limits)
+    decoders = Decoders(settings.means, settings.decoders, metrics)
+
+    def make(hello: Hello, claim: Claim) -> Stream:
+        if hello.kind is Kind.FILE:
+            return FileStream(hello, claim, processing, decoders)
+        return SampleStream(hello, claim, processing, unpackers)
+
+    streams = Streams(store, processing, make, metrics, settings.limits)
     server = Server(settings, streams, metrics)
     lag = LoopLag()
     _export(metrics, streams, server, settings, lag)
@@ -103,6 +115,7 @@ async def serve(
             task.cancel()
         workers.close()
         unpackers.shutdown()
+        decoders.close()
         store.close()
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(ended, Exception):
@@ -113,7 +126,13 @@ def _store(settings: Settings, metrics: Metrics) -> Store:
     limits = settings.limits
     if settings.store == "none":
         return NoStore(limits.remembered_receipts)
-    keeping = Keeping(settings.recording, limits.expiry_timeout, limits.receipt_timeout)
+    keeping = Keeping(
+        settings.recording,
+        limits.expiry_timeout,
+        limits.receipt_timeout,
+        settings.means,
+        settings.keep_original,
+    )
     bounds = Bounds(limits.reserve_bytes, limits.stream_bytes, limits.takeover_timeout)
     layout = Layout(Path(settings.store).absolute())
     return JournalStore(PosixDisk(), layout, keeping, bounds, metrics.commit.observe)

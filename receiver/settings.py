@@ -145,11 +145,17 @@ class Settings:
     recording: Literal["wav", "flac"] = "wav"
     """Form of the recordings; what FLAC cannot hold becomes WAV, what WAV cannot, RF64."""
 
+    keep_original: bool = False
+    """Keep a file that was sent as it is beside its recording."""
+
     processors: Annotated[tuple[str, ...], Parameter(validator=_findable)] = ("levels",)
     """Processors that see every stream: installed names, or MODULE:CLASS."""
 
     workers: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 2
     """Threads that run the processors."""
+
+    decoders: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 2
+    """Files that are decoded at once, each in a process of its own; others wait for their turn."""
 
     samplerate: Annotated[int, Parameter(validator=Number(gte=1, lte=SAMPLERATES.stop - 1))] = 16000
     """Hertz of a plain client that does not say it in its address."""

@@ -1,13 +1,30 @@
-"""Where a stream's chunks are kept: the seam, and the store that keeps nothing."""
+"""Where a stream's chunks are kept: the seam."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple, Protocol
 
-from wire import BadChecksum, Chunk, Digest, Eos, Gone, Hello, Level, Malformed, Receipt, WireError
+from wire import (
+    Chunk,
+    Eos,
+    Hello,
+    Level,
+    Receipt,
+    WireError,
+)
+
+Receipting = Callable[[str], Awaitable[Receipt]]
+
+
+class Original(NamedTuple):
+    """A file as its sender has it."""
+
+    path: Path
+    digest: str
+    sha256: str
 
 
 class Claim(Protocol):
@@ -32,14 +49,26 @@ class Claim(Protocol):
     async def seal(self) -> None:
         """Make safe what came; the connection is gone and nothing more will come."""
 
-    async def commit(self, eos: Eos, receipt: Callable[[str], Receipt]) -> Receipt:
+    async def commit(self, eos: Eos, receipt: Receipting) -> Receipt:
         """
         End the stream: *receipt* makes its receipt from the digest of what is kept.
 
         Raises:
             BadChecksum: if *eos* has a digest, and it is another one.
             Fenced: if a newer claim exists.
+            WireError: as *receipt*; the stream is kept then.
         """
+
+    def spool(self) -> AbstractContextManager[Original]:
+        """
+        Make a file of what a stream of bytes has, for as long as the context is open. It blocks.
+
+        Raises:
+            StorageFailed: if the disk refuses.
+        """
+
+    async def sign(self) -> None:
+        """Show others who share the store that somebody is at work on the stream."""
 
     async def discard(self) -> None:
         """Forget the audio, and remember that the stream was given up."""
@@ -88,93 +117,3 @@ class Store(Protocol):
             Held: if a sender is busy with it by way of another receiver.
             StorageFailed: if the disk refuses.
         """
-
-
-@dataclass
-class _Known:
-    hello: Hello
-    epoch: int = 0
-    units: int = 0
-    digest: Digest = field(default_factory=Digest)
-    receipt: Receipt | None = None
-    cancelled: bool = False
-
-
-class NoStore:
-    """
-    Keeps nothing but the place where each stream stands, in memory: acks mean "processed".
-
-    A sender can resume for as long as this process lives. *remembered* bounds how many ended
-    streams are known, so that sending one again costs nothing.
-    """
-
-    level = Level.RECEIVED
-    full = False
-    free_bytes = float("inf")
-
-    def __init__(self, remembered: int) -> None:
-        self._open: dict[str, _Known] = {}
-        self._ended: OrderedDict[str, _Known] = OrderedDict()
-        self._remembered = remembered
-
-    async def run(self) -> None:
-        """See Store: there is nothing to tidy."""
-
-    def close(self) -> None:
-        """See Store."""
-
-    async def claim(self, hello: Hello, listener: Listener) -> _NoClaim:  # noqa: ARG002  # nothing becomes safer later, or fails
-        """See Store."""
-        known = self._ended.get(hello.stream) or self._open.get(hello.stream) or _Known(hello)
-        if known.cancelled:
-            raise Gone(f"stream {hello.stream} was cancelled")
-        if known.hello.format != hello.format:
-            raise Malformed("format", seen=hello.format, expected=known.hello.format)
-        known.epoch += 1
-        if known.receipt is None:
-            self._open[hello.stream] = known
-        return _NoClaim(known, self._end)
-
-    def _end(self, known: _Known) -> None:
-        stream = known.hello.stream
-        self._open.pop(stream, None)
-        if known.receipt is not None or known.cancelled:
-            self._ended[stream] = known
-        while len(self._ended) > self._remembered:
-            self._ended.popitem(last=False)
-
-
-class _NoClaim:
-    def __init__(self, known: _Known, end: Callable[[_Known], None]) -> None:
-        self.epoch = known.epoch
-        self.offset = known.units
-        self.receipt = known.receipt
-        self._known = known
-        self._end = end
-
-    @property
-    def kept(self) -> int:
-        return self._known.units
-
-    def append(self, chunk: Chunk) -> None:
-        self._known.digest.update(chunk.offset, chunk.units, chunk.canonical)
-        self._known.units = chunk.end
-
-    async def seal(self) -> None:
-        pass  # what came is in the processors' hands
-
-    async def commit(self, eos: Eos, receipt: Callable[[str], Receipt]) -> Receipt:
-        digest = self._known.digest.hexdigest()
-        if eos.digest and digest != eos.digest:
-            self._end(self._known)
-            raise BadChecksum("digest of the stream", seen=eos.digest, expected=digest)
-        self._known.receipt = receipt(digest)
-        self._end(self._known)
-        return self._known.receipt
-
-    async def discard(self) -> None:
-        self._known.cancelled = True
-        self._end(self._known)
-
-    async def forget(self) -> None:
-        self._end(self._known)

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Executor
 from typing import Final
 
 import structlog
 
-import wire
-from wire import BadChecksum, Draining, Eos, Fenced, Held, Hello, Level, Receipt, Terms, WireError
+from wire import (
+    BadChecksum,
+    Draining,
+    Eos,
+    Hello,
+    Level,
+    ProcessingFailed,
+    Receipt,
+    Terms,
+    WireError,
+)
 
 from .budget import Budget
 from .lease import Complete, Entry, Lease
@@ -17,7 +25,7 @@ from .metrics import Metrics
 from .processing import Processing
 from .settings import Limits
 from .store import Store
-from .stream import Holder, Stream
+from .stream import Holder, Make, Stream
 
 log = structlog.get_logger()
 
@@ -31,7 +39,7 @@ class Streams:
         self,
         store: Store,
         processing: Processing,
-        unpackers: Executor,
+        make: Make,
         metrics: Metrics,
         limits: Limits,
     ) -> None:
@@ -40,7 +48,7 @@ class Streams:
         self.budget = Budget(limits)
         self._store = store
         self._processing = processing
-        self._unpackers = unpackers
+        self._make = make
         self._metrics = metrics
         self._limits = limits
         self._entries: dict[str, Entry] = {}
@@ -73,11 +81,9 @@ class Streams:
         """
         if self.draining:
             raise Draining("receiver stops")
-        if hello.kind is not wire.Kind.PCM:
-            raise wire.Malformed("kind", seen=hello.kind, expected=wire.Kind.PCM)
         entry = self._take_over(hello, holder)
         async with entry.turn:
-            _require_holder(entry, holder)
+            entry.require(holder)
             try:
                 return await self._claim(hello, entry, holder)
             finally:
@@ -89,14 +95,15 @@ class Streams:
 
         Raises:
             BadChecksum: if the digest disagrees; the stream is over then, too.
+            ProcessingFailed: if it is no audio; it is over here, and its sender may try again.
             Fenced: if *holder* does not hold it any more.
         """
         entry = self._entries.get(stream.hello.stream) or Entry("", None, 0.0)
         async with entry.turn:
-            _require_holder(entry, holder)
+            entry.require(holder)
             try:
                 receipt = await stream.commit(eos, self._store.level)
-            except BadChecksum:
+            except (BadChecksum, ProcessingFailed):
                 self._end(stream, "failed")
                 raise
             self._end(stream, "committed")
@@ -122,8 +129,11 @@ class Streams:
         self.budget.give_back(lease.terms.window)
 
     def give_up(self) -> None:
-        """Wait for no processor any more: the receiver ends."""
+        """Wait for no processor and no decoder any more: the receiver ends."""
         self._processing.give_up()
+        for entry in self._entries.values():
+            if entry.stream is not None:
+                entry.stream.interrupt(Draining("receiver stops"))
 
     async def sweep(self) -> None:
         """End streams whose sender did not come back in time; run this as a task."""
@@ -138,23 +148,10 @@ class Streams:
             entry = Entry(hello.instance, holder, self._now())
             self._entries[hello.stream] = entry
             return entry
-        self._fence(entry, hello)
+        entry.give_way(hello, self._now(), self._limits.takeover_timeout)
+        self._metrics.fenced.inc(entry.holder is not None)
         entry.instance, entry.holder, entry.since = hello.instance, holder, self._now()
         return entry
-
-    def _fence(self, entry: Entry, hello: Hello) -> None:
-        """Make the present holder give way: at once to its own sender, to others when it idles."""
-        if entry.holder is None:
-            return
-        idle = self._now() - max(entry.since, entry.stream.last_chunk if entry.stream else 0.0)
-        limit = self._limits.takeover_timeout
-        if entry.instance != hello.instance and idle < limit:
-            expected = f"{limit:g} before another sender may take it over"
-            raise Held(
-                "stream is held; seconds without progress", seen=round(idle, 1), expected=expected
-            )
-        self._metrics.fenced.inc()
-        entry.holder.stop(Fenced("a newer connection has claimed the stream"))
 
     async def _claim(self, hello: Hello, entry: Entry, holder: Holder) -> Lease | Complete:
         if entry.stream is not None:
@@ -163,13 +160,13 @@ class Streams:
         if claim.receipt is not None:
             return Complete(claim.epoch, claim.receipt)
         try:
-            _require_holder(entry, holder)
+            entry.require(holder)
             window = self.budget.take()
         except WireError:
             await claim.seal()
             raise
         if entry.stream is None:
-            entry.stream = Stream(hello, claim, self._processing, self._unpackers)
+            entry.stream = self._make(hello, claim)
         else:
             entry.stream.resume(claim)
         entry.stream.holder = holder
@@ -204,8 +201,3 @@ class Streams:
         self._entries.pop(stream.hello.stream).holder = None  # whoever waits for a turn is too late
         self._metrics.streams.labels(result).inc()
         log.info("stream_ended", **stream.facts, result=result)
-
-
-def _require_holder(entry: Entry, holder: Holder) -> None:
-    if entry.holder is not holder:
-        raise Fenced("a newer connection has claimed the stream")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 
-from .source import Source
+from .wholefile import Sendable
 
 
 async def read_ahead(
-    source: Source, offset: int, units: int, observe: Callable[[float], None]
+    source: Sendable, offset: int, units: int, observe: Callable[[float], None]
 ) -> AsyncGenerator[bytes, None]:
     """
-    Yield blocks of up to *units* frames from frame *offset* to the end.
+    Yield blocks of up to *units* units from unit *offset* to the end.
 
     One block is read ahead, so memory is bounded by two. *observe* gets the seconds of each read.
 
@@ -27,7 +27,7 @@ async def read_ahead(
         observe(loop.time() - started)
         return block
 
-    width = source.format.frame_bytes
+    width = 1 if source.format is None else source.format.frame_bytes
     pending = loop.run_in_executor(None, timed)
     try:
         while block := await pending:

@@ -19,6 +19,7 @@ from wire import Phase
 from .transfer import Transfer
 
 REFRESH_HZ: Final = 10
+MIB: Final = 1024 * 1024
 ROWS: Final = 20
 """Streams shown at once; the rest is counted."""
 
@@ -70,18 +71,23 @@ class Board:
 
 def _cells(transfer: Transfer, elapsed: float) -> tuple[str | Text | ProgressBar, ...]:
     source, outbound = transfer.source, transfer.outbound
-    samplerate = source.format.samplerate
-    done = outbound.acknowledged / samplerate
-    total = source.units / samplerate if source.units else None
+    form = source.format
+    per, shown = (MIB, _mebibytes) if form is None else (form.samplerate, _clock)
+    done = outbound.acknowledged / per
+    total = source.units / per if source.units else None
     standing = f"{outbound.unacknowledged / 1024:.0f} KiB to ack"
     return (
         # The folder is in the table, here there is no room; a string's [brackets] would be markup.
         Text(PurePath(source.name).name),
         ProgressBar(total=total, completed=done, pulse=total is None),
-        f"{_clock(done)} / {_clock(total) if total else '?'}",
-        f"{done / elapsed:.1f} x" if elapsed else "",
+        f"{shown(done)} / {shown(total) if total else '?'}",
+        f"{done / elapsed:.1f} {'MiB/s' if form is None else 'x'}" if elapsed else "",
         "no connection" if outbound.phase is Phase.LOST else standing,
     )
+
+
+def _mebibytes(done: float) -> str:
+    return f"{done:.1f} MiB"
 
 
 def _clock(seconds: float) -> str:

@@ -13,15 +13,15 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry
 
-from wire import Hello, Outbound, Phase, Receipt, WireError
+from wire import Hello, Kind, Outbound, Phase, Receipt, WireError
 
 from .link import Link, open_link
 from .metrics import Metrics
 from .opening import open_file
 from .persistence import Persistence
 from .settings import Settings
-from .source import Source
 from .transfer import OnEvent, Transfer
+from .wholefile import Sendable
 
 log = structlog.get_logger()
 
@@ -39,11 +39,12 @@ class Client:
         self._instance = instance
         self._link: Link | None = None
 
-    def transfer(self, source: Source) -> Transfer:
+    def transfer(self, source: Sendable) -> Transfer:
         """Return the transfer of *source*, to look at while `carry` carries it."""
         hello = Hello(
             stream=source.stream,
             instance=self._instance,
+            kind=Kind.FILE if source.format is None else Kind.PCM,
             name=source.name[-255:],
             format=source.format,
             units=source.units,
@@ -51,7 +52,7 @@ class Client:
         )
         return Transfer(source, Outbound(hello, source.first), self._settings, self._metrics)
 
-    async def send(self, source: Source | str | Path, on_event: OnEvent | None = None) -> Receipt:
+    async def send(self, source: Sendable | str | Path, on_event: OnEvent | None = None) -> Receipt:
         """
         Send all of *source* and return the receipt; a path is opened, and closed at the end.
 

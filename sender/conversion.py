@@ -7,8 +7,9 @@ from typing import Final
 
 import numpy as np
 import soxr
+from msgspec.structs import replace
 
-from wire import CHANNELS, Encoding, Format, Samples, to_float32
+from wire import CHANNELS, Compression, Encoding, Format, Samples, to_float32
 
 from .errors import SourceError
 
@@ -28,6 +29,8 @@ class Conversion:
     mono: bool = False
     channels: tuple[int, ...] = ()
     """Which ones, and in which order; the first is 1. Mixing comes after this."""
+    flac: bool = False
+    """Whether they travel as FLAC, which changes their bytes on the wire and nothing else."""
 
 
 def parse_channels(text: str) -> tuple[int, ...]:
@@ -77,6 +80,8 @@ class Converter:
             channels=1 if self._mixed else left,
             encoding=Encoding.F32LE if computed else source.encoding,
         )
+        if conversion.flac:
+            self.format = _compressed(self.format, name)
         if computed and wished not in (None, Encoding.F32LE):
             what = f"{name}: {wished} cannot hold mixed or resampled samples exactly"
             raise SourceError(f"{what}, expected {Encoding.F32LE}")
@@ -89,7 +94,8 @@ class Converter:
     def facts(self) -> tuple[object, ...]:
         """What makes the converted samples others than the source's; nothing if they are not."""
         by = (self.format.samplerate, QUALITY, soxr.__libsoxr_version__) if self.resampled else ()
-        return (*self._picked, *(("mono",) * self._mixed), *by)
+        packed = (Compression.FLAC,) * (self.format.compression is Compression.FLAC)
+        return (*self._picked, *(("mono",) * self._mixed), *by, *packed)
 
     def convert(self, data: bytes, *, last: bool = False) -> bytes:
         """
@@ -123,6 +129,13 @@ def _picked(wished: tuple[int, ...], source: Format, name: str) -> tuple[int, ..
         if each > source.channels:
             raise SourceError(f"{name}: channel {each}, expected 1 to {source.channels}")
     return () if wished == tuple(range(1, source.channels + 1)) else wished
+
+
+def _compressed(form: Format, name: str) -> Format:
+    try:
+        return replace(form, compression=Compression.FLAC)
+    except ValueError as exc:
+        raise SourceError(f"{name}: {exc}; --encoding auto sends any samples exactly") from exc
 
 
 def _mean(samples: Samples) -> Samples:

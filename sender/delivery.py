@@ -17,8 +17,9 @@ from .errors import NotAReceiverError, SenderError, UnreachableError
 from .plain import send_plain
 from .report import Outcome
 from .settings import Settings
-from .source import Source, printable
+from .source import printable
 from .transfer import Transfer
+from .wholefile import Sendable, WholeFile
 
 log = structlog.get_logger()
 
@@ -58,7 +59,7 @@ class Deliveries:
         self._record = record
         self._plain = plain
 
-    async def deliver(self, client: Client, name: str, opening: Callable[[], Source]) -> Outcome:
+    async def deliver(self, client: Client, name: str, opening: Callable[[], Sendable]) -> Outcome:
         """
         Open a source in a thread, send it with *client*, and return how it ended.
 
@@ -83,12 +84,13 @@ class Deliveries:
         self._end(_Attempt(name).outcome("failed", error))
 
     async def _carry(
-        self, client: Client, attempt: _Attempt, opening: Callable[[], Source]
+        self, client: Client, attempt: _Attempt, opening: Callable[[], Sendable]
     ) -> None:
         source = await asyncio.to_thread(opening)
         try:
             log.info("stream_started", name=source.name, stream=source.stream)
             if self._plain:
+                assert not isinstance(source, WholeFile)  # settings say so before
                 attempt.receipt = await send_plain(source, self._settings)
                 return
             attempt.transfer = client.transfer(source)

@@ -17,6 +17,7 @@ from .address import public_name
 from .conversion import Converter
 from .converted import converted
 from .decoded import from_address, from_pipe
+from .errors import SourceError
 from .live import Input, LiveStream
 from .microphone import open_microphone
 from .pipe import Pipe, RawPipe, SpooledPipe, parse_raw
@@ -51,6 +52,8 @@ class Inputs:
             SourceError: if that cannot be.
         """
         settings = self._settings
+        if settings.untouched:
+            raise SourceError(f"{NAME} with --encoding file, expected a file")
         if settings.raw is not None:
             return self._start(NAME, RawPipe(DESCRIPTOR, parse_raw(settings.raw)))
         if not stat.S_ISREG(os.fstat(DESCRIPTOR).st_mode):

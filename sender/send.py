@@ -19,12 +19,13 @@ from .live import SpooledStream
 from .metrics import Metrics
 from .opening import open_file
 from .settings import SendSettings
+from .wholefile import Sendable
 
 STANDARD_INPUT: Final = "/dev/stdin"
 THREADS: Final = min(32, (os.cpu_count() or 1) + 4)
 """asyncio's own default."""
 
-Named = tuple[str, Opening]
+Named = tuple[str, Callable[[], Sendable]]
 
 
 class Sending:

@@ -69,8 +69,8 @@ class Settings(DecodeSettings):
     to: Annotated[str, Parameter(validator=require_websocket)] = "ws://127.0.0.1:8766"
     """The receiver's address."""
 
-    encoding: Literal["auto", "s16le", "s24le", "f32le", "flac"] = "auto"
-    """How samples travel; `auto` is the smallest that is exact, `flac` compresses 16 and 24 bit."""
+    encoding: Literal["auto", "s16le", "s24le", "f32le", "flac", "file"] = "auto"
+    """How audio travels: `auto` is the smallest that is exact, `flac` packs it, `file` as it is."""
 
     samplerate: Annotated[int | None, Parameter(validator=Samplerate)] = None
     """Hertz to resample to; by default the source's."""
@@ -107,16 +107,32 @@ class Settings(DecodeSettings):
         """The encoding that was asked for; None for the smallest exact one."""
         return Encoding(self.encoding) if self.encoding in list(Encoding) else None
 
+    def __post_init__(self) -> None:
+        if self.untouched and (asked := [name for name, wish in self._touching if wish]):
+            raise ValueError(f"encoding file with {', '.join(asked)}, expected the file as it is")
+
     @property
-    def compresses(self) -> bool:
-        """Whether samples are to travel as FLAC."""
-        return self.encoding == "flac"
+    def untouched(self) -> bool:
+        """Whether files are to travel as they are."""
+        return self.encoding == "file"
+
+    @property
+    def _touching(self) -> list[tuple[str, object]]:
+        """What makes sense for samples only, and whether it is asked for."""
+        return [
+            ("samplerate", self.samplerate),
+            ("mono", self.mono),
+            ("channels", self.channels),
+            ("chunk-frames", self.chunk_frames),
+            ("realtime", self.realtime),
+        ]
 
     @property
     def conversion(self) -> Conversion:
         """What is to become of the samples."""
         channels = parse_channels(self.channels) if self.channels else ()
-        return Conversion(self.samplerate, mono=self.mono, channels=channels)
+        flac = self.encoding == "flac"
+        return Conversion(self.samplerate, mono=self.mono, channels=channels, flac=flac)
 
     @property
     def level(self) -> Level:
@@ -167,6 +183,16 @@ class SendSettings(Settings):
 
     log_level: LogLevel = "info"
     """What is logged: this and what is worse."""
+
+    @property
+    def _touching(self) -> list[tuple[str, object]]:
+        return [
+            *super()._touching,
+            ("raw", self.raw),
+            ("url", self.url),
+            ("device", self.device),
+            ("protocol plain", self.protocol == "plain"),
+        ]
 
 
 @Parameter(name="*")

@@ -28,7 +28,7 @@ from .link import ABNORMAL, Link, LinkClosedError
 from .metrics import Metrics
 from .pacing import Pacing
 from .settings import Settings
-from .source import Source
+from .wholefile import Sendable
 
 LIVE_FRAMES: Final = 4096
 """Frames of a chunk in real time: the tutorial's, 93 ms at 44.1 kHz, so little is ever waiting."""
@@ -43,7 +43,7 @@ class Transfer:
     """A stream on its way. `Outbound` knows where it stands, whatever connection carries it."""
 
     def __init__(
-        self, source: Source, outbound: Outbound, settings: Settings, metrics: Metrics
+        self, source: Sendable, outbound: Outbound, settings: Settings, metrics: Metrics
     ) -> None:
         self.source = source
         self.outbound = outbound
@@ -99,7 +99,7 @@ class Transfer:
             await self._until(lambda: outbound.phase is Phase.DONE)
 
     async def _send_frames(self, link: Link) -> None:
-        outbound, width = self.outbound, self.source.format.frame_bytes
+        outbound, width = self.outbound, self.outbound.hello.unit_bytes
         chunk = self._chunk_frames()
         at_once = chunk if self._live else max(chunk, READ_BYTES // width // chunk * chunk)
         at = outbound.read_from
@@ -129,7 +129,7 @@ class Transfer:
             await self._pace(outbound.position + frames)
         packed: Buffer = payload
         if outbound.hello.compressed:
-            packed = await asyncio.to_thread(pack, payload, self.source.format)
+            packed = await asyncio.to_thread(pack, payload, outbound.hello.pcm)
         size = max(len(payload), len(packed))
         if outbound.room < size:
             loop = asyncio.get_running_loop()
@@ -146,7 +146,7 @@ class Transfer:
     async def _pace(self, frame: int) -> None:
         now = asyncio.get_running_loop().time()
         if self._pacing is None:
-            rate = self.source.format.samplerate * self._settings.speed
+            rate = self.outbound.hello.pcm.samplerate * self._settings.speed
             self._pacing = Pacing(rate, self.outbound.position, now)
         await asyncio.sleep(self._pacing.wait(frame, now))
 

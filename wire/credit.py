@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 
+from .errors import Malformed
+
 
 class Ledger:
     """Bytes of messages in the order of their units; settling frees those that lie before one."""
@@ -45,6 +47,17 @@ class Grant(Ledger):
     def edge(self) -> int:
         """Bytes that may have come in all."""
         return self.window + self.settled
+
+    def require(self, size: int) -> None:
+        """
+        Check that the sender may send *size* bytes more, as far as it knows.
+
+        Raises:
+            Malformed: with the bytes that are too many.
+        """
+        over = self.added + size - self.announced
+        if over > 0:
+            raise Malformed("bytes over the window", seen=over, expected=0)
 
     def announce(self) -> None:
         """The sender is being told of the edge."""

@@ -114,6 +114,11 @@ class Inbound:
         return self._credit.outstanding
 
     @property
+    def busy(self) -> bool:
+        """Whether the sender waits for something that is done with what came."""
+        return self.held > 0 or self.phase is Phase.ENDING
+
+    @property
     def room(self) -> int:
         """Bytes of messages that may come, whether or not the sender knows of it yet."""
         return self._credit.edge - self._credit.added
@@ -162,13 +167,12 @@ class Inbound:
             raise Stalled("silence past the deadline", expected=self.phase.value)
 
     def _standing(self) -> Ack:
-        credit = self._credit
-        counted = credit.added if self._terms.ack is Level.RECEIVED else credit.settled
+        credit, received = self._credit, self._terms.ack is Level.RECEIVED
         return Ack(
             epoch=self.epoch,
             durable=self.released if self._terms.kept else 0,
             received=self.received,
-            window=credit.edge - counted,
+            window=credit.edge - (credit.added if received else credit.settled),
         )
 
     def _rest(self, epoch: int, now: float) -> None:
@@ -195,8 +199,5 @@ class Inbound:
             size = max(size, chunk.unpacked_size_within(self._terms.max_chunk, self._unit_bytes))
         else:
             chunk.require_units_of(self._unit_bytes)
-        cost = HEADER_BYTES + size
-        over = self._credit.added + cost - self._credit.announced
-        if over > 0:
-            raise Malformed("bytes over the window", seen=over, expected=0)
-        return cost
+        self._credit.require(HEADER_BYTES + size)
+        return HEADER_BYTES + size

@@ -127,8 +127,8 @@ class Outbound:
             case Event() | Ack(), _:
                 pass  # an event changes nothing; an ack of an older epoch is late
             case _:
-                name = type(message).__name__.lower()
-                raise Malformed("message", seen=name, expected=self.phase.value)
+                seen = type(message).__name__.lower()
+                raise Malformed("message", seen=seen, expected=self.phase.value)
 
     def skip(self, units: int, payload: Buffer) -> None:
         """Take *units* units at `read_from` that the receiver has, for the digest alone."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
-from receiver.store import Listener
+from receiver.store import Listener, Original, Receipting
 from wire import BadChecksum, Chunk, Digest, Eos, Hello, Level, Receipt, TooLarge, WireError
 
 from .committer import Committer, Work
@@ -29,6 +30,9 @@ class Home(Protocol):
 
     def recompute(self, hello: Hello) -> Digest:
         """Return the digest of what the journal holds; blocks."""
+
+    def spool(self, hello: Hello) -> AbstractContextManager[Original]:
+        """See Claim."""
 
     def completed(self, hello: Hello) -> None:
         """The stream has its receipt: a recording can be made of it."""
@@ -77,7 +81,15 @@ class JournalClaim:
             finally:
                 self._held_writer().drop()
 
-    async def commit(self, eos: Eos, receipt: Callable[[str], Receipt]) -> Receipt:
+    def spool(self) -> AbstractContextManager[Original]:
+        """See Claim."""
+        return self._home.spool(self._hello)
+
+    async def sign(self) -> None:
+        """See Claim."""
+        await self._in_thread(self._held_writer().sign)
+
+    async def commit(self, eos: Eos, receipt: Receipting) -> Receipt:
         """See Claim."""
         await self._settled()
         writer = self._held_writer()
@@ -89,7 +101,11 @@ class JournalClaim:
             await self._in_thread(writer.require_latest)  # or it was removed while it was summed
             await self.seal()
             raise BadChecksum("digest of the stream", seen=eos.digest, expected=found)
-        made = receipt(found)
+        try:
+            made = await receipt(found)
+        except WireError:
+            await self.seal()
+            raise
         await self._in_thread(lambda: writer.end(made))
         writer.drop()
         self._home.completed(self._hello)

@@ -45,6 +45,9 @@ class Disk(Protocol):
     def idle(self, path: Path) -> float:
         """Return the seconds since *path* was last written to."""
 
+    def touch(self, path: Path) -> None:
+        """Have `idle` begin anew, as if *path* was written to."""
+
     def read(self, path: Path) -> AbstractContextManager[BinaryIO]:
         """Open a file to read."""
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from receiver.recording import Container, container_for, write_recording
-from wire import Buffer, Hello, RecordKind, StorageFailed
+from wire import Buffer, Hello, Kind, Receipt, RecordKind, StorageFailed
 
 from .disk import Disk
 from .done import read_done
-from .layout import Layout
+from .layout import Layout, suffix_of
+from .manifest import read_manifest
 from .reader import canonical_of, last_segment, read_stream, segments, tail_of
 
 
@@ -25,7 +26,9 @@ class Exported:
     """What became of a stream."""
 
     path: Path
-    frames: int
+    length: int
+    unit: str = "frames"
+    """What `length` counts."""
     fault: str | None = None
     """Why the file ends where it does, if the journal is damaged there."""
 
@@ -54,7 +57,8 @@ def export(
     """
     Write what *folder* holds to *output*, or into the working folder; nothing is changed.
 
-    *advanced* is told the frames written and the frames there are.
+    A file that was sent as it is comes out as it was, if it is not over or was kept. *advanced* is
+    told the units written and the units there are.
 
     Raises:
         NotFound: if the journal has no audio left.
@@ -64,17 +68,23 @@ def export(
     if done is not None:
         if done.recording is None or done.receipt is None:
             raise NotFound(f"stream {folder.name} was {done.state}: it has no audio any more")
-        return _copy(layout.root / done.recording, output, done.receipt.frames)
+        return _copy(disk, layout.root / done.recording, output, done.receipt)
     chain = segments(disk, folder)
     if not chain:
         raise NotFound(f"stream {folder.name} has no audio yet")
     hello, frames = chain[-1].hello, tail_of(disk, chain[-1]).offset
+    reading = _Reading(disk, folder, hello, lambda reached: advanced(reached, frames))
+    if hello.kind is Kind.FILE:
+        path = output or Path(
+            layout.recording(hello.name, hello.stream, suffix_of(hello.name)).name
+        )
+        _write(path, reading)
+        return Exported(path, reading.units, "bytes", reading.fault or _lost(disk, folder))
     wanted: Container = "flac" if _suffix(output) == ".flac" else "wav"
     container = container_for(hello.pcm, wanted, frames)
     path = output or Path(layout.recording(hello.name, hello.stream, f".{container}").name)
-    reading = _Reading(disk, folder, hello, lambda reached: advanced(reached, frames))
     write_recording(path, hello.pcm, container, frames, reading)
-    return Exported(path, reading.frames, reading.fault or _lost(disk, folder))
+    return Exported(path, reading.units, "frames", reading.fault or _lost(disk, folder))
 
 
 def _lost(disk: Disk, folder: Path) -> str | None:
@@ -92,7 +102,7 @@ class _Reading:
     def __init__(
         self, disk: Disk, folder: Path, hello: Hello, advanced: Callable[[int], None]
     ) -> None:
-        self.frames = 0
+        self.units = 0
         self.fault: str | None = None
         self._records = read_stream(disk, folder)
         self._hello = hello
@@ -103,20 +113,32 @@ class _Reading:
             for record in self._records:
                 if record.header.kind == RecordKind.AUDIO:
                     yield canonical_of(record, self._hello)
-                    self.frames = record.header.offset + record.header.units
-                    self._advanced(self.frames)
+                    self.units = record.header.offset + record.header.units
+                    self._advanced(self.units)
         except StorageFailed as exc:
             self.fault = str(exc)
 
 
-def _copy(recording: Path, output: Path | None, frames: int) -> Exported:
-    path = output or Path(recording.name)
+def _write(path: Path, payloads: Iterable[Buffer]) -> None:
     try:
-        with recording.open("rb") as source, path.open("xb") as target:
+        with path.open("xb") as target:
+            for payload in payloads:
+                target.write(payload)
+    except OSError as exc:
+        raise StorageFailed(f"{path}: {exc.strerror}") from exc
+
+
+def _copy(disk: Disk, recording: Path, output: Path | None, receipt: Receipt) -> Exported:
+    manifest = read_manifest(disk, recording.with_suffix(".json"))
+    original = manifest.original if manifest else ""
+    found = recording.with_name(original) if original else recording
+    path = output or Path(found.name)
+    try:
+        with found.open("rb") as source, path.open("xb") as target:
             shutil.copyfileobj(source, target)
     except OSError as exc:
         raise StorageFailed(f"{exc.filename}: {exc.strerror}") from exc
-    return Exported(path, frames)
+    return Exported(path, receipt.units, "bytes") if original else Exported(path, receipt.frames)
 
 
 def _suffix(path: Path | None) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from decoding import Means
 from receiver.recording import Container
 from wire import Fenced, Hello, StorageFailed
 
@@ -18,6 +19,7 @@ from .disk import Disk
 from .done import Done, State, clear, encode_done, read_done
 from .finish import complete, finish
 from .layout import DONE, Layout, Part, parts
+from .sound import Work
 
 log = structlog.get_logger()
 
@@ -41,6 +43,10 @@ class Keeping:
     """Of a stream whose sender does not come back."""
     memory_s: float
     """Of the answer to a sender that sends a finished stream again."""
+    means: Means = field(default_factory=Means)
+    """What files are decoded with."""
+    keep_original: bool = False
+    """Whether a file is kept beside its recording."""
 
 
 class Keeper:
@@ -63,6 +69,7 @@ class Keeper:
         self._keeping = keeping
         self._watched = watched
         self._stopping = False
+        self._work = Work(self.require_time, keeping.means, keeping.keep_original)
 
     def stop(self) -> None:
         """Leave the rest to the next start (called from another thread)."""
@@ -72,7 +79,7 @@ class Keeper:
         """Make the recording of a journal, if it is complete; what fails is tried again later."""
         try:
             recording = finish(
-                self._disk, self._layout, folder, self._keeping.container, self.require_time
+                self._disk, self._layout, folder, self._keeping.container, self._work
             )
         except StorageFailed as exc:
             log.error("recording_failed", stream=folder.name, reason=str(exc))

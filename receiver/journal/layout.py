@@ -18,6 +18,7 @@ _PART: Final = re.compile(r"(\d{20})\.(\d{6})\.seg")
 _SHELF: Final = re.compile(r"[0-9a-f]{2}")
 _STREAM: Final = re.compile(r"[0-9a-f]{32}")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,8}$")
 _NAME_CHARACTERS: Final = 80
 
 
@@ -55,6 +56,11 @@ class Layout:
         """Where the recording of *stream* goes; *name* is for people and says anything."""
         stem = _UNSAFE.sub("_", Path(name).stem).strip("._-")[:_NAME_CHARACTERS] or "stream"
         return self.audio / f"{stem}-{stream[:digits]}{suffix}"
+
+
+def suffix_of(name: str) -> str:
+    """Return the ending of *name*, which is for people, with its dot; nothing for an odd one."""
+    return match[0] if (match := _SUFFIX.search(name)) else ""
 
 
 def parts(disk: Disk, folder: Path) -> list[Part]:

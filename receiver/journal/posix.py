@@ -70,6 +70,10 @@ class PosixDisk:
         """See Disk."""
         return time.time() - path.stat().st_mtime
 
+    def touch(self, path: Path) -> None:
+        """See Disk."""
+        os.utime(path)
+
     def read(self, path: Path) -> AbstractContextManager[BinaryIO]:
         """See Disk."""
         return path.open("rb")

@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Final
 from weakref import WeakValueDictionary
 
-from receiver.store import Listener
+from receiver.store import Listener, Original
 from wire import Digest, Hello, Level, StorageFailed
 
 from .claim import JournalClaim
@@ -21,6 +21,7 @@ from .fence import Granted, claim
 from .finish import digest_of
 from .keeper import Keeper, Keeping
 from .layout import Layout
+from .original import assembled
 from .root import prepare
 
 THREADS: Final = 4
@@ -124,6 +125,10 @@ class JournalStore:
     def recompute(self, hello: Hello) -> Digest:
         """See Home."""
         return digest_of(self._disk, self._layout.folder(hello.stream))
+
+    def spool(self, hello: Hello) -> AbstractContextManager[Original]:
+        """See Home."""
+        return assembled(self._disk, self._layout, hello)
 
     def completed(self, hello: Hello) -> None:
         """See Home."""

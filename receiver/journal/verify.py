@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from receiver.recording import digest_recording
-from wire import StorageFailed, WireError
+from wire import Kind, StorageFailed, WireError
 
 from .damage import require_no_record, require_unopened
 from .disk import Disk
 from .done import State, read_done
-from .finish import Manifest, digest_of
+from .finish import digest_of
 from .layout import Layout, parts
+from .manifest import Manifest
 from .reader import read_stream, segments, tail_of, whole_tail_of
+
+BLOCK_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,8 @@ def _journal(disk: Disk, layout: Layout, folder: Path) -> Finding | None:
     for record in read_stream(disk, folder):
         frames = record.header.offset + record.header.units
     receipt = tail_of(disk, chain[-1]).receipt if chain else None
+    if chain and chain[-1].hello.kind is Kind.FILE:  # which has frames once it is decoded
+        frames = receipt.frames if receipt else 0
     if receipt is None:
         return Finding(folder.name, "open", frames)
     digest = digest_of(disk, folder).hexdigest()
@@ -75,10 +82,20 @@ def _recording(disk: Disk, path: Path) -> Finding:
         receipt = manifest.receipt
         digest = digest_recording(path.with_name(manifest.recording), manifest.format)
         _require("frames", digest.units, receipt.frames)
-        _require("digest", digest.hexdigest(), receipt.digest)
+        _require("digest", digest.hexdigest(), manifest.samples or receipt.digest)
+        if manifest.original:
+            _require("original", _sha256(disk, path.with_name(manifest.original)), receipt.sha256)
     except (OSError, WireError, msgspec.DecodeError) as exc:
         return Finding(path.stem, "recording", fault=str(exc))
     return Finding(manifest.recording, "recording", receipt.frames)
+
+
+def _sha256(disk: Disk, path: Path) -> str:
+    sha256 = hashlib.sha256()
+    with disk.read(path) as file:
+        while data := file.read(BLOCK_BYTES):
+            sha256.update(data)
+    return sha256.hexdigest()
 
 
 def _require(what: str, seen: object, expected: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -106,6 +107,11 @@ class Writer:
                 self._sync()
         finally:
             self.drop()
+
+    def sign(self) -> None:
+        """Show other receivers that somebody is at work, although nothing comes."""
+        with suppress(OSError):  # they will see it the next time
+            self._disk.touch(self._path(self._number))
 
     def drop(self) -> None:
         """Let go of the files as they are."""

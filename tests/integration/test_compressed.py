@@ -2,7 +2,6 @@
 
 import asyncio
 import io
-import random
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from receiver.journal import Layout, PosixDisk
 from sender import SourceError
 from tests.integration.clients import connected
 from tests.integration.commands import sending, sent
-from tests.integration.proxy import Proxy
 from tests.integration.recorder import Recorder
 from tests.integration.sounds import same, samples, write
 from tests.receiver.rawclient import FORMAT, PATIENCE_S, digest, running, sound, speaking
@@ -197,29 +195,6 @@ async def test_an_open_stream_can_be_exported_and_verified(tmp_path, capsys):
     assert (0, 0, 0) == (exported, verified, done)
     assert SOUND[:12_000] == soundfile.read(output, dtype="int16")[0].tobytes()
     assert SOUND == kept
-
-
-async def test_cut_at_twenty_places(tmp_path, monkeypatch):
-    """Each connection goes on where the one before was cut, wherever that was."""
-    monkeypatch.setattr("sender.backoff.FIRST_S", 0.01)
-    monkeypatch.setattr("sender.backoff.LAST_S", 0.02)
-    path = write(tmp_path / "a.wav", 200_003, 2)
-    chance = random.Random(0)
-    recorder = Recorder()
-    async with (
-        running(recorder, store=str(tmp_path / "store"), limits=ROOM) as receiver,
-        Proxy(receiver.port, cuts=[chance.randrange(50_000) for _ in range(20)]).listen() as proxy,
-        connected(proxy.url, encoding="flac", chunk_frames=1001) as client,
-    ):
-        receipt = await client.send(path)
-        kept = await recorded(tmp_path / "store")
-
-    (take,) = recorder.takes
-    assert take.gapless
-    assert same(samples(path), take.samples)
-    assert 21 == proxy.accepted
-    assert 200_003 == receipt.frames
-    assert soundfile.read(path, dtype="int16")[0].tobytes() == kept
 
 
 async def test_raw_standard_input_is_compressed_too(tmp_path):

@@ -13,7 +13,20 @@ from tests.integration.recorder import Recorder
 from tests.receiver.faulty import Faulty
 from tests.receiver.rawclient import LEAST, SMALL, Client, running, sound, speaking
 
-CODES = ["4400", "4408", "4409", "4413", "4416", "4423", "4429", "4460", "1002", "1007", "1009"]
+CODES = [
+    "4400",
+    "4408",
+    "4409",
+    "4413",
+    "4416",
+    "4423",
+    "4429",
+    "4460",
+    "4500",
+    "1002",
+    "1007",
+    "1009",
+]
 DIALECTS = ("sonoduct", "plain")
 AT_FIRST = {
     **{
@@ -31,6 +44,10 @@ AT_FIRST = {
         for result in ("committed", "cancelled", "abandoned", "failed")
     },
     **{("receiver_protocol_errors_total", ("code", code)): 0 for code in CODES},
+    **{
+        ("receiver_decode_errors_total", ("decoder", decoder)): 0
+        for decoder in ("soundfile", "ffmpeg", "none")
+    },
     **{
         ("receiver_processor_failures_total", ("processor", "recorder"), ("reason", reason)): 0
         for reason in ("raised", "hung")

@@ -112,7 +112,7 @@ async def test_what_is_no_address(tmp_path, url):
         (
             [opened(max_chunk=1)],
             wire.Malformed,
-            "max_chunk 1, expected 2, one frame.*",
+            "max_chunk 1, expected 2, one unit.*",
         ),
         ([opened(epoch=-1)], wire.Malformed, ".*epoch.*"),
         ([opened(state="committed")] * 2, wire.Malformed, "message opened, expected .*"),

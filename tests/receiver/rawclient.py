@@ -92,7 +92,7 @@ class Client:
 
     async def chunk(self, payload, offset=None, epoch=None):
         """Send a well-formed chunk, whether or not it is its turn."""
-        units = len(payload) // self.outbound.hello.format.frame_bytes
+        units = len(payload) // self.outbound.hello.unit_bytes
         offset = self.outbound.position if offset is None else offset
         epoch = self.outbound.epoch if epoch is None else epoch
         await self.connection.send(wire.encode_chunk(epoch, offset, units, payload))
@@ -132,7 +132,7 @@ class Client:
 
     async def send(self, source, chunk_bytes=8192):
         """Send what *source* has beyond `outbound.position`, as credit allows."""
-        outbound, width = self.outbound, self.outbound.hello.format.frame_bytes
+        outbound, width = self.outbound, self.outbound.hello.unit_bytes
         while (start := outbound.read_from * width) < len(source):
             known = (outbound.position - outbound.read_from) * width
             if known > 0:

@@ -11,6 +11,7 @@ from sender.board import ROWS, Board
 from sender.client import Client
 from sender.metrics import Metrics
 from sender.settings import Settings
+from sender.wholefile import WholeFile
 from tests.integration.sounds import write
 from wire import Ack, Level, Opened
 
@@ -22,10 +23,10 @@ def drawn(board):
     return file.getvalue().splitlines()
 
 
-def transfer_of(path):
+def transfer_of(path, opening=AudioFile):
     """A transfer that has not begun, and its source."""
     client = Client(Settings(), Metrics(CollectorRegistry(), "test"), "me")
-    source = AudioFile(path)
+    source = opening(path)
     return client.transfer(source), source
 
 
@@ -52,6 +53,23 @@ def test_a_row_follows_its_stream(tmp_path):
     assert " x " in later
     assert f"{2 * (2 * 16_000 * 25 + 32) / 1024:.0f} KiB to ack" in later
     assert [] == drawn(board)
+
+
+def test_a_file_is_counted_in_bytes(tmp_path):
+    """Nobody here knows how long it plays."""
+    path = tmp_path / "a.mp3"
+    path.write_bytes(bytes(3 * 2**20))
+    transfer, source = transfer_of(path, WholeFile)
+    board = Board(Console(file=io.StringIO()), shown=True)
+    outbound = transfer.outbound
+    with board.row(transfer):
+        outbound.greet()
+        outbound.feed(Opened(epoch=1, offset=2**20, window=10**7, max_chunk=10**6))
+        (line,) = drawn(board)
+    source.close()
+
+    assert "1.0 MiB / 3.0 MiB" in line
+    assert " MiB/s " in line
 
 
 def test_rows_that_do_not_fit_are_counted(tmp_path):

@@ -123,3 +123,12 @@ def test_payload_of_its_units_is_accepted():
     chunk = wire.decode_chunk(assemble())
 
     assert chunk.require_units_of(2) is None
+
+
+def test_canonical_bytes_are_those_that_were_unpacked():
+    """Of a chunk that is not compressed they are its payload."""
+    chunk = wire.decode_chunk(wire.encode_chunk(1, 0, 2, b"ab"))
+    unpacked = wire.Chunk(1, 0, 2, chunk.message, b"abcd")
+
+    assert (b"ab", b"abcd") == (bytes(chunk.canonical), unpacked.canonical)
+    assert b"ab" == bytes(unpacked.payload)

@@ -1,6 +1,7 @@
 """A stream's format and its limits."""
 
 import pytest
+from msgspec.structs import replace
 
 import wire
 
@@ -48,3 +49,75 @@ def test_wire_names():
     assert ["received", "durable"] == list(wire.Level)
     assert ["open", "committed"] == list(wire.State)
     assert "sonoduct.v1" == wire.SUBPROTOCOL
+
+
+S24LE, F32LE = wire.Encoding.S24LE, wire.Encoding.F32LE
+
+
+@pytest.mark.parametrize(
+    ("changed", "fits"),
+    [
+        ({}, True),
+        ({"encoding": S24LE, "channels": 8, "samplerate": 655_350}, True),
+        ({"samplerate": 65_535}, True),
+        ({"samplerate": 65_536}, False),
+        ({"samplerate": 655_360}, False),
+        ({"channels": 9}, False),
+        ({"encoding": F32LE}, False),
+    ],
+)
+def test_flac_holds_some_formats(changed, fits):
+    """What it cannot hold is no format for it; recordings ask, too."""
+    made = make(**changed)
+
+    assert fits == made.fits_flac
+    if fits:
+        assert wire.Compression.FLAC == replace(made, compression="flac").compression
+    else:
+        with pytest.raises(ValueError, match="flac of .*, expected s16le or s24le, 1 to 8 chann"):
+            replace(made, compression=wire.Compression.FLAC)
+
+
+@pytest.mark.parametrize(
+    ("size", "frames", "packed"),
+    [(0, 0, 0), (3, 0, 0), (4, 1, 0), (256, 64, 0), (261, 65, 1), (65_536, 16_384, 16_256)],
+)
+def test_as_many_frames_as_fit(size, frames, packed):
+    """Compressed ones need some room beside, for noise."""
+    made = make()
+    flac = replace(made, compression=wire.Compression.FLAC)
+
+    assert (frames, packed) == (made.frames_in(size), flac.frames_in(size))
+
+
+def hello(**fields):
+    """A hello with *fields*."""
+    return wire.Hello(stream="0" * 32, instance="a", **fields)
+
+
+def test_units_of_samples_are_frames():
+    """And those of a file are bytes."""
+    flac = replace(make(), compression=wire.Compression.FLAC)
+    samples, packed = hello(format=make()), hello(format=flac)
+    file = hello(kind=wire.Kind.FILE)
+
+    assert [4, 4, 1] == [each.unit_bytes for each in (samples, packed, file)]
+    assert [False, True, False] == [each.compressed for each in (samples, packed, file)]
+    assert [25, 0, 100] == [each.units_in(100) for each in (samples, packed, file)]
+    assert make() == samples.pcm
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "no format in a hello of kind pcm, expected one"),
+        (
+            {"kind": wire.Kind.FILE, "format": make()},
+            "a format in a hello of kind file, expected none",
+        ),
+    ],
+)
+def test_only_samples_have_a_format(fields, said):
+    """A file says itself what is in it."""
+    with pytest.raises(ValueError, match=f"^{said}$"):
+        hello(**fields)

@@ -218,6 +218,21 @@ def test_faulty_compressed_chunk_is_refused(message, error, text):
     assert before == state(half)
 
 
+def test_a_receiver_is_busy_until_it_has_committed():
+    """With what it holds, and after eos with all of it."""
+    half = greeted(FILE)
+    before = half.busy
+    half.feed(chunk(0, units=3, size=3), 101)
+    holding = half.busy
+    half.release(3, 102)
+    released = half.busy
+    half.feed(wire.Eos(units=3, digest=""), 103)
+    ending = half.busy
+    half.commit(RECEIPT, 104)
+
+    assert [False, True, False, True, False] == [before, holding, released, ending, half.busy]
+
+
 def test_ack_is_repeated_although_nothing_came():
     """A receiver that is busy after eos is heard, also if all came on an earlier connection."""
     half = inbound("ending", offset=4)

@@ -12,7 +12,8 @@ import pytest
 import receiver.recording
 from receiver.journal import Layout, PosixDisk
 from receiver.journal.done import Done, State, read_done
-from receiver.journal.finish import Manifest, digest_of, finish
+from receiver.journal.finish import digest_of, finish
+from receiver.journal.manifest import Manifest
 from receiver.journal.writer import Writer
 from receiver.recording import read_recording
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk

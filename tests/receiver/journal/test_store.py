@@ -143,9 +143,11 @@ def eos(source=SOUND, **changed):
 
 async def committed(claim, source=SOUND):
     """End the stream as its sender does; return the receipt."""
-    return await claim.commit(
-        eos(source), lambda found: receipt(source, stream=claim._hello.stream)
-    )
+
+    async def made(_found):
+        return receipt(source, stream=claim._hello.stream)
+
+    return await claim.commit(eos(source), made)
 
 
 @pytest.fixture
@@ -252,7 +254,7 @@ async def test_a_digest_is_computed_again_when_a_stream_changed_hands(tmp_path, 
             await claim.seal()
         claim, _ = await begun(store)
         with pytest.raises(BadChecksum) as raised:
-            await claim.commit(eos(digest="0" * 32), receipt)
+            await claim.commit(eos(digest="0" * 32), None)
         again, _ = await begun(store)
         made = await committed(again)
 
@@ -267,7 +269,12 @@ async def test_a_sender_without_a_digest(tmp_path, disk):
         claim, _ = await begun(store)
         append(claim, 0, FRAMES)
         found = []
-        await claim.commit(eos(digest=""), lambda each: found.append(each) or receipt())
+
+        async def made(each):
+            found.append(each)
+            return receipt()
+
+        await claim.commit(eos(digest=""), made)
 
     assert [digest(SOUND)] == found
 

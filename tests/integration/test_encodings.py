@@ -1,0 +1,63 @@
+"""Every encoding, decoded on either side: cut and resumed at twenty places, bit for bit."""
+
+import asyncio
+import random
+
+import pytest
+
+from receiver.inspect import verify_store
+from receiver.journal import Layout, PosixDisk
+from tests.integration.clients import connected
+from tests.integration.proxy import Proxy
+from tests.integration.recorder import Recorder
+from tests.integration.sounds import same, samples, write
+from tests.receiver.rawclient import PATIENCE_S, running
+
+FRAMES = 60_007
+CUTS = 20
+
+
+async def recorded(store):
+    """Wait for the recording; return its path."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not list((store / "streams").glob("*/*/done.json")):
+            await asyncio.sleep(0.01)
+    (path,) = (store / "audio").glob("[!.]*.wav")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("encoding", "subtype"),
+    [
+        ("auto", "PCM_16"),
+        ("auto", "PCM_24"),
+        ("auto", "FLOAT"),
+        ("f32le", "PCM_16"),
+        ("flac", "PCM_16"),
+        ("flac", "PCM_24"),
+        ("file", "PCM_16"),
+        ("file", "FLOAT"),
+    ],
+)
+async def test_cut_at_twenty_places(tmp_path, monkeypatch, encoding, subtype):
+    """Each connection goes on where the one before was cut, wherever that was."""
+    monkeypatch.setattr("sender.backoff.FIRST_S", 0.01)
+    monkeypatch.setattr("sender.backoff.LAST_S", 0.02)
+    path, store = write(tmp_path / "a.wav", FRAMES, 2, subtype), tmp_path / "store"
+    chance, recorder = random.Random(encoding + subtype), Recorder()
+    cuts = [chance.randrange(15_000) for _ in range(CUTS)]
+    limits = {"reserve_bytes": 0, "chunk_bytes": 1200}
+    async with (
+        running(recorder, store=str(store), limits=limits) as receiver,
+        Proxy(receiver.port, cuts=cuts).listen() as proxy,
+        connected(proxy.url, encoding=encoding) as client,
+    ):
+        receipt = await client.send(path)
+        recording = await recorded(store)
+
+    (take,) = recorder.takes
+    assert take.gapless
+    assert same(samples(path), take.samples)
+    assert same(samples(path), samples(recording))
+    assert (FRAMES, CUTS + 1) == (receipt.frames, proxy.accepted)
+    assert 0 == verify_store(PosixDisk(), Layout(store))

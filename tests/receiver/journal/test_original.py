@@ -1,0 +1,216 @@
+"""Files that were sent as they are: out of the journal, decoded, into a recording."""
+
+import errno
+import hashlib
+import io
+from contextlib import suppress
+
+import msgspec
+import numpy as np
+import pytest
+import soundfile
+
+import decoding
+import receiver.journal.sound
+from receiver.journal import Layout, PosixDisk
+from receiver.journal.done import read_done
+from receiver.journal.finish import finish
+from receiver.journal.manifest import Manifest
+from receiver.journal.original import assembled
+from receiver.journal.sound import Work
+from receiver.journal.verify import verify
+from receiver.journal.writer import Writer
+from tests.integration.sounds import noise
+from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
+from tests.receiver.journal.scene import STREAM, chunk, hello
+from wire import Digest, Kind, Receipt, StorageFailed
+
+DISK, HASTY = PosixDisk(), HastyDisk()
+FRAMES = 3000
+HELLO = hello(kind=Kind.FILE, format_=None, name="talks/a b.OGG")
+
+
+def encoded(subtype="PCM_24", container="FLAC"):
+    """The bytes of a file."""
+    made = io.BytesIO()
+    soundfile.write(made, 0.5 * noise(FRAMES, 2), 8000, subtype, format=container)
+    return made.getvalue()
+
+
+DATA = encoded()
+SAMPLES = soundfile.read(io.BytesIO(DATA), dtype="int32")[0]
+
+
+def receipt(data=DATA, frames=FRAMES):
+    """The receipt of the file."""
+    digest = Digest()
+    digest.update(0, len(data), data)
+    return Receipt(
+        stream=STREAM,
+        units=len(data),
+        digest=digest.hexdigest(),
+        frames=frames,
+        samplerate=8000,
+        channels=2,
+        seconds=frames / 8000,
+        durable=True,
+        sha256=hashlib.sha256(data).hexdigest(),
+        decoder="soundfile",
+    )
+
+
+def stored(root, data=DATA, ended=None):
+    """Write the journal of a file over two claims; return the layout, and where it lies."""
+    layout = Layout(root)
+    folder = layout.folder(STREAM)
+    HASTY.make_folder(folder)
+    HASTY.make_folder(layout.audio)
+    for epoch, start, stop in ((1, 0, 1001), (2, 1001, len(data))):
+        made = Writer(HASTY, folder, HELLO, epoch)
+        made.open(start)
+        for at in range(start, stop, 700):
+            made.commit([chunk(epoch, at, min(at + 700, stop), data, 1)])
+    made.end(ended or receipt(data))
+    made.drop()
+    return layout, folder
+
+
+@pytest.fixture
+def near(monkeypatch):
+    """Decode in this process: 150 ms faster than in a child."""
+
+    def opened(path, *, isolated, **how):
+        assert isolated
+        return decoding.open_decoder(path, isolated=False, **how)
+
+    monkeypatch.setattr(receiver.journal.sound, "open_decoder", opened)
+
+
+def drafts(layout):
+    """What lies among the recordings without being one."""
+    return list(layout.audio.glob(".*"))
+
+
+def require_finished(layout, folder, path):
+    """The recording is what the file holds, and says where it comes from."""
+    manifest = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=Manifest)
+    assert np.array_equal(SAMPLES, soundfile.read(path, dtype="int32")[0])
+    assert receipt() == manifest.receipt
+    assert (8000, 2, "s24le") == (
+        manifest.format.samplerate,
+        manifest.format.channels,
+        manifest.format.encoding,
+    )
+    assert str(path.relative_to(layout.root)) == read_done(DISK, folder).recording
+    assert [None] == [finding.fault for finding in verify(DISK, layout)]
+    assert [] == drafts(layout)
+
+
+def test_a_file_is_what_it_was(tmp_path):
+    """For as long as somebody needs it."""
+    layout, _ = stored(tmp_path)
+    with assembled(DISK, layout, HELLO) as original:
+        data = original.path.read_bytes()
+
+    assert data == DATA
+    assert (receipt().digest, receipt().sha256) == (original.digest, original.sha256)
+    assert [] == drafts(layout)
+
+
+@pytest.mark.parametrize("wanted", ["wav", "flac"])
+def test_a_file_becomes_a_recording(tmp_path, wanted):
+    """Decoded in a child, from the journal alone."""
+    layout, folder = stored(tmp_path)
+    path = finish(DISK, layout, folder, wanted)
+
+    require_finished(layout, folder, path)
+    assert f"a_b-{STREAM[:8]}.{wanted}" == path.name
+
+
+def test_the_original_is_kept_beside_it(tmp_path, near):
+    """Under a name that is not the recording's, whatever its own was."""
+    layout, folder = stored(tmp_path)
+    path = finish(DISK, layout, folder, "wav", Work(keep_original=True))
+
+    require_finished(layout, folder, path)
+    assert DATA == path.with_name(f"a_b-{STREAM[:8]}.original.OGG").read_bytes()
+
+
+def test_whatever_fails_can_be_done_again(tmp_path, near):
+    """Each call to the disk fails once; then the recording is made, and nothing else is left."""
+    layout, folder = stored(tmp_path / "counted")
+    counting = FaultyDisk()
+    finish(counting, layout, folder, "wav", Work(keep_original=True))
+    for nth in range(1, len(counting.calls) + 1):
+        layout, folder = stored(tmp_path / str(nth))
+        disk = FaultyDisk()
+        disk.fail("any", errno.EIO, nth)
+        with suppress(StorageFailed, OSError):
+            finish(disk, layout, folder, "wav", Work(keep_original=True))
+        if read_done(DISK, folder) is None:
+            finish(DISK, layout, folder, "wav", Work(keep_original=True))
+        (path,) = layout.audio.glob("[!.]*.wav")
+        for left in drafts(layout):
+            left.unlink()  # what the sweep removes later
+
+        require_finished(layout, folder, path)
+        assert set() == disk.open
+
+
+def test_other_frames_than_before_are_a_fault(tmp_path, near):
+    """The receipt is a promise: what would break it is kept in the journal."""
+    layout, folder = stored(tmp_path, ended=receipt(frames=FRAMES + 1))
+    with pytest.raises(StorageFailed) as raised:
+        finish(DISK, layout, folder, "wav")
+
+    assert "frames that came out of the file 3000, expected 3001" in str(raised.value)
+    assert ([], []) == (drafts(layout), list(layout.audio.iterdir()))
+    with assembled(DISK, layout, HELLO) as original:
+        assert DATA == original.path.read_bytes()
+
+
+def test_what_is_decoded_no_more_stays(tmp_path, near):
+    """A decoder that is gone, or another version that refuses, costs no byte."""
+    data = b"no audio" * 500
+    layout, folder = stored(tmp_path, data)
+    with pytest.raises(StorageFailed, match="it was decoded before, and now: "):
+        finish(DISK, layout, folder, "wav")
+
+    assert [] == drafts(layout)
+    assert [None] == [finding.fault for finding in verify(DISK, layout)]
+
+
+def test_a_stop_is_heeded(tmp_path, near):
+    """While the file is made, and while it is decoded; the next start goes on."""
+    layout, folder = stored(tmp_path)
+    for after in range(1, 8):
+        calls = iter(range(after))
+
+        def stopping(left=calls):
+            if next(left, None) is None:
+                raise StorageFailed("the receiver stops")
+
+        with pytest.raises(StorageFailed, match="the receiver stops"):
+            finish(DISK, layout, folder, "wav", Work(stopping))
+        assert [] == drafts(layout)
+
+    require_finished(layout, folder, finish(DISK, layout, folder, "wav"))
+
+
+def test_without_room_nothing_is_begun(tmp_path, monkeypatch, near):
+    """Neither the file nor its recording."""
+    layout, folder = stored(tmp_path)
+    monkeypatch.setattr(PosixDisk, "free", lambda *_: len(DATA) - 1)
+    with pytest.raises(StorageFailed, match="free bytes for the recording"):
+        finish(DISK, layout, folder, "wav")
+
+    assert [] == list(layout.audio.iterdir())
+
+
+def test_verify_counts_the_frames_of_what_is_complete(tmp_path):
+    """A file that is not decoded yet has none."""
+    layout, _ = stored(tmp_path)
+
+    assert [("complete", FRAMES, None)] == [
+        (finding.state, finding.frames, finding.fault) for finding in verify(DISK, layout)
+    ]

@@ -1,0 +1,113 @@
+"""Decoding at the receiver: turns, and nothing left behind by whoever gives up."""
+
+import asyncio
+import threading
+from contextlib import contextmanager
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+import wire
+from decoding import Means
+from receiver.decoders import Decoders
+from receiver.metrics import Metrics
+from receiver.store import Original
+from tests.integration.sounds import write
+
+PATIENCE_S = 10
+
+
+@pytest.fixture
+def registry():
+    return CollectorRegistry()
+
+
+@pytest.fixture
+async def decoders(registry):
+    made = Decoders(Means(), 1, Metrics(registry, ()))
+    yield made
+    made.close()
+
+
+def spooling(path, gate=None):
+    """What makes a file for a decoder; waits for *gate*."""
+
+    @contextmanager
+    def spool():
+        if gate is not None:
+            gate.wait(PATIENCE_S)
+        yield Original(path, "digest", "sha256")
+
+    return spool
+
+
+async def test_a_file_is_decoded_in_blocks(tmp_path, decoders, monkeypatch):
+    """As many bytes as it has frames, whichever way they are cut."""
+    monkeypatch.setattr("receiver.decoders.BLOCK_BYTES", 1000)
+    blocks = []
+    async with decoders.open(spooling(write(tmp_path / "a.wav", 3000)), "digest") as opened:
+        while data := await decoders.read(opened):
+            blocks.append(data)
+
+    assert ("soundfile", "sha256") == (opened.decoder.decoder, opened.sha256)
+    assert 6000 == sum(map(len, blocks))
+    assert max(map(len, blocks)) <= 1000
+
+
+async def test_one_after_the_other(tmp_path, decoders):
+    """Who comes later waits until a decoder is gone."""
+    path, order = write(tmp_path / "a.wav"), []
+
+    async def use(name):
+        async with decoders.open(spooling(path), "digest"):
+            order.append(f"{name} begins")
+            await asyncio.sleep(0.05)
+            order.append(f"{name} ends")
+
+    await asyncio.gather(use("one"), use("two"))
+
+    assert ["one begins", "one ends", "two begins", "two ends"] == order
+
+
+async def test_a_decoder_that_nobody_waits_for_is_closed(tmp_path, decoders, monkeypatch):
+    """Whoever gives up while a file is being opened leaves no process behind, and no turn."""
+    made, gate = [], threading.Event()
+    real = Decoders._open
+    monkeypatch.setattr(
+        Decoders, "_open", lambda self, *args: made.append(real(self, *args)) or made[-1]
+    )
+    path = write(tmp_path / "a.wav")
+
+    async def use(spool):
+        async with decoders.open(spool, "digest") as opened:
+            return await decoders.read(opened)
+
+    first = asyncio.create_task(use(spooling(path, gate)))
+    await asyncio.sleep(0.05)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    second = asyncio.create_task(use(spooling(path)))
+    gate.set()
+    async with asyncio.timeout(PATIENCE_S):
+        data = await second
+
+    assert data
+    with pytest.raises(Exception, match="closed"):
+        made[0].decoder.read(1)
+
+
+async def test_a_file_that_is_another_one_is_not_decoded(tmp_path, decoders):
+    """What was right when it was written may have been spoilt since."""
+    with pytest.raises(wire.StorageFailed, match="decoded digest, expected other"):
+        async with decoders.open(spooling(write(tmp_path / "a.wav")), "other"):
+            pass
+
+
+async def test_a_disk_that_refuses_is_not_the_files_fault(tmp_path, decoders, registry):
+    """It is an error after which the sender tries again."""
+    with pytest.raises(wire.StorageFailed, match="No such file"):
+        async with decoders.open(spooling(tmp_path / "gone"), "digest"):
+            pass
+
+    assert 0 == registry.get_sample_value("receiver_decode_errors_total", {"decoder": "none"})
