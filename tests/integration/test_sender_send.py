@@ -169,6 +169,7 @@ async def test_terminal(tmp_path):
     recorder = Recorder()
     master, slave = pty.openpty()
     ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 150, 0, 0))
+    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     async with listening(recorder) as running:
         process = await asyncio.create_subprocess_exec(
             *(COMMANDS / "sender", "send", *[path.name for path in paths], "--to", running.url),
@@ -177,7 +178,7 @@ async def test_terminal(tmp_path):
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**os.environ, "TERM": "xterm-256color"},
+            env=env | {"TERM": "xterm-256color"},
         )
         os.close(slave)
         screen = await asyncio.to_thread(read_terminal, master)
