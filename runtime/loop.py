@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from .memory import reuse_freed_memory
+from .memory import collect_seldom, reuse_freed_memory
 
 T = TypeVar("T")
 
@@ -16,5 +16,6 @@ T = TypeVar("T")
 def run_loop(main: Coroutine[Any, Any, T]) -> T:
     """Run *main* on uvloop; return its result."""
     reuse_freed_memory()
+    collect_seldom()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main)

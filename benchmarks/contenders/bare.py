@@ -4,13 +4,13 @@ import asyncio
 import time
 from contextlib import contextmanager, suppress
 
+import uvloop
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve as listen
 from websockets.exceptions import ConnectionClosed
 
 from benchmarks.processes import Program, child
 from receiver.settings import Limits
-from runtime.loop import run_loop
 
 from . import Contender, require
 
@@ -35,7 +35,7 @@ def count(pipe):
             pipe.send(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}")
             await asyncio.Event().wait()
 
-    run_loop(run())
+    uvloop.run(run())
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def send(pipe, url, sounds):
             counted = await connection.recv()
             return time.perf_counter() - started, counted
 
-    seconds, counted = run_loop(run())
+    seconds, counted = uvloop.run(run())
     pipe.send({"seconds": seconds, "bytes": int(counted)})
     pipe.recv()
 
