@@ -6,7 +6,7 @@ import time
 
 from .cases import Scale, bulk, crowd, live, many_files, memory, scale, start, wire_bytes
 from .contenders import WrongAudioError
-from .report import FOLDER, keep, markdown, publish
+from .report import keep, markdown
 
 CASES = {
     "bulk-wav": bulk.wav,
@@ -27,10 +27,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less of everything, in a minute")
     parser.add_argument("--only", action="append", choices=CASES, help="this case; again for more")
-    parser.add_argument("--rounds", type=int, help="5, or 2 in a quick run")
+    parser.add_argument("--rounds", type=int, help="5, or 1 in a quick run")
     parser.add_argument("--publish", action="store_true", help="results.json and README.md")
     chosen = parser.parse_args()
-    amount = Scale(chosen.rounds or (2 if chosen.quick else 5), chosen.quick)
+    amount = Scale(chosen.rounds or (1 if chosen.quick else 5), chosen.quick)
     cases = []
     for name in chosen.only or CASES:
         started = time.monotonic()
@@ -43,8 +43,7 @@ def main():
         print(f"({time.monotonic() - started:.0f} s)\n", flush=True)
         cases.append(case)
     if chosen.publish:
-        keep(cases, FOLDER / "results.json")
-        publish(cases)
+        keep(cases)
     return 0
 
 

@@ -8,7 +8,10 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-FOLDER = Path(__file__).parent
+from .results import Case
+
+RESULTS = Path(__file__).with_name("results.json")
+README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- results begin -->", "<!-- results end -->"
 WHOLE = 100  # from here on, figures have no decimals
 VERSIONS = ("websockets", "uvloop", "numpy", "soundfile", "xxhash", "msgspec")
@@ -61,20 +64,17 @@ def _goal(goal):
     return f"* {goal['goal']}: {seen}, goal {wanted}: {mark}"
 
 
-def keep(cases, path):
-    """Write *cases* to *path*; those that it had and that were not run stay."""
-    known = json.loads(path.read_text())["cases"] if path.exists() else {}
-    about = machine()
+def keep(cases):
+    """Put *cases* into results.json and README.md; those that were not run stay as they are."""
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for case in cases:
-        known[case.name] = asdict(case) | {"machine": about}
-    path.write_text(json.dumps({"cases": known}, indent=1) + "\n")
-
-
-def publish(cases):
-    """Replace the tables of README.md."""
-    about = machine()
-    said = ", ".join(f"{name} {value}" for name, value in about.items() if name != "date")
-    text = f"{about['date']}: {said}.\n\n" + "\n".join(markdown(case) for case in cases)
-    path = FOLDER / "README.md"
-    before, _, rest = path.read_text().partition(BEGIN)
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.partition(END)[2]}")
+        known[case.name] = asdict(case) | {"machine": machine()}
+    RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+    tables = []
+    for fields in known.values():
+        about = fields.pop("machine")
+        said = ", ".join(f"{name} {value}" for name, value in about.items())
+        tables.append(f"{markdown(Case(**fields))}\n{said[0].upper()}{said[1:]}.\n")
+    before, _, rest = README.read_text().partition(BEGIN)
+    text = "\n".join(tables)
+    README.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.partition(END)[2]}")

@@ -21,7 +21,7 @@ GOALS = {16: 50.1, 24: 75.1}
 
 def wire(scale):
     """Noise of 16 and of 24 bits; only one round, since nothing varies."""
-    seconds = scale.pick(60, 10)
+    seconds = scale.pick(60, 20)
     case = Case("wire-bytes", f"{seconds} s WAVs of noise, stereo at 44.1 kHz; framing included")
     with scratch() as folder:
         for bits, most in GOALS.items():
