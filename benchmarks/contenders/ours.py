@@ -38,7 +38,7 @@ def serve_none(_folder):
         yield running
 
 
-def send(pipe, url, sounds):
+def send(pipe, url, sounds, **settings):
     """One file after another on one connection, each to its receipt."""
     configure("warning")
     pipe.send("ready")
@@ -46,7 +46,7 @@ def send(pipe, url, sounds):
 
     async def run():
         started = time.perf_counter()
-        async with sender.connect(url) as client:
+        async with sender.connect(url, sender.Settings(**settings)) as client:
             receipts = [await client.send(sound.path) for sound in sounds]
             return time.perf_counter() - started, receipts
 
@@ -97,3 +97,8 @@ def check_recording(answer, sounds, folder):
 DURABLE = Contender("sonoduct, durable", serve_durable, send, check_recording)
 NONE = Contender("sonoduct, store none", serve_none, send, check)
 FOLDER = Contender("sonoduct, durable, 8 jobs", serve_durable, send_folder, check)
+
+
+def send_paced(pipe, url, sounds):
+    """As `send`, 100 times as fast as the audio plays: less than the machine can do."""
+    send(pipe, url, sounds, realtime=True, speed=100, chunk_frames=65536)
