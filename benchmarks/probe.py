@@ -6,6 +6,8 @@ import time
 
 import numpy as np
 
+from receiver.levels import Levels
+
 FILE = "BENCHMARK_ARRIVALS"
 """Environment variable: where to."""
 
@@ -30,6 +32,21 @@ class Arrivals:
 
     def close(self):
         """Nothing to report."""
+
+
+class TimedLevels(Levels):
+    """`benchmarks.probe:TimedLevels`: the built-in processor, which notes arrivals besides."""
+
+    def open(self, stream):
+        """See Levels."""
+        super().open(stream)
+        self._arrivals = Arrivals()
+        self._arrivals.open(stream)
+
+    def process(self, samples, offset):
+        """Note the time, then look at the levels."""
+        self._arrivals.process(samples, offset)
+        return super().process(samples, offset)
 
 
 def stamp(now):

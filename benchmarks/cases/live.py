@@ -55,9 +55,9 @@ ENDS = ("receiver", "sender")
 
 def _round(paths, sound, seconds):
     with scratch() as folder:
-        options = ("--store", str(folder / "store"), "--processors", "levels")
+        options = ("--store", str(folder / "store"), "--processors", "benchmarks.probe:TimedLevels")
         with (
-            probed(folder, *options, "--processors", "benchmarks.probe:Arrivals") as server,
+            probed(folder, *options) as server,
             child(_send, server.url, paths, seconds) as client,
         ):
             figures = watched(server, client)

@@ -17,7 +17,7 @@ RECORDED_S = 60
 
 
 def several(scale):
-    """Each gets a stream of its own at the same time, at a pace that leaves room for all of them."""
+    """Each gets a stream of its own at the same time, at a pace that leaves room for all."""
     seconds = scale.pick(300, 60)
     case = Case(
         "scale",
