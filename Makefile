@@ -62,8 +62,8 @@ check: .venv/ready ## Format, lint, types, import layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/ready ## Measure against the bare library; QUICK=1 for less; see benchmarks/README.md
-	$(BIN)/python benchmarks/bulk.py $(if $(QUICK),--rounds 3 --seconds 20)
+bench: .venv/ready ## Measure against the bare library; QUICK=1 for a minute of it; see benchmarks/README.md
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--publish) $(ARGS)
 
 lock: .venv/ready ## Pin the newest versions that pyproject.toml allows, with hashes
 	$(BIN)/pip install --quiet --disable-pip-version-check uv

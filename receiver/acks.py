@@ -8,9 +8,13 @@ from typing import Final
 
 from wire import Ack, Inbound
 
-INTERVAL_S: Final = 0.02
-"""An ack waits this long for others to join it, unless a quarter of the window is waiting."""
+INTERVAL_S: Final = 0.5
+"""
+An ack waits this long for others to join it, unless a quarter of the window is waiting.
 
+Nobody waits for it then: a sender without credit has half a window under way. What it costs is that
+a sender that is cut off sends half a second again.
+"""
 
 BEAT_S: Final = 10.0
 """While processors or a decoder work the last ack is repeated: no sender must think us dead."""

@@ -18,6 +18,8 @@ from .workers import Job
 TURN_S: Final = 0.25
 """A batch that takes longer ends with the block at hand, so that acks do not wait for the rest."""
 
+SMALL_BYTES: Final = 16 * 1024
+
 VALUES_BYTES: Final = 1024
 """JSON bytes of what a processor may report at once: three fit into a control message."""
 
@@ -30,6 +32,11 @@ class Block:
         self.end = end
         self._payload = payload
         self._format = format_
+
+    @property
+    def size(self) -> int:
+        """Bytes, as they came."""
+        return len(self._payload)
 
     @cached_property
     def samples(self) -> Samples:
@@ -69,6 +76,12 @@ class Batch:
         self.failure: str | None = None
         self._instance = instance
         self._opening = opening
+
+    @property
+    def small(self) -> bool:
+        """Whether it is a few samples and nothing else, not worth waking a thread for alone."""
+        only_blocks = self._opening is None and not self.closing
+        return only_blocks and sum(block.size for block in self.blocks) < SMALL_BYTES
 
     def run(self, job: Job, observe: Callable[[float], None]) -> None:
         """Make the calls; *observe* gets the seconds that each `process` took."""

@@ -46,7 +46,7 @@ class Limits:
     """Bytes of audio that one stream may hold in memory, where there is enough for all."""
 
     chunk_bytes: Annotated[int, Parameter(validator=Number(gte=1024, lte=PLAIN_MESSAGE // 2))] = (
-        65536
+        262_144
     )
     """Bytes of the largest payload of a chunk."""
 

@@ -103,13 +103,12 @@ class Stage:
 
     def _submit(self, batch: Batch) -> None:
         self._busy = True
-        self._workers.submit(
-            Job(
-                run=partial(batch.run, observe=self._observe),
-                done=partial(self._finish, batch),
-                cut_off=partial(self.cut_off, "a call took too long", hung=True),
-            )
+        job = Job(
+            run=partial(batch.run, observe=self._observe),
+            done=partial(self._finish, batch),
+            cut_off=partial(self.cut_off, "a call took too long", hung=True),
         )
+        self._workers.submit(job, small=batch.small and len(batch.blocks) < BATCH)
 
     def _finish(self, batch: Batch) -> None:
         self._busy = False

@@ -6,12 +6,16 @@ import asyncio
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
 WATCH_INTERVAL_S: Final = 0.25
 RELIEF_S: Final = 1.0
 """A call that takes longer gets a thread beside its own, so that other streams do not wait."""
+
+GATHER_S: Final = 0.004
+"""Small jobs wait so long for others: waking a thread costs more than doing one of them."""
 
 RELIEVED: Final = 32
 """Threads that slow calls may get in addition."""
@@ -30,6 +34,8 @@ class Job:
         self.run = run
         self.done = done
         self.cut_off = cut_off
+        self.group: deque[Job] = deque()
+        """The jobs that were handed over with it and are not begun yet."""
         self.called: float | None = None
         self.relieved = False
         """Whether a thread has been started for those that wait behind it."""
@@ -51,17 +57,27 @@ class Workers:
         self._loop = asyncio.get_running_loop()
         self._timeout = timeout
         self._threads = threads
-        self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[deque[Job] | None] = queue.SimpleQueue()
+        self._small: deque[Job] = deque()
+        self._handed_over = 0.0
         self._running: set[Job] = set()
+        self._finished: list[Job] = []  # of which the event loop has been told, or will be
         self._relieved = 0
         self._lock = threading.Lock()  # decides whether a job finished or was abandoned
         for _ in range(threads):
             self._start_thread()
 
-    def submit(self, job: Job) -> None:
-        """Run *job* as soon as a thread is free."""
+    def submit(self, job: Job, *, small: bool = False) -> None:
+        """Run *job* as soon as a thread is free; a *small* one may wait a moment for others."""
         self._running.add(job)
-        self._queue.put(job)
+        if not small:
+            job.group.append(job)
+            self._queue.put(job.group)
+            return
+        job.group = self._small
+        self._small.append(job)
+        if len(self._small) == 1:
+            self._loop.call_at(self._handed_over + GATHER_S, self._hand_over)
 
     async def watch(self) -> None:
         """Cut off the jobs whose current call takes too long; run this as a task."""
@@ -79,8 +95,26 @@ class Workers:
         for _ in range(self._threads):
             self._queue.put(None)
 
+    def _hand_over(self) -> None:
+        """Give the small jobs to one thread, which is awake after the first."""
+        self._handed_over = self._loop.time()
+        group, self._small = self._small, deque()
+        self._queue.put(group)
+        self._loop.call_later(GATHER_S, self._help, group, self._threads - 1)
+
+    def _help(self, group: deque[Job], threads: int) -> None:
+        """A group that is not done yet gets another thread, and another."""
+        if group and threads:
+            self._queue.put(group)
+            self._loop.call_later(GATHER_S, self._help, group, threads - 1)
+
     def _start_thread(self) -> None:
         threading.Thread(target=self._work, name="processors", daemon=True).start()
+
+    def _replace_thread(self, job: Job) -> None:
+        """Have a new thread do what the one that *job* keeps would do next."""
+        self._queue.put(job.group)
+        self._start_thread()
 
     def _relieve(self, job: Job) -> None:
         """Let the jobs behind a slow one go on: its thread ends with it, another starts now."""
@@ -89,7 +123,7 @@ class Workers:
                 return
             job.relieved = True
             self._relieved += 1
-        self._start_thread()
+        self._replace_thread(job)
 
     def _abandon(self, job: Job) -> None:
         with self._lock:
@@ -100,24 +134,39 @@ class Workers:
         self._running.discard(job)
         self.stuck += 1
         if not job.relieved:
-            self._start_thread()
+            self._replace_thread(job)
         job.cut_off()
 
     def _work(self) -> None:
-        while (job := self._queue.get()) is not None:
-            job.run(job)
-            with self._lock:
-                job.finished = True
-                self._relieved -= job.relieved and not job.abandoned
-            if self._loop.is_closed():
-                return
-            self._loop.call_soon_threadsafe(self._finish, job)
-            if job.abandoned or job.relieved:
-                return
+        while (group := self._queue.get()) is not None:
+            while group:
+                try:
+                    job = group.popleft()
+                except IndexError:  # another thread was faster
+                    break
+                job.run(job)
+                if not self._ended(job):
+                    return
 
-    def _finish(self, job: Job) -> None:
-        if job.abandoned:
-            self.stuck -= 1
-        else:
-            self._running.discard(job)
-            job.done()
+    def _ended(self, job: Job) -> bool:
+        """Tell the event loop, if it is not about to look; return whether the thread goes on."""
+        with self._lock:
+            job.finished = True
+            self._relieved -= job.relieved and not job.abandoned
+            self._finished.append(job)
+            first = len(self._finished) == 1
+        if self._loop.is_closed():
+            return False
+        if first:
+            self._loop.call_soon_threadsafe(self._finish)
+        return not (job.abandoned or job.relieved)
+
+    def _finish(self) -> None:
+        with self._lock:
+            finished, self._finished = self._finished, []
+        for job in finished:
+            if job.abandoned:
+                self.stuck -= 1
+            else:
+                self._running.discard(job)
+                job.done()

@@ -36,6 +36,9 @@ LIVE_FRAMES: Final = 4096
 READ_BYTES: Final = 1024 * 1024
 """Read at once where speed counts: a thread's wake-up costs as much as copying 100 KiB."""
 
+PACED_BYTES: Final = 32 * 1024
+"""Read at once from a file that is sent in real time: hundreds of them are, at a time."""
+
 OnEvent = Callable[[Event], None]
 
 
@@ -101,7 +104,8 @@ class Transfer:
     async def _send_frames(self, link: Link) -> None:
         outbound, width = self.outbound, self.outbound.hello.unit_bytes
         chunk = self._chunk_frames()
-        at_once = chunk if self._live else max(chunk, READ_BYTES // width // chunk * chunk)
+        wished = PACED_BYTES if self._settings.realtime else READ_BYTES
+        at_once = chunk if self.source.live else max(chunk, wished // width // chunk * chunk)
         at = outbound.read_from
         blocks = read_ahead(self.source, at, at_once, self._observe)
         async with aclosing(blocks):

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import structlog
-from watchfiles import awatch
 
 from .client import Client
 from .delivery import Deliveries
@@ -85,6 +84,8 @@ class Watch:
                 worker.cancel()
 
     async def _look_until(self, stop: asyncio.Event) -> None:
+        from watchfiles import awatch  # 25 ms that other commands need not wait
+
         # A look follows each change, and each pause: some file systems report no changes, and
         # a file that has stopped growing causes none.
         pause = min(self._settings.rescan, max(self._settings.settle, 0.1))

@@ -116,7 +116,7 @@ def test_example_in_one_program_runs():
     )
 
     assert (0, "") == (run.returncode, run.stderr)
-    assert "frame 0: float32 (32768, 1)" in run.stdout
+    assert "frame 0: float32 (64800, 1)" in run.stdout
     assert "receipt: 64800 frames" in run.stdout
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 import enum
 import struct
 from typing import Final, NamedTuple
-from zlib import crc32
 
 import msgspec
+from zlib_ng.zlib_ng import crc32
 
 from .encodings import Buffer
 from .errors import BadChecksum, Malformed, TooLarge

@@ -10,9 +10,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from typing import BinaryIO, Final, NamedTuple
-from zlib import crc32
 
 import msgspec
+from zlib_ng.zlib_ng import crc32
 
 from .chunk import HEADER_BYTES, Header, decode_header, encode_record, require_checksum
 from .control import decode_control, encode_control

@@ -149,9 +149,9 @@ BAD_CHUNKS = {
     "no units": (lambda c: chunk(c, units=0), 4400, "payload bytes of 0 units 40"),
     "broken frame": (lambda c: chunk(c, payload=b"abc"), 4400, "payload bytes of 10 units 3"),
     "too large": (
-        lambda c: chunk(c, units=20000, payload=sound(20000)),
+        lambda c: chunk(c, units=70000, payload=sound(70000)),
         4413,
-        "payload bytes 80000, expected <= 65536",
+        "payload bytes 280000, expected <= 262144",
     ),
     "hello twice": (lambda _c: HELLO, 4400, "message hello, expected a chunk, eos or cancel"),
     "eos units": (

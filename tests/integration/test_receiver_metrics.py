@@ -212,12 +212,12 @@ async def test_the_ack_latency_is_of_one_stream():
         await client.commit()
         client.start()
         await client.greet()
-        await asyncio.sleep(0.4)  # the sender's pause, which is not the receiver's delay
+        await asyncio.sleep(2)  # the sender's pause, which is not the receiver's delay
         await client.send(sound(100))
         await client.acknowledged()
 
         assert receiver.value("receiver_ack_latency_seconds_count") >= 1
-        assert receiver.value("receiver_ack_latency_seconds_sum") < 0.3
+        assert receiver.value("receiver_ack_latency_seconds_sum") < 1.5
 
 
 async def test_events_that_a_sender_does_not_read_are_left_out():

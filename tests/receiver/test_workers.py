@@ -70,10 +70,10 @@ class Work:
         self.ended.set()
 
 
-async def submitted(workers, *works):
+async def submitted(workers, *works, small=False):
     """Run *works* to their end."""
     for work in works:
-        workers.submit(work.job)
+        workers.submit(work.job, small=small)
     async with asyncio.timeout(PATIENCE_S):
         for work in works:
             await work.ended.wait()
@@ -121,6 +121,34 @@ async def test_jobs_behind_a_slow_one_get_a_thread_of_their_own():
         await submitted(workers, Work())
 
         assert "done" == slow.outcome
+
+
+async def test_small_jobs_share_a_thread_unless_it_is_kept(monkeypatch):
+    """A small job that takes long keeps those that were handed over with it from no thread."""
+    monkeypatch.setattr(module, "RELIEF_S", 60)
+    async with watched(threads=2) as workers:
+        with Hang() as hang:
+            slow, others = Work(hang), [Work() for _ in range(5)]
+            workers.submit(slow.job, small=True)
+            await submitted(workers, *others, small=True)
+
+            assert slow.outcome is None
+
+        await slow.ended.wait()
+
+
+async def test_small_jobs_behind_a_slow_one_get_a_thread_of_their_own():
+    """Also if there is only one thread."""
+    async with watched() as workers:
+        with Hang() as hang:
+            slow, others = Work(hang), [Work() for _ in range(5)]
+            workers.submit(slow.job, small=True)
+            await submitted(workers, *others, small=True)
+
+            assert slow.outcome is None
+
+        await slow.ended.wait()
+        await submitted(workers, Work(), small=True)
 
 
 async def test_slow_calls_get_only_so_many_threads(monkeypatch):

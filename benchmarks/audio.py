@@ -1,0 +1,63 @@
+"""The audio that is sent: noise, so that nothing in it can be compressed away."""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import xxhash
+
+RATE, CHANNELS = 44_100, 2
+SUBTYPES = {2: "PCM_16", 3: "PCM_24"}
+HEADER_BYTES = 80  # of the RF64 that `silence` makes
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A file, and what a receiver has to say about it."""
+
+    path: Path
+    frames: int
+    digest: str
+    """xxh3-128 of its samples as they are in the file."""
+    payload_bytes: int
+    seconds: float
+
+
+def noise(path, seconds, *, form=(RATE, CHANNELS), sample_bytes=2, seed=0):
+    """Write noise of *seconds* to *path*, WAV or FLAC by its suffix."""
+    rate, channels = form
+    wide = 8 * (4 - sample_bytes)
+    second = np.random.default_rng(seed).integers(-(2**29), 2**29, (rate, channels), np.int32)
+    second = (second >> wide) << wide
+    digest = xxhash.xxh3_128()
+    # The lower bytes of each int32 are empty: what is left is little-endian, as on the wire.
+    packed = second.astype("<i4").view(np.uint8).reshape(-1, 4)[:, 4 - sample_bytes :].tobytes()
+    with soundfile.SoundFile(path, "w", rate, channels, SUBTYPES[sample_bytes]) as file:
+        for turn in range(seconds):
+            # Every second is another one, and as cheap to make.
+            shift = turn * 997 % rate
+            file.write(np.roll(second, shift, axis=0))
+            cut = len(packed) - shift * channels * sample_bytes
+            digest.update(packed[cut:] + packed[:cut])
+    frames = rate * seconds
+    return Sound(path, frames, digest.hexdigest(), frames * channels * sample_bytes, seconds)
+
+
+def silence(path, size):
+    """Write a 16 bit stereo WAV of *size* bytes of silence, which take no room on the disk."""
+    width = 2 * CHANNELS
+    frames = size // width
+    form = struct.pack("<HHIIHH", 1, CHANNELS, RATE, RATE * width, width, 16)
+    sizes = struct.pack("<QQQI", HEADER_BYTES - 8 + frames * width, frames * width, frames, 0)
+    head = b"RF64\xff\xff\xff\xffWAVE" + b"ds64" + struct.pack("<I", len(sizes)) + sizes
+    head += b"fmt " + struct.pack("<I", len(form)) + form + b"data\xff\xff\xff\xff"
+    assert len(head) == HEADER_BYTES
+    with path.open("wb") as file:
+        file.write(head)
+        file.truncate(HEADER_BYTES + frames * width)
+    digest, zeros = xxhash.xxh3_128(), bytes(1 << 20)
+    for start in range(0, frames * width, len(zeros)):
+        digest.update(zeros[: frames * width - start])
+    return Sound(path, frames, digest.hexdigest(), frames * width, frames / RATE)

@@ -1,0 +1,15 @@
+"""The cases: each module has a `run(scale)` that returns a `Case`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much work there is: all of it, or as much as fits into a minute together."""
+
+    rounds: int
+    quick: bool
+
+    def pick(self, full, quick):
+        """Return *full*, or *quick* in a quick run."""
+        return quick if self.quick else full

@@ -1,0 +1,35 @@
+"""
+Who takes part. A contender has a name and two ends, in processes of their own.
+
+`serve(folder)` is a context with a `pid` and a `url`. `send(pipe, url, sounds)` runs in another
+process: it says that it is ready, waits for the word, sends, and answers what it knows by then: at
+least `seconds`, from its first byte to the receiver's last. `check(answer, sounds, folder)` raises
+unless all of the audio is there, as far as the contender can tell.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+class WrongAudioError(Exception):
+    """What arrived is not what was sent. The only thing that makes the benchmark fail."""
+
+
+class AbsentError(Exception):
+    """A contender's program is not on this machine."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """See above."""
+
+    name: str
+    serve: Any
+    send: Any
+    check: Any
+
+
+def require(what, seen, expected):
+    """Raise unless *seen* is what was *expected*."""
+    if seen != expected:
+        raise WrongAudioError(f"{what}: {seen}, expected {expected}")

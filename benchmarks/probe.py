@@ -1,0 +1,66 @@
+"""A processor that notes when a chunk is an array; its process writes that down when it ends."""
+
+import atexit
+import os
+import time
+
+import numpy as np
+
+from receiver.levels import Levels
+
+FILE = "BENCHMARK_ARRIVALS"
+"""Environment variable: where to."""
+
+ARRIVAL = np.dtype([("stream", "S32"), ("frame", "<i8"), ("arrived", "<f8"), ("stamp", "<f8")])
+STAMP_FRAMES = 4
+
+
+class Arrivals:
+    """`benchmarks.probe:Arrivals`. The first samples may be a time: `stamp`."""
+
+    seen = []  # noqa: RUF012  # of all streams; a list takes from several threads at once
+
+    def open(self, stream):
+        """Remember whose chunks these are."""
+        self.stream = stream.id
+
+    def process(self, samples, offset):
+        """Note the time."""
+        now = time.monotonic()
+        sixteen = (samples[:STAMP_FRAMES, 0] * np.float32(32768)).astype("<i2")
+        self.seen.append((self.stream, offset + len(samples), now, sixteen.tobytes()))
+
+    def close(self):
+        """Nothing to report."""
+
+
+class TimedLevels(Levels):
+    """`benchmarks.probe:TimedLevels`: the built-in processor, which notes arrivals besides."""
+
+    def open(self, stream):
+        """See Levels."""
+        super().open(stream)
+        self._arrivals = Arrivals()
+        self._arrivals.open(stream)
+
+    def process(self, samples, offset):
+        """Note the time, then look at the levels."""
+        self._arrivals.process(samples, offset)
+        return super().process(samples, offset)
+
+
+def stamp(now):
+    """Return *now* as the bytes of four 16 bit samples."""
+    return int(now * 1e9).to_bytes(8, "little")
+
+
+def _write():
+    rows = [
+        (stream, frame, arrived, int.from_bytes(sixteen, "little") / 1e9)
+        for stream, frame, arrived, sixteen in Arrivals.seen
+    ]
+    np.save(os.environ[FILE], np.array(rows, ARRIVAL))
+
+
+if FILE in os.environ:
+    atexit.register(_write)

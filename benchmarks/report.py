@@ -1,0 +1,80 @@
+"""Printing what was found, and keeping it: results.json and the table in README.md."""
+
+import json
+import platform
+import statistics
+import time
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from .results import Case
+
+RESULTS = Path(__file__).with_name("results.json")
+README = Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- results begin -->", "<!-- results end -->"
+WHOLE = 100  # from here on, figures have no decimals
+VERSIONS = ("websockets", "uvloop", "numpy", "soundfile", "xxhash", "msgspec")
+
+
+def machine():
+    """Return what the figures depend on."""
+    cpu = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    memory = int(Path("/proc/meminfo").read_text().split()[1]) / 1024**2
+    return {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "cpus": f"{len(cpu)} x {cpu[0].partition(': ')[2] if cpu else platform.machine()}",
+        "memory": f"{memory:.0f} GiB",
+        "system": f"Linux {platform.release().partition('-')[0]}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in VERSIONS},
+    }
+
+
+def markdown(case):
+    """Return a case as Markdown: a table of medians with spreads, then the goals."""
+    columns = list(dict.fromkeys(name for each in case.figures.values() for name in each))
+    lines = [f"### {case.name}", "", f"{case.work[0].upper()}{case.work[1:]}.", ""]
+    lines += [f"| contender | {' | '.join(columns)} |", f"| --- |{' ---: |' * len(columns)}"]
+    for contender, figures in case.figures.items():
+        cells = [_cell(figures.get(column, [])) for column in columns]
+        lines.append(f"| {contender} | {' | '.join(cells)} |")
+    lines += [f"| {name} | absent: {why} |" for name, why in case.absent.items()]
+    return "\n".join([*lines, "", *map(_goal, case.goals), ""])
+
+
+def _cell(values):
+    if not values:
+        return ""
+    low, middle, high = min(values), statistics.median(values), max(values)
+    if low == high:
+        return _number(middle)
+    return f"{_number(middle)} ({_number(low)} to {_number(high)})"
+
+
+def _number(value):
+    return f"{value:.3g}" if abs(value) < WHOLE else f"{value:.0f}"
+
+
+def _goal(goal):
+    bounds = (("at least", goal["least"]), ("at most", goal["most"]))
+    wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+    seen = "not measured" if goal["reached"] is None else _number(goal["reached"])
+    mark = {True: "reached", False: "**missed**", None: "unknown"}[goal["met"]]
+    return f"* {goal['goal']}: {seen}, goal {wanted}: {mark}"
+
+
+def keep(cases):
+    """Put *cases* into results.json and README.md; those that were not run stay as they are."""
+    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for case in cases:
+        known[case.name] = asdict(case) | {"machine": machine()}
+    RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+    tables = []
+    for fields in known.values():
+        about = fields.pop("machine")
+        said = ", ".join(f"{name} {value}" for name, value in about.items())
+        tables.append(f"{markdown(Case(**fields))}\n{said[0].upper()}{said[1:]}.\n")
+    before, _, rest = README.read_text().partition(BEGIN)
+    text = "\n".join(tables)
+    README.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.partition(END)[2]}")
