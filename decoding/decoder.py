@@ -125,6 +125,8 @@ class FileDecoder:
     def _read(self, frames: int) -> bytes:
         if self._closed:
             raise GaveUp("closed")
+        if not frames:  # one may be ahead already
+            return b""
         width = self.format.frame_bytes
         try:
             data = self._ahead + self._whole(frames * width - len(self._ahead))

@@ -56,6 +56,13 @@ def test_a_short_block_comes_at_the_end(tmp_path, open_file):
     assert [160, 40, 0] == [len(source.read(offset, 80)) for offset in (0, 80, 100)]
 
 
+def test_no_frames_are_none(tmp_path, open_file):
+    """Also at the start, where the first frame was decoded already to see that there is one."""
+    source = open_file(write(tmp_path / "a.wav", 100))
+
+    assert (b"", 200) == (source.read(0, 0), len(source.read(0, 100)))
+
+
 def test_a_resume_beyond_the_end(tmp_path, open_file):
     """Where no seek is exact, an offset behind the last frame is noticed on the way there."""
     source = open_file(write(tmp_path / "a.mp3", 5000, subtype="MPEG_LAYER_III"))
