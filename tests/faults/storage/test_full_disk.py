@@ -83,10 +83,11 @@ async def test_a_write_that_is_cut_short(tmp_path, chance, say):
     files = (make(tmp_path, number, 2 * RATE) for number in range(10_000))
     receiver = Receiver(tmp_path / "store", "--reserve-bytes", "0")
     async with serving(receiver):
-        track = Track(receiver.url, files)
+        track = Track(receiver.url, files, realtime=True, speed=2, chunk_frames=800)
         async with playing([track]):
             for _ in range(count):
                 await progress([track])
+                await until(lambda: track.transfer.outbound.phase is wire.Phase.OPEN)
                 transfer = track.transfer
                 before, epoch = transfer.reconnects, transfer.outbound.epoch
                 folder = Layout(receiver.store).folder(transfer.outbound.hello.stream)
