@@ -1,6 +1,7 @@
 """Files that were good once: each is sent, or named with what is wrong; nothing else happens."""
 
 import json
+import re
 
 from tests.decoding.mutations import make_bases, mutate
 from tests.integration.commands import COMMANDS, sent, started
@@ -49,12 +50,22 @@ async def test_mutated_files_are_sent_or_named(tmp_path):
     require_agreement(both)
 
 
+def place(error):
+    """
+    What an error says up to the frame that it names.
+
+    ffmpeg's demuxer and decoder are threads: which of them has the last word differs between runs.
+    """
+    found = re.match(r".*: frame \d+: ", error)
+    return found[0] if found else error
+
+
 def require_agreement(both):
     """Both commands say the same of each file, in one line."""
     for name, (found, outcome) in both.items():
         if "error" in found:
             assert "failed" == outcome["result"]
-            assert f"{name}: {found['error']}" == outcome["error"]
+            assert place(f"{name}: {found['error']}") == place(outcome["error"])
             assert "\n" not in found["error"]
         else:
             assert ("sent", None) == (outcome["result"], outcome["error"])
