@@ -151,9 +151,11 @@ async def test_a_pipe_loses_nothing_that_was_taken_from_it(tmp_path, chance, say
     options = (*RAW, "--spool", tmp_path / "spool", "--to", receiver.url)
     async with serving(receiver), tap.running():
         await tap_often(receiver, tap, options, count, chance)
+        before = segments(receiver.store)
         async with sending(*options, stdin=tap.end) as program:
+            await until(lambda: further(before, segments(receiver.store)))  # nothing is an error
             await tap.close()
-            assert 0 == await ended(program, either(60, 600))
+            assert 0 == await ended(program, either(60, 600)), program.errors
         await until(lambda: not unfinished(receiver.store))
     paths = list((receiver.store / "audio").glob("*.wav"))
     places = sorted(tap.place(soundfile.read(each, dtype="int16")[0].tobytes()) for each in paths)
