@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -92,37 +93,51 @@ async def serve(
     store = _store(settings, metrics)
     unpackers = ThreadPoolExecutor(settings.workers, "unpacking")
     decoders = Decoders(settings.means, settings.decoders, metrics)
-
-    def make(hello: Hello, claim: Claim) -> Stream:
-        if hello.kind is Kind.FILE:
-            return FileStream(hello, claim, processing, decoders)
-        return SampleStream(hello, claim, processing, unpackers)
-
+    make = partial(_stream, processing, decoders, unpackers)
     streams = Streams(store, processing, make, metrics, settings.limits)
     server = Server(settings, streams, metrics)
     lag = LoopLag()
     _export(metrics, streams, server, settings, lag)
-    metrics.gauge(
-        "receiver_store_free_bytes", "Space left to keep audio.", lambda: store.free_bytes
-    )
-    running = (workers.watch(), streams.sweep(), lag.watch(), store.run())
+    async with AsyncExitStack() as stack:
+        for close in (store.close, decoders.close, unpackers.shutdown, workers.close):
+            stack.callback(close)
+        running = (workers.watch(), streams.sweep(), lag.watch(), store.run())
+        await stack.enter_async_context(_background(running))
+        port = await stack.enter_async_context(server.listen())
+        yield Receiver(server, streams, settings, port)
+
+
+@asynccontextmanager
+async def _background(running: Iterable[Coroutine[None, None, None]]) -> AsyncIterator[None]:
+    """Have *running* run meanwhile; what ends one of them early is said at the end."""
     tasks = [asyncio.create_task(each) for each in running]
     try:
-        async with server.listen() as port:
-            yield Receiver(server, streams, settings, port)
+        yield
     finally:
         for task in tasks:
             task.cancel()
-        workers.close()
-        unpackers.shutdown()
-        decoders.close()
-        store.close()
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(ended, Exception):
                 log.error("background_task_failed", reason=repr(ended))
 
 
+def _stream(
+    processing: Processing, decoders: Decoders, unpackers: Executor, hello: Hello, claim: Claim
+) -> Stream:
+    if hello.kind is Kind.FILE:
+        return FileStream(hello, claim, processing, decoders)
+    return SampleStream(hello, claim, processing, unpackers)
+
+
 def _store(settings: Settings, metrics: Metrics) -> Store:
+    store = _open_store(settings, metrics)
+    metrics.gauge(
+        "receiver_store_free_bytes", "Space left to keep audio.", lambda: store.free_bytes
+    )
+    return store
+
+
+def _open_store(settings: Settings, metrics: Metrics) -> Store:
     limits = settings.limits
     if settings.store == "none":
         return NoStore(limits.remembered_receipts)
