@@ -19,6 +19,9 @@ SKIP_FRAMES: Final = 65536
 ROUGHLY: Final = 0.1
 """ffmpeg tells a file's length in time, not in frames, with what a codec adds at both ends."""
 
+CLOCK_S: Final = 0.01
+"""What ffmpeg rounds a length to."""
+
 Start = Callable[[int], Run]
 """Starts a run at a frame; only at 0 where a decoder is not seekable."""
 
@@ -74,10 +77,11 @@ class FileDecoder:
         self.frames = facts.frames
         self.seekable = facts.seekable
         self.warning = ""
+        self._damage = facts.damage
         self._descriptor = job.descriptor
         self._start = start
         self._run = run
-        self._most_output = job.limits.most_output(job.size)
+        self._most_output = job.means.limits.most_output(job.size)
         self._position = 0
         self._ahead = b""
         self._closed = False
@@ -138,7 +142,7 @@ class FileDecoder:
             seen, most = self._position * width, self._most_output
             raise self._at(LimitReached(f"{seen} bytes of samples, expected at most {most}"))
         if not data:
-            self.warning = self._run.warning or self._short()
+            self.warning = self._run.warning or self._damage or self._miscounted()
         return data
 
     def _started(self) -> Run:
@@ -157,11 +161,12 @@ class FileDecoder:
             return data[:-rest] or self._run.read(size)
         return data
 
-    def _short(self) -> str:
-        """What the file claims and does not have."""
+    def _miscounted(self) -> str:
+        """What the file claims and does not have; or has, in a FLAC, and does not claim."""
         if self.frames is None or (self.codec == "mp3" and self.decoder == "soundfile"):
             return ""
         missing = self.frames - self._position
-        if missing > (self.frames * ROUGHLY if self.decoder == "ffmpeg" else 0):
+        more = self.container == "flac" and -missing > self.format.samplerate * CLOCK_S
+        if more or missing > (self.frames * ROUGHLY if self.decoder == "ffmpeg" else 0):
             return f"{self._position} frames, the file claims {self.frames}"
         return ""

@@ -34,6 +34,9 @@ class Facts:
     frames: int | None
     """As the file claims; None where it says nothing. Never relied upon."""
 
+    damage: str
+    """What shows already that not all of it is there; most often nothing does."""
+
     seekable: bool
     """Whether a seek costs nothing and is exact; otherwise it decodes from the start."""
 

@@ -97,7 +97,8 @@ def ask(program: str, job: Job) -> Said:
         LimitReached: if it takes too long.
     """
     bounds = job.bounds
-    child = Child([program, *INPUT, *STDIN], job.rewound(), bounds, SAID_BYTES)
+    look = [program, *INPUT, *STDIN]
+    child = Child(look, job.rewound(), bounds, SAID_BYTES, job.cancellation)
     try:
         child.read(1)  # it writes nothing
         child.exit_code()  # always 1: it was given no output

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from runtime.cancellation import Cancellation
 from runtime.child import Bounds
 from wire import Encoding
 
-from .limits import Limits
+from .means import Means
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,16 +18,16 @@ class Job:
 
     descriptor: int
     size: int
-    limits: Limits
-    ffmpeg: str | None
-    """The program's path or name; None for the one on PATH."""
+    means: Means
     wanted: Encoding | None
     """None for the smallest exact one."""
+    cancellation: Cancellation | None
+    """What can end its children."""
 
     @property
     def bounds(self) -> Bounds:
         """What one child may use."""
-        return self.limits.bounds(self.size)
+        return self.means.limits.bounds(self.size)
 
     def rewound(self) -> int:
         """The descriptor, at the beginning of the file: where a decoder goes on from."""

@@ -6,7 +6,7 @@ from typing import Final
 
 from wire import Encoding
 
-from . import sound
+from . import ogg, sound
 from .decoder import FileDecoder
 from .errors import GaveUp
 from .facts import Facts, require_fit
@@ -36,7 +36,7 @@ def by_libsndfile(job: Job, *, child: bool) -> FileDecoder:
     first = _run(job, 0, child=child)
     run: Run = first
     try:
-        facts = _facts(first.header, job.wanted)
+        facts = _facts(first.header, job)
         starter = _Starter(job, facts, child=child)
         run = starter.guard(first, 0)
         return FileDecoder(job, facts, starter, run).begun()
@@ -68,7 +68,7 @@ class _Starter:
         return self._guarded
 
     def _by_ffmpeg(self) -> FfmpegRun:
-        program, form = find_ffmpeg(self._job.ffmpeg), self._format
+        program, form = find_ffmpeg(self._job.means.ffmpeg), self._format
         run = FfmpegRun(program, self._job, form.encoding, self._codec)
         if run.samples != (form.samplerate, form.channels):
             run.close()
@@ -83,15 +83,16 @@ def _run(job: Job, offset: int, *, child: bool) -> SoundRun | SoundChildRun:
     return SoundChildRun(job, offset) if child else SoundRun(job, offset)
 
 
-def _facts(header: sound.Header, wanted: Encoding | None) -> Facts:
+def _facts(header: sound.Header, job: Job) -> Facts:
     exact = Encoding(sound.smallest_encoding(header.subtype))
     return Facts(
-        format=require_fit(header.samplerate, header.channels, exact, wanted, header.subtype),
+        format=require_fit(header.samplerate, header.channels, exact, job.wanted, header.subtype),
         decoder="soundfile",
         container=header.container,
         codec="flac" if header.container == "FLAC" else _codec(header.subtype),
         subtype=header.subtype,
         frames=header.frames,
+        damage=header.damage or ogg.damage(job.descriptor),
         seekable=header.seekable,
     )
 

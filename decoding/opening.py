@@ -6,37 +6,43 @@ import os
 import stat
 from functools import partial
 from pathlib import Path
+from typing import Final
 
+from runtime.cancellation import Cancellation
 from wire import Encoding
 
+from . import ogg
 from .decoder import Decoder, FileDecoder
 from .errors import DecodeError, GaveUp, NoDecoder, NotAudio
 from .facts import Facts, require_fit
 from .ffmpeg import FfmpegRun, Said, ask, find_ffmpeg
 from .job import Job
 from .libsndfile import by_libsndfile
-from .limits import Limits
+from .means import Means
 from .sniff import Way, sniff
+
+MALFORMED: Final = "malformed"
+"""What libsndfile calls a file that it knows, but that is not all there."""
 
 
 def open_decoder(
     path: Path,
+    means: Means,
     *,
     isolated: bool,
-    limits: Limits,
-    ffmpeg: str | None = None,
     wanted: Encoding | None = None,
+    cancellation: Cancellation | None = None,
 ) -> Decoder:
     """
     Open *path* with the decoder that its content is for.
 
     Args:
         path: a regular file; its name decides nothing.
+        means: which ffmpeg, and what decoding may take.
         isolated: whether all of it is decoded in a child process; if not, plain WAV and FLAC are
             decoded in this one.
-        limits: what it may take.
-        ffmpeg: the program; by default the one on PATH.
         wanted: the encoding of the samples; by default the smallest that holds them exactly.
+        cancellation: ends it from another thread, also while it is being opened.
 
     Raises:
         NotAudio: if nothing can be decoded.
@@ -48,8 +54,13 @@ def open_decoder(
     # O_NONBLOCK: opening a named pipe would wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        size = _size(descriptor)
-        job = Job(descriptor=descriptor, size=size, limits=limits, ffmpeg=ffmpeg, wanted=wanted)
+        job = Job(
+            descriptor=descriptor,
+            size=_size(descriptor),
+            means=means,
+            wanted=wanted,
+            cancellation=cancellation,
+        )
         return _choose(job, isolated=isolated)
     except BaseException:
         os.close(descriptor)
@@ -76,7 +87,7 @@ def _choose(job: Job, *, isolated: bool) -> FileDecoder:
 def _instead(job: Job, first: DecodeError) -> FileDecoder:
     """ffmpeg, where libsndfile does not know the file, or finds no frame in it."""
     try:
-        return by_ffmpeg(job)
+        return by_ffmpeg(job, f"libsndfile: {first}" if MALFORMED in str(first) else "")
     except (NotAudio, GaveUp) as exc:
         if isinstance(first, NotAudio):
             raise first from exc
@@ -87,16 +98,16 @@ def _instead(job: Job, first: DecodeError) -> FileDecoder:
         raise NoDecoder(f"libsndfile: {first}; {exc}") from exc
 
 
-def by_ffmpeg(job: Job) -> FileDecoder:
+def by_ffmpeg(job: Job, damage: str = "") -> FileDecoder:
     """
-    Open the file of *job* with ffmpeg.
+    Open the file of *job* with ffmpeg; *damage* is what another decoder has said of it.
 
     Raises:
         NotAudio: if it knows no audio in it, or finds no frame.
         NoDecoder: if there is no ffmpeg.
         DecodeError: if it can be read, but not be used.
     """
-    program = find_ffmpeg(job.ffmpeg)
+    program = find_ffmpeg(job.means.ffmpeg)
     try:
         said = ask(program, job)
         start = partial(_start, program, job, said)
@@ -104,7 +115,8 @@ def by_ffmpeg(job: Job) -> FileDecoder:
     except (NotAudio, GaveUp) as exc:
         raise NotAudio(f"no audio: ffmpeg: {exc}") from exc
     try:
-        return FileDecoder(job, _facts(said, run, job.wanted), start, run).begun()
+        facts = _facts(said, run, job, damage or ogg.damage(job.descriptor))
+        return FileDecoder(job, facts, start, run).begun()
     except BaseException:
         run.close()
         raise
@@ -114,14 +126,15 @@ def _start(program: str, job: Job, said: Said, _offset: int) -> FfmpegRun:
     return FfmpegRun(program, job, job.wanted or said.encoding, said.codec)
 
 
-def _facts(said: Said, run: FfmpegRun, wanted: Encoding | None) -> Facts:
-    rate, channels = run.samples
+def _facts(said: Said, run: FfmpegRun, job: Job, damage: str) -> Facts:
+    (rate, channels), name = run.samples, f"{said.codec} {said.samples}"
     return Facts(
-        format=require_fit(rate, channels, said.encoding, wanted, f"{said.codec} {said.samples}"),
+        format=require_fit(rate, channels, said.encoding, job.wanted, name),
         decoder="ffmpeg",
         container=said.container,
         codec=said.codec,
         subtype=said.samples,
         frames=None if said.seconds is None else round(said.seconds * rate),
+        damage=damage,
         seekable=False,
     )

@@ -43,7 +43,7 @@ def probe(path: Path, means: Means, *, isolated: bool, count: bool = False) -> F
         DecodeError: if it cannot be decoded; with *count*, to its end.
         OSError: if it cannot be read.
     """
-    decoder = open_decoder(path, isolated=isolated, limits=means.limits, ffmpeg=means.ffmpeg)
+    decoder = open_decoder(path, means, isolated=isolated)
     try:
         frames = 0
         while count and (data := decoder.read(BLOCK_FRAMES)):

@@ -81,7 +81,7 @@ class ChildRun:
     def __init__(self, command: Sequence[str], job: Job) -> None:
         """Start *command* on the file of *job*."""
         self._bounds = job.bounds
-        self._child = Child(command, job.rewound(), self._bounds)
+        self._child = Child(command, job.rewound(), self._bounds, cancellation=job.cancellation)
         self.warning = ""
 
     def read(self, size: int) -> bytes:

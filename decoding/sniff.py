@@ -6,7 +6,7 @@ import enum
 import os
 from typing import Final
 
-from . import mpeg, ogg
+from . import flacfile, mpeg, ogg
 
 HEAD_BYTES: Final = 64 * 1024
 """How far the format chunk of a WAV file is looked for."""
@@ -22,7 +22,7 @@ class Way(enum.Enum):
     """What libsndfile reads with code that has had errors, or that is not its own."""
 
     FFMPEG = "ffmpeg"
-    """What libsndfile does not know."""
+    """What libsndfile does not know, or does not read to its end."""
 
 
 _PLAIN_TAGS: Final = frozenset({1, 3, 6, 7})
@@ -38,7 +38,9 @@ _SOUNDFILE: Final = (
 def sniff(descriptor: int) -> Way:
     """Look into the file that *descriptor* is open on; its position stays."""
     head = os.pread(descriptor, HEAD_BYTES, 0)
-    if head.startswith(b"fLaC") or _is_plain_wav(head):
+    if head.startswith(flacfile.MAGIC):
+        return Way.FFMPEG if flacfile.goes_on(descriptor) else Way.HERE
+    if _is_plain_wav(head):
         return Way.HERE
     if head.startswith(ogg.MAGIC):
         return Way.CHILD if ogg.holds_one_stream(descriptor) else Way.FFMPEG

@@ -8,6 +8,7 @@ writes one line of JSON, then samples. It imports nothing of ours, so as to star
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +26,13 @@ SEEKABLE: Final = frozenset(
 )
 UNKNOWN_FRAMES: Final = 2**62
 """libsndfile says 2**63 - 1 where the header says nothing."""
+
+_LENGTH: Final = re.compile(
+    r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE
+)
+"""What libsndfile notes of a length that is wrong; it goes by what is there."""
+_NOTED: Final = "Seems to be a truncated file"
+_ABOUT: Final = 4096
 
 AUTO: Final = "auto"
 FAILED: Final = 1
@@ -47,6 +55,8 @@ class Header(NamedTuple):
     frames: int | None
     encoding: str
     seekable: bool
+    damage: str
+    """What is missing, as far as the header says how much there should be."""
 
 
 class _StraightOn(soundfile.SoundFile):  # type: ignore[misc]  # the library is untyped
@@ -117,6 +127,7 @@ class Sound:
             frames=file.frames if file.frames < UNKNOWN_FRAMES else None,
             encoding=smallest_encoding(file.subtype) if encoding == AUTO else encoding,
             seekable=file.subtype in SEEKABLE,
+            damage=_damage(file.extra_info),
         )
 
     def _seek(self, offset: int) -> None:
@@ -134,6 +145,19 @@ def smallest_encoding(subtype: str) -> str:
     if subtype in TWENTY_FOUR:
         return "s24le"
     return "f32le"
+
+
+def _damage(notes: str) -> str:
+    """Return what libsndfile's *notes* on a file say of its end."""
+    for claimed, there in _LENGTH.findall(notes):
+        if int(claimed) > int(there) and not _stands_for_unknown(int(claimed)):
+            return f"cut off: {there} bytes, the file claims {claimed}"
+    return "cut off" if _NOTED in notes else ""
+
+
+def _stands_for_unknown(length: int) -> bool:
+    """Whoever writes into a pipe says so by the largest number, or the middle one."""
+    return any(abs(length - 2**bits) <= _ABOUT for bits in (31, 32)) or length >= UNKNOWN_FRAMES
 
 
 def _reason(error: Exception) -> str:

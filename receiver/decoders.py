@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Final, NamedTuple
 
 from decoding import DecodeError, Decoder, Means, open_decoder
+from runtime.cancellation import Cancellation
 from wire import Format, ProcessingFailed, StorageFailed
 
 from .metrics import Metrics
@@ -57,10 +58,14 @@ class Decoders:
             StorageFailed: if the disk refuses to hold it for so long, or it has another *digest*.
         """
         async with self._turns:
-            opening = self._loop.run_in_executor(self._threads, self._open, spool, digest)
+            cancellation = Cancellation()
+            opening = self._loop.run_in_executor(
+                self._threads, self._open, spool, digest, cancellation
+            )
             try:
                 opened = await asyncio.shield(opening)
             except asyncio.CancelledError:  # the thread goes on, and nobody wants what it gets
+                cancellation.cancel()
                 opening.add_done_callback(_close)
                 raise
             except DecodeError as exc:
@@ -97,7 +102,7 @@ class Decoders:
         """Begin nothing more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _open(self, spool: Spool, digest: str) -> Opened:
+    def _open(self, spool: Spool, digest: str, cancellation: Cancellation) -> Opened:
         """Runs in a thread. An open file needs no name, so nothing is left after a crash."""
         try:
             with spool() as original:
@@ -105,10 +110,7 @@ class Decoders:
                     what = "digest of the file to be decoded"
                     raise StorageFailed(what, seen=original.digest, expected=digest)
                 decoder = open_decoder(
-                    original.path,
-                    isolated=True,
-                    limits=self._means.limits,
-                    ffmpeg=self._means.ffmpeg,
+                    original.path, self._means, isolated=True, cancellation=cancellation
                 )
         except OSError as exc:
             raise StorageFailed(f"file to be decoded: {exc.strerror}") from exc

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from . import launch
+from .cancellation import Cancellation
 
 KEPT_BYTES: Final = 4096
 """What is kept of the end of standard error."""
@@ -59,12 +60,17 @@ class Child:
     """
 
     def __init__(
-        self, command: Sequence[str], stdin: int, bounds: Bounds, kept: int = KEPT_BYTES
+        self,
+        command: Sequence[str],
+        stdin: int,
+        bounds: Bounds,
+        kept: int = KEPT_BYTES,
+        cancellation: Cancellation | None = None,
     ) -> None:
         """
         Start *command*, whose first word is an absolute path.
 
-        *kept* bytes of the end of its standard error are kept.
+        *kept* bytes of the end of its standard error are kept; *cancellation* can end it.
 
         Raises:
             OSError: if no process can be started.
@@ -90,6 +96,8 @@ class Child:
         self._selector = selectors.DefaultSelector()
         for descriptor in (self._output, self._stderr):
             self._selector.register(descriptor, selectors.EVENT_READ)
+        self._cancellation = cancellation or Cancellation()
+        self._cancellation.cover(self)
 
     @property
     def errors(self) -> str:
@@ -139,6 +147,7 @@ class Child:
 
     def close(self) -> None:
         """Kill it unless it has ended, and free what it held."""
+        self._cancellation.release(self)
         self.kill()
         with self._process:  # waits, and closes the pipes
             self._selector.close()

@@ -11,10 +11,17 @@ import os
 import platform
 import resource
 import sys
+from contextlib import suppress
 from typing import Final
 
 FILES: Final = 32
 """File descriptors; ffmpeg and Python with numpy have at most 10 open at once."""
+
+FIRST_TO_GO: Final = "1000"
+"""
+Out of memory, the kernel ends the process with the highest score, which 1000 makes it: a child
+that has filled its container, or the machine, dies, and not the service that has started it.
+"""
 
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_SET_SECCOMP: Final = 22
@@ -54,6 +61,8 @@ class _Filter(ctypes.Structure):
 
 def confine(memory_bytes: int, cpu_seconds: int | None, *, network: bool) -> None:
     """Give this process, and whatever it becomes, its limits: of memory, time, files, network."""
+    if sys.platform == "linux":
+        _offer_itself()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, FILES))
@@ -66,6 +75,12 @@ def confine(memory_bytes: int, cpu_seconds: int | None, *, network: bool) -> Non
         _refuse_writing(libc)
         if not network:
             _refuse_network(libc)
+
+
+def _offer_itself() -> None:
+    """More than it is takes no privilege; some sandboxes have no such file."""
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123  # slow
+        file.write(FIRST_TO_GO)
 
 
 def _refuse_writing(libc: ctypes.CDLL) -> None:

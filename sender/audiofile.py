@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from decoding import DecodeError, Decoder, Means, open_decoder
+from runtime.cancellation import Cancellation
 from wire import Encoding
 
 from .errors import SourceError
@@ -38,9 +39,10 @@ class AudioFile:
         encoding: Encoding | None = None,
         name: str = "",
         means: Means = DEFAULTS,
+        cancellation: Cancellation | None = None,
     ) -> None:
         """
-        Open *path*; *encoding* is by default the smallest exact one.
+        Open *path*; *encoding* is by default the smallest exact one; *cancellation* can end it.
 
         Raises:
             SourceError: if it cannot be read, is no audio, or does not fit into *encoding*.
@@ -48,7 +50,7 @@ class AudioFile:
         self.name = name or printable(path)
         self._path = path
         self._stat = self._look()
-        self._decoder = self._open(encoding, means)
+        self._decoder = self._open(encoding, means, cancellation)
         self.decoder, self.format = self._decoder.decoder, self._decoder.format
         self.units = self._decoder.frames
         self._position = 0
@@ -86,14 +88,12 @@ class AudioFile:
         self._position = offset + len(data) // self.format.frame_bytes
         return data
 
-    def _open(self, encoding: Encoding | None, means: Means) -> Decoder:
+    def _open(
+        self, encoding: Encoding | None, means: Means, cancellation: Cancellation | None
+    ) -> Decoder:
         try:
             return open_decoder(
-                self._path,
-                isolated=False,
-                limits=means.limits,
-                ffmpeg=means.ffmpeg,
-                wanted=encoding,
+                self._path, means, isolated=False, wanted=encoding, cancellation=cancellation
             )
         except DecodeError as exc:
             raise SourceError(f"{self.name}: {exc}") from exc

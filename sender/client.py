@@ -13,6 +13,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry
 
+from runtime.cancellation import Cancellation
 from wire import Hello, Kind, Outbound, Phase, Receipt, WireError
 
 from .link import Link, open_link
@@ -65,7 +66,7 @@ class Client:
             WireError: if the receiver refuses the stream.
         """
         if isinstance(source, str | Path):
-            opened = await asyncio.to_thread(open_file, Path(source), self._settings)
+            opened = await self._open(Path(source))
             try:
                 return await self.send(opened, on_event)
             finally:
@@ -100,6 +101,14 @@ class Client:
         link, self._link = self._link, None
         if link is not None:
             await link.close(code, reason)
+
+    async def _open(self, path: Path) -> Sendable:
+        cancellation = Cancellation()
+        try:
+            return await asyncio.to_thread(open_file, path, self._settings, cancellation)
+        except asyncio.CancelledError:
+            cancellation.cancel()  # its thread goes on otherwise
+            raise
 
     async def _persist(self, transfer: Transfer) -> Receipt:
         now = asyncio.get_running_loop().time

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from runtime.cancellation import Cancellation
+
 from .audiofile import AudioFile
 from .converted import converted
 from .settings import Settings
 from .wholefile import Sendable, WholeFile
 
 
-def open_file(path: Path, settings: Settings) -> Sendable:
+def open_file(path: Path, settings: Settings, cancellation: Cancellation | None = None) -> Sendable:
     """
     Return the audio file at *path*, converted if *settings* say so, or as it is.
+
+    *cancellation* ends a decoder that keeps one waiting.
 
     Raises:
         SourceError: if it cannot be read, is no audio, or is not what the settings expect.
@@ -20,4 +24,5 @@ def open_file(path: Path, settings: Settings) -> Sendable:
     if settings.untouched:
         return WholeFile(path)
     wished = settings.exact_encoding
-    return converted(AudioFile(path, wished, means=settings.means), settings.conversion, wished)
+    file = AudioFile(path, wished, means=settings.means, cancellation=cancellation)
+    return converted(file, settings.conversion, wished)

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
+from runtime.cancellation import Cancellation
+
 from .address import public_name
 from .client import Client
 from .delivery import Deliveries
@@ -36,6 +38,7 @@ class Sending:
         self._metrics = metrics
         self._deliveries = deliveries
         self._inputs = Inputs(settings)
+        self._cancellation = Cancellation()
 
     async def run(self, paths: Sequence[str], instance: str) -> None:
         """
@@ -54,6 +57,7 @@ class Sending:
                     client = Client(self._settings, self._metrics, instance)
                     tasks.create_task(self._work(client, waiting))
         finally:
+            self._cancellation.cancel()  # a file that is being opened
             self._inputs.close()
 
     async def _work(self, client: Client, waiting: Iterator[Named]) -> None:
@@ -100,4 +104,4 @@ class Sending:
                 if (real := os.path.realpath(file)) in taken:
                     continue  # two clients would take the one stream from each other
                 taken.add(real)
-                yield str(file), partial(open_file, file, self._settings)
+                yield str(file), partial(open_file, file, self._settings, self._cancellation)

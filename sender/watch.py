@@ -11,6 +11,8 @@ from pathlib import Path
 
 import structlog
 
+from runtime.cancellation import Cancellation
+
 from .client import Client
 from .delivery import Deliveries
 from .find import audio_files
@@ -71,6 +73,7 @@ class Watch:
         self._settling = Settling(settings.settle)
         self._due: asyncio.Queue[Path] = asyncio.Queue()  # each file once, so never more than these
         self._in_work: set[Path] = set()
+        self._cancellation = Cancellation()
 
     async def run(self, instance: str, stop: asyncio.Event) -> None:
         """Send until *stop*; nothing is remembered, the receiver knows what it has."""
@@ -82,6 +85,7 @@ class Watch:
             await self._look_until(stop)
             for worker in workers:
                 worker.cancel()
+            self._cancellation.cancel()  # files that are being opened
 
     async def _look_until(self, stop: asyncio.Event) -> None:
         from watchfiles import awatch  # 25 ms that other commands need not wait
@@ -112,7 +116,7 @@ class Watch:
         try:
             while True:
                 path = await self._due.get()
-                opening = partial(open_file, path, self._settings)
+                opening = partial(open_file, path, self._settings, self._cancellation)
                 outcome = await self._deliveries.deliver(client, str(path), opening)
                 self._in_work.discard(path)
                 if outcome.retry:

@@ -61,9 +61,7 @@ def sound_of(
     with assembled(disk, layout, hello, work.go_on) as original:
         _require(folder, original.digest, receipt)
         try:
-            decoder = open_decoder(
-                original.path, isolated=True, limits=work.means.limits, ffmpeg=work.means.ffmpeg
-            )
+            decoder = open_decoder(original.path, work.means, isolated=True)
             try:
                 blocks = _decoded(decoder, digest, work.go_on)
                 yield Sound(decoder.format, blocks, digest, original.path)

@@ -4,7 +4,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from decoding import Limits, open_decoder
+from decoding import Limits, Means, open_decoder
 
 
 @pytest.fixture(name="opened")
@@ -12,8 +12,9 @@ def _opened():
     """open_decoder, with everything closed that it has opened."""
     with ExitStack() as stack:
 
-        def opened(path, *, isolated=False, limits=None, **how):
-            decoder = open_decoder(path, isolated=isolated, limits=limits or Limits(), **how)
+        def opened(path, *, isolated=False, limits=None, ffmpeg=None, **how):
+            means = Means(limits=limits or Limits(), ffmpeg=ffmpeg)
+            decoder = open_decoder(path, means, isolated=isolated, **how)
             return stack.enter_context(closing(decoder))
 
         yield opened

@@ -186,10 +186,10 @@ def test_without_ffmpeg(tmp_path, opened, monkeypatch):
 LOOK = """
 import sys
 from pathlib import Path
-from decoding import DecodeError, Limits, open_decoder
+from decoding import DecodeError, Means, open_decoder
 for path in sys.argv[2:]:
     try:
-        decoder = open_decoder(Path(path), isolated=True, limits=Limits(), ffmpeg=sys.argv[1])
+        decoder = open_decoder(Path(path), Means(ffmpeg=sys.argv[1]), isolated=True)
         while decoder.read(5000):
             pass
         decoder.close()

@@ -6,7 +6,7 @@ import random
 import pytest
 from prometheus_client import CollectorRegistry
 
-from decoding import Limits, Means, open_decoder
+from decoding import Means, open_decoder
 from sender import SourceError
 from sender.audiofile import AudioFile
 from tests.decoding.bombs import write_bomb
@@ -27,7 +27,7 @@ def make(path, frames=20_000):
     source = encode(path, *how, subtype=subtype, channels=2, frames=frames)
     if path.name in LOSSLESS:
         return truth(source)
-    decoder = open_decoder(path, isolated=True, limits=Limits())
+    decoder = open_decoder(path, Means(), isolated=True)
     data = read_all(decoder)
     decoder.close()
     return to_float32(data, decoder.format.encoding, 2)

@@ -79,9 +79,9 @@ def stored(root, data=DATA, ended=None):
 def near(monkeypatch):
     """Decode in this process: 150 ms faster than in a child."""
 
-    def opened(path, *, isolated, **how):
+    def opened(path, means, *, isolated):
         assert isolated
-        return decoding.open_decoder(path, isolated=False, **how)
+        return decoding.open_decoder(path, means, isolated=False)
 
     monkeypatch.setattr(receiver.journal.sound, "open_decoder", opened)
 
