@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import os
 import signal
+from contextlib import asynccontextmanager, suppress
 
+import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.integration.commands import sending, sent
+from tests.integration.clients import connected
+from tests.integration.commands import sending, sent, watching
 from tests.integration.proxy import Proxy, free_port
 from tests.integration.recorder import SMALL, Recorder, listening
 from tests.integration.sounds import noise, same, samples, write
@@ -114,3 +118,60 @@ async def test_while_standard_input_waits(tmp_path):
 
     assert (130, 130) == (code_raw, code_container)
     assert 0 == registry.get_sample_value("receiver_streams_total", {"result": "cancelled"})
+
+
+def hanging(folder):
+    """An ffmpeg that never says what a file is, and a file that it is asked about."""
+    program = folder / "ffmpeg"
+    program.write_text(f"#!/bin/sh\nread line < {folder}/gate\n")
+    program.chmod(0o755)
+    os.mkfifo(folder / "gate")
+    (folder / "files").mkdir()
+    (folder / "files" / "a.m4a").write_bytes(b"anything")
+    return program
+
+
+@asynccontextmanager
+async def asked(folder):
+    """Wait until it is asked: so long nobody reads from its gate; then have it wait there."""
+    gate = None
+    async with asyncio.timeout(SOON_S):
+        while gate is None:
+            with suppress(OSError):
+                gate = os.open(folder / "gate", os.O_WRONLY | os.O_NONBLOCK)
+            await asyncio.sleep(0.01)
+    try:
+        yield
+    finally:
+        os.close(gate)
+
+
+@pytest.mark.parametrize("command", [sending, watching])
+async def test_while_a_decoder_hangs(tmp_path, command):
+    """A file that is being opened is given up, and its decoder is killed."""
+    program = hanging(tmp_path)
+    async with listening(Recorder()) as running:
+        how = ("--ffmpeg", program)
+        start = (
+            command(tmp_path / "files", *how, "--to", running.url)
+            if command is sending
+            else command(tmp_path / "files", running.url, *how)
+        )
+        async with start as process, asked(tmp_path):
+            code = await interrupted(process)
+
+    assert (130 if command is sending else 0) == code
+
+
+async def test_while_a_decoder_hangs_in_a_program(tmp_path):
+    """Whoever cancels `send` gets the thread back that opened the file."""
+    program = hanging(tmp_path)
+    async with connected("ws://127.0.0.1:1", ffmpeg=str(program)) as client:
+        task = asyncio.create_task(client.send(tmp_path / "files" / "a.m4a"))
+        async with asked(tmp_path):
+            task.cancel()
+            await asyncio.wait([task])
+            async with asyncio.timeout(SOON_S):
+                await asyncio.get_running_loop().shutdown_default_executor()
+
+    assert task.cancelled()

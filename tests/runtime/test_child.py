@@ -8,9 +8,11 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
+from runtime.cancellation import Cancellation
 from runtime.child import Bounds, Child, OutOfTime
 
 ROOM = Bounds(memory_bytes=2**30, cpu_seconds=5, wall_seconds=10)
@@ -217,3 +219,29 @@ def test_a_program_that_is_not_there():
         assert 1 == child.exit_code()
         assert "No such file or directory" in child.last_line
         child.close()
+
+
+@LINUX
+def test_it_goes_first_when_memory_runs_out():
+    """Not whoever has started it; that it may say so is what everybody may."""
+    assert "1000\n" == said("print(open('/proc/self/oom_score_adj').read(), end='')")
+    assert "1000\n" != Path("/proc/self/oom_score_adj").read_text()
+
+
+def test_a_cancelled_wait_ends():
+    """Of whoever reads at that moment; what is started later is ended at once."""
+    cancellation, hang = Cancellation(), "import time; time.sleep(60)"
+    with running(hang, cancellation=cancellation) as child:
+        timer = threading.Timer(0.1, cancellation.cancel)
+        timer.start()
+        started = time.monotonic()
+
+        assert b"" == child.read(1)
+        assert -signal.SIGKILL == child.exit_code()
+        timer.join()
+    with running(hang, cancellation=cancellation) as child:
+        assert b"" == child.read(1)
+        assert -signal.SIGKILL == child.exit_code()
+    cancellation.cancel()
+
+    assert time.monotonic() - started < 5
