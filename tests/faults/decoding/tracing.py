@@ -1,0 +1,115 @@
+"""What programs and their children ask the operating system for: strace, and how to read it."""
+
+import re
+import sys
+import time
+from pathlib import Path
+
+from decoding import sound
+from runtime import launch
+
+CODE = Path(__file__).parents[3]
+
+CALLS = "trace=%network,%process,io_uring_setup,open,openat,openat2,creat"
+
+OWN = (sys.prefix, sys.base_prefix, "/usr/", "/lib", "/etc/", "/proc/", "/sys/", "/dev/null")
+"""What Python and the loader of programs open."""
+
+DECODERS = (sound.__file__, launch.__file__, "/dev/stdin")
+"""What a child opens besides: its program, and by that name the file that it is given."""
+
+ENDING_S = 10
+"""Until strace has written down what it saw last."""
+
+_LINE = re.compile(r"(\d+) +(\d+\.\d+) (.*)")
+_MADE = re.compile(r"(?:<\.\.\. )?v?(?:fork|clone3?)\b.* = (\d+)$")
+_NETWORK = re.compile(
+    r"(?:<\.\.\. )?(?:socket|bind|connect|listen|accept|send|recv|io_uring|(?:get|set)sockopt"
+    r"|getsockname|getpeername|shutdown)\w*[( ]"
+)
+_OPENED = re.compile(r'(?:open\w*|creat)\([^"]*"([^"]*)".* = \d')
+
+
+def traced(trace, *command):
+    """*command* as strace runs it: the process is the program itself, and gets its signals."""
+    how = ("-D", "-f", "-q", "-ttt", "--seccomp-bpf", "-s", "300", "-e", "signal=none")
+    return ("strace", *how, "-e", CALLS, "-o", trace, *command)
+
+
+class Trace:
+    """What one program did, read when it has ended."""
+
+    def __init__(self, path):
+        self._lines = [_LINE.match(line).groups() for line in _whole(path).splitlines()]
+        self._parents, self._threads, unfinished = {}, set(), {}
+        for process, _, said in self._lines:
+            if said.endswith("<unfinished ...>"):
+                unfinished[process] = said
+            elif made := _MADE.match(said):
+                self._parents[made[1]] = process
+                if "CLONE_THREAD" in unfinished.pop(process, "") + said:
+                    self._threads.add(made[1])
+        self._launched = {
+            process: float(at)
+            for process, at, said in reversed(self._lines)
+            if said.startswith("execve(") and f'"{launch.__file__}"' in said
+        }
+
+    @property
+    def children(self):
+        """How many children were launched."""
+        return len(self._launched)
+
+    @property
+    def seconds(self):
+        """How long each child lived; fails if there is one whose end was not seen."""
+        ends = {each: float(at) for each, at, said in self._lines if said.startswith("+++ ")}
+        return [ends[process] - begun for process, begun in self._launched.items()]
+
+    def of_children(self, pattern):
+        """What the children did that matches, whether it succeeded or not."""
+        return [match for process, match in self._found(pattern) if self._is_child(process)]
+
+    def of_program(self, pattern):
+        """What the program itself did, in all of its threads."""
+        return [match for process, match in self._found(pattern) if not self._is_child(process)]
+
+    def require_confined(self, *places):
+        """No child has tried the network, and nobody has opened what is in none of *places*."""
+        tried = [match.string for match in self.of_children(_NETWORK)]
+        assert not tried, tried
+        foreign = {each[1] for each in self.of_children(_OPENED)} - set(DECODERS)
+        foreign = [path for path in foreign if not path.startswith(OWN)]
+        assert not foreign, foreign
+        own = (*OWN, str(CODE), *map(str, places))
+        opened = [each[1] for each in self.of_program(_OPENED) if not each[1].startswith(own)]
+        assert not opened, opened
+
+    def require_offline(self):
+        """Not even the program itself has tried the network."""
+        tried = [match.string for match in self.of_program(_NETWORK)]
+        assert not tried, tried
+
+    def _found(self, pattern):
+        for process, _, said in self._lines:
+            if match := pattern.match(said):
+                yield process, match
+
+    def _is_child(self, process):
+        while process is not None:
+            if process in self._launched:
+                return True
+            process = self._parents.get(process)
+        return False
+
+
+def _whole(path):
+    """The text, when the end of the program, whose number is the first, is in it."""
+    until = time.monotonic() + ENDING_S
+    while time.monotonic() < until:
+        text = Path(path).read_text()
+        program = text.split(maxsplit=1)[0]
+        if re.search(rf"^{program} .* \+\+\+ ", text, re.MULTILINE) and text.endswith("\n"):
+            return text
+        time.sleep(0.01)
+    raise TimeoutError(path)
