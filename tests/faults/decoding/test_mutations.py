@@ -21,7 +21,7 @@ from tests.integration.test_mutated_files import place, write_mutations
 
 pytestmark = pytest.mark.faults
 
-BATCH = either(16, 100)
+BATCH = either(8, 100)
 
 WALL_S = 10
 LIMITS = ("--decode-wall-seconds", str(WALL_S), "--decode-cpu-seconds", str(WALL_S))
@@ -139,7 +139,7 @@ def test_isolated(tmp_path):
     """As the receiver decodes them: no child outlives its file, no descriptor stays open."""
     bases = make_bases(tmp_path / "bases")
     means = Means(limits=Limits(wall_seconds=10, cpu_seconds=10))
-    path, good, count = tmp_path / "a", 0, either(25, 2000)
+    path, good, count = tmp_path / "a", 0, either(15, 2000)
     before = os.listdir("/dev/fd")  # noqa: PTH208  # as many as before is what is asked
     for seed in range(count):
         path.write_bytes(mutate(bases, seed)[1])
