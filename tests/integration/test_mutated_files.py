@@ -56,7 +56,7 @@ def place(error):
 
     ffmpeg's demuxer and decoder are threads: which of them has the last word differs between runs.
     """
-    found = re.match(r".*: frame \d+: ", error)
+    found = re.match(r".* at frame \d+: ", error)
     return found[0] if found else error
 
 
