@@ -38,7 +38,7 @@ AUTO: Final = "auto"
 FAILED: Final = 1
 """Exit code of the program where libsndfile gives up; standard error has its reason."""
 
-BLOCK_BYTES: Final = 1024 * 1024
+BLOCK_BYTES: Final = 128 * 1024
 
 
 class SoundError(Exception):
@@ -57,6 +57,11 @@ class Header(NamedTuple):
     seekable: bool
     damage: str
     """What is missing, as far as the header says how much there should be."""
+
+    @property
+    def frame_bytes(self) -> int:
+        """Of one frame, as it is written here."""
+        return self.channels * {"s16le": 2, "s24le": 3, "f32le": 4}[self.encoding]
 
 
 class _StraightOn(soundfile.SoundFile):  # type: ignore[misc]  # the library is untyped
@@ -138,6 +143,11 @@ class Sound:
             raise SoundError(_reason(exc)) from exc
 
 
+def block_frames(channels: int) -> int:
+    """Return how many frames are decoded at once."""
+    return max(1, BLOCK_BYTES // (4 * channels))
+
+
 def smallest_encoding(subtype: str) -> str:
     """Return the smallest encoding that holds every sample of soundfile's *subtype* exactly."""
     if subtype in SIXTEEN:
@@ -172,7 +182,7 @@ def main(encoding: str, offset: str) -> int:
         sound = Sound(sys.stdin.fileno(), encoding, int(offset))
         output.write(json.dumps(sound.header).encode() + b"\n")
         output.flush()
-        frames = max(1, BLOCK_BYTES // (4 * sound.header.channels))
+        frames = block_frames(sound.header.channels)
         while data := sound.read(frames):
             output.write(data)
         output.flush()
