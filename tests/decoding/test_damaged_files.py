@@ -120,7 +120,7 @@ def test_frames_that_are_none_are_not_looked_for_long(tmp_path, opened):
 
 
 def test_both_sides_give_up_at_the_same_frame(tmp_path, opened):
-    """libsndfile has a frame of it or not, depending on how much is asked for."""
+    """Libsndfile has a frame of it or not, depending on how much is asked for."""
     path = write(tmp_path / "a.flac", frames=3000)
     spoil(path, lambda data: data.__setitem__(slice(200, 210), bytes(10)))
     found = []
