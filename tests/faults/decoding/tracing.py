@@ -27,6 +27,8 @@ _NETWORK = re.compile(
     r"(?:<\.\.\. )?(?:socket|bind|connect|listen|accept|send|recv|io_uring|(?:get|set)sockopt"
     r"|getsockname|getpeername|shutdown)\w*[( ]"
 )
+_LAUNCHED = re.compile(rf'^(\d+) .* execve\(.*"{re.escape(launch.__file__)}"', re.MULTILINE)
+_ENDED = re.compile(r"^(\d+) +\S+ \+\+\+ ", re.MULTILINE)
 _OPENED = re.compile(r'(?:open\w*|creat)\([^"]*"([^"]*)".* = \d')
 
 
@@ -108,12 +110,12 @@ class Trace:
 
 
 def _whole(path):
-    """The text, when the end of the program, whose number is the first, is in it."""
+    """The text, when it has the ends of the program, which is the first, and of its children."""
     until = time.monotonic() + ENDING_S
     while time.monotonic() < until:
         text = Path(path).read_text()
-        program = text.split(maxsplit=1)[0]
-        if re.search(rf"^{program} .* \+\+\+ ", text, re.MULTILINE) and text.endswith("\n"):
+        begun = {text.split(maxsplit=1)[0], *_LAUNCHED.findall(text)}
+        if text.endswith("\n") and begun <= set(_ENDED.findall(text)):
             return text
         time.sleep(0.01)
     raise TimeoutError(path)

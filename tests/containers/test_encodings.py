@@ -1,0 +1,113 @@
+"""The real images, end to end: each encoding, and whichever side decodes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from tests.containers.deadlines import until
+from tests.containers.engine import ROOT, CommandFailedError, docker, inside
+from tests.integration.sounds import same, samples, write
+
+pytestmark = pytest.mark.containers
+
+
+@pytest.fixture(name="sounds", scope="module")
+def _sounds(tmp_path_factory):
+    """A file of each format, and two of noise, where the user in a container can read them."""
+    folder = tmp_path_factory.mktemp("sounds")
+    shutil.copytree(ROOT / "tests" / "containers" / "sounds", folder, dirs_exist_ok=True)
+    (folder / "README.md").unlink()
+    write(folder / "noise16.wav", 30_000, 2)
+    soundfile.write(folder / "noise24.flac", samples(folder / "noise16.wav"), 16_000, "PCM_24")
+    folder.chmod(0o755)
+    for path in folder.iterdir():
+        path.chmod(0o644)
+    return folder
+
+
+def send(system, sounds, *arguments):
+    """Run `sender send` in a container of its own, as hard as the sender's; return what it said."""
+    run = ("run", "--rm", "--no-deps", "-T", "--volume", f"{sounds}:/sounds:ro", "sender", "send")
+    return system.compose(*run, *arguments, "--to", "ws://gateway:8766", "--progress", "never")
+
+
+MANIFESTS = """
+import json, pathlib
+for path in pathlib.Path("/recordings/audio").glob("*.json"):
+    print(json.dumps(json.loads(path.read_text())))
+"""
+
+
+def recorded(system, names, *, whole):
+    """Manifests by name, of what came *whole* or was decoded before, when all *names* have one."""
+    (receiver, *_) = system.containers("receiver")
+
+    def found():
+        lines = inside(receiver, "python", "-c", MANIFESTS).splitlines()
+        manifests = [json.loads(line) for line in lines]
+        return {
+            Path(each["name"]).name: each
+            for each in manifests
+            if whole == bool(each["receipt"].get("sha256"))
+        }
+
+    return until(found, lambda seen: set(names) <= set(seen), 60, "recordings")
+
+
+@pytest.mark.parametrize("encoding", ["flac", "file"])
+def test_exact(system, sounds, encoding, tmp_path):
+    """Noise of 16 and 24 bit is recorded bit for bit, however it travels."""
+    names = ("noise16.wav", "noise24.flac")
+    send(system, sounds, *(f"/sounds/{name}" for name in names), "--encoding", encoding)
+    found = recorded(system, names, whole=encoding == "file")
+    (receiver, *_) = system.containers("receiver")
+    for name in names:
+        docker("cp", f"{receiver}:/recordings/audio/{found[name]['recording']}", tmp_path / name)
+
+        assert same(samples(sounds / name), samples(tmp_path / name))
+    inside(receiver, "receiver", "verify", "--store", "/recordings")
+
+
+def test_every_format_on_either_side(system, sounds):
+    """The same frames where the receiver decodes as where the sender does."""
+    names = [path.name for path in sounds.iterdir()]
+    send(system, sounds, "/sounds")
+    send(system, sounds, "/sounds", "--encoding", "file")
+    decoded = recorded(system, names, whole=False)
+    whole = recorded(system, names, whole=True)
+
+    assert len(names) == 14
+    for name in names:
+        assert decoded[name]["receipt"]["frames"] == whole[name]["receipt"]["frames"]
+        assert decoded[name]["receipt"]["digest"] == whole[name]["samples"]
+
+
+def test_an_address(system, sounds):
+    """The ffmpeg of the image has no network: the error says so, and what to do."""
+    with pytest.raises(CommandFailedError, match="built without it: name another one with"):
+        send(system, sounds, "--url", "http://gateway:8404/metrics")
+
+
+def test_the_kernel_takes_a_decoder_first(images):
+    """A child that fills the container's memory is killed, and whoever has started it goes on."""
+    script = """
+import sys
+from runtime.child import Bounds, Child
+room = Bounds(memory_bytes=2**30, cpu_seconds=20, wall_seconds=30)
+kept = bytearray(b"x" * 80_000_000)
+for _ in range(2):
+    with open("/dev/null", "rb") as none:
+        hog = "kept = []\\nwhile True: kept.append(bytearray(b'x' * 4_000_000))"
+        child = Child([sys.executable, "-I", "-S", "-c", hog], none.fileno(), room)
+    child.read(1)
+    print(child.exit_code())
+    child.close()
+"""
+    small = ("--memory", "128m", "--memory-swap", "128m", "--network", "none", "--read-only")
+    hard = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges:true")
+    run = ("run", "--rm", "--init", *small, *hard, "--entrypoint", "python", images["receiver"])
+
+    assert ["-9", "-9"] == docker(*run, "-c", script).split()
