@@ -12,6 +12,7 @@ import soundfile
 from tests.integration.commands import sending, sent
 from tests.integration.proxy import free_port
 from tests.integration.recorder import Recorder, listening
+from tests.integration.rtsp import Rtsp
 from tests.integration.sounds import noise, same, samples, write
 from tests.integration.test_sender_containers import ffmpeg
 
@@ -118,6 +119,18 @@ async def test_a_playlist(server, tmp_path):
 
     assert 0 == code
     assert same(decoded.reshape(-1, 2), recorder.takes[0].samples)
+
+
+async def test_an_rtsp_server():
+    """What it sends, to the last sample, over TCP."""
+    expected = (0.5 * noise(60_000, 2) * 2**15).astype(np.int16)
+    async with Rtsp(expected).listen() as rtsp:
+        recorder, log, code = await fetched(rtsp.url, url_timeout=2)
+
+    (take,) = recorder.takes
+    assert ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"] == rtsp.asked[:4]
+    assert 0 == code, log
+    assert same(expected.astype(np.float32) / 2**15, take.samples)
 
 
 async def test_it_arrives_as_it_comes(server):

@@ -28,7 +28,10 @@ _NETWORK = re.compile(
     r"|getsockname|getpeername|shutdown)\w*[( ]"
 )
 _LAUNCHED = re.compile(rf'^(\d+) .* execve\(.*"{re.escape(launch.__file__)}"', re.MULTILINE)
-_ENDED = re.compile(r"^(\d+) +\S+ \+\+\+ ", re.MULTILINE)
+_ENDED = re.compile(r"^(\d+) +(\S+) \+\+\+ ", re.MULTILINE)
+_AWAITED = re.compile(r"^\d+ +(\S+) .*\bwait4\b.* = (\d+)$", re.MULTILINE)
+"""strace may miss how a child ends that is killed; whoever has waited for it does not."""
+
 _OPENED = re.compile(r'(?:open\w*|creat)\([^"]*"([^"]*)".* = \d')
 
 
@@ -46,7 +49,9 @@ class Trace:
     """What one program did, read when it has ended."""
 
     def __init__(self, path):
-        self._lines = [_LINE.match(line).groups() for line in _whole(path).splitlines()]
+        text = _whole(path)
+        self._ends = _ends(text)
+        self._lines = [_LINE.match(line).groups() for line in text.splitlines()]
         self._parents, self._threads, unfinished = {}, set(), {}
         for process, _, said in self._lines:
             if said.endswith("<unfinished ...>"):
@@ -68,9 +73,8 @@ class Trace:
 
     @property
     def seconds(self):
-        """How long each child lived; fails if there is one whose end was not seen."""
-        ends = {each: float(at) for each, at, said in self._lines if said.startswith("+++ ")}
-        return [ends[process] - begun for process, begun in self._launched.items()]
+        """How long each child lived."""
+        return [self._ends[process] - begun for process, begun in self._launched.items()]
 
     def of_children(self, pattern):
         """What the children did that matches, whether it succeeded or not."""
@@ -109,13 +113,19 @@ class Trace:
         return False
 
 
+def _ends(text):
+    """When each process ended."""
+    awaited = {process: float(at) for at, process in _AWAITED.findall(text)}
+    return awaited | {process: float(at) for process, at in _ENDED.findall(text)}
+
+
 def _whole(path):
     """The text, when it has the ends of the program, which is the first, and of its children."""
     until = time.monotonic() + ENDING_S
     while time.monotonic() < until:
         text = Path(path).read_text()
         begun = {text.split(maxsplit=1)[0], *_LAUNCHED.findall(text)}
-        if text.endswith("\n") and begun <= set(_ENDED.findall(text)):
+        if text.endswith("\n") and begun <= _ends(text).keys():
             return text
         time.sleep(0.01)
     raise TimeoutError(path)
