@@ -148,7 +148,7 @@ def test_isolated(tmp_path):
         except DecodeError as exc:
             assert "\n" not in str(exc)
 
-    assert good > 0.3 * count
+    assert good > either(0, 0.3 * count)
     assert len(before) == len(os.listdir("/dev/fd"))  # noqa: PTH208
     children = Path(f"/proc/self/task/{os.getpid()}/children")
     assert not children.exists() or not children.read_text().split()
