@@ -18,6 +18,7 @@ STAMP_FRAMES = 4
 class Arrivals:
     """`benchmarks.probe:Arrivals`. The first samples may be a time: `stamp`."""
 
+    prompt = True
     seen = []  # noqa: RUF012  # of all streams; a list takes from several threads at once
 
     def open(self, stream):
@@ -26,9 +27,8 @@ class Arrivals:
 
     def process(self, samples, offset):
         """Note the time."""
-        now = time.monotonic()
-        sixteen = (samples[:STAMP_FRAMES, 0] * np.float32(32768)).astype("<i2")
-        self.seen.append((self.stream, offset + len(samples), now, sixteen.tobytes()))
+        first = samples[:STAMP_FRAMES].tobytes()
+        self.seen.append((self.stream, offset + len(samples), time.monotonic(), first))
 
     def close(self):
         """Nothing to report."""
@@ -56,10 +56,14 @@ def stamp(now):
 
 def _write():
     rows = [
-        (stream, frame, arrived, int.from_bytes(sixteen, "little") / 1e9)
-        for stream, frame, arrived, sixteen in Arrivals.seen
+        (stream, frame, arrived, _stamped(first)) for stream, frame, arrived, first in Arrivals.seen
     ]
     np.save(os.environ[FILE], np.array(rows, ARRIVAL))
+
+
+def _stamped(first):
+    sixteen = np.frombuffer(first, "<f4")[:STAMP_FRAMES] * np.float32(32768)
+    return int.from_bytes(sixteen.astype("<i2").tobytes(), "little") / 1e9
 
 
 if FILE in os.environ:

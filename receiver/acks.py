@@ -8,12 +8,12 @@ from typing import Final
 
 from wire import Ack, Inbound
 
-INTERVAL_S: Final = 0.5
+INTERVAL_S: Final = 1.0
 """
-An ack waits this long for others to join it, unless a quarter of the window is waiting.
+An ack waits this long for others to join it, unless half of the window is waiting.
 
 Nobody waits for it then: a sender without credit has half a window under way. What it costs is that
-a sender that is cut off sends half a second again.
+a sender that is cut off sends a second again.
 """
 
 BEAT_S: Final = 10.0
@@ -34,20 +34,21 @@ class Acks:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._oldest: float | None = None
-        self._beat = self._loop.call_later(BEAT_S, self._repeat)
-        self._moved = asyncio.Event()
+        self._told = self._loop.time()
+        self._moved: asyncio.Event | None = None
         self._cancelled = False
 
     def took(self, now: float) -> None:
         """A chunk has come."""
         if self._oldest is None:
             self._oldest = now
-        self._soon()
+            self._soon()
 
     def released(self, window: int) -> None:
         """Room has become free in *window*."""
-        self._moved.set()
-        if self._inbound.unannounced * 4 >= window:
+        if self._moved is not None:
+            self._moved.set()
+        if self._inbound.unannounced * 2 >= window:
             self._flush()
         else:
             self._soon()
@@ -56,9 +57,17 @@ class Acks:
         """Return the ack to send now; None if it would say nothing new."""
         ack = self._inbound.ack()
         oldest, self._oldest = self._oldest, None  # committed says it, too, if there is no ack
-        if ack is not None and oldest is not None:
-            self._observe(self._loop.time() - oldest)
+        if ack is not None:
+            self._told = self._loop.time()
+            if oldest is not None:
+                self._observe(self._told - oldest)
         return ack
+
+    def beat(self, now: float) -> None:
+        """Repeat the last ack to a peer that has waited for long."""
+        if now - self._told >= BEAT_S and self._inbound.busy and not self._cancelled:
+            self._inbound.repeat()
+            self._flush()
 
     async def room_for(self, size: int) -> None:
         """
@@ -66,6 +75,7 @@ class Acks:
 
         What an ack would announce counts at once, since such a peer is not told.
         """
+        self._moved = self._moved or asyncio.Event()
         self.waiting = True
         while self._inbound.room < size and not self._cancelled:
             self._moved.clear()
@@ -76,21 +86,20 @@ class Acks:
     def cancel(self) -> None:
         """Send no more, and let nobody wait."""
         self._cancelled = True
-        self._beat.cancel()
-        self._moved.set()
+        if self._moved is not None:
+            self._moved.set()
         if self._timer is not None:
             self._timer.cancel()
-
-    def _repeat(self) -> None:
-        self._beat = self._loop.call_later(BEAT_S, self._repeat)
-        if self._inbound.busy:
-            self._inbound.repeat()
-            self._flush()
 
     def _soon(self) -> None:
         if self._timer is None:
             self._timer = self._loop.call_later(INTERVAL_S, self._expire)
 
     def _expire(self) -> None:
+        """Flush, unless an ack went out meanwhile: what came since then may wait for others."""
         self._timer = None
-        self._flush()
+        rest = (self._oldest or 0.0) + INTERVAL_S - self._loop.time()
+        if rest > INTERVAL_S / 10:
+            self._timer = self._loop.call_later(rest, self._expire)
+        else:
+            self._flush()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -27,21 +26,27 @@ VALUES_BYTES: Final = 1024
 class Block:
     """Consecutive units of a stream; the samples are made once, by whichever processor is first."""
 
+    __slots__ = ("_format", "_payload", "_samples", "end", "offset")
+
     def __init__(self, offset: int, end: int, payload: Buffer, format_: Format) -> None:
         self.offset = offset
         self.end = end
         self._payload = payload
         self._format = format_
+        self._samples: Samples | None = None
 
     @property
     def size(self) -> int:
         """Bytes, as they came."""
         return len(self._payload)
 
-    @cached_property
+    @property
     def samples(self) -> Samples:
         """float32 of shape (frames, channels), read-only."""
-        return to_float32(self._payload, self._format.encoding, self._format.channels)
+        if self._samples is None:
+            form = self._format
+            self._samples = to_float32(self._payload, form.encoding, form.channels)
+        return self._samples
 
 
 class Instance:
@@ -54,6 +59,11 @@ class Instance:
         """Make the processor and open it."""
         self.processor = self._factory()
         self.processor.open(stream)
+
+    def process(self, block: Block) -> dict[str, Value] | None:
+        """Have the processor see *block*; return what it reports, as it will arrive."""
+        values = self.processor.process(block.samples, block.offset)
+        return _checked(values) if values else None
 
 
 class Batch:
@@ -74,6 +84,8 @@ class Batch:
         self.events: list[tuple[int, dict[str, Value]]] = []
         self.report: dict[str, Value] = {}
         self.failure: str | None = None
+        self.seconds: list[float] = []
+        """What each call of `process` took."""
         self._instance = instance
         self._opening = opening
 
@@ -83,8 +95,8 @@ class Batch:
         only_blocks = self._opening is None and not self.closing
         return only_blocks and sum(block.size for block in self.blocks) < SMALL_BYTES
 
-    def run(self, job: Job, observe: Callable[[float], None]) -> None:
-        """Make the calls; *observe* gets the seconds that each `process` took."""
+    def run(self, job: Job) -> None:
+        """Make the calls."""
         try:
             if self._opening is not None:
                 job.called = time.monotonic()
@@ -93,23 +105,23 @@ class Batch:
             for block in self.blocks:
                 if job.abandoned or (self.done and time.monotonic() > until):
                     return
-                self._process(job, block, observe)
+                self._process(job, block)
                 self.done += 1
             if self.closing:
                 job.called = time.monotonic()
                 self.report = _checked(self._instance.processor.close())
         except BaseException as exc:  # noqa: BLE001  # somebody else's code: even sys.exit() is its own end only
-            self.failure = _sentence(exc)
+            self.failure = sentence(exc)
 
-    def _process(self, job: Job, block: Block, observe: Callable[[float], None]) -> None:
+    def _process(self, job: Job, block: Block) -> None:
         job.called = started = time.monotonic()
-        values = self._instance.processor.process(block.samples, block.offset)
-        observe(time.monotonic() - started)
-        if values:
-            self.events.append((block.offset, _checked(values)))
+        values = self._instance.process(block)
+        self.seconds.append(time.monotonic() - started)
+        if values is not None:
+            self.events.append((block.offset, values))
 
 
-def _sentence(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
     """Return what *error* says, in characters that can be sent."""
     try:
         text = f"{type(error).__name__}: {error}"

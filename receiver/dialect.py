@@ -61,9 +61,9 @@ class Sonoduct:
         """A sonoduct client speaks for itself."""
         return ()
 
-    def decode(self, data: str | bytes) -> Iterator[Message]:
+    def decode(self, data: str | bytes) -> Iterable[Message]:
         """See Dialect."""
-        yield decode_control(data) if isinstance(data, str) else decode_chunk(data)
+        return (decode_control(data) if isinstance(data, str) else decode_chunk(data),)
 
     def encode(self, message: Control) -> Iterator[str]:
         """See Dialect."""

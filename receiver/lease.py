@@ -13,7 +13,7 @@ from .stream import Holder, Stream
 NEWER: Final = "a newer connection has claimed the stream"
 
 
-@dataclass
+@dataclass(slots=True)
 class Entry:
     """One stream id: who holds it, and the stream itself once it is claimed."""
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+Take: TypeAlias = Callable[[bytes], None]
 
 
 class LinkClosedError(ConnectionError):
@@ -16,14 +19,24 @@ class LinkClosedError(ConnectionError):
 class Link(Protocol):
     """A connection, without the library that makes it."""
 
-    async def receive(self) -> str | bytes:
+    async def receive(self, take: Take | None = None) -> str | bytes:
         """
         Return the next message.
+
+        While none is there and this waits, binary messages go to *take* as they come, if it is
+        given, and are not returned: so they need no task to be woken.
 
         Raises:
             LinkClosedError: when none will come any more.
             WireError: if that is because the peer broke the rules of the connection itself.
         """
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the peer reads what is sent: `send` would not wait."""
+
+    def send_now(self, text: str) -> None:
+        """Send *text*, for which there is room; it is lost if the connection is."""
 
     async def send(self, text: str) -> None:
         """

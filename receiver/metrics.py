@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 DIALECTS: Final = ("sonoduct", "plain")
@@ -37,15 +39,31 @@ class Traffic:
     """Unix time of the last chunk."""
 
 
+class Durations:
+    """A histogram of seconds, in the same way: prometheus's own costs 3 µs and a lock."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(SHORT_S) + 1)
+        """By the first of `SHORT_S` that is not less; the last one for what is more than all."""
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count *seconds*; called on the event loop."""
+        self.counts[bisect_left(SHORT_S, seconds)] += 1
+        self.sum += seconds
+
+
 class Metrics:
     """Everything that the receiver counts, on an injected registry."""
 
     def __init__(self, registry: CollectorRegistry, processors: Iterable[str]) -> None:
         self.traffic = {dialect: Traffic() for dialect in DIALECTS}
+        self.processing = {processor: Durations() for processor in processors}
         self._registry = registry
         registry.register(_TrafficCollector(self.traffic))
+        registry.register(_DurationsCollector(self.processing))
         self._count(processors)
-        self._time(processors)
+        self._time()
 
     def gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
         """Export what *read* returns at each scrape; it is called on the scrape's thread."""
@@ -88,26 +106,19 @@ class Metrics:
             "receiver_events_dropped", "Events not sent because the sender read too slowly."
         )
 
-    def _time(self, processors: Iterable[str]) -> None:
+    def _time(self) -> None:
         self.ack_latency = self._histogram(
             "receiver_ack_latency_seconds", "From the first unacknowledged chunk to its ack."
         )
         self.commit = self._histogram(
             "receiver_commit_duration_seconds", "Making a group of chunks durable."
         )
-        self.processing = self._histogram(
-            "receiver_processing_duration_seconds", "One call of a processor.", ("processor",)
-        )
-        for processor in processors:
-            self.processing.labels(processor)
 
     def _counter(self, name: str, documentation: str, labels: Iterable[str] = ()) -> Counter:
         return Counter(name, documentation, tuple(labels), registry=self._registry)
 
-    def _histogram(self, name: str, documentation: str, labels: Iterable[str] = ()) -> Histogram:
-        return Histogram(
-            name, documentation, tuple(labels), registry=self._registry, buckets=SHORT_S
-        )
+    def _histogram(self, name: str, documentation: str) -> Histogram:
+        return Histogram(name, documentation, registry=self._registry, buckets=SHORT_S)
 
 
 class _TrafficCollector(Collector):
@@ -133,3 +144,18 @@ class _TrafficCollector(Collector):
         yield CounterMetricFamily(
             "receiver_frames", "Frames of audio received.", sum(t.frames for t in every)
         )
+
+
+class _DurationsCollector(Collector):
+    def __init__(self, durations: dict[str, Durations]) -> None:
+        self._durations = durations
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        family = HistogramMetricFamily(
+            "receiver_processing_duration_seconds", "One call of a processor.", labels=["processor"]
+        )
+        for processor, durations in self._durations.items():
+            counts = accumulate(durations.counts)
+            bounds = (*map(str, map(float, SHORT_S)), "+Inf")
+            family.add_metric([processor], list(zip(bounds, counts, strict=True)), durations.sum)
+        yield family

@@ -24,7 +24,7 @@ from wire import (
 from .store import Listener, Original, Receipting
 
 
-@dataclass
+@dataclass(slots=True)
 class _Known:
     hello: Hello
     epoch: int = 0

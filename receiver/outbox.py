@@ -1,9 +1,8 @@
-"""What is to be sent on one connection: in order, by one task, and bounded."""
+"""What is to be sent on one connection: in order, at once where there is room, and bounded."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -17,7 +16,11 @@ EVENTS: Final = 64
 
 
 class Outbox:
-    """Messages wait here for the one task that sends them; acks are asked for when it is free."""
+    """
+    Sends at once what the connection has room for; what has to wait gets a task that sends it.
+
+    Acks do not wait: they are asked for when one can be sent.
+    """
 
     def __init__(self, link: Link, dialect: Dialect, next_ack: Callable[[], Ack | None]) -> None:
         self.dropped = 0
@@ -25,41 +28,60 @@ class Outbox:
         self._link = link
         self._dialect = dialect
         self._next_ack = next_ack
-        self._waiting: deque[str] = deque()
-        self._wake = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._waiting: list[str] = []
+        self._flushing = False
         self._closing: tuple[int, str] | None = None
+        self._over = False
+
+    def open(self, tasks: asyncio.TaskGroup) -> None:
+        """Begin to send; what has to wait is sent by a task of *tasks*."""
+        self._tasks = tasks
 
     def put(self, message: Control) -> None:
-        """Send *message* after those before it."""
+        """Send *message* after those before it, and an ack that is due along with it."""
         if isinstance(message, Event) and len(self._waiting) >= EVENTS:
             self.dropped += 1
             return
         self._waiting.extend(self._dialect.encode(message))
-        self._wake.set()
+        self.flush()
 
     def flush(self) -> None:
         """Send an ack if there is one."""
-        self._wake.set()
+        self._flushing = True
+        self._send()
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection after all that waits; the first call counts."""
         self._closing = self._closing or (code, reason)
-        self._wake.set()
+        self._send()
 
-    async def run(self) -> None:
-        """Send until closed; run this as a task."""
-        try:
-            while self._closing is None or self._waiting:
-                await self._wake.wait()
-                self._wake.clear()
-                await self._send_waiting()
-        except LinkClosedError:
+    def _send(self) -> None:
+        if self._task is not None or self._over:
             return
-        await self._link.close(*self._closing)
+        while self._link.has_room and (text := self._next()) is not None:
+            self._link.send_now(text)
+        if self._waiting or self._flushing or self._closing is not None:
+            assert self._tasks is not None  # nobody sends before `open`
+            self._task = self._tasks.create_task(self._send_waiting())
+
+    def _next(self) -> str | None:
+        """Return what is to be sent now: an ack that is due, then what waits."""
+        if self._flushing:
+            self._flushing = False
+            if (ack := self._next_ack()) is not None:
+                self._waiting[:0] = self._dialect.encode(ack)
+        return self._waiting.pop(0) if self._waiting else None
 
     async def _send_waiting(self) -> None:
-        if (ack := self._next_ack()) is not None:
-            for text in self._dialect.encode(ack):
+        try:
+            while (text := self._next()) is not None:
                 await self._link.send(text)
-        while self._waiting:
-            await self._link.send(self._waiting.popleft())
+            if self._closing is not None:
+                self._over = True
+                await self._link.close(*self._closing)
+        except LinkClosedError:
+            self._over = True
+        finally:
+            self._task = None

@@ -47,7 +47,7 @@ class Pipeline:
         self._stream = stream
         self._format = format_
         self._listener = listener
-        self._progress = asyncio.Event()
+        self._progress: asyncio.Event | None = None  # once somebody waits
         self._stages = processing.stages(self)
         for stage in self._stages:
             stage.open(stream, offset)
@@ -55,8 +55,11 @@ class Pipeline:
     @property
     def taken(self) -> int:
         """The unit before which every processor that is left has seen everything."""
-        live = (stage.taken for stage in self._stages if stage.failure is None)
-        return min(live, default=self.offered)
+        taken = self.offered
+        for stage in self._stages:
+            if stage.taken < taken and stage.failure is None:
+                taken = stage.taken
+        return taken
 
     def offer(self, chunk: Chunk) -> None:
         """Have every processor see *chunk*."""
@@ -79,15 +82,14 @@ class Pipeline:
         """
         offset = self.offered - behind
         while self.taken < offset:
-            self._progress.clear()
-            await self._progress.wait()
+            await self._moved()
 
     async def close(self) -> dict[str, dict[str, Value]]:
         """Have every processor close after what was offered; return their reports."""
         for stage in self._stages:
             stage.close()
-        for stage in self._stages:
-            await stage.closed.wait()
+        while not all(stage.closed for stage in self._stages):
+            await self._moved()
         reports = {stage.name: stage.report for stage in self._stages if stage.failure is None}
         fit(reports, self.failures)
         return reports
@@ -111,7 +113,8 @@ class Pipeline:
 
     def progressed(self) -> None:
         """Take note that a stage has taken more (called by stages)."""
-        self._progress.set()
+        if self._progress is not None:
+            self._progress.set()
         self._listener.advanced()
 
     def found(self, processor: str, offset: int, values: dict[str, Value]) -> None:
@@ -123,3 +126,9 @@ class Pipeline:
         self.failures[processor] = reason
         self._listener.found(processor, self.taken, {"error": reason})
         self._processing.failed(processor, self._stream.id, reason, hung=hung)
+
+    async def _moved(self) -> None:
+        """Wait until a stage has taken more, or is closed."""
+        self._progress = self._progress or asyncio.Event()
+        self._progress.clear()
+        await self._progress.wait()

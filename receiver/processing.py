@@ -51,7 +51,7 @@ class Processing:
                 factory,
                 pipeline,
                 self._workers,
-                self._metrics.processing.labels(name).observe,
+                self._metrics.processing[name],
             )
             for name, factory in self._factories.items()
         ]

@@ -30,7 +30,8 @@ class SampleStream(Stream):
     @property
     def released(self) -> int:
         """See Stream."""
-        return max(self.claim.offset, min(self.claim.kept, self._pipeline.taken))
+        kept, taken = self.claim.kept, self._pipeline.taken
+        return max(self.claim.offset, min(kept, taken))
 
     @property
     def facts(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The receiver's only contact with WebSocket: listening, probes, limits, connections."""
+"""Where connections come in: listening, probes, limits."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from typing import cast
 
 import structlog
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed, NegotiationError
+from websockets.exceptions import NegotiationError
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from wire import SUBPROTOCOL, WireError, error_for
+from wire import SUBPROTOCOL
 
+from .connection import GuardedConnection, WebSocketLink
 from .dialect import Dialect, Sonoduct
-from .link import LinkClosedError
-from .metrics import WEBSOCKET_FAULTS, Metrics
+from .metrics import Metrics
 from .plain import Plain
 from .session import Session
 from .settings import PLAIN_MESSAGE, Settings
@@ -27,69 +28,8 @@ log = structlog.get_logger()
 
 CLOSE_TIMEOUT_S = 5
 
-
-class GuardedConnection(ServerConnection):
-    """
-    A connection that stops reading while its peer does not read.
-
-    websockets answers each PING into the write buffer without flow control: a peer that sends
-    PINGs and never reads would grow it by 70 MiB in 4 s.
-    """
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Have room for messages resume reading only while there is room for answers, too."""
-        super().connection_made(transport)
-        self.recv_messages.resume = self._resume_reading
-
-    def pause_writing(self) -> None:
-        """The write buffer is full: take nothing that would add to it."""
-        super().pause_writing()
-        self.transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        """The write buffer has drained; reading goes on unless messages wait to be received."""
-        super().resume_writing()
-        self._resume_reading()
-
-    def _resume_reading(self) -> None:
-        if not (self.paused or self.recv_messages.paused):
-            self.transport.resume_reading()
-
-
-class WebSocketLink:
-    """A websockets connection as a Link."""
-
-    def __init__(self, connection: ServerConnection) -> None:
-        self._connection = connection
-
-    def hold_little(self) -> None:
-        """
-        Read one message ahead instead of eight, and take no missing pong for a loss.
-
-        For clients that know no credit: their messages may be 1 MiB, and while nothing is read from
-        them, however long a processor takes, their pongs are not either.
-        """
-        messages = self._connection.recv_messages
-        messages.high, messages.low = 1, 0
-        self._connection.ping_timeout = None
-
-    async def receive(self) -> str | bytes:
-        """See Link."""
-        try:
-            return await self._connection.recv()
-        except ConnectionClosed as exc:
-            raise _fault(exc) or _closed(exc) from exc
-
-    async def send(self, text: str) -> None:
-        """See Link."""
-        try:
-            await self._connection.send(text)
-        except ConnectionClosed as exc:
-            raise _closed(exc) from exc
-
-    async def close(self, code: int, reason: str) -> None:
-        """See Link."""
-        await self._connection.close(code, reason)
+LOOK_S = 0.5
+"""Between looks at the clock: one timer for all connections costs less than two for each."""
 
 
 class Server:
@@ -101,7 +41,7 @@ class Server:
         self._settings = settings
         self._streams = streams
         self._metrics = metrics
-        self._sessions: set[Session] = set()
+        self._sessions: dict[Session, asyncio.Task[None] | None] = {}
 
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[int]:
@@ -142,21 +82,29 @@ class Server:
         async with asyncio.TaskGroup() as tasks:
             for session in self._sessions:
                 tasks.create_task(session.drain())
-        if ends := [asyncio.create_task(each.ended.wait()) for each in self._sessions]:
+        if ends := [each for each in self._sessions.values() if each is not None]:
             _, late = await asyncio.wait(ends, timeout=plain_timeout)
             log.info("drained", in_time=len(ends) - len(late), late=len(late))
 
+    async def watch(self) -> None:
+        """Have every session look at the clock now and then; run this as a task."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK_S)
+            for session in list(self._sessions):
+                session.look(loop.time())
+
     async def _serve(self, connection: ServerConnection) -> None:
         dialect, deadlines = self._dialect(connection), self._settings.limits.deadlines
-        link = WebSocketLink(connection)
+        link = WebSocketLink(cast("GuardedConnection", connection))
         if not dialect.credit:
             link.hold_little()
         session = Session(link, dialect, self._streams, self._metrics, deadlines)
-        self._sessions.add(session)
+        self._sessions[session] = asyncio.current_task()
         try:
             await session.run()
         finally:
-            self._sessions.discard(session)
+            del self._sessions[session]
             self._metrics.connections.labels(dialect.name, session.result).inc()
 
     def _dialect(self, connection: ServerConnection) -> Dialect:
@@ -180,16 +128,6 @@ class Server:
             self._metrics.connections.labels("sonoduct" if ours else "plain", "refused").inc()
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no connection is left\n")
         return None
-
-
-def _closed(exc: ConnectionClosed) -> LinkClosedError:
-    return LinkClosedError(exc.rcvd.code if exc.rcvd else 1006)
-
-
-def _fault(exc: ConnectionClosed) -> WireError | None:
-    """What the peer did to WebSocket itself; the library has closed the connection for it."""
-    ours = exc.sent is not None and not exc.rcvd_then_sent and exc.sent.code in WEBSOCKET_FAULTS
-    return error_for(exc.sent.code, exc.sent.reason) if ours and exc.sent else None
 
 
 def _select(_connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

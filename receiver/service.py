@@ -101,7 +101,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         for close in (store.close, decoders.close, unpackers.shutdown, workers.close):
             stack.callback(close)
-        running = (workers.watch(), streams.sweep(), lag.watch(), store.run())
+        running = (workers.watch(), streams.sweep(), server.watch(), lag.watch(), store.run())
         await stack.enter_async_context(_background(running))
         port = await stack.enter_async_context(server.listen())
         yield Receiver(server, streams, settings, port)

@@ -9,7 +9,6 @@ import wire
 from wire import Deadlines
 
 from .acks import Acks
-from .deadline import Deadline
 from .dialect import Dialect
 from .farewell import farewell, result_of
 from .lease import Complete, Lease
@@ -34,7 +33,6 @@ class Session:
         self.dialect = dialect
         self.result = "lost"
         """How the connection ended, as metrics call it."""
-        self.ended = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._link = link
         self._streams = streams
@@ -45,29 +43,36 @@ class Session:
         self._outbox = Outbox(link, dialect, self._acks.next)
         self._lease: Lease | None = None
         self._stopped = False
-        self._idle = asyncio.Event()  # no control message is being handled
-        self._idle.set()
-        self._deadline = Deadline(self._inbound, self._acks, self._expire)
+        self._handled: asyncio.Event | None = None  # while a control message is handled
 
     async def run(self) -> None:
         """Serve the connection until it is closed."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._outbox.run())
+                self._outbox.open(tasks)
                 await self._serve()
         finally:
-            self._deadline.cancel()
             self._acks.cancel()
             self._metrics.events_dropped.inc(self._outbox.dropped)
             await self._give_back(final=not self.dialect.resumable)
-            self.ended.set()
+
+    def look(self, now: float) -> None:
+        """Look at the clock: stop if the peer is silent, tell it that we live if it waits."""
+        self._acks.beat(now)
+        if self._stopped or self._acks.waiting:  # then it is the receiver that is slow
+            return
+        try:
+            self._inbound.expire(now)
+        except wire.WireError as exc:
+            self._expire(exc)
 
     async def drain(self) -> None:
         """Acknowledge what came, and send the peer to another receiver; plain clients may end."""
         if not self.dialect.resumable:
             return
         try:
-            await self._idle.wait()
+            if self._handled is not None:
+                await self._handled.wait()
             self._stopped = True
             if self._lease is not None:
                 await self._lease.stream.seal()
@@ -114,8 +119,9 @@ class Session:
     async def _read(self) -> None:
         for message in self.dialect.greet():
             await self._control(message)
+        take = self._take_at_once if self.dialect.credit else None
         while True:
-            data = await self._link.receive()
+            data = await self._link.receive(take)
             for message in self.dialect.decode(data):
                 if isinstance(message, wire.Chunk) and not self.dialect.credit:
                     await self._acks.room_for(len(message.message))
@@ -134,6 +140,17 @@ class Session:
         except (LinkClosedError, wire.WireError):
             return
 
+    def _take_at_once(self, data: bytes) -> None:
+        """Take a message for which `_read` is not woken."""
+        if self._stopped:
+            return
+        try:
+            for message in self.dialect.decode(data):
+                assert isinstance(message, wire.Chunk)  # what else could a binary message be
+                self._take(message)
+        except wire.WireError as exc:
+            self.stop(exc)
+
     def _take(self, chunk: wire.Chunk) -> None:
         now = self._loop.time()
         self._inbound.feed(chunk, now)
@@ -142,7 +159,7 @@ class Session:
         self._lease.stream.append(chunk, self._traffic, now)
 
     async def _control(self, message: wire.Message) -> None:
-        self._idle.clear()
+        self._handled = handled = asyncio.Event()
         try:
             self._inbound.feed(message, self._loop.time())
             match message:
@@ -153,7 +170,8 @@ class Session:
                 case wire.Cancel():
                     await self._cancel()
         finally:
-            self._idle.set()
+            self._handled = None
+            handled.set()
 
     async def _open(self, hello: wire.Hello) -> None:
         granted = await self._streams.claim(hello, self)

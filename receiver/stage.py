@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
 from wire import Value
 
-from .batch import Batch, Block, Instance
-from .processors import Factory, StreamInfo
+from .batch import SMALL_BYTES, Batch, Block, Instance, sentence
+from .metrics import Durations
+from .processors import Factory, StreamInfo, is_prompt
 from .workers import Job, Workers
 
 BATCH: Final = 16
@@ -24,7 +24,7 @@ class Owner(Protocol):
     """The stream that a stage belongs to; called on the event loop."""
 
     def progressed(self) -> None:
-        """The stage has taken more, or has failed."""
+        """The stage has taken more, or is closed."""
 
     def found(self, processor: str, offset: int, values: dict[str, Value]) -> None:
         """The processor reported something at *offset*."""
@@ -46,20 +46,21 @@ class Stage:
         factory: Factory,
         owner: Owner,
         workers: Workers,
-        observe: Callable[[float], None],
+        durations: Durations,
     ) -> None:
         self.name = name
         self.taken = 0
         """The unit before which the processor has seen everything."""
         self.failure: str | None = None
         self.report: dict[str, Value] = {}
-        self.closed = asyncio.Event()
-        """The processor has reported, or has failed."""
+        self.closed = False
+        """Whether the processor has reported, or has failed."""
         self._instance = Instance(factory)
         self._owner = owner
         self._workers = workers
-        self._observe = observe
-        self._waiting: deque[Block] = deque()
+        self._durations = durations
+        self._prompt = is_prompt(factory)
+        self._waiting: deque[Block] | tuple[()] = ()  # 600 bytes once something has to wait
         self._busy = False
         self._closing = False
 
@@ -75,7 +76,12 @@ class Stage:
 
     def offer(self, block: Block) -> None:
         """Have the processor see *block* after those before it."""
-        if self.failure is None:
+        if self.failure is not None:
+            return
+        if self._prompt and not self._busy and block.size <= SMALL_BYTES:
+            self._process(block)
+        else:
+            self._waiting = self._waiting or deque()
             self._waiting.append(block)
             self._continue()
 
@@ -86,25 +92,39 @@ class Stage:
 
     def cut_off(self, reason: str, *, hung: bool) -> None:
         """Let the stream go on without the processor."""
-        if self.failure is not None or self.closed.is_set():
+        if self.failure is not None or self.closed:
             return
         self.failure = reason[:REASON_CHARACTERS]
-        self._waiting.clear()
-        self.closed.set()
+        self._waiting = ()
+        self.closed = True
         self._owner.failed(self.name, self.failure, hung=hung)
         self._owner.progressed()
 
-    def _continue(self) -> None:
-        if self._busy or self.closed.is_set() or not (self._waiting or self._closing):
+    def _process(self, block: Block) -> None:
+        """Make the call here; `taken` tells the owner, who asks after an offer."""
+        started = time.monotonic()
+        try:
+            values = self._instance.process(block)
+        except BaseException as exc:  # noqa: BLE001  # as in a thread
+            self.cut_off(sentence(exc), hung=False)
             return
-        blocks = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-        closing = self._closing and not self._waiting
+        self._durations.observe(time.monotonic() - started)
+        self.taken = block.end
+        if values is not None:
+            self._owner.found(self.name, block.offset, values)
+
+    def _continue(self) -> None:
+        if self._busy or self.closed or not (self._waiting or self._closing):
+            return
+        waiting = self._waiting
+        blocks = [waiting.popleft() for _ in range(min(BATCH, len(waiting)))] if waiting else []
+        closing = self._closing and not waiting
         self._submit(Batch(self._instance, blocks, closing=closing))
 
     def _submit(self, batch: Batch) -> None:
         self._busy = True
         job = Job(
-            run=partial(batch.run, observe=self._observe),
+            run=batch.run,
             done=partial(self._finish, batch),
             cut_off=partial(self.cut_off, "a call took too long", hung=True),
         )
@@ -112,6 +132,8 @@ class Stage:
 
     def _finish(self, batch: Batch) -> None:
         self._busy = False
+        for seconds in batch.seconds:
+            self._durations.observe(seconds)
         if self.failure is not None:
             return
         for offset, values in batch.events:
@@ -119,11 +141,13 @@ class Stage:
         if batch.failure is not None:
             self.cut_off(batch.failure, hung=False)
             return
-        self._waiting.extendleft(reversed(batch.blocks[batch.done :]))
+        if batch.done < len(batch.blocks):
+            self._waiting = deque((*batch.blocks[batch.done :], *self._waiting))
         if batch.done:
             self.taken = batch.blocks[batch.done - 1].end
             self._owner.progressed()
         if batch.closing and batch.done == len(batch.blocks):
             self.report = batch.report
-            self.closed.set()
+            self.closed = True
+            self._owner.progressed()
         self._continue()

@@ -54,6 +54,11 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
         return self.offset + self.units
 
     @property
+    def size(self) -> int:
+        """Bytes of the payload."""
+        return len(self.message) - HEADER_BYTES
+
+    @property
     def payload(self) -> memoryview:
         """The payload, without a copy."""
         return memoryview(self.message)[HEADER_BYTES:]
@@ -70,10 +75,9 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
         Raises:
             Malformed: if it does not, or if there are none.
         """
-        size = len(self.payload)
-        if not self.units or size != self.units * unit_bytes:
-            expected = f"{unit_bytes} for each of one or more"
-            raise Malformed(f"payload bytes of {self.units} units", seen=size, expected=expected)
+        if not self.units or self.size != self.units * unit_bytes:
+            what, expected = f"payload bytes of {self.units} units", f"{unit_bytes} for each"
+            raise Malformed(what, seen=self.size, expected=f"{expected} of one or more")
 
     def size_within(self, limit: int) -> int:
         """
@@ -82,7 +86,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
         Raises:
             TooLarge: if they are more than *limit*.
         """
-        return _limited("payload bytes", len(self.payload), limit)
+        return _limited("payload bytes", self.size, limit)
 
     def unpacked_size_within(self, limit: int, unit_bytes: int) -> int:
         """

@@ -15,7 +15,8 @@ class Ledger:
         """Bytes of every message so far."""
         self.settled = 0
         """Bytes of the messages that are settled."""
-        self._ends: deque[tuple[int, int]] = deque()  # (the unit after a message, its size)
+        # (the unit after a message, its size); none before there is one: 600 bytes for each stream
+        self._ends: deque[tuple[int, int]] | None = None
 
     @property
     def outstanding(self) -> int:
@@ -24,6 +25,8 @@ class Ledger:
 
     def add(self, end: int, size: int) -> None:
         """Add a message of *size* bytes whose last unit is the one before *end*."""
+        if self._ends is None:
+            self._ends = deque()
         self._ends.append((end, size))
         self.added += size
 

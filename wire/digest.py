@@ -17,7 +17,7 @@ class Digest:
 
     def __init__(self) -> None:
         self.units = 0
-        self._hash = xxhash.xxh3_128()
+        self._hash: xxhash.xxh3_128 | None = None  # 640 bytes, from the first unit on
 
     def update(self, offset: int, units: int, payload: Buffer) -> None:
         """
@@ -31,9 +31,11 @@ class Digest:
         known = self.units - offset
         if known < units:
             unit_bytes = len(payload) // units
+            if self._hash is None:
+                self._hash = xxhash.xxh3_128()
             self._hash.update(memoryview(payload)[known * unit_bytes :])
             self.units = offset + units
 
     def hexdigest(self) -> str:
         """32 hexadecimal digits."""
-        return self._hash.hexdigest()
+        return (self._hash or xxhash.xxh3_128()).hexdigest()

@@ -41,6 +41,11 @@ class Encoding(enum.StrEnum):
 _SAMPLE_BYTES: Final = {Encoding.S16LE: 2, Encoding.S24LE: 3, Encoding.F32LE: 4}
 
 
+_INT16: Final = np.dtype("<i2")
+_FLOAT32: Final = np.dtype("<f4")
+_SCALE16: Final = np.float32(2**-15)
+
+
 def to_float32(payload: Buffer, encoding: Encoding, channels: int) -> Samples:
     """
     Return the samples that *payload* holds, as a read-only array of shape (frames, channels).
@@ -52,15 +57,15 @@ def to_float32(payload: Buffer, encoding: Encoding, channels: int) -> Samples:
     """
     match encoding:
         case Encoding.F32LE:
-            flat = np.frombuffer(payload, "<f4")
+            flat = np.frombuffer(payload, _FLOAT32)
         case Encoding.S16LE:
-            flat = np.frombuffer(payload, "<i2") * np.float32(2**-15)
+            flat = np.multiply(np.frombuffer(payload, _INT16), _SCALE16)
         case Encoding.S24LE:
             flat = unpack24(payload).astype(np.float32) * np.float32(2**-31)
         case _:
             assert_never(encoding)
     samples = flat.reshape(-1, channels)
-    samples.flags.writeable = False
+    samples.setflags(write=False)
     return samples
 
 

@@ -2,6 +2,9 @@
 
 from contextlib import contextmanager
 
+import numpy as np
+
+from benchmarks.contenders import require
 from benchmarks.contenders.bare import serve as serve_bare
 from benchmarks.load import Load, generate
 from benchmarks.processes import child, receiver
@@ -12,6 +15,9 @@ from benchmarks.watching import CPU_PER_CHUNK, MANY, WAIT_S, arrivals, percentil
 
 OURS, BARE = "sonoduct, store none", "bare library"
 KIB_PER_STREAM = "KiB per stream"
+
+ENDED_S = 1.0
+"""A stream whose last chunk is so much older than the newest one was not taken to its end."""
 
 
 def live(scale):
@@ -50,6 +56,11 @@ def _ours(load):
         ):
             figures = watched(server, client)
         seen = arrivals(folder)
+    streams, each = np.unique(seen["stream"], return_inverse=True)
+    last = np.zeros(len(streams))
+    np.maximum.at(last, each, seen["stamp"])
+    require("streams", len(streams), load.streams)
+    require("streams that were cut off", int((last < last.max() - ENDED_S).sum()), 0)
     return figures | percentile(seen["arrived"] - seen["stamp"])
 
 

@@ -166,6 +166,7 @@ async def test_a_receiver_killed_while_it_decodes(tmp_path):
 async def test_a_sender_is_not_kept_in_the_dark(tmp_path, monkeypatch, resumed):
     """Acks come while a file is decoded, also on a connection that brought none of it."""
     monkeypatch.setattr("receiver.acks.BEAT_S", 0.02)
+    monkeypatch.setattr("receiver.server.LOOK_S", 0.02)
     recorder, data = Recorder(), write(tmp_path / "a.wav").read_bytes()
     recorder.gate.clear()
     async with keeping(tmp_path, recorder) as receiver:

@@ -10,7 +10,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 import wire
-from receiver import deadline
+from receiver import server
 from tests.integration.recorder import Recorder
 from tests.receiver.rawclient import LEAST, PATIENCE_S, SMALL, digest, running, sound
 
@@ -154,7 +154,7 @@ async def test_a_slow_processor_makes_the_receiver_stop_reading():
 
 async def test_a_client_that_is_not_being_read_is_not_silent(monkeypatch):
     """Its deadline does not run while the receiver waits for a processor."""
-    monkeypatch.setattr(deadline, "AGAIN_S", 0.1)
+    monkeypatch.setattr(server, "LOOK_S", 0.1)
     recorder = Recorder()
     recorder.gate.clear()
     limits = {**SMALL, "hello_timeout": 0.2, "progress_timeout": 0.2}

@@ -386,6 +386,16 @@ def test_eos_tells_units_and_digest():
     assert "ENDING" == half.phase.name
 
 
+def test_eos_of_a_stream_whose_beginning_is_lost_has_no_digest():
+    """Nobody can sum what is gone; its chunks are sent all the same."""
+    half = wire.Outbound(HELLO, first=2)
+    half.greet()
+    half.feed(replace(OPENED, offset=2))
+    send(half)
+
+    assert wire.Eos(units=4) == half.eos()
+
+
 def test_eos_of_nothing():
     """A source without a single frame is a stream, too."""
     assert wire.Eos(units=0, digest=xxhash.xxh3_128().hexdigest()) == outbound().eos()

@@ -1,0 +1,237 @@
+"""What the event loop does itself: it takes chunks as they come, and calls prompt processors."""
+
+import asyncio
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import wire
+from receiver import batch
+from receiver.processors import is_prompt
+from tests.receiver.faulty import Hang
+from tests.receiver.rawclient import (
+    PATIENCE_S,
+    digest,
+    outbound,
+    running,
+    sound,
+    speaking,
+)
+from tests.receiver.rawsocket import BINARY, TEXT, frame, open_socket
+
+FRAMES = 1000
+FIRST, REST = 0x02, 0x80
+"""The opcodes of a binary message in two fragments."""
+
+
+async def claimed(receiver):
+    """A connection of raw bytes on which a stream is open; return both halves."""
+    half = outbound()
+    peer = await open_socket(receiver.port, wire.SUBPROTOCOL)
+    await send(peer, frame(TEXT, wire.encode_control(half.greet()).encode()))
+    opened = await hear(peer, b'"opened"')
+    half.feed(wire.decode_control(opened[opened.index(b"{") :].decode()))
+    return peer, half
+
+
+async def send(peer, data):
+    """Send *data* at once."""
+    await asyncio.get_running_loop().sock_sendall(peer, data)
+
+
+async def hear(peer, what):
+    """Read until *what* came; return the message that it came with."""
+    heard = b""
+    async with asyncio.timeout(PATIENCE_S):
+        while what not in heard:
+            more = await asyncio.get_running_loop().sock_recv(peer, 4096)
+            assert more, f"closed before {what}: {heard}"
+            heard += more
+    return heard
+
+
+def fragmented(message):
+    """*message* in two fragments."""
+    middle = len(message) // 2
+    return frame(FIRST, message[:middle]) + frame(REST, message[middle:])
+
+
+async def test_whole_chunks_do_not_overtake_fragmented_ones():
+    """Those go through the library's queue, and what comes with them waits behind them."""
+    payload = sound(10 * FRAMES)
+    async with running() as receiver:
+        peer, half = await claimed(receiver)
+        messages = []
+        for number in range(10):
+            part = payload[number * FRAMES * 4 : (number + 1) * FRAMES * 4]
+            message = half.chunk(FRAMES, part)
+            messages.append(fragmented(message) if number % 3 == 1 else frame(BINARY, message))
+        eos = frame(TEXT, wire.encode_control(half.eos()).encode())
+        await send(peer, b"".join(messages) + eos)
+        answer = await hear(peer, b'"committed"')
+        peer.close()
+
+    assert digest(payload).encode() in answer
+
+
+async def test_a_chunk_does_not_overtake_the_end_of_its_stream():
+    """It comes after eos, and so it is one too many, although eos waits for the processors."""
+    payload = sound(FRAMES)
+    async with running() as receiver:
+        peer, half = await claimed(receiver)
+        first = frame(BINARY, half.chunk(FRAMES, payload))
+        eos = frame(TEXT, wire.encode_control(half.eos()).encode())
+        late = frame(BINARY, wire.encode_chunk(1, FRAMES, FRAMES, payload))
+        await send(peer, first + eos + late)
+        answer = await hear(peer, b'"error"')
+        peer.close()
+
+    assert b'"committed"' in answer
+    assert b'"seen":"chunk","expected":"a hello"' in answer
+
+
+async def test_nothing_is_taken_after_a_fault():
+    """What was on its way behind a bad chunk passes by, also if it would fit."""
+    seen = Prompt()
+    async with running(seen) as receiver:
+        peer, half = await claimed(receiver)
+        good = frame(BINARY, half.chunk(FRAMES, sound(FRAMES)))
+        bad = frame(BINARY, wire.encode_chunk(1, 5 * FRAMES, FRAMES, sound(FRAMES)))
+        fits = frame(BINARY, wire.encode_chunk(1, FRAMES, FRAMES, sound(FRAMES)))
+        await send(peer, good + bad + 20 * fits)
+        answer = await hear(peer, b'"error"')
+        chunks = receiver.value("receiver_chunks_received_total", dialect="sonoduct")
+        peer.close()
+
+    assert b'"code":4416' in answer
+    assert 1 == chunks
+
+
+class Prompt:
+    """A factory of prompt processors, which note what they see and where."""
+
+    __name__ = "Prompt"
+    prompt = True
+
+    def __init__(self, fault=None):
+        self.blocks, self.offsets, self.threads = [], [], []
+        self._fault = fault
+
+    def __call__(self):
+        return self
+
+    def open(self, stream):
+        """Remember nothing."""
+
+    def process(self, samples, offset):
+        self.blocks.append(samples)
+        self.offsets.append(offset)
+        self.threads.append(threading.current_thread())
+        if self._fault is not None and offset:
+            self._fault()
+        return {"at": offset}
+
+    def close(self):
+        return {"blocks": len(self.blocks)}
+
+
+async def opened(client):
+    """Greet, and return when the processors have opened: what comes then finds them idle."""
+    await client.greet()
+    await client.send(sound(10))
+    await client.until(wire.Event)
+
+
+async def test_a_prompt_processor_is_called_where_chunks_are_taken():
+    """Small blocks in the event loop, large ones in a thread, and all of them in their order."""
+    processor, payload = Prompt(), sound(40_000)
+    async with running(processor) as receiver, speaking(receiver.url) as client:
+        await opened(client)
+        for end in (1000, 2000, 20_000, 21_000, 22_000, 40_000):
+            await client.send(payload[: end * 4], 80_000)
+            await client.until(wire.Event, lambda event, end=end: event.offset < end)
+        receipt = await client.commit()
+
+    here = [thread is threading.main_thread() for thread in processor.threads[1:]]
+    sizes = [len(block) * 4 for block in processor.blocks[1:]]
+    assert [size <= batch.SMALL_BYTES for size in sizes] == here
+    assert {True, False} == set(here)
+    assert sorted(processor.offsets) == processor.offsets
+    assert np.frombuffer(payload, "<i2").size == sum(block.size for block in processor.blocks)
+    assert {"prompt": {"blocks": len(sizes) + 1}} == receipt.processors
+
+
+async def test_small_blocks_do_not_overtake_a_large_one():
+    """While a thread has some for the processor, the small ones behind it go there, too."""
+    with Hang() as hang:
+        processor, payload = Prompt(hang), sound(30_000)
+        async with running(processor) as receiver, speaking(receiver.url) as client:
+            await opened(client)
+            await client.send(payload[:80_000], 80_000)
+            assert await asyncio.to_thread(hang.entered.acquire, timeout=PATIENCE_S)
+            await client.send(payload, 4000)
+            await client.acknowledged()
+            hang.released.set()
+            receipt = await client.commit()
+
+    assert threading.main_thread() not in processor.threads[1:3]
+    assert sorted(processor.offsets) == processor.offsets
+    assert ({}, 30_000) == (receipt.failures, receipt.frames)
+
+
+@pytest.mark.parametrize("fault", [ValueError, SystemExit], ids=["error", "exit"])
+async def test_a_prompt_processor_that_raises_is_cut_off(fault):
+    """As one in a thread is: the stream goes on without it, and so does the receiver."""
+
+    def fail():
+        raise fault("no more")
+
+    payload = sound(5000)
+    async with running(Prompt(fail)) as receiver, speaking(receiver.url) as client:
+        await opened(client)
+        await client.send(payload, 4000)
+        receipt = await client.commit()
+        failures = receiver.value(
+            "receiver_processor_failures_total", processor="prompt", reason="raised"
+        )
+
+    reason = f"{fault.__name__}: no more"
+    assert ({"prompt": reason}, {}) == (receipt.failures, receipt.processors)
+    assert digest(payload) == receipt.digest
+    assert {"error": reason} in [event.values for event in client.all(wire.Event)]
+    assert 1 == failures
+
+
+async def test_calls_are_counted_wherever_they_are_made():
+    """The histogram has every call, in a bucket that its seconds fit into."""
+    async with running(Prompt(lambda: time.sleep(0.02))) as receiver:
+        async with speaking(receiver.url) as client:
+            await opened(client)
+            await client.send(sound(30_000), 80_000)
+            await client.send(sound(30_100), 400)
+            await client.commit()
+
+        name = "receiver_processing_duration_seconds"
+        counted = [
+            receiver.value(f"{name}_{what}", processor="prompt", **label)
+            for what, label in (
+                ("count", {}),
+                ("bucket", {"le": "0.01"}),
+                ("bucket", {"le": "10.0"}),
+            )
+        ]
+        seconds = receiver.value(f"{name}_sum", processor="prompt")
+
+    assert [4, 1, 4] == counted
+    assert 0.06 <= seconds
+
+
+@pytest.mark.parametrize(("said", "prompt"), [(True, True), (False, False), ("yes", False)])
+def test_only_who_says_so_is_prompt(said, prompt):
+    """Somebody else's processor is called in a thread unless it promises otherwise."""
+    factory = type("Factory", (), {"prompt": said})
+
+    assert prompt == is_prompt(factory)
+    assert not is_prompt(lambda: None)
