@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -46,12 +47,11 @@ def claim(disk: Disk, folder: Path, hello: Hello, takeover_s: float) -> Granted:
         StorageFailed: if the disk refuses.
     """
     try:
-        try:
-            return _claim(disk, folder, hello, takeover_s)
-        except FileNotFoundError:  # removed, by whoever has ended the stream at this moment
-            if done := read_done(disk, folder):
-                return _complete(done)
-            raise
+        for _ in range(ATTEMPTS):
+            # Removed, by whoever has ended the stream at this moment or found its folder empty.
+            with suppress(FileNotFoundError):
+                return _claim(disk, folder, hello, takeover_s)
+        return _claim(disk, folder, hello, takeover_s)
     except OSError as exc:
         raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
 

@@ -339,6 +339,27 @@ def test_cancelling_on_a_disk_that_fails(layout, folder):
     assert State.CANCELLED is read_done(DISK, folder).state
 
 
+@pytest.mark.parametrize("looks", [1, 3])
+def test_a_folder_that_was_just_made_may_be_looked_at(layout, folder, keeper, looks):
+    """Nothing is in it yet, so it is removed; the claim that made it makes it again."""
+
+    class Watched(PosixDisk):
+        """A keeper comes by between the folder and the first segment."""
+
+        def make_folder(self, path):
+            super().make_folder(path)
+            nonlocal looks
+            if looks and path == folder:
+                looks -= 1
+                keeper.tend()
+
+    granted = claimed(Watched(), folder, hello())
+    granted.writer.commit(chunks(1, 0, FRAMES))
+
+    assert (1, 0) == (granted.epoch, granted.offset)
+    assert SOUND == contents(DISK, folder)
+
+
 def test_one_damaged_journal_does_not_keep_others_waiting(layout, keeper):
     """It is named in the log; the rest is looked at."""
     bad, good = "0" * 32, "f" * 32
