@@ -97,6 +97,9 @@ class _NoClaim:
         self._known.digest.update(chunk.offset, chunk.units, chunk.canonical)
         self._known.units = chunk.end
 
+    def hurry(self) -> None:
+        pass  # nothing waits
+
     async def seal(self) -> None:
         pass  # what came is in the processors' hands
 

@@ -154,9 +154,12 @@ class Session:
     def _take(self, chunk: wire.Chunk) -> None:
         now = self._loop.time()
         self._inbound.feed(chunk, now)
-        assert self._lease is not None  # Inbound takes chunks only between opened and committed
+        lease = self._lease
+        assert lease is not None  # Inbound takes chunks only between opened and committed
         self._acks.took(now)
-        self._lease.stream.append(chunk, self._traffic, now)
+        lease.stream.append(chunk, self._traffic, now)
+        if lease.stream.exposed * 2 >= lease.terms.window:
+            lease.stream.claim.hurry()
 
     async def _control(self, message: wire.Message) -> None:
         self._handled = handled = asyncio.Event()

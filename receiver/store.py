@@ -46,6 +46,9 @@ class Claim(Protocol):
     def append(self, chunk: Chunk) -> None:
         """Take the next chunk; returns at once, `kept` moves later."""
 
+    def hurry(self) -> None:
+        """Have `kept` move soon: the sender will have to wait for it."""
+
     async def seal(self) -> None:
         """Make safe what came; the connection is gone and nothing more will come."""
 

@@ -53,6 +53,11 @@ class Stream(ABC):
         """Units that came and are not released yet."""
         return self.came - self.released
 
+    @property
+    def exposed(self) -> int:
+        """Bytes that came and are not kept yet."""
+        return (self.came - self.claim.kept) * self.hello.unit_bytes
+
     @abstractmethod
     def append(self, chunk: Chunk, traffic: Traffic, now: float) -> None:
         """Keep and process *chunk*, both later, and count it."""

@@ -67,6 +67,10 @@ class JournalClaim:
         self._waiting.append(chunk)
         self._home.committer.add(self, len(chunk.message))
 
+    def hurry(self) -> None:
+        """See Claim."""
+        self._home.committer.hurry()
+
     async def seal(self) -> None:
         """See Claim."""
         async with self._sealing:

@@ -33,6 +33,15 @@ class Disk(Protocol):
     def sync(self, handle: int) -> None:
         """Make durable what was written. An error is final: what was written may be lost."""
 
+    def hold(self, folder: Path) -> int:
+        """Return a handle for `sync_all`, which tells of every fault from now on."""
+
+    def syncs_all(self, handle: int) -> bool:
+        """Whether `sync_all` is to be had, and tells of faults."""
+
+    def sync_all(self, handle: int) -> None:
+        """Make durable what was written to any file; after an error `sync` tells of each."""
+
     def close(self, handle: int) -> None:
         """Forget *handle*."""
 

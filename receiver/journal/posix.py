@@ -13,6 +13,7 @@ from typing import BinaryIO, Final
 
 from wire import Buffer
 
+from . import filesystem
 from .buffers import after
 
 MOST_BUFFERS: Final = 512  # in one writev; Linux takes 1024 (IOV_MAX)
@@ -50,6 +51,18 @@ class PosixDisk:
     def sync(self, handle: int) -> None:
         """See Disk."""
         os.fdatasync(handle)
+
+    def hold(self, folder: Path) -> int:
+        """See Disk."""
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def syncs_all(self, handle: int) -> bool:
+        """See Disk."""
+        return filesystem.tells_of_faults(handle)
+
+    def sync_all(self, handle: int) -> None:
+        """See Disk."""
+        filesystem.sync_all(handle)
 
     def close(self, handle: int) -> None:
         """See Disk."""

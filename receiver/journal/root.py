@@ -24,15 +24,16 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True):
     version: int
 
 
-def prepare(disk: Disk, layout: Layout, reserve_bytes: int) -> None:
+def prepare(disk: Disk, layout: Layout, reserve_bytes: int) -> int:
     """
-    Make *layout*'s root a store, unless it is one.
+    Make *layout*'s root a store, unless it is one; return a handle to its file system.
 
     Raises:
         StorageFailed: if it cannot be one; nothing is changed then.
     """
     try:
         _prepare(disk, layout, reserve_bytes)
+        return disk.hold(layout.root)
     except OSError as exc:
         raise StorageFailed(f"store {layout.root}: {exc.strerror}") from exc
 

@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -68,11 +69,14 @@ class JournalStore:
         Raises:
             StorageFailed: if it is none that can be written to; nothing is changed then.
         """
-        prepare(disk, layout, bounds.reserve_bytes)
+        held = prepare(disk, layout, bounds.reserve_bytes)
+        self._opened = ExitStack()
+        self._opened.callback(disk.close, held)
         self.stream_bytes = bounds.stream_bytes
         self._threads = ThreadPoolExecutor(THREADS, "journal")
         self._committing = ThreadPoolExecutor(1, "commits")  # it waits behind nothing else
-        self.committer = Committer(self._committing, self._has_room, observe)
+        sync_all = partial(disk.sync_all, held) if disk.syncs_all(held) else None
+        self.committer = Committer(self._committing, self._has_room, observe, sync_all)
         self._finisher = ThreadPoolExecutor(1, "recordings")
         self._disk = disk
         self._layout = layout
@@ -155,6 +159,7 @@ class JournalStore:
         self._finisher.shutdown(cancel_futures=True)
         self._threads.shutdown()
         self._committing.shutdown()
+        self._opened.close()
 
     def _has_room(self) -> bool:
         return self.free_bytes > 0

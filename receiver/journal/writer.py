@@ -68,11 +68,15 @@ class Writer:
         self.require_latest()
 
     def commit(self, chunks: Sequence[Chunk]) -> None:
+        """Append *chunks* and make them durable. Raises as `append` and `settle` do."""
+        self.append(chunks)
+        self.settle(chunks)
+
+    def append(self, chunks: Sequence[Chunk]) -> None:
         """
-        Append *chunks* and make them durable; only after this they may be acknowledged.
+        Write *chunks*, which are not durable by that.
 
         Raises:
-            Fenced: if a newer claim exists; it does not see these chunks, or it counts them.
             DiskFull: if there is no room.
             StorageFailed: if the disk refuses otherwise.
         """
@@ -81,7 +85,19 @@ class Writer:
         if not self._current().size:
             self._open()
         self._append(*(chunk.message for chunk in chunks))
-        self._sync()
+
+    def settle(self, chunks: Sequence[Chunk], *, synced: bool = False) -> None:
+        """
+        Make *chunks*, which were written, durable; only after this they may be acknowledged.
+
+        *synced* says that they are, since everything on the disk is.
+
+        Raises:
+            Fenced: if a newer claim exists; it does not see these chunks, or it counts them.
+            StorageFailed: if the disk refuses.
+        """
+        if not synced:
+            self._sync()
         self.require_latest()
         self.durable = chunks[-1].end
         if self.digest is not None:

@@ -7,6 +7,7 @@ import pytest
 
 import wire
 from receiver import acks, server
+from receiver.journal import committer
 from tests.integration.recorder import Recorder
 from tests.receiver.faulty import Faulty, Hang
 from tests.receiver.rawclient import LEAST, SMALL, digest, running, sound, speaking
@@ -48,6 +49,19 @@ async def test_credit_comes_back_when_processors_have_taken_what_came():
     assert LEAST == opened.window
     assert opened.window - 20_032 == held.window
     assert (5000, 0) == (free.received, free.durable)
+
+
+async def test_a_sender_that_runs_out_of_credit_does_not_wait_for_others(tmp_path, monkeypatch):
+    """Half of its window has come: that is made durable, however seldom groups are."""
+    monkeypatch.setattr(committer, "GROUP_S", 3600)
+    payload = sound(200_000)
+    keeping = {"store": str(tmp_path / "store"), "limits": SMALL | {"reserve_bytes": 0}}
+    async with running(**keeping) as receiver, speaking(receiver.url) as client:
+        await client.greet()
+        await client.send(payload, chunk_bytes=4000)
+        receipt = await client.commit()
+
+    assert (200_000, True) == (receipt.frames, receipt.durable)
 
 
 async def test_a_stream_passes_through_the_smallest_window():

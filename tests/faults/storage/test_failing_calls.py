@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from receiver.journal import Layout
+from receiver.journal.committer import GROUP_S
 from receiver.journal.layout import Part
 from sender.audiofile import AudioFile
 from tests.faults.processes.evidence import RATE, make, require_all
@@ -21,7 +22,7 @@ from tests.integration.clients import connected
 
 pytestmark = pytest.mark.faults
 
-COMMIT_S = 0.07
+COMMIT_S = GROUP_S + 0.02
 """A bit more than a group of chunks waits; each commit writes once and syncs once."""
 
 MOST_S = 5.0

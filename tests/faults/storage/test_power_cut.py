@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.journal import Layout, PosixDisk
+from receiver.journal import Layout, PosixDisk, committer
 from receiver.journal.fence import claim
 from receiver.journal.finish import finish
 from receiver.journal.reader import read_stream
@@ -27,6 +27,7 @@ LATE = "loop,commit=300"
 """The file system writes nothing of its own accord while the test runs."""
 
 QUICK = {"realtime": True, "speed": 10, "chunk_frames": 800}
+MANY = QUICK | {"speed": 2}
 
 
 def sounds(folder, chance):
@@ -78,14 +79,17 @@ def require_kept(store, transfer):
     assert audio == expected
 
 
-async def test_what_was_acknowledged_survives_a_power_cut(tmp_path, chance, say):
+@pytest.mark.parametrize("streams", [4, committer.MANY + 4], ids=["few", "many"])
+async def test_what_was_acknowledged_survives_a_power_cut(tmp_path, chance, say, streams):
     """At any moment, the disk alone holds every durable sample, and every stream with a receipt."""
-    image, files, count = tmp_path / "disk.img", sounds(tmp_path, chance), either(10, 200)
+    many = streams >= committer.MANY  # then one call makes all of them durable
+    settings, count = (MANY, either(4, 40)) if many else (QUICK, either(10, 200))
+    image, files = tmp_path / "disk.img", sounds(tmp_path, chance)
     make_image(image, either(1, 4) * 2**30)
     with mounted(tmp_path / "disk", image, "-o", LATE) as disk:
         receiver = Receiver(disk / "store", "--reserve-bytes", "0")
         async with serving(receiver):
-            tracks = [Track(receiver.url, files, **QUICK) for _ in range(4)]
+            tracks = [Track(receiver.url, files, **settings) for _ in range(streams)]
             async with playing(tracks):
                 for number in range(count):
                     await progress(tracks)

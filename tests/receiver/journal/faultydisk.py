@@ -64,7 +64,7 @@ class FaultyDisk(PosixDisk):
             if plan is not None:
                 plan(*args)
         result = real(*args)
-        if name == "create":
+        if name in ("create", "hold"):
             self.open.add(result)
         return result
 

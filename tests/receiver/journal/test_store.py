@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import os
 import threading
 from contextlib import asynccontextmanager
 
@@ -10,7 +11,7 @@ from structlog.testing import capture_logs
 
 import receiver.journal.committer
 import receiver.journal.store
-from receiver.journal import Bounds, JournalStore, Keeping, Layout, PosixDisk
+from receiver.journal import Bounds, JournalStore, Keeping, Layout, PosixDisk, committer
 from receiver.journal.done import State, read_done
 from receiver.journal.layout import Part
 from receiver.journal.reader import last_segment, tail_of
@@ -229,6 +230,76 @@ async def test_a_large_group_does_not_wait(tmp_path, disk, monkeypatch):
 
     assert 1 == before  # the opening
     assert listener.kept[-1] >= 200
+
+
+class Whole(Roomy):
+    """A disk that says it can make everything durable at once, on whatever file system it is."""
+
+    def syncs_all(self, handle):
+        return True
+
+    def sync_all(self, handle):
+        os.sync()
+
+
+async def group(store, count, first=0):
+    """Have chunks of *count* streams committed together; return their listeners and the syncs."""
+    numbers = range(first, first + count)
+    begun_ones = [await begun(store, hello(stream=f"{number:032x}")) for number in numbers]
+    before = store._disk.calls.count("sync"), store._disk.calls.count("sync_all")
+    for claim, _ in begun_ones:
+        append(claim, 0, 100)
+    store.committer.hurry()
+    listeners = [listener for _, listener in begun_ones]
+    for listener in listeners:
+        await listener.until(lambda each=listener: each.kept or each.failures)
+    syncs = store._disk.calls.count("sync"), store._disk.calls.count("sync_all")
+    return listeners, (syncs[0] - before[0], syncs[1] - before[1])
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(committer.MANY - 1, (committer.MANY - 1, 0)), (committer.MANY, (0, 1))],
+    ids=["few", "many"],
+)
+async def test_many_streams_are_made_durable_at_once(tmp_path, count, expected):
+    """One call for all of them; for a few it does not pay."""
+    async with opened(tmp_path, Whole()) as store:
+        listeners, syncs = await group(store, count)
+
+    assert expected == syncs
+    assert [[100]] * count == [each.kept for each in listeners]
+
+
+async def test_a_disk_that_cannot_be_synced_at_once(tmp_path, disk):
+    """Where faults would not be told, each file is synced."""
+    disk.syncs_all = lambda _handle: False
+    async with opened(tmp_path, disk) as store:
+        _, syncs = await group(store, committer.MANY)
+
+    assert (committer.MANY, 0) == syncs
+
+
+async def test_a_fault_of_all_is_looked_for_in_each(tmp_path):
+    """One call failed for everybody: the stream whose file it was is refused, and no other."""
+    disk = Whole()
+    disk.before("sync_all", lambda *_: (disk.fail("sync", nth=3), refuse(errno.EIO)), nth=1)
+    async with opened(tmp_path, disk) as store:
+        listeners, syncs = await group(store, committer.MANY)
+
+    assert (committer.MANY, 1) == syncs
+    assert [3] == [at for at, each in enumerate(listeners, 1) if each.failures]
+    assert committer.MANY - 1 == sum(each.kept == [100] for each in listeners)
+
+
+async def test_a_disk_that_others_fill(tmp_path, monkeypatch):
+    """A call that waited for their data for long is not made again for a while."""
+    monkeypatch.setattr(committer, "SLOW_S", -1)
+    async with opened(tmp_path, Whole()) as store:
+        _, first = await group(store, committer.MANY)
+        _, second = await group(store, committer.MANY, first=100)
+
+    assert ((0, 1), (committer.MANY, 0)) == (first, second)
 
 
 async def test_another_claim_goes_on(tmp_path, disk, folder):

@@ -1,0 +1,78 @@
+"""Everything on a file system made durable at once: only where it tells of faults."""
+
+import errno
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from receiver.journal import filesystem
+
+
+@pytest.fixture
+def handle(tmp_path):
+    handle = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    yield handle
+    os.close(handle)
+
+
+def kind_of(path):
+    """The file system's name, as the kernel lists it."""
+    command = ("stat", "-f", "-c", "%t", path)
+    answer = subprocess.run(command, capture_output=True, check=True, text=True)
+    return filesystem.KNOWN.get(int(answer.stdout, 16))
+
+
+def test_it_is_relied_on_where_it_is_known(tmp_path, handle):
+    """The type is what the system's own tool reads."""
+    found = filesystem.tells_of_faults(handle)
+
+    assert (kind_of(tmp_path) is not None) == found
+
+
+@pytest.mark.parametrize("path", ["/proc", "/sys", "/dev"])
+def test_others_are_not(path):
+    """They may not say what became of the files."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        assert not filesystem.tells_of_faults(handle)
+    finally:
+        os.close(handle)
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"),
+    [
+        ("5.7.19-generic", False),
+        ("4.19.0", False),
+        ("5.8", True),
+        ("6.1.0-9-amd64", True),
+        ("?", False),
+    ],
+)
+def test_older_kernels_do_not_tell(handle, monkeypatch, release, expected):
+    """Before 5.8 the call succeeded whatever happened."""
+    monkeypatch.setattr(filesystem, "_type_of", lambda _handle: 0xEF53)
+    monkeypatch.setattr(platform, "release", lambda: release)
+
+    assert expected == filesystem.tells_of_faults(handle)
+
+
+def test_it_is_done(tmp_path, handle):
+    """It returns nothing, and can be done again."""
+    (tmp_path / "file").write_bytes(bytes(100))
+    for _ in range(2):
+        assert filesystem.sync_all(handle) is None
+
+
+def test_what_fails_is_said():
+    """As any call to the system says it."""
+    handle = os.open(Path("/"), os.O_RDONLY)
+    os.close(handle)
+    with pytest.raises(OSError, match="Bad file descriptor") as raised:
+        filesystem.sync_all(handle)
+
+    assert errno.EBADF == raised.value.errno
+    assert not filesystem.tells_of_faults(handle)
