@@ -11,6 +11,7 @@ from wire import Receipt, StorageFailed
 
 from .disk import Disk
 from .layout import DONE, parts
+from .reader import last_segment
 
 
 class State(enum.StrEnum):
@@ -35,16 +36,21 @@ def read_done(disk: Disk, folder: Path) -> Done | None:
     """
     Return how the stream ended; None if it has not.
 
+    Whoever gives a stream up and then finds a newer claim takes that back. If it crashes between,
+    the newer claim counts, and whatever came under it.
+
     Raises:
         StorageFailed: if the file is damaged.
     """
     try:
         with disk.read(folder / DONE) as file:
-            return msgspec.json.decode(file.read(), type=Done)
+            done = msgspec.json.decode(file.read(), type=Done)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as exc:
         raise StorageFailed(f"{folder / DONE}: {exc}") from exc
+    outlived = done.state is not State.COMMITTED and _claimed_after(disk, folder, done.epoch)
+    return None if outlived else done
 
 
 def write_done(disk: Disk, folder: Path, done: Done) -> None:
@@ -58,7 +64,19 @@ def encode_done(done: Done) -> bytes:
     return msgspec.json.encode(done)
 
 
+def _claimed_after(disk: Disk, folder: Path, epoch: int) -> bool:
+    last = last_segment(disk, folder, below=2**63)
+    return last is not None and last.part.epoch > epoch
+
+
+def clear_left(disk: Disk, folder: Path) -> None:
+    """Remove the segments that a crash has left of a stream that is over."""
+    if parts(disk, folder):
+        disk.sync_folder(folder)  # whoever said that it is over may not have come to that
+        clear(disk, folder)
+
+
 def clear(disk: Disk, folder: Path) -> None:
-    """Remove the segments of a stream that is over, the oldest first; a crash may leave some."""
+    """Remove the segments of a stream that is durably over, the oldest first."""
     for part in parts(disk, folder):
         disk.remove(folder / part.name)

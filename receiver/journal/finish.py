@@ -13,7 +13,7 @@ from receiver.recording import Container, container_for, digest_recording, write
 from wire import Digest, Hello, Receipt, StorageFailed
 
 from .disk import Disk
-from .done import Done, State, clear, read_done, write_done
+from .done import Done, State, clear_left, read_done, write_done
 from .layout import Layout, suffix_of
 from .manifest import Manifest, owner_of
 from .original import require_room
@@ -78,7 +78,7 @@ def digest_of(disk: Disk, folder: Path) -> Digest:
 
 def _finish(disk: Disk, layout: Layout, folder: Path, wanted: Container, work: Work) -> Path | None:
     if read_done(disk, folder) is not None:
-        clear(disk, folder)
+        clear_left(disk, folder)
         return None
     found = complete(disk, folder)
     if found is None:

@@ -16,7 +16,7 @@ from receiver.recording import Container
 from wire import Fenced, Hello, StorageFailed
 
 from .disk import Disk
-from .done import Done, State, clear, encode_done, read_done
+from .done import Done, State, clear, clear_left, encode_done, read_done
 from .finish import complete, finish
 from .layout import DONE, Layout, Part, parts
 from .sound import Work
@@ -135,7 +135,7 @@ class Keeper:
     def _tend(self, folder: Path) -> None:
         disk = self._disk
         if (done := read_done(disk, folder)) is not None:
-            clear(disk, folder)
+            clear_left(disk, folder)
             self._sweep(folder)
             committed = done.state is State.COMMITTED
             memory = self._keeping.memory_s if committed else self._keeping.expiry_s

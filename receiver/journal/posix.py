@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -136,8 +137,11 @@ class PosixDisk:
 
     def remove_folder(self, folder: Path) -> None:
         """See Disk."""
-        with suppress(FileNotFoundError):
+        try:
             folder.rmdir()
+        except OSError as exc:
+            if exc.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                raise
 
     def free(self, folder: Path) -> int:
         """See Disk."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 
+import receiver.journal.keeper
 import wire
+from receiver.journal import Keeping, Layout
 from receiver.journal.done import Done, State, read_done, write_done
 from receiver.journal.finish import complete, digest_of
 
 from .baton import Task
 from .disk import ModelDisk
 from .plan import FOLDER
+
+KEEPING = Keeping("wav", 3600, 3600)
 
 
 class Calls(ModelDisk):
@@ -68,10 +73,13 @@ class Actor:
 
 
 class Keeper(Actor):
-    """Finishes a complete journal, as receiver.journal.finish does, but for the recording."""
+    """Looks after the journal, as receiver.journal.Keeper does, but makes no recording of it."""
 
     def work(self):
-        """Write done.json if there is an END."""
+        """Write done.json if there is an END; let go of what is not needed any more."""
+        keeper = receiver.journal.keeper.Keeper(self.disk, Layout(FOLDER.parents[2]), KEEPING)
+        with suppress(OSError, wire.StorageFailed):  # another one may be removing it
+            keeper._tend(FOLDER)
         try:
             found = complete(self.disk, FOLDER)
             if found is None or read_done(self.disk, FOLDER) is not None:

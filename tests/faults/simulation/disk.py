@@ -153,7 +153,10 @@ class ModelDisk:
         self._unlink(path)
 
     def remove_folder(self, folder):
-        raise NotImplementedError
+        self.step("remove_folder", folder)
+        found, above = self.storage.find(folder), self.storage.find(folder.parent)
+        if found is not None and not found.entries:
+            del above.entries[folder.name]
 
     def free(self, folder):
         raise NotImplementedError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from unittest.mock import patch
 
-from receiver.journal import fence, reader
+from receiver.journal import fence, keeper, reader
+from receiver.journal.done import clear
 from receiver.journal.layout import Part
 from receiver.journal.reader import last_segment, tail_of
 from receiver.journal.segment import SegmentFile
@@ -152,6 +153,7 @@ MUTANTS = {
     "the last look for an end comes before the scan": lambda: patch.object(
         fence, "_scan", scan_after_done
     ),
+    "segments go before their end is durable": lambda: patch.object(keeper, "clear_left", clear),
     "segments are not cut where later ones start": lambda: patch.object(
         reader, "min", lambda *_, **__: None, create=True
     ),

@@ -303,6 +303,42 @@ def test_a_fenced_connection_cancels_nothing(folder, keeper):
     assert SOUND[: 200 * WIDTH] == contents(DISK, folder)
 
 
+@pytest.mark.parametrize("call", ["names", "remove"])
+def test_giving_a_stream_up_may_end_in_the_middle(layout, folder, call):
+    """A newer claim was there before that was written down: it counts, and all that it took."""
+    old = begun(folder, 100)
+    disk, made = FaultyDisk(), []
+
+    def go_on(*_):
+        new = claimed(DISK, folder, hello()).writer
+        new.commit(chunks(3, 100, 200))
+        made.append(new)
+        disk.fail(call)
+
+    disk.before("replace", go_on)
+    with pytest.raises(StorageFailed):
+        Keeper(disk, layout, KEEPING).cancel(hello(), old.epoch)
+    Keeper(DISK, layout, KEEPING).tend()
+    made[0].commit(chunks(3, 200, 300))
+    again = claimed(DISK, folder, hello())
+
+    assert (layout.folder(STREAM) / "done.json").exists()
+    assert 300 == again.offset
+    assert SOUND[: 300 * WIDTH] == contents(DISK, folder)
+
+
+def test_a_stream_is_over_before_its_segments_go(layout, folder):
+    """A crash may have come before its end was on the disk, whoever removes what it left."""
+    ended(folder)
+    Keeper(DISK, layout, KEEPING).finish(folder)
+    (folder / Part(9, 0).name).touch()
+    disk = FaultyDisk()
+    Keeper(disk, layout, KEEPING).tend()
+    calls = [each for each in disk.calls if each in ("sync_folder", "remove")]
+
+    assert ["sync_folder", "remove"] == calls
+
+
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_fenced_connection_cancels_no_complete_stream(layout, folder, keeper, finished):
     """Its receipt is given again, and its recording is made."""
