@@ -16,9 +16,10 @@ from receiver.recording import Container
 from wire import Fenced, Hello, StorageFailed
 
 from .disk import Disk
-from .done import Done, State, clear, clear_left, encode_done, read_done
-from .finish import complete, finish
-from .layout import DONE, Layout, Part, parts
+from .done import State, clear_left, read_done
+from .ending import forget, give_up, is_over
+from .finish import finish
+from .layout import DONE, Layout, parts
 from .sound import Work
 
 log = structlog.get_logger()
@@ -119,7 +120,7 @@ class Keeper:
         """
         folder = self._layout.folder(hello.stream)
         try:
-            if not self._end(folder, State.CANCELLED, epoch + 1):
+            if not give_up(self._disk, folder, State.CANCELLED, epoch + 1):
                 raise Fenced("a newer connection has claimed the stream")
         except OSError as exc:
             raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
@@ -134,13 +135,10 @@ class Keeper:
 
     def _tend(self, folder: Path) -> None:
         disk = self._disk
-        if (done := read_done(disk, folder)) is not None:
-            clear_left(disk, folder)
-            self._sweep(folder)
-            committed = done.state is State.COMMITTED
-            memory = self._keeping.memory_s if committed else self._keeping.expiry_s
-            if disk.idle(folder / DONE) > memory:
-                self._forget(folder)
+        if read_done(disk, folder) is not None:
+            with disk.lock(folder) as mine:
+                if mine:
+                    self._tidy(folder)
             return
         found = parts(disk, folder)
         if not found:
@@ -152,6 +150,22 @@ class Keeper:
         if min(idle, self._watched()) > self._keeping.expiry_s:
             self._expire(folder, found[-1].epoch + 1)
 
+    def _tidy(self, folder: Path) -> None:
+        """
+        Remove what a crash has left of a stream that is over, and in time the memory of it.
+
+        Under the lock, and looked at again: somebody who slept may otherwise remove what came after
+        the stream was forgotten.
+        """
+        if (done := read_done(self._disk, folder)) is None:
+            return
+        clear_left(self._disk, folder)
+        self._sweep(folder)
+        committed = done.state is State.COMMITTED
+        memory = self._keeping.memory_s if committed else self._keeping.expiry_s
+        if self._disk.idle(folder / DONE) > memory:
+            forget(self._disk, folder)
+
     def _sweep(self, folder: Path) -> None:
         """Remove the drafts that a crash has left in *folder*."""
         for name in self._disk.names(folder):
@@ -160,30 +174,5 @@ class Keeper:
                     self._disk.remove(folder / name)
 
     def _expire(self, folder: Path, epoch: int) -> None:
-        if not self._over(folder) and self._end(folder, State.EXPIRED, epoch):
+        if not is_over(self._disk, folder) and give_up(self._disk, folder, State.EXPIRED, epoch):
             log.warning("stream_expired", stream=folder.name)
-
-    def _end(self, folder: Path, state: State, epoch: int) -> bool:
-        """Fence whoever may still hold the stream, then let it go, unless somebody was faster."""
-        try:
-            self._disk.close(self._disk.create(folder / Part(epoch, 0).name))
-        except FileExistsError:
-            return False
-        if self._over(folder):
-            return False
-        self._disk.replace(folder / DONE, encode_done(Done(state=state, epoch=epoch)))
-        if parts(self._disk, folder)[-1].epoch > epoch:  # claimed before that could be read
-            self._disk.remove(folder / DONE)
-            return False
-        clear(self._disk, folder)
-        return True
-
-    def _over(self, folder: Path) -> bool:
-        """Whether the stream has ended, perhaps without a recording so far."""
-        return bool(read_done(self._disk, folder) or complete(self._disk, folder))
-
-    def _forget(self, folder: Path) -> None:
-        for part in parts(self._disk, folder):
-            self._disk.remove(folder / part.name)
-        self._disk.remove(folder / DONE)
-        self._disk.remove_folder(folder)

@@ -158,6 +158,18 @@ class ModelDisk:
         if found is not None and not found.entries:
             del above.entries[folder.name]
 
+    @contextmanager
+    def lock(self, folder):
+        self.step("lock", folder)
+        found = self.storage.require(folder)
+        mine = not found.locked
+        found.locked = True
+        try:
+            yield mine
+        finally:
+            if mine:
+                found.locked = False
+
     def free(self, folder):
         raise NotImplementedError
 

@@ -66,6 +66,8 @@ class Folder:
     def __init__(self):
         self.entries = {}
         self.durable = {}
+        self.locked = False
+        """Whether a process that lives holds it."""
 
     def sync(self):
         """Make the names durable."""

@@ -327,6 +327,43 @@ def test_giving_a_stream_up_may_end_in_the_middle(layout, folder, call):
     assert SOUND[: 300 * WIDTH] == contents(DISK, folder)
 
 
+def test_who_slept_removes_nothing_that_came_later(layout, folder):
+    """Meanwhile another keeper has forgotten the stream, and its sender has sent it once more."""
+    ended(folder)
+    Keeper(DISK, layout, KEEPING).finish(folder)
+    age(folder, 2 * MEMORY_S)
+    disk = FaultyDisk()
+
+    def go_on(*_):
+        Keeper(DISK, layout, KEEPING).tend()
+        claimed(DISK, folder, hello()).writer.commit(chunks(1, 0, 100))
+
+    disk.before("lock", go_on)
+    Keeper(disk, layout, KEEPING).tend()
+
+    assert SOUND[: 100 * WIDTH] == contents(DISK, folder)
+
+
+def test_who_sleeps_while_giving_up_is_waited_for(layout, folder):
+    """Nobody else ends the stream meanwhile, so it cannot begin anew below what is written then."""
+    old = begun(folder, 100)
+    disk, seen = FaultyDisk(), []
+
+    def look(*_):
+        age(folder, 2 * MEMORY_S)
+        other = Keeper(DISK, layout, KEEPING)
+        other.tend()
+        with pytest.raises(Fenced):
+            other.cancel(hello(), old.epoch + 1)
+        seen.extend(path.name for path in folder.iterdir())
+
+    disk.before("replace", look)
+    Keeper(disk, layout, KEEPING).cancel(hello(), old.epoch)
+
+    assert [Part(1, 0).name, Part(2, 0).name] == sorted(seen)
+    assert State.CANCELLED is read_done(DISK, folder).state
+
+
 def test_a_stream_is_over_before_its_segments_go(layout, folder):
     """A crash may have come before its end was on the disk, whoever removes what it left."""
     ended(folder)
