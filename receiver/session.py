@@ -198,7 +198,7 @@ class Session:
 
     async def _cancel(self) -> None:
         if self._lease is not None:
-            await self._streams.cancel(self._lease.stream)
+            await self._streams.cancel(self._lease.stream, self)
             self._outbox.put(self._inbound.cancel(self._loop.time()))
             await self._give_back()
 

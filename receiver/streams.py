@@ -109,11 +109,20 @@ class Streams:
             self._end(stream, "committed")
             return receipt
 
-    async def cancel(self, stream: Stream) -> None:
-        """Give *stream* up for good, as its sender wishes."""
-        stream.abandon()
-        await stream.claim.discard()
-        self._end(stream, "cancelled")
+    async def cancel(self, stream: Stream, holder: Holder) -> None:
+        """
+        Give *stream* up for good, as its sender wishes.
+
+        Raises:
+            Fenced: if *holder* does not hold it any more.
+            StorageFailed: if the disk refuses; nothing has changed then.
+        """
+        entry = self._entries.get(stream.hello.stream) or Entry("", None, 0.0)
+        async with entry.turn:
+            entry.require(holder)
+            await stream.claim.discard()
+            stream.abandon()
+            self._end(stream, "cancelled")
 
     async def detach(self, lease: Lease, holder: Holder, *, final: bool) -> None:
         """*holder* is gone; keep the stream for a while unless nobody could come back for it."""

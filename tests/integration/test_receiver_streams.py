@@ -1,14 +1,17 @@
 """Who holds a stream, over which connections, and how it ends."""
 
 import asyncio
+import errno
 import threading
 
 import pytest
 from websockets.exceptions import InvalidStatus
 
 import wire
+from receiver.journal import PosixDisk
 from tests.integration.recorder import Recorder
 from tests.receiver.faulty import Faulty, Hang
+from tests.receiver.journal.faultydisk import refuse
 from tests.receiver.rawclient import (
     LEAST,
     PATIENCE_S,
@@ -251,6 +254,29 @@ async def test_a_cancelled_stream_is_gone():
 
     assert 1 == cancelled.epoch
     assert (4410, 4410, f"stream {STREAM} was cancelled") == (code, error.code, error.message)
+
+
+async def test_a_cancel_that_the_disk_refuses(tmp_path, monkeypatch):
+    """The stream is what it was: its sender may go on with it, and processors see all of it."""
+    recorder, payload = Recorder(), sound(2000)
+    store = {"store": str(tmp_path / "store"), "limits": {"reserve_bytes": 0}}
+    async with running(recorder, **store) as receiver:
+        async with speaking(receiver.url, stream=STREAM) as client:
+            await client.greet()
+            await client.send(payload[:4000])
+            await client.acknowledged()
+            with monkeypatch.context() as patch:
+                patch.setattr(PosixDisk, "replace", lambda *_: refuse(errno.EIO))
+                await client.say(client.outbound.cancel())
+                error = await client.until(wire.Error)
+        async with speaking(receiver.url, stream=STREAM) as client:
+            opened = await client.greet()
+            await client.send(payload)
+            receipt = await client.commit()
+
+    assert (4507, 1000) == (error.code, opened.offset)
+    assert (2000, digest(payload)) == (receipt.frames, receipt.digest)
+    assert payload == heard(recorder.takes[-1])
 
 
 async def test_a_cancel_that_crosses_committed_changes_nothing():
