@@ -1,7 +1,29 @@
 """The receiver: `async with receiver.serve(...)` runs one inside any program."""
 
-from .processors import Processor, StreamInfo
-from .service import Receiver, serve
-from .settings import Limits, Settings
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .processors import Processor, StreamInfo
+    from .service import Receiver, serve
+    from .settings import Limits, Settings
 
 __all__ = ["Limits", "Processor", "Receiver", "Settings", "StreamInfo", "serve"]
+
+_HOMES: Final = {
+    "Limits": "settings",
+    "Processor": "processors",
+    "Receiver": "service",
+    "Settings": "settings",
+    "StreamInfo": "processors",
+    "serve": "service",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load what is asked for (PEP 562): ``receiver --version`` needs none of it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

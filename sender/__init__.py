@@ -1,9 +1,15 @@
 """The sender: `async with sender.connect(url) as client` sends from inside any program."""
 
-from .client import Client, connect
-from .errors import NotAReceiverError, SenderError, SourceError, UnreachableError
-from .settings import Settings
-from .source import Source
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from .client import Client, connect
+    from .errors import NotAReceiverError, SenderError, SourceError, UnreachableError
+    from .settings import Settings
+    from .source import Source
 
 __all__ = [
     "Client",
@@ -15,3 +21,21 @@ __all__ = [
     "UnreachableError",
     "connect",
 ]
+
+_HOMES: Final = {
+    "Client": "client",
+    "NotAReceiverError": "errors",
+    "SenderError": "errors",
+    "Settings": "settings",
+    "Source": "source",
+    "SourceError": "errors",
+    "UnreachableError": "errors",
+    "connect": "client",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load what is asked for (PEP 562): ``sender --version`` needs none of it."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -3,8 +3,8 @@
 import asyncio
 import sys
 
-import receiver
-import sender
+from receiver import Settings, serve
+from sender import connect
 
 
 class Shapes:
@@ -21,10 +21,10 @@ class Shapes:
 
 
 async def main(path):
-    settings = receiver.Settings(host="127.0.0.1", port=0, store="none")
+    settings = Settings(host="127.0.0.1", port=0, store="none")
     async with (
-        receiver.serve(settings, processors=[Shapes]) as running,
-        sender.connect(running.url) as client,
+        serve(settings, processors=[Shapes]) as running,
+        connect(running.url) as client,
     ):
         receipt = await client.send(path)
         print(f"receipt: {receipt.frames} frames, digest {receipt.digest}")

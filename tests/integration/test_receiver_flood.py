@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 import receiver
+import receiver.server
 import wire
 from runtime.loop import run_loop
 from tests.receiver.rawclient import digest, running, sound, speaking

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 
 import receiver
+import receiver.server
 import wire
 from tests.integration.recorder import Recorder
 from tests.receiver.faulty import Faulty, Hang

@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 import receiver
+import receiver.settings
 import wire
 
 PATIENCE_S = 10

@@ -1,0 +1,94 @@
+"""What each command of ``receiver`` does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from prometheus_client import CollectorRegistry, disable_created_metrics
+from structlog import get_logger
+
+from runtime.exposition import metrics_endpoint
+from runtime.logs import configure
+from runtime.loop import run_loop
+from runtime.signals import stop_event
+from wire import StorageFailed
+
+from .journal import Layout, PosixDisk, require_version
+from .service import serve
+from .settings import Settings
+
+
+def serve_command(settings: Settings | None = None) -> int:
+    """Listen for streams until SIGTERM or Ctrl-C, then send the senders elsewhere and end."""
+    settings = settings or Settings()
+    configure(settings.log_level)
+    return run_loop(_serve(settings))
+
+
+def _stored(_type: object, value: Path) -> None:
+    if not (value / "streams").is_dir():
+        raise ValueError(f"{value} is no store: it has no folder 'streams'")
+
+
+Store = Annotated[Path, Parameter(validator=_stored)]
+
+
+def export_command(
+    stream: str, *, store: Store = Path("recordings"), output: Path | None = None
+) -> int:
+    """
+    Write a playable file of any stream, finished or not; 1 if it is damaged, and ends there.
+
+    Args:
+        stream: Its id, or the first digits of it.
+        store: The receiver's store; it may be running.
+        output: The file to write, .wav or .flac; by default a WAV in the working folder.
+    """
+    from .inspect import export_stream
+
+    return _inspect(lambda disk, layout: export_stream(disk, layout, stream, output), store)
+
+
+def verify_command(*, store: Store = Path("recordings")) -> int:
+    """
+    Check every journal and recording of a store; 1 if anything is damaged.
+
+    Args:
+        store: The receiver's store; it may be running.
+    """
+    from .inspect import verify_store
+
+    return _inspect(verify_store, store)
+
+
+def _inspect(command: Callable[[PosixDisk, Layout], int], store: Path) -> int:
+    try:
+        disk, layout = PosixDisk(), Layout(store.absolute())
+        require_version(disk, layout)
+        return command(disk, layout)
+    except StorageFailed as exc:
+        print(f"receiver: {exc}", file=sys.stderr)  # noqa: T201  # the command's answer
+        return 1
+
+
+async def _serve(settings: Settings) -> int:
+    registry = CollectorRegistry()
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
+    log = get_logger()
+    try:
+        with metrics_endpoint(registry, settings.host, settings.metrics_port) as metrics_port:
+            async with serve(settings, registry=registry) as receiver:
+                with stop_event() as stop:
+                    log.info("receiver_ready", url=receiver.url, metrics_port=metrics_port)
+                    await stop.wait()
+                    log.info("receiver_draining")
+                    await receiver.drain()
+    except (OSError, StorageFailed) as exc:
+        log.error("receiver_failed", reason=str(exc))
+        return 1
+    log.info("receiver_stopped")
+    return 0

@@ -1,0 +1,163 @@
+"""What each command of ``sender`` does."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from operator import attrgetter
+from pathlib import Path
+from typing import Annotated, Final
+
+from cyclopts import CycloptsError, Parameter
+from prometheus_client import CollectorRegistry, disable_created_metrics
+from rich.console import Console
+from structlog import get_logger
+
+from runtime.command import INTERRUPTED
+from runtime.exposition import metrics_endpoint
+from runtime.logs import configure
+from runtime.loop import run_loop
+from runtime.signals import stop_event
+
+from .board import Board
+from .delivery import Deliveries
+from .errors import SourceError
+from .metrics import Metrics
+from .microphone import input_devices
+from .probe import probe_paths
+from .report import Outcome, print_devices, print_table, write_line
+from .send import Sending
+from .settings import ProbeSettings, SendSettings, WatchSettings
+from .watch import Watch
+
+VERSION = version("sonoduct")
+
+PIPED_COLUMNS: Final = 10_000
+"""Width of the table where no terminal folds it: wider than any row, so a row is a line."""
+
+
+def send_command(
+    paths: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    *,
+    settings: SendSettings | None = None,
+) -> int:
+    """
+    Send files, folders, patterns, or live input; 0 only if every stream has its receipt.
+
+    Args:
+        paths: Files, folders (walked, sorted), patterns, or - for standard input.
+        settings: Everything else.
+    """
+    settings = settings or SendSettings()
+    if not (paths or settings.url or settings.device):
+        raise CycloptsError(msg="nothing to send, expected PATH, --url or --device", verbose=False)
+    forced = True if settings.progress == "always" else None
+    terminal, results = Console(stderr=True, force_terminal=forced), Console()
+    if not results.is_terminal:
+        results = Console(width=PIPED_COLUMNS)
+    shown = {"auto": terminal.is_terminal, "always": True, "never": False}[settings.progress]
+    configure("warning" if shown else settings.log_level)
+    outcomes: list[Outcome] = []
+    with ExitStack() as stack:
+        report = stack.enter_context(Path(settings.report).open("a")) if settings.report else None
+
+        def record(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            if report is not None:
+                write_line(outcome, report)
+
+        board = Board(terminal, shown=shown)
+        deliveries = Deliveries(settings, board, record, plain=settings.protocol == "plain")
+        sending = Sending(settings, Metrics(CollectorRegistry(), VERSION), deliveries)
+        stack.enter_context(board.drawn())
+        interrupted = run_loop(_until_stopped(sending, paths))
+    print_table(sorted(outcomes, key=attrgetter("name")), results)
+    if interrupted:
+        return INTERRUPTED
+    return 0 if all(outcome.good for outcome in outcomes) else 1
+
+
+def probe_command(
+    paths: Annotated[list[str], Parameter(negative=())], *, settings: ProbeSettings | None = None
+) -> int:
+    """
+    Print what files are, and how they would be decoded; 0 only if all of them can be.
+
+    Args:
+        paths: Files, folders (walked, sorted) or patterns.
+        settings: Everything else.
+    """
+    results = Console()
+    if not results.is_terminal:
+        results = Console(width=PIPED_COLUMNS)
+    return probe_paths(paths, settings or ProbeSettings(), results, Console(stderr=True))
+
+
+def devices_command() -> int:
+    """List the audio devices that can be sent from, for `sender send --device`."""
+    try:
+        found = input_devices()
+    except SourceError as exc:
+        Console(stderr=True).print(f"sender: {exc}", highlight=False, markup=False)
+        return 1
+    print_devices(found, Console())
+    return 0
+
+
+def _folder(_type: object, value: Path) -> None:
+    if value.exists() and not value.is_dir():
+        raise ValueError(f"{value} is no folder, expected one")
+
+
+def watch_command(
+    folder: Annotated[Path, Parameter(validator=_folder)], *, settings: WatchSettings | None = None
+) -> int:
+    """
+    Send what lies in a folder, then whatever appears in it, until SIGTERM or Ctrl-C.
+
+    Args:
+        folder: Where audio files appear; files that still grow are left alone.
+        settings: Everything else.
+    """
+    settings = settings or WatchSettings()
+    configure(settings.log_level)
+    return run_loop(_watch(folder, settings))
+
+
+async def _until_stopped(sending: Sending, paths: Sequence[str]) -> bool:
+    """Send; return whether a signal came first."""
+    with stop_event() as stop:
+        work = asyncio.create_task(sending.run(paths, uuid.uuid4().hex))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if work.done():
+            await work
+            return False
+        work.cancel()
+        await asyncio.wait({work})
+        return True
+
+
+async def _watch(folder: Path, settings: WatchSettings) -> int:
+    log = get_logger()
+    registry = CollectorRegistry()
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
+    metrics = Metrics(registry, VERSION)
+    board = Board(Console(stderr=True), shown=False)
+    deliveries = Deliveries(settings, board, lambda _outcome: None, plain=False)
+    try:
+        with (
+            metrics_endpoint(registry, settings.metrics_host, settings.metrics_port) as port,
+            stop_event() as stop,
+        ):
+            log.info("sender_watching", folder=str(folder), to=settings.to, metrics_port=port)
+            await Watch(folder, settings, metrics, deliveries).run(uuid.uuid4().hex, stop)
+    except OSError as exc:
+        log.error("sender_failed", reason=str(exc))
+        return 1
+    log.info("sender_stopped")
+    return 0
