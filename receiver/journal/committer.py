@@ -58,6 +58,8 @@ class Committer:
         """*sync_all* makes whatever was written to the disk durable, or raises OSError."""
         self.full = False
         """Whether the disk has no room: nothing is committed, and nothing is lost."""
+        self.began = 0.0
+        """When the last group did, by the event loop's clock."""
         self._executor = executor
         self._has_room = has_room
         self._observe = observe
@@ -103,6 +105,7 @@ class Committer:
             self._timer = None
         clients, self._waiting = list(self._waiting), {}
         self._bytes, self._hurried, self._running = 0, False, True
+        self.began = self._loop.time()
         work = [client.take() for client in clients]
         future = self._loop.run_in_executor(self._executor, self._commit, work)
         future.add_done_callback(lambda done: self._finish(clients, work, done))

@@ -16,8 +16,11 @@ class Disk(Protocol):
     def names(self, folder: Path) -> list[str]:
         """Return what lies in *folder*; nothing if there is none."""
 
-    def make_folder(self, folder: Path) -> None:
-        """Create *folder* and what is missing above it, durably."""
+    def make_folder(self, folder: Path) -> bool:
+        """Create *folder* and what is missing above it, durably; return whether it was missing."""
+
+    def make_folders(self, folder: Path, names: Sequence[str]) -> None:
+        """Create those of *names* that *folder* does not have; all of them are durable then."""
 
     def create(self, path: Path) -> int:
         """

@@ -11,7 +11,7 @@ from wire import Fenced, Gone, Held, Hello, Malformed, Receipt, StorageFailed, T
 
 from .disk import Disk
 from .done import Done, State, read_done
-from .layout import LEVELS, Part, parts
+from .layout import Part, parts
 from .reader import Segment, Tail, last_segment, tail_of
 from .writer import Writer
 
@@ -57,7 +57,8 @@ def claim(disk: Disk, folder: Path, hello: Hello, takeover_s: float) -> Granted:
 
 
 def _claim(disk: Disk, folder: Path, hello: Hello, takeover_s: float) -> Granted:
-    disk.make_folder(folder)
+    if not disk.make_folder(folder):
+        disk.sync_folder(folder.parent)  # whoever made it may not have come to that
     if done := read_done(disk, folder):
         return _complete(done)
     _require_free(disk, folder, hello, takeover_s)
@@ -115,8 +116,6 @@ def _count(disk: Disk, folder: Path, hello: Hello, writer: Writer) -> Tail | Non
     last = last_segment(disk, folder, writer.epoch)
     _bury(disk, folder, last, writer.epoch)
     if last is None:
-        for above in tuple(folder.parents)[:LEVELS]:  # whoever made them may not have come to that
-            disk.sync_folder(above)
         return None
     _require_same_format(last, hello)
     return tail_of(disk, last, within=disk.sync_file(last.path))

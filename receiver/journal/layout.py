@@ -12,8 +12,8 @@ from .disk import Disk
 DONE: Final = "done.json"
 MARK: Final = "store.json"
 """Says that the root is a store, and of which version."""
-LEVELS: Final = 3
-"""Folders of a store above a journal: its shelf, ``streams`` and the root."""
+SHELVES: Final = tuple(f"{number:02x}" for number in range(256))
+"""Folders in ``streams``: however many journals there are, no folder has too many."""
 _PART: Final = re.compile(r"(\d{20})\.(\d{6})\.seg")
 _SHELF: Final = re.compile(r"[0-9a-f]{2}")
 _STREAM: Final = re.compile(r"[0-9a-f]{32}")

@@ -30,14 +30,22 @@ class PosixDisk:
         except FileNotFoundError:
             return []
 
-    def make_folder(self, folder: Path) -> None:
+    def make_folder(self, folder: Path) -> bool:
         """See Disk."""
         if folder.is_dir():
-            return
+            return False
         self.make_folder(folder.parent)
         with suppress(FileExistsError):
             folder.mkdir()
         self.sync_folder(folder.parent)
+        return True
+
+    def make_folders(self, folder: Path, names: Sequence[str]) -> None:
+        """See Disk."""
+        for name in set(names) - set(self.names(folder)):
+            with suppress(FileExistsError):
+                (folder / name).mkdir()
+        self.sync_folder(folder)
 
     def create(self, path: Path) -> int:
         """See Disk."""

@@ -9,7 +9,7 @@ import msgspec
 from wire import StorageFailed
 
 from .disk import Disk
-from .layout import MARK, Layout
+from .layout import MARK, SHELVES, Layout
 
 VERSION: Final = 1
 """Of everything below the root; a receiver that cannot read a store leaves it alone."""
@@ -53,6 +53,8 @@ def _prepare(disk: Disk, layout: Layout, reserve_bytes: int) -> None:
         disk.replace(layout.root / MARK, msgspec.json.encode(Mark(version=VERSION)))
     disk.make_folder(layout.audio)
     disk.make_folder(layout.streams)
+    disk.make_folders(layout.streams, SHELVES)  # so that no claim has to
+    disk.sync_folder(layout.root)
 
 
 def require_version(disk: Disk, layout: Layout) -> None:

@@ -9,12 +9,14 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
 
 from receiver.store import Listener, Original
 from wire import Digest, Hello, Level, StorageFailed
 
+from .backlog import Backlog
 from .claim import JournalClaim
 from .committer import Committer
 from .disk import Disk
@@ -83,6 +85,7 @@ class JournalStore:
         self._bounds = bounds
         began = time.monotonic()
         self._keeper = Keeper(disk, layout, keeping, lambda: time.monotonic() - began)
+        self._backlog = Backlog(self._record, lambda: self.committer.began)
         self._claims: WeakValueDictionary[str, JournalClaim] = WeakValueDictionary()
 
     @property
@@ -136,7 +139,7 @@ class JournalStore:
 
     def completed(self, hello: Hello) -> None:
         """See Home."""
-        self._finisher.submit(self._keeper.finish, self._layout.folder(hello.stream))
+        self._backlog.add(self._layout.folder(hello.stream))
 
     def cancelled(self, hello: Hello, epoch: int) -> None:
         """See Home."""
@@ -153,6 +156,7 @@ class JournalStore:
     def close(self) -> None:
         """See Store: recordings that take longer than a moment are left to the next start."""
         self.committer.close()
+        self._backlog.flush()
         with suppress(TimeoutError, RuntimeError):  # the latter if it is closed already
             self._finisher.submit(lambda: None).result(STOP_S)  # it comes after all the others
         self._keeper.stop()
@@ -160,6 +164,10 @@ class JournalStore:
         self._threads.shutdown()
         self._committing.shutdown()
         self._opened.close()
+
+    def _record(self, folder: Path) -> None:
+        with suppress(RuntimeError):  # closed; the next start finds the journal
+            self._finisher.submit(self._keeper.finish, folder)
 
     def _has_room(self) -> bool:
         return self.free_bytes > 0

@@ -64,11 +64,12 @@ class ModelDisk:
     def make_folder(self, folder):
         self.step("is_dir", folder)
         if self.storage.find(folder):
-            return
+            return False
         self.make_folder(folder.parent)
         self.step("mkdir", folder)
         self.storage.require(folder.parent).entries.setdefault(folder.name, Folder())
         self.sync_folder(folder.parent)
+        return True
 
     def create(self, path):
         self.step("create", path)

@@ -29,7 +29,9 @@ class World:
         self.rng = random.Random(seed + 1)
         self.calm = False
         self.storage = Storage()
-        self.storage.root.entries["streams"] = Folder()
+        streams = self.storage.root.entries["streams"] = Folder()
+        streams.entries[FOLDER.parent.name] = Folder()  # receivers make all shelves when they start
+        streams.sync()
         self.storage.root.sync()
         self.trace = []
         """Who did what, and to what."""

@@ -5,6 +5,7 @@ import errno
 import pytest
 
 from receiver.journal import Layout, PosixDisk, require_version
+from receiver.journal.layout import SHELVES
 from receiver.journal.root import prepare
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
 from wire import StorageFailed
@@ -21,6 +22,11 @@ def contents(root):
     }
 
 
+def names(folder):
+    """What lies in *folder* itself."""
+    return sorted(path.name for path in folder.iterdir())
+
+
 def refused(root, why, disk=HASTY, reserve=0):
     """Check that *root* is refused with *why*, and left as it is."""
     before = contents(root)
@@ -34,7 +40,7 @@ def test_a_new_folder_becomes_a_store(tmp_path):
     """With all that is missing above it."""
     prepare(HASTY, Layout(tmp_path / "a" / "b"), 0)
 
-    assert MADE == sorted(contents(tmp_path / "a" / "b"))
+    assert MADE == names(tmp_path / "a" / "b")
 
 
 @pytest.mark.parametrize("there", [[], ["lost+found"], [".store.json.1234abcd"]])
@@ -44,7 +50,21 @@ def test_an_empty_folder_becomes_a_store(tmp_path, there):
         (tmp_path / name).mkdir()
     prepare(HASTY, Layout(tmp_path), 0)
 
-    assert sorted(MADE + there) == sorted(contents(tmp_path))
+    assert sorted(MADE + there) == names(tmp_path)
+
+
+@pytest.mark.parametrize("there", [[], ["00", "7f"]])
+def test_claims_need_not_make_shelves_durable(tmp_path, there):
+    """All of them are there from the start, made by this receiver or by one that crashed."""
+    for name in there:
+        (tmp_path / "streams" / name).mkdir(parents=True)
+    (tmp_path / "store.json").write_text('{"version": 1}')
+    disk = FaultyDisk()
+    prepare(disk, Layout(tmp_path), 0)
+
+    assert list(SHELVES) == names(tmp_path / "streams")
+    made = disk.calls.index("make_folders")
+    assert 2 == disk.calls[made:].count("sync_folder")
 
 
 def test_a_store_stays_what_it_is(tmp_path):
@@ -117,4 +137,4 @@ def test_two_receivers_start_at_once(tmp_path):
     disk.before("names", lambda _: prepare(HASTY, Layout(tmp_path), 0))
     prepare(disk, Layout(tmp_path), 0)
 
-    assert MADE == sorted(contents(tmp_path))
+    assert MADE == names(tmp_path)
