@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import structlog
 
-from wire import (
-    BadChecksum,
-    Draining,
-    Eos,
-    Hello,
-    Level,
-    ProcessingFailed,
-    Receipt,
-    Terms,
-    WireError,
-)
+import wire
+from wire import Draining, Eos, Hello, Level, Receipt, Terms, WireError
 
 from .budget import Budget
 from .lease import Complete, Entry, Lease
@@ -98,12 +91,10 @@ class Streams:
             ProcessingFailed: if it is no audio; it is over here, and its sender may try again.
             Fenced: if *holder* does not hold it any more.
         """
-        entry = self._entries.get(stream.hello.stream) or Entry("", None, 0.0)
-        async with entry.turn:
-            entry.require(holder)
+        async with self._turn(stream, holder):
             try:
                 receipt = await stream.commit(eos, self._store.level)
-            except (BadChecksum, ProcessingFailed):
+            except (wire.BadChecksum, wire.ProcessingFailed):
                 self._end(stream, "failed")
                 raise
             self._end(stream, "committed")
@@ -117,9 +108,7 @@ class Streams:
             Fenced: if *holder* does not hold it any more.
             StorageFailed: if the disk refuses; nothing has changed then.
         """
-        entry = self._entries.get(stream.hello.stream) or Entry("", None, 0.0)
-        async with entry.turn:
-            entry.require(holder)
+        async with self._turn(stream, holder):
             await stream.claim.discard()
             stream.abandon()
             self._end(stream, "cancelled")
@@ -150,6 +139,13 @@ class Streams:
             await asyncio.sleep(SWEEP_INTERVAL_S)
             for stream in self._expired(self._now() - self._limits.resume_timeout):
                 await self._abandon(stream)
+
+    @asynccontextmanager
+    async def _turn(self, stream: Stream, holder: Holder) -> AsyncIterator[None]:
+        entry = self._entries.get(stream.hello.stream) or Entry("", None, 0.0)
+        async with entry.turn:
+            entry.require(holder)
+            yield
 
     def _take_over(self, hello: Hello, holder: Holder) -> Entry:
         entry = self._entries.get(hello.stream)

@@ -111,11 +111,6 @@ async def open_link(
         raise ConnectionError(f"{url}: {exc}") from exc
     except ConnectionClosed as exc:  # reset before we said anything
         raise ConnectionError(f"{url}: closed during the handshake") from exc
-    except InvalidStatus as exc:
-        status = exc.response.status_code
-        if status in _BUSY:
-            raise ConnectionError(f"{url}: HTTP {status}, no receiver has room") from exc
-        raise NotAReceiverError(f"{url}: HTTP {status}, expected a WebSocket handshake") from exc
     except InvalidHandshake as exc:
         raise _judged(url, exc) from exc
     if connection.subprotocol != subprotocol:
@@ -128,7 +123,12 @@ async def open_link(
 
 
 def _judged(url: str, error: InvalidHandshake) -> Exception:
-    """A connection that ends within the handshake is a receiver that went; the rest is none."""
+    """A connection that ends within the handshake, or a full receiver, may be tried again."""
+    if isinstance(error, InvalidStatus):
+        status = error.response.status_code
+        if status in _BUSY:
+            return ConnectionError(f"{url}: HTTP {status}, no receiver has room")
+        return NotAReceiverError(f"{url}: HTTP {status}, expected a WebSocket handshake")
     if isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError):
         return ConnectionError(f"{url}: closed during the handshake")
     return NotAReceiverError(f"{url}: {error}, expected a WebSocket handshake")
