@@ -60,8 +60,8 @@ class Source(Protocol):
 
 
 def printable(text: object) -> str:
-    """Return *text*, with a question mark for what in file names is no UTF-8."""
-    return str(text).encode(errors="replace").decode()
+    """Return *text* in one line, with a question mark for what cannot be shown of file names."""
+    return "".join(each if each.isprintable() else "?" for each in str(text))
 
 
 def identity(*facts: object) -> str:
