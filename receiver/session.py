@@ -19,6 +19,8 @@ from .streams import Streams
 
 _GOODBYES: Final = (1000, 1001)
 
+LEAVING: Final = "receiver stops"
+
 
 class Session:
     """
@@ -72,6 +74,8 @@ class Session:
             return
         try:
             if self._handled is not None:
+                if self._lease is not None:
+                    self._lease.stream.interrupt(wire.Draining(LEAVING))
                 await self._handled.wait()
             self._stopped = True
             if self._lease is not None:
@@ -79,7 +83,7 @@ class Session:
                 await self._lease.stream.settled()
                 self.advanced()
         finally:  # also when there is no time left to wait
-            self.stop(wire.Draining("receiver stops"))
+            self.stop(wire.Draining(LEAVING))
 
     def advanced(self) -> None:
         """More is kept and processed (called by the stream)."""

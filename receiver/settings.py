@@ -169,7 +169,7 @@ class Settings:
     drain_lead: Annotated[float, Parameter(validator=Number(gte=0))] = 3.0
     """Seconds from SIGTERM, when /readyz turns to 404, until new streams are refused."""
 
-    drain_timeout: Annotated[float, Parameter(validator=Positive)] = 25.0
+    drain_timeout: Annotated[float, Parameter(validator=Positive)] = 22.0
     """Seconds from SIGTERM until the process ends, whatever is still open."""
 
     log_level: LogLevel = "info"

@@ -271,14 +271,15 @@ async def test_a_receiver_that_stops_does_not_wait_for_a_decoder(tmp_path):
     """Its sender is sent elsewhere, where decoding begins again."""
     recorder, data = Recorder(), write(tmp_path / "a.wav").read_bytes()
     recorder.gate.clear()
-    async with keeping(tmp_path, recorder, drain_timeout=0.5) as receiver:
+    async with keeping(tmp_path, recorder) as receiver:
         async with sent_whole(receiver, data) as client:
             stream = client.outbound.hello.stream
             await client.say(client.outbound.eos())
             await recorder.until(lambda: recorder.takes)
-            await receiver.inside.drain()
+            draining = asyncio.create_task(receiver.inside.drain())
             closed, _ = await client.closed()
         recorder.gate.set()
+        await draining
     async with keeping(tmp_path) as receiver:
         async with speaking(receiver.url, **FILE, stream=stream) as client:
             opened = await client.greet()
