@@ -78,10 +78,10 @@ class Session:
                     self._lease.stream.interrupt(wire.Draining(LEAVING))
                 await self._handled.wait()
             self._stopped = True
-            if self._lease is not None:
-                await self._lease.stream.seal()
-                await self._lease.stream.settled()
-                self.advanced()
+            if (lease := self._lease) is not None:
+                await lease.stream.seal()
+                await lease.stream.settled()
+                self.advanced()  # unless the peer has gone meanwhile
         finally:  # also when there is no time left to wait
             self.stop(wire.Draining(LEAVING))
 

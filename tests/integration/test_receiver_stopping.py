@@ -91,6 +91,32 @@ async def test_what_came_is_acknowledged_before_the_goodbye():
     assert recorder.takes[0].frames == 20_000
 
 
+async def test_a_sender_may_go_while_the_receiver_stops(monkeypatch):
+    """The others hear of it as if it had stayed."""
+    sealed = asyncio.Event()
+
+    async def seal(_claim):
+        await sealed.wait()
+
+    monkeypatch.setattr("receiver.nostore._NoClaim.seal", seal)
+    async with (
+        running() as inside,
+        speaking(inside.url) as gone,
+        speaking(inside.url) as stays,
+    ):
+        for client in (gone, stays):
+            await client.greet()
+        draining = asyncio.create_task(inside.inside.drain())
+        await inside.until("receiver_draining", lambda n: n == 1)
+        gone.abort()
+        await inside.until("receiver_active_streams", lambda n: n == 1)
+        sealed.set()
+        await draining
+        code, _ = await stays.closed()
+
+    assert 1012 == code
+
+
 async def test_a_sender_that_does_not_stop_is_told_all_the_same():
     """What it sends after the goodbye is not taken, and nothing is acknowledged twice."""
     recorder, half, payload = Recorder(), outbound(), sound(200_000)
