@@ -42,10 +42,10 @@ roll: ## Build the receiver anew and replace every replica, without losing a str
 	deploy/roll.sh
 
 e2e: .venv/ready ## The whole system on a real Docker engine, with the real images
-	$(BIN)/pytest -m containers -v $(ARGS) tests/containers
+	$(BIN)/pytest -m containers -o timeout=900 -v $(ARGS) tests/containers
 
 faults: .venv/ready ## Kill, pause, cut, fill and spoil everything; FULL=1 for hours of it
-	$(BIN)/pytest -m faults -rs $(ARGS) tests/faults
+	$(BIN)/pytest -m faults -o timeout=$(if $(FULL),0,900) -rs $(ARGS) tests/faults
 
 demo: .venv/ready ## Send the sample audio through a real receiver and show what arrived
 	@$(BIN)/python docs/examples/demo.py
