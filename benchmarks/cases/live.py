@@ -5,7 +5,6 @@ import os
 
 import numpy as np
 
-import sender
 from benchmarks.audio import noise
 from benchmarks.contenders import require
 from benchmarks.processes import child
@@ -14,6 +13,7 @@ from benchmarks.rounds import scratch
 from benchmarks.watching import arrivals, percentile, probed, watched
 from runtime.logs import configure
 from runtime.loop import run_loop
+from sender import Settings, connect
 from sender.audiofile import AudioFile
 
 OURS = "sonoduct, durable"
@@ -83,13 +83,13 @@ def _send(pipe, url, paths, seconds):
 
 
 async def _play(pipe, url, paths, seconds):
-    settings = sender.Settings(realtime=True, chunk_frames=round(CHUNK_S * RATE))
+    settings = Settings(realtime=True, chunk_frames=round(CHUNK_S * RATE))
     now = asyncio.get_running_loop().time
     starts = {}
 
     async def one(number, path):
         await asyncio.sleep(number * CONNECT_S)
-        async with sender.connect(url, settings) as client:
+        async with connect(url, settings) as client:
             source = await asyncio.to_thread(AudioFile, path)
             transfer = client.transfer(source)
             receipt = await client.carry(transfer)

@@ -11,6 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from benchmarks.processes import Program, child
 from receiver.settings import Limits
+from runtime.memory import reuse_freed_memory
 
 from . import Contender, require
 
@@ -28,6 +29,8 @@ def count(pipe):
                     await connection.send(str(total))
                 else:
                     total += len(message)
+
+    reuse_freed_memory()
 
     async def run():
         settings = {"compression": None, "max_size": None, "ping_interval": 20}
@@ -50,6 +53,7 @@ def send(pipe, url, sounds):
     (sound,) = sounds
     data = memoryview(sound.path.read_bytes())[WAV_HEADER_BYTES:]
     size = Limits().max_chunk(Limits().window_bytes)
+    reuse_freed_memory()
     pipe.send("ready")
     pipe.recv()
 

@@ -10,10 +10,10 @@ import soundfile
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
-import sender
 from benchmarks.processes import receiver
 from runtime.logs import configure
 from runtime.loop import run_loop
+from sender import Settings, connect
 from sender.board import Board
 from sender.delivery import Deliveries
 from sender.metrics import Metrics
@@ -46,7 +46,7 @@ def send(pipe, url, sounds, **settings):
 
     async def run():
         started = time.perf_counter()
-        async with sender.connect(url, sender.Settings(**settings)) as client:
+        async with connect(url, Settings(**settings)) as client:
             receipts = [await client.send(sound.path) for sound in sounds]
             return time.perf_counter() - started, receipts
 
