@@ -65,15 +65,29 @@ class SoundRun:
         self.header = self._sound.header
         self._block = sound.block_frames(self.header.channels)
         self._ahead = memoryview(b"")
+        self._failure: GaveUp | None = None
 
     def read(self, size: int) -> bytes:
-        """See Run; fewer also where a block ends."""
+        """See Run; what comes before an error is returned first."""
         if self.header.container != "FLAC":
             return self._frames(size // self.header.frame_bytes)
-        if not self._ahead:
-            self._ahead = memoryview(self._frames(self._block))
-        data, self._ahead = bytes(self._ahead[:size]), self._ahead[size:]
-        return data
+        pieces: list[memoryview] = []
+        while size and (block := self._ahead or self._more()):
+            pieces.append(block[:size])
+            self._ahead = block[size:]
+            size -= len(pieces[-1])
+        if not pieces and self._failure is not None:
+            raise self._failure
+        return b"".join(pieces)
+
+    def _more(self) -> memoryview:
+        """Return another block; an empty one at the end, or where libsndfile gave up."""
+        if self._failure is None:
+            try:
+                return memoryview(self._frames(self._block))
+            except GaveUp as exc:
+                self._failure = exc
+        return memoryview(b"")
 
     def _frames(self, frames: int) -> bytes:
         try:
