@@ -74,7 +74,7 @@ HEADER = (
 @pytest.mark.parametrize(
     ("script", "error", "reason"),
     [
-        ("sleep 60", LimitReached, "it kept its reader waiting for 0.3 s and was killed"),
+        ("sleep 60", LimitReached, "it kept its reader waiting for 1.5 s and was killed"),
         ("exit 7", NotAudio, "no audio: ffmpeg: exit code 7"),
         ("echo what >&2; exit 7", NotAudio, "no audio: ffmpeg: what"),
         ("kill -SEGV $$", NotAudio, "no audio: ffmpeg: killed by SIGSEGV"),
@@ -94,7 +94,7 @@ HEADER = (
 def test_decoders_that_fail(tmp_path, opened, script, error, reason):
     """However it ends, it is an error with the frame, and with the last thing that was said."""
     (tmp_path / "a.mp3").write_bytes(b"anything")
-    limits = Limits(wall_seconds=0.3, cpu_seconds=1, least_output=MEGABYTE)
+    limits = Limits(wall_seconds=1.5, cpu_seconds=1, least_output=MEGABYTE)
     ffmpeg = program(tmp_path / "ffmpeg", script)
     started = time.monotonic()
     with pytest.raises(error, match=reason) as raised:
