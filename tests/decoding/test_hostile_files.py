@@ -101,7 +101,7 @@ def test_decoders_that_fail(tmp_path, opened, script, error, reason):
         read_all(opened(tmp_path / "a.mp3", limits=limits, ffmpeg=ffmpeg), 2)
 
     assert "\n" not in str(raised.value)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 def test_a_read_that_waits_ends_when_it_is_closed(tmp_path, opened):
