@@ -8,12 +8,12 @@ from typing import Final
 
 from wire import Ack, Inbound
 
-INTERVAL_S: Final = 1.0
+INTERVAL_S: Final = 0.5
 """
 An ack waits this long for others to join it, unless half of the window is waiting.
 
 Nobody waits for it then: a sender without credit has half a window under way. What it costs is that
-a sender that is cut off sends a second again.
+a sender that is cut off sends half a second again.
 """
 
 BEAT_S: Final = 10.0

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from receiver.journal.committer import GROUP_S
 from tests.decoding.corpus import ffmpeg
 from tests.faults.processes.evidence import RATE, manifests, unfinished
 from tests.faults.processes.extent import either
@@ -135,7 +136,7 @@ class Run:
         for _ in range(KILLS):
             full = dam.full
             await until(lambda f=full: dam.full >= f + STREAMS)
-            await asyncio.sleep(chance.uniform(0, 0.2))  # the last bytes are kept, or not
+            await asyncio.sleep(GROUP_S * 2 + chance.uniform(0, 0.2))  # so that some more is kept
             if chance.random() < 0.5:
                 await self.kill_senders()
                 await self.start_senders(dam.url)
