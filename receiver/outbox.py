@@ -14,12 +14,21 @@ from .link import Link, LinkClosedError
 EVENTS: Final = 64
 """Messages that may wait before events, and only events, are left out."""
 
+GATHER_S: Final = 0.01
+GATHERED: Final = 16
+"""
+An event that soon follows another message waits so long for others, up to so many, or for an ack.
+
+Sending one, and the peer that it wakes, cost more than making it: a file at full speed has
+thousands in a second, a live stream one.
+"""
+
 
 class Outbox:
     """
     Sends at once what the connection has room for; what has to wait gets a task that sends it.
 
-    Acks do not wait: they are asked for when one can be sent.
+    Events may wait a moment for others. Acks do not: they are asked for when one can be sent.
     """
 
     def __init__(self, link: Link, dialect: Dialect, next_ack: Callable[[], Ack | None]) -> None:
@@ -28,6 +37,9 @@ class Outbox:
         self._link = link
         self._dialect = dialect
         self._next_ack = next_ack
+        self._loop = asyncio.get_running_loop()
+        self._gathering: asyncio.TimerHandle | None = None
+        self._flushed = 0.0
         self._tasks: asyncio.TaskGroup | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiting: list[str] = []
@@ -45,17 +57,36 @@ class Outbox:
             self.dropped += 1
             return
         self._waiting.extend(self._dialect.encode(message))
-        self.flush()
+        if isinstance(message, Event) and self._may_wait():
+            self._gather()
+        else:
+            self.flush()
 
     def flush(self) -> None:
-        """Send an ack if there is one."""
+        """Send an ack if there is one, and what was gathered."""
+        self._flushed = self._loop.time()
         self._flushing = True
         self._send()
 
     def close(self, code: int, reason: str) -> None:
         """Close the connection after all that waits; the first call counts."""
         self._closing = self._closing or (code, reason)
+        if self._gathering is not None:
+            self._gathering.cancel()
         self._send()
+
+    def _may_wait(self) -> bool:
+        soon = self._loop.time() - self._flushed < GATHER_S
+        return soon and len(self._waiting) < GATHERED and self._closing is None
+
+    def _gather(self) -> None:
+        if self._gathering is None:
+            self._gathering = self._loop.call_at(self._flushed + GATHER_S, self._gathered)
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        if self._waiting:
+            self.flush()
 
     def _send(self) -> None:
         if self._task is not None or self._over:

@@ -39,10 +39,11 @@ class Processor(Protocol):
     A call that raises, or takes longer than `processor_timeout`, is the last one: the stream goes
     on without the processor, and the receipt says why.
 
-    One whose class says ``prompt = True`` promises that a call with up to 16 KiB takes microseconds
-    and waits for nothing. It gets such calls on the event loop, as soon as the samples are there,
-    which costs a quarter of a call in a thread. There nothing can cut it off: a call that takes a
-    millisecond holds up every stream for that long, and one that hangs stops the receiver.
+    One whose class says ``prompt = True`` promises that a call takes microseconds, a few
+    hundred for 256 KiB, and waits for nothing. It gets such calls on the event loop, as soon as the
+    samples are there, which costs a quarter of a call in a thread. There nothing can cut it off: a
+    call that takes a millisecond holds up every stream for that long, and one that hangs stops the
+    receiver.
     """
 
     def open(self, stream: StreamInfo) -> None:

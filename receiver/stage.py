@@ -9,13 +9,16 @@ from typing import Final, Protocol
 
 from wire import Value
 
-from .batch import SMALL_BYTES, Batch, Block, Instance, sentence
+from .batch import Batch, Block, Instance, sentence
 from .metrics import Durations
 from .processors import Factory, StreamInfo, is_prompt
 from .workers import Job, Workers
 
 BATCH: Final = 16
 """Blocks handed to a thread at once: enough to make the hand-over cheap, few enough to be fair."""
+
+PROMPT_BYTES: Final = 256 * 1024
+"""Larger blocks go to a thread even if their processor is prompt: this much is a chunk."""
 
 REASON_CHARACTERS: Final = 200
 
@@ -78,7 +81,7 @@ class Stage:
         """Have the processor see *block* after those before it."""
         if self.failure is not None:
             return
-        if self._prompt and not self._busy and block.size <= SMALL_BYTES:
+        if self._prompt and not self._busy and block.size <= PROMPT_BYTES:
             self._process(block)
         else:
             self._waiting = self._waiting or deque()

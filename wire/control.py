@@ -82,7 +82,9 @@ def _allowed(fault: Exception) -> str | None:
 
 
 def _depth(text: str) -> int:
-    """How deep brackets nest outside of strings, at least as far as *text* is JSON."""
+    """How deep brackets nest outside of strings, or can at most; as far as *text* is JSON."""
+    if (most := text.count("[") + text.count("{")) <= CONTROL_DEPTH:
+        return most  # to look closer costs more than to decode the message
     depth = deepest = 0
     for character in _STRING.sub("", text):
         if character in "[{":

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import wire
-from receiver import batch
+from receiver import stage
 from receiver.processors import is_prompt
 from tests.receiver.faulty import Hang
 from tests.receiver.rawclient import (
@@ -22,6 +22,9 @@ from tests.receiver.rawclient import (
 from tests.receiver.rawsocket import BINARY, TEXT, frame, open_socket
 
 FRAMES = 1000
+LARGE = {"chunk_bytes": 512 * 1024}
+"""Limits with which a block may be too large for the event loop."""
+
 FIRST, REST = 0x02, 0x80
 """The opcodes of a binary message in two fragments."""
 
@@ -145,18 +148,18 @@ async def opened(client):
 
 
 async def test_a_prompt_processor_is_called_where_chunks_are_taken():
-    """Small blocks in the event loop, large ones in a thread, and all of them in their order."""
-    processor, payload = Prompt(), sound(40_000)
-    async with running(processor) as receiver, speaking(receiver.url) as client:
+    """A chunk in the event loop, a larger one in a thread, and all of them in their order."""
+    processor, payload = Prompt(), sound(200_000)
+    async with running(processor, limits=LARGE) as receiver, speaking(receiver.url) as client:
         await opened(client)
-        for end in (1000, 2000, 20_000, 21_000, 22_000, 40_000):
-            await client.send(payload[: end * 4], 80_000)
+        for end in (1000, 66_000, 132_000, 133_000, 134_000, 200_000):
+            await client.send(payload[: end * 4], 280_000)
             await client.until(wire.Event, lambda event, end=end: event.offset < end)
         receipt = await client.commit()
 
     here = [thread is threading.main_thread() for thread in processor.threads[1:]]
     sizes = [len(block) * 4 for block in processor.blocks[1:]]
-    assert [size <= batch.SMALL_BYTES for size in sizes] == here
+    assert [size <= stage.PROMPT_BYTES for size in sizes] == here
     assert {True, False} == set(here)
     assert sorted(processor.offsets) == processor.offsets
     assert np.frombuffer(payload, "<i2").size == sum(block.size for block in processor.blocks)
@@ -166,10 +169,10 @@ async def test_a_prompt_processor_is_called_where_chunks_are_taken():
 async def test_small_blocks_do_not_overtake_a_large_one():
     """While a thread has some for the processor, the small ones behind it go there, too."""
     with Hang() as hang:
-        processor, payload = Prompt(hang), sound(30_000)
-        async with running(processor) as receiver, speaking(receiver.url) as client:
+        processor, payload = Prompt(hang), sound(80_000)
+        async with running(processor, limits=LARGE) as receiver, speaking(receiver.url) as client:
             await opened(client)
-            await client.send(payload[:80_000], 80_000)
+            await client.send(payload[:280_000], 280_000)
             assert await asyncio.to_thread(hang.entered.acquire, timeout=PATIENCE_S)
             await client.send(payload, 4000)
             await client.acknowledged()
@@ -178,7 +181,7 @@ async def test_small_blocks_do_not_overtake_a_large_one():
 
     assert threading.main_thread() not in processor.threads[1:3]
     assert sorted(processor.offsets) == processor.offsets
-    assert ({}, 30_000) == (receipt.failures, receipt.frames)
+    assert ({}, 80_000) == (receipt.failures, receipt.frames)
 
 
 @pytest.mark.parametrize("fault", [ValueError, SystemExit], ids=["error", "exit"])
@@ -206,11 +209,11 @@ async def test_a_prompt_processor_that_raises_is_cut_off(fault):
 
 async def test_calls_are_counted_wherever_they_are_made():
     """The histogram has every call, in a bucket that its seconds fit into."""
-    async with running(Prompt(lambda: time.sleep(0.02))) as receiver:
+    async with running(Prompt(lambda: time.sleep(0.02)), limits=LARGE) as receiver:
         async with speaking(receiver.url) as client:
             await opened(client)
-            await client.send(sound(30_000), 80_000)
-            await client.send(sound(30_100), 400)
+            await client.send(sound(80_000), 280_000)
+            await client.send(sound(80_100), 400)
             await client.commit()
 
         name = "receiver_processing_duration_seconds"

@@ -141,6 +141,11 @@ def test_deep_nesting_is_refused(bracket):
     assert 4400 == error.close_code
 
 
+def test_depth_of_seven_is_refused():
+    """With no bracket more than that, too."""
+    assert "control message depth 7, expected at most 6" == str(refusal('{"x":[[[[[[]]]]]]}'))
+
+
 def test_depth_of_six_is_accepted():
     """Unknown fields may nest as deep as the limit, one beside the other too."""
     text = as_text(CANCEL | {"a": [[[[[]]]]], "b": [[[[[]]]]]})

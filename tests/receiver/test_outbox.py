@@ -1,0 +1,86 @@
+"""When events are sent: at once, or a moment later together."""
+
+import asyncio
+
+import pytest
+
+import wire
+from receiver import outbox
+from receiver.dialect import Sonoduct
+from receiver.outbox import Outbox
+from tests.receiver.rawclient import PATIENCE_S
+
+
+class Reader:
+    """A peer that reads whatever is sent to it."""
+
+    has_room = True
+
+    def __init__(self):
+        self.heard = []
+        self._news = asyncio.Event()
+
+    def send_now(self, text):
+        """Hear *text*."""
+        self.heard.append(wire.decode_control(text))
+        self._news.set()
+
+    async def until(self, number):
+        """Wait for so many messages, and return their offsets."""
+        async with asyncio.timeout(PATIENCE_S):
+            while len(self.heard) < number:
+                self._news.clear()
+                await self._news.wait()
+        return [event.offset for event in self.heard]
+
+
+def event(offset):
+    """What a processor found."""
+    return wire.Event(processor="levels", offset=offset, values={})
+
+
+@pytest.fixture
+async def reader():
+    """A peer of `box`."""
+    return Reader()
+
+
+@pytest.fixture
+async def box(reader):
+    """An outbox without acks."""
+    return Outbox(reader, Sonoduct(), lambda: None)
+
+
+async def test_an_event_alone_is_sent_at_once(box, reader):
+    """As those of a live stream are."""
+    box.put(event(1))
+
+    assert [event(1)] == reader.heard
+
+
+async def test_events_that_follow_soon_are_sent_together(box, reader):
+    """None is sent alone, none is lost, and they need nothing else to happen."""
+    for offset in range(10):
+        box.put(event(offset))
+
+    assert [event(0)] == reader.heard
+    assert list(range(10)) == await reader.until(10)
+
+
+async def test_gathered_events_go_with_the_next_message(box, reader):
+    """Before it, in the order in which they were put."""
+    last = wire.Cancelled(epoch=1)
+    for message in (event(0), event(1), last):
+        box.put(message)
+
+    assert [event(0), event(1), last] == reader.heard
+
+
+async def test_no_event_is_left_out_while_the_peer_reads(box, reader):
+    """However many come within one moment."""
+    many = 10 * outbox.EVENTS
+    for offset in range(many):
+        box.put(event(offset))
+
+    assert list(range(many)) == await reader.until(many)
+    assert 0 == box.dropped
