@@ -10,9 +10,9 @@ from wire import Ack, Inbound
 
 INTERVAL_S: Final = 0.5
 """
-An ack waits this long for others to join it, unless half of the window is waiting.
+An ack waits this long for others to join it, unless a step of the window is waiting.
 
-Nobody waits for it then: a sender without credit has half a window under way. What it costs is that
+Nobody waits for it then: a sender without credit has a step under way. What it costs is that
 a sender that is cut off sends half a second again.
 """
 
@@ -44,11 +44,11 @@ class Acks:
             self._oldest = now
             self._soon()
 
-    def released(self, window: int) -> None:
-        """Room has become free in *window*."""
+    def released(self, step: int) -> None:
+        """Room has become free; the peer is to hear of *step* bytes at once."""
         if self._moved is not None:
             self._moved.set()
-        if self._inbound.unannounced * 2 >= window:
+        if self._inbound.unannounced >= step:
             self._flush()
         else:
             self._soon()

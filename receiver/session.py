@@ -89,7 +89,7 @@ class Session:
         """More is kept and processed (called by the stream)."""
         if self._lease is not None:
             self._inbound.release(self._lease.stream.released, self._loop.time())
-            self._acks.released(self._lease.terms.window)
+            self._acks.released(self._lease.terms.step)
 
     def found(self, processor: str, offset: int, values: dict[str, wire.Value]) -> None:
         """Tell the peer what a processor reported (called by the stream)."""
@@ -162,7 +162,7 @@ class Session:
         assert lease is not None  # Inbound takes chunks only between opened and committed
         self._acks.took(now)
         lease.stream.append(chunk, self._traffic, now)
-        if lease.stream.exposed * 2 >= lease.terms.window:
+        if lease.stream.exposed >= lease.terms.step:
             lease.stream.claim.hurry()
 
     async def _control(self, message: wire.Message) -> None:

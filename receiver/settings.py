@@ -42,7 +42,7 @@ class Limits:
     memory_bytes: Annotated[int, Parameter(validator=Positive)] = 256 * 1024 * 1024
     """Bytes of audio that all streams together may hold in memory."""
 
-    window_bytes: Annotated[int, Parameter(validator=Number(gte=MINIMUM_WINDOW))] = 2 * 1024 * 1024
+    window_bytes: Annotated[int, Parameter(validator=Number(gte=MINIMUM_WINDOW))] = 4 * 1024 * 1024
     """Bytes of audio that one stream may hold in memory, where there is enough for all."""
 
     chunk_bytes: Annotated[int, Parameter(validator=Number(gte=1024, lte=PLAIN_MESSAGE // 2))] = (

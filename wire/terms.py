@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 import msgspec
 
 from .messages import Level
+
+STEP_BYTES: Final = 1024 * 1024
+"""What a large window is committed and acknowledged in: disk, peer and we are busy together."""
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -20,6 +24,11 @@ class Terms(msgspec.Struct, frozen=True):
     """What its acknowledgements promise."""
     kept: bool
     """Whether what is released survives a power cut; if not, `durable` stays 0 in every ack."""
+
+    @property
+    def step(self) -> int:
+        """Bytes that are worth a commit, or an ack, at once: half of the window at most."""
+        return min(self.window // 2, STEP_BYTES)
 
 
 class Deadlines(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from .writer import DiskFull, Writer
 GROUP_BYTES: Final = 8 * 1024 * 1024
 GROUP_S: Final = 0.2
 """A group is committed when it has so many bytes, its first chunk has waited so long, or at once if
-somebody hurries: half of a sender's window has come, or its stream is to end."""
+somebody hurries: a step of a sender's window has come, or its stream is to end."""
 
 MANY: Final = 16
 """So many files are made durable by one call, if it tells of faults, rather than one by one."""
