@@ -40,10 +40,10 @@ class Processor(Protocol):
     on without the processor, and the receipt says why.
 
     One whose class says ``prompt = True`` promises that a call takes microseconds, a few
-    hundred for 256 KiB, and waits for nothing. It gets such calls on the event loop, as soon as the
-    samples are there, which costs a quarter of a call in a thread. There nothing can cut it off: a
-    call that takes a millisecond holds up every stream for that long, and one that hangs stops the
-    receiver.
+    hundred for 256 KiB, and waits for nothing; that is said of `open` and `close`, too. It gets
+    such calls on the event loop, as soon as the samples are there, which costs a quarter of a call
+    in a thread. There nothing can cut it off: a call that takes a millisecond holds up every stream
+    for that long, and one that hangs stops the receiver.
     """
 
     def open(self, stream: StreamInfo) -> None:

@@ -131,7 +131,10 @@ class Stage:
             done=partial(self._finish, batch),
             cut_off=partial(self.cut_off, "a call took too long", hung=True),
         )
-        self._workers.submit(job, small=batch.small and len(batch.blocks) < BATCH)
+        if self._prompt and not batch.blocks:
+            self._workers.run_here(job)
+        else:
+            self._workers.submit(job, small=batch.small and len(batch.blocks) < BATCH)
 
     def _finish(self, batch: Batch) -> None:
         self._busy = False

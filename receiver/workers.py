@@ -79,6 +79,11 @@ class Workers:
         if len(self._small) == 1:
             self._loop.call_at(self._handed_over + GATHER_S, self._hand_over)
 
+    def run_here(self, job: Job) -> None:
+        """Run *job* on the event loop, before this returns; `done` comes a moment later."""
+        job.run(job)
+        self._loop.call_soon(job.done)
+
     async def watch(self) -> None:
         """Cut off the jobs whose current call takes too long; run this as a task."""
         while True:

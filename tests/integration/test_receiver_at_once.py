@@ -119,14 +119,14 @@ class Prompt:
     prompt = True
 
     def __init__(self, fault=None):
-        self.blocks, self.offsets, self.threads = [], [], []
+        self.blocks, self.offsets, self.threads, self.framed = [], [], [], []
         self._fault = fault
 
     def __call__(self):
         return self
 
     def open(self, stream):
-        """Remember nothing."""
+        self.framed.append(threading.current_thread())
 
     def process(self, samples, offset):
         self.blocks.append(samples)
@@ -137,6 +137,7 @@ class Prompt:
         return {"at": offset}
 
     def close(self):
+        self.framed.append(threading.current_thread())
         return {"blocks": len(self.blocks)}
 
 
@@ -161,6 +162,7 @@ async def test_a_prompt_processor_is_called_where_chunks_are_taken():
     sizes = [len(block) * 4 for block in processor.blocks[1:]]
     assert [size <= stage.PROMPT_BYTES for size in sizes] == here
     assert {True, False} == set(here)
+    assert [threading.main_thread()] * 2 == processor.framed
     assert sorted(processor.offsets) == processor.offsets
     assert np.frombuffer(payload, "<i2").size == sum(block.size for block in processor.blocks)
     assert {"prompt": {"blocks": len(sizes) + 1}} == receipt.processors
