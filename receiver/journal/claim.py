@@ -4,41 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from receiver.store import Listener, Original, Receipting
-from wire import BadChecksum, Chunk, Digest, Eos, Hello, Level, Receipt, TooLarge, WireError
+from wire import (
+    BadChecksum,
+    Chunk,
+    Digest,
+    Eos,
+    Fenced,
+    Hello,
+    Kind,
+    Level,
+    Receipt,
+    TooLarge,
+    WireError,
+)
 
-from .committer import Committer, Work
+from .committer import Work
+from .disk import DiskFull
+from .entries import End, Entry, ending
 from .fence import Granted
-from .writer import DiskFull, Writer
+from .home import Home
+from .writer import Writer
 
 T = TypeVar("T")
-
-
-class Home(Protocol):
-    """The store that a claim belongs to."""
-
-    committer: Committer
-    stream_bytes: int
-
-    @property
-    def executor(self) -> Executor:
-        """Where what blocks is done."""
-
-    def recompute(self, hello: Hello) -> Digest:
-        """Return the digest of what the journal holds; blocks."""
-
-    def spool(self, hello: Hello) -> AbstractContextManager[Original]:
-        """See Claim."""
-
-    def completed(self, hello: Hello) -> None:
-        """The stream has its receipt: a recording can be made of it."""
-
-    def cancelled(self, hello: Hello, epoch: int) -> None:
-        """The stream was given up: remove it; blocks."""
 
 
 class JournalClaim:
@@ -52,9 +43,10 @@ class JournalClaim:
         self._home = home
         self._listener = listener
         self._writer = granted.writer
-        self._waiting: list[Chunk] = []
+        self._digest = None if granted.offset else Digest()
+        self._waiting: list[Entry] = []
         self._under_way = False
-        self._sealed = False
+        self._sealed = self._complete = False
         self._failure: WireError | None = None
         self._moved = asyncio.Event()
         self._sealing = asyncio.Lock()
@@ -64,8 +56,9 @@ class JournalClaim:
         size = chunk.end * self._hello.unit_bytes
         if size > self._home.stream_bytes:
             raise TooLarge("stream bytes", seen=size, expected=f"<= {self._home.stream_bytes}")
-        self._waiting.append(chunk)
-        self._home.committer.add(self, len(chunk.message))
+        if self._digest is not None:  # here, where the chunk is at hand; some 10 µs for 256 KiB
+            self._digest.update(chunk.offset, chunk.units, chunk.canonical)
+        self._add(chunk)
 
     def hurry(self) -> None:
         """See Claim."""
@@ -95,23 +88,22 @@ class JournalClaim:
 
     async def commit(self, eos: Eos, receipt: Receipting) -> Receipt:
         """See Claim."""
-        await self._settled()
-        writer = self._held_writer()
-        digest = writer.digest
-        if digest is None:  # some of it came under another claim
-            digest = await self._in_thread(lambda: self._home.recompute(self._hello))
-        found = digest.hexdigest()
-        if eos.digest and found != eos.digest:
-            await self._in_thread(writer.require_latest)  # or it was removed while it was summed
-            await self.seal()
-            raise BadChecksum("digest of the stream", seen=eos.digest, expected=found)
+        if self._digest is None or self._hello.kind is Kind.FILE:
+            await self._settled()  # then the journal is read
+        found = (await self._summed()).hexdigest()
         try:
+            if eos.digest and found != eos.digest:
+                raise BadChecksum("digest of the stream", seen=eos.digest, expected=found)
             made = await receipt(found)
         except WireError:
             await self.seal()
             raise
-        await self._in_thread(lambda: writer.end(made))
-        writer.drop()
+        if self._failure is None:
+            self._add(ending(self.epoch, made))  # so it is durable with what waits before it
+        await self._settled()
+        if not self._complete:  # it was sealed while the disk was full
+            raise Fenced("the claim has ended")
+        self._held_writer().drop()
         self._home.completed(self._hello)
         return made
 
@@ -126,24 +118,25 @@ class JournalClaim:
 
     def take(self) -> Work:
         """See Client."""
-        chunks, self._waiting = self._waiting, []
+        entries, self._waiting = self._waiting, []
         self._under_way = True
-        return self._held_writer(), chunks
+        return self._held_writer(), entries
 
-    def committed(self, chunks: list[Chunk]) -> None:
+    def committed(self, entries: list[Entry]) -> None:
         """See Client."""
         self._under_way = False
-        if chunks:
-            self.kept = chunks[-1].end
+        if entries:
+            self.kept = entries[-1].end
+            self._complete = isinstance(entries[-1], End)
         self._moved.set()
         self._listener.advanced()
 
-    def refused(self, chunks: list[Chunk], error: WireError) -> None:
+    def refused(self, entries: list[Entry], error: WireError) -> None:
         """See Client."""
         self._under_way = False
         self._moved.set()
         if isinstance(error, DiskFull) and self._patient:
-            self._waiting[:0] = chunks
+            self._waiting[:0] = entries
             self._home.committer.add(self, 0)
         elif self._failure is None:
             self._failure = error
@@ -160,6 +153,18 @@ class JournalClaim:
         not durable, unless it asked for acks that promise less.
         """
         return not self._sealed or self._hello.ack is Level.RECEIVED
+
+    def _add(self, entry: Entry) -> None:
+        self._waiting.append(entry)
+        self._home.committer.add(self, len(entry.message))
+
+    async def _summed(self) -> Digest:
+        if self._digest is not None:
+            return self._digest
+        # Some of it came under another claim. It may be removed while it is summed.
+        digest = await self._in_thread(lambda: self._home.recompute(self._hello))
+        await self._in_thread(self._held_writer().require_latest)
+        return digest
 
     async def _settled(self) -> None:
         """

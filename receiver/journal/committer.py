@@ -9,9 +9,11 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Final, Protocol, TypeAlias
 
-from wire import Chunk, StorageFailed, WireError
+from wire import StorageFailed, WireError
 
-from .writer import DiskFull, Writer
+from .disk import DiskFull
+from .entries import Entry
+from .writer import Writer
 
 GROUP_BYTES: Final = 8 * 1024 * 1024
 GROUP_S: Final = 0.2
@@ -28,7 +30,7 @@ ALONE_S: Final = 60.0
 RETRY_S: Final = 0.5
 """Between attempts while the disk is full."""
 
-Work: TypeAlias = tuple[Writer, list[Chunk]]
+Work: TypeAlias = tuple[Writer, list[Entry]]
 Outcome: TypeAlias = WireError | None
 
 
@@ -38,11 +40,11 @@ class Client(Protocol):
     def take(self) -> Work:
         """Return what is to be committed."""
 
-    def committed(self, chunks: list[Chunk]) -> None:
-        """*chunks* are durable."""
+    def committed(self, entries: list[Entry]) -> None:
+        """*entries* are durable."""
 
-    def refused(self, chunks: list[Chunk], error: WireError) -> None:
-        """*chunks* are not; with DiskFull they are to be offered again."""
+    def refused(self, entries: list[Entry], error: WireError) -> None:
+        """*entries* are not; with DiskFull they are to be offered again."""
 
 
 class Committer:
@@ -123,11 +125,11 @@ class Committer:
             seconds, outcomes = done.result()
             self._observe(seconds)
         self.full = any(isinstance(each, DiskFull) for each in outcomes)
-        for client, (_, chunks), error in zip(clients, work, outcomes, strict=True):
+        for client, (_, entries), error in zip(clients, work, outcomes, strict=True):
             if error is None:
-                client.committed(chunks)
+                client.committed(entries)
             else:
-                client.refused(chunks, error)
+                client.refused(entries, error)
         self.full = self.full and bool(self._waiting)  # without anybody to try, nobody knows
         self._schedule()
 
@@ -136,11 +138,11 @@ class Committer:
         began = time.monotonic()
         if not self._has_room():
             return 0.0, [DiskFull("the reserve of the disk is reached") for _ in work]
-        outcomes = [_outcome(writer.append, chunks) for writer, chunks in work]
+        outcomes = [_outcome(writer.append, entries) for writer, entries in work]
         synced = self._synced(len(work))
-        for index, (writer, chunks) in enumerate(work):
+        for index, (writer, entries) in enumerate(work):
             if outcomes[index] is None:
-                outcomes[index] = _outcome(partial(writer.settle, synced=synced), chunks)
+                outcomes[index] = _outcome(partial(writer.settle, synced=synced), entries)
         return time.monotonic() - began, outcomes
 
     def _synced(self, files: int) -> bool:
@@ -158,10 +160,10 @@ class Committer:
         return True
 
 
-def _outcome(step: Callable[[list[Chunk]], None], chunks: list[Chunk]) -> Outcome:
+def _outcome(step: Callable[[list[Entry]], None], entries: list[Entry]) -> Outcome:
     try:
-        if chunks:
-            step(chunks)
+        if entries:
+            step(entries)
     except WireError as exc:
         return exc
     return None

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from wire import Buffer
+from wire import Buffer, StorageFailed
+
+
+class DiskFull(StorageFailed):
+    """There is no room; nothing is lost, and the same call works, and no other, once there is."""
+
+
+def is_full(exc: OSError) -> bool:
+    """Whether *exc* says that there is no room, on the disk or for this user."""
+    return exc.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 class Disk(Protocol):
@@ -16,8 +26,11 @@ class Disk(Protocol):
     def names(self, folder: Path) -> list[str]:
         """Return what lies in *folder*; nothing if there is none."""
 
-    def make_folder(self, folder: Path) -> bool:
-        """Create *folder* and what is missing above it, durably; return whether it was missing."""
+    def make_folder(self, folder: Path) -> None:
+        """Create *folder* and what is missing above it, durably."""
+
+    def add_folder(self, folder: Path) -> bool:
+        """Create *folder*, whose name is not durable by that; return whether it was missing."""
 
     def make_folders(self, folder: Path, names: Sequence[str]) -> None:
         """Create those of *names* that *folder* does not have; all of them are durable then."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -48,21 +47,23 @@ def claim(disk: Disk, folder: Path, hello: Hello, takeover_s: float) -> Granted:
     """
     try:
         for _ in range(ATTEMPTS):
-            # Removed, by whoever has ended the stream at this moment or found its folder empty.
-            with suppress(FileNotFoundError):
+            try:
                 return _claim(disk, folder, hello, takeover_s)
+            except FileNotFoundError:
+                # Removed, by whoever has ended the stream at this moment or found its folder empty.
+                disk.make_folder(folder.parent)
         return _claim(disk, folder, hello, takeover_s)
     except OSError as exc:
         raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
 
 
 def _claim(disk: Disk, folder: Path, hello: Hello, takeover_s: float) -> Granted:
-    if not disk.make_folder(folder):
-        disk.sync_folder(folder.parent)  # whoever made it may not have come to that
-    if done := read_done(disk, folder):
-        return _complete(done)
-    _require_free(disk, folder, hello, takeover_s)
-    writer = _fence(disk, folder, hello)
+    new = disk.add_folder(folder)
+    if not new:
+        if done := read_done(disk, folder):
+            return _complete(done)
+        _require_free(disk, folder, hello, takeover_s)
+    writer = _fence(disk, folder, hello, new=new)
     try:
         return _scan(disk, folder, hello, writer)
     except BaseException:
@@ -83,10 +84,15 @@ def _require_free(disk: Disk, folder: Path, hello: Hello, takeover_s: float) -> 
         )
 
 
-def _fence(disk: Disk, folder: Path, hello: Hello) -> Writer:
-    """From here on, no older claim acknowledges anything that the scan does not see."""
-    for _ in range(ATTEMPTS):
-        epoch = max((part.epoch for part in parts(disk, folder)), default=0) + 1
+def _fence(disk: Disk, folder: Path, hello: Hello, *, new: bool) -> Writer:
+    """
+    From here on, no older claim acknowledges anything that the scan does not see.
+
+    In a *new* folder there is nothing to look for: who was faster has epoch 1, or has ended it.
+    """
+    for attempt in range(ATTEMPTS):
+        known = () if new and not attempt else parts(disk, folder)
+        epoch = max((part.epoch for part in known), default=0) + 1
         if epoch > MOST_EPOCHS:
             raise TooLarge("claims on the stream", seen=epoch, expected=f"<= {MOST_EPOCHS}")
         try:
@@ -113,6 +119,8 @@ def _scan(disk: Disk, folder: Path, hello: Hello, writer: Writer) -> Granted:
 
 def _count(disk: Disk, folder: Path, hello: Hello, writer: Writer) -> Tail | None:
     """Return how the last segment ends as far as it is durable; None if there is none."""
+    if writer.epoch == 1:
+        return None
     last = last_segment(disk, folder, writer.epoch)
     _bury(disk, folder, last, writer.epoch)
     if last is None:

@@ -30,21 +30,26 @@ class PosixDisk:
         except FileNotFoundError:
             return []
 
-    def make_folder(self, folder: Path) -> bool:
+    def make_folder(self, folder: Path) -> None:
         """See Disk."""
         if folder.is_dir():
-            return False
+            return
         self.make_folder(folder.parent)
-        with suppress(FileExistsError):
-            folder.mkdir()
+        self.add_folder(folder)
         self.sync_folder(folder.parent)
+
+    def add_folder(self, folder: Path) -> bool:
+        """See Disk."""
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            return False
         return True
 
     def make_folders(self, folder: Path, names: Sequence[str]) -> None:
         """See Disk."""
         for name in set(names) - set(self.names(folder)):
-            with suppress(FileExistsError):
-                (folder / name).mkdir()
+            self.add_folder(folder / name)
         self.sync_folder(folder)
 
     def create(self, path: Path) -> int:

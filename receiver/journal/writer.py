@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from wire import Buffer, Chunk, Digest, Fenced, Hello, Receipt, StorageFailed, WireError, records
+from wire import Buffer, Fenced, Hello, StorageFailed, WireError, records
 
-from .disk import Disk
+from .disk import Disk, DiskFull, is_full
+from .entries import End, Entry
 from .layout import Part
 from .segment import SegmentFile
 
 ROLL_BYTES: Final = 64 * 1024 * 1024
 """A segment is followed by another from this size on: only the last one is ever read by a claim."""
-
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-
-
-class DiskFull(StorageFailed):
-    """There is no room; nothing is lost, and the same call works, and no other, once there is."""
 
 
 class Writer:
@@ -43,13 +38,12 @@ class Writer:
         self.epoch = epoch
         self.durable = 0
         """The unit before which everything survives a power cut."""
-        self.digest: Digest | None = None
-        """Of the whole stream, if it was written under this claim from its first unit."""
         self._disk = disk
         self._folder = folder
         self._hello = hello
         self._roll_bytes = roll_bytes
         self._number = 0
+        self._ended = False
         self._failure: WireError | None = None
         self._next: SegmentFile | None = None
         self._file: SegmentFile | None = SegmentFile(disk, self._path(0))
@@ -63,18 +57,17 @@ class Writer:
             StorageFailed: if the disk refuses.
         """
         self.durable = base
-        self.digest = None if base else Digest()
         self._open()
         self.require_latest()
 
-    def commit(self, chunks: Sequence[Chunk]) -> None:
-        """Append *chunks* and make them durable. Raises as `append` and `settle` do."""
-        self.append(chunks)
-        self.settle(chunks)
+    def commit(self, entries: Sequence[Entry]) -> None:
+        """Append *entries* and make them durable. Raises as `append` and `settle` do."""
+        self.append(entries)
+        self.settle(entries)
 
-    def append(self, chunks: Sequence[Chunk]) -> None:
+    def append(self, entries: Sequence[Entry]) -> None:
         """
-        Write *chunks*, which are not durable by that.
+        Write *entries*, which are not durable by that; nothing may follow an `End`.
 
         Raises:
             DiskFull: if there is no room.
@@ -84,41 +77,33 @@ class Writer:
             self._roll()
         if not self._current().size:
             self._open()
-        self._append(*(chunk.message for chunk in chunks))
+        self._append(*(entry.message for entry in entries))
+        self._ended = isinstance(entries[-1], End)
 
-    def settle(self, chunks: Sequence[Chunk], *, synced: bool = False) -> None:
+    def settle(self, entries: Sequence[Entry], *, synced: bool = False) -> None:
         """
-        Make *chunks*, which were written, durable; only after this they may be acknowledged.
+        Make *entries*, which were written, durable; only after this they may be acknowledged.
 
         *synced* says that they are, since everything on the disk is.
 
         Raises:
-            Fenced: if a newer claim exists; it does not see these chunks, or it counts them.
+            Fenced: if a newer claim exists; it does not see these entries, or it counts them.
             StorageFailed: if the disk refuses.
         """
         if not synced:
             self._sync()
         self.require_latest()
-        self.durable = chunks[-1].end
-        if self.digest is not None:
-            for chunk in chunks:
-                self.digest.update(chunk.offset, chunk.units, chunk.canonical)
-
-    def end(self, receipt: Receipt) -> None:
-        """Complete the stream, whose audio must be durable. Raises as `commit` does."""
-        self._append(records.end(self.epoch, receipt))
-        self._sync()
-        self.require_latest()
+        self.durable = entries[-1].end
 
     def close(self) -> None:
         """
-        Say that the claim ends here, so that the next one need not read the segment.
+        Say that the claim ends here, unless an `End` does, so that nobody need read the segment.
 
         Raises:
             StorageFailed: if that could not be written; the files are closed in any case.
         """
         try:
-            if self._file is not None and self._file.size and not self._file.torn:
+            if self._may_close:
                 self._append(records.closing(self.epoch, self.durable))
                 self._sync()
         finally:
@@ -160,6 +145,14 @@ class Writer:
     def _has_newer(self) -> bool:
         return self._disk.exists(self._folder / Part(self.epoch + 1, 0).name)
 
+    @property
+    def _may_close(self) -> bool:
+        return (
+            self._file is not None
+            and bool(self._file.size)
+            and not (self._file.torn or self._ended)
+        )
+
     def _current(self) -> SegmentFile:
         if self._failure is not None:
             raise self._failure
@@ -170,7 +163,9 @@ class Writer:
     def _open(self) -> None:
         self._append(records.opening(self.epoch, self.durable, self._hello))
         self._sync()
-        self._insist(lambda: self._disk.sync_folder(self._folder))
+        # After the file: its sync has written the file system's journal, so these hardly wait.
+        for folder in (self._folder, self._folder.parent):
+            self._insist(partial(self._disk.sync_folder, folder))
 
     def _roll(self) -> None:
         """Go on in another file. Any step may find the disk full, and is done again then."""
@@ -201,7 +196,7 @@ class Writer:
             raise self._poison(exc) from exc
 
     def _refusal(self, exc: OSError) -> StorageFailed:
-        if exc.errno in _FULL:
+        if is_full(exc):
             return DiskFull(f"{self._folder.name}: {exc.strerror}")
         return self._poison(exc)
 

@@ -6,8 +6,9 @@ from collections import deque
 
 import wire
 from receiver.journal import fence
+from receiver.journal.disk import DiskFull
+from receiver.journal.entries import ending
 from receiver.journal.finish import digest_of
-from receiver.journal.writer import DiskFull
 
 from .actor import Actor
 from .plan import FOLDER
@@ -29,6 +30,7 @@ class Connection(Actor):
         self._half = wire.Inbound(wire.Deadlines(), 0)
         self._writer = None
         self._waiting = []
+        self._digest = None
         self._idle = False
 
     @property
@@ -57,6 +59,7 @@ class Connection(Actor):
         if granted.receipt is not None:
             self._say(self._half.reopen(granted.epoch, granted.receipt, 0))
             return
+        self._digest = None if granted.offset else wire.Digest()
         self._writer._roll_bytes = self.world.plan.roll_bytes
         try:
             self._say(self._half.open(granted.epoch, granted.offset, self.world.plan.terms, 0))
@@ -74,9 +77,10 @@ class Connection(Actor):
         while True:
             message = self._take()
             if isinstance(message, wire.Eos):
-                self._commit()
                 return message
             self._waiting.append(message)
+            if self._digest is not None:
+                self._digest.update(message.offset, message.units, message.canonical)
             if self.world.rng.random() < 0.5 or not self.up:
                 self._commit()
 
@@ -118,13 +122,20 @@ class Connection(Actor):
         raise Hurried
 
     def _end(self, eos):
-        digest = self._writer.digest or digest_of(self.disk, FOLDER)
+        digest = self._digest or self._summed()
         if digest.hexdigest() != eos.digest:
-            self._writer.require_latest()
             raise wire.BadChecksum("digest", seen=digest.hexdigest(), expected=eos.digest)
         receipt = self.world.plan.receipt
-        self._insist(lambda: self._writer.end(receipt))
+        self._waiting.append(ending(self._writer.epoch, receipt))
+        self._commit()
         self._say(self._half.commit(receipt, 0))
+
+    def _summed(self):
+        """Read the digest of what others have begun from the journal."""
+        self._commit()
+        digest = digest_of(self.disk, FOLDER)
+        self._writer.require_latest()
+        return digest
 
     def _seal(self):
         """What a receiver does when a sender is gone, if it has the time."""

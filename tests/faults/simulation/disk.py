@@ -64,12 +64,17 @@ class ModelDisk:
     def make_folder(self, folder):
         self.step("is_dir", folder)
         if self.storage.find(folder):
-            return False
+            return
         self.make_folder(folder.parent)
-        self.step("mkdir", folder)
-        self.storage.require(folder.parent).entries.setdefault(folder.name, Folder())
+        self.add_folder(folder)
         self.sync_folder(folder.parent)
-        return True
+
+    def add_folder(self, folder):
+        self.step("mkdir", folder)
+        entries = self.storage.require(folder.parent).entries
+        new = folder.name not in entries
+        entries.setdefault(folder.name, Folder())
+        return new
 
     def create(self, path):
         self.step("create", path)

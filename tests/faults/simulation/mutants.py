@@ -7,12 +7,14 @@ from unittest.mock import patch
 
 from receiver.journal import fence, keeper, reader
 from receiver.journal.done import clear
+from receiver.journal.entries import End
 from receiver.journal.layout import Part
 from receiver.journal.reader import last_segment, tail_of
 from receiver.journal.segment import SegmentFile
 from receiver.journal.writer import Writer
 
 from .actor import Calls
+from .plan import FOLDER
 from .storage import File
 
 
@@ -28,6 +30,18 @@ def unguarded(method):
             del self.require_latest
 
     return patch.object(Writer, method, call)
+
+
+def end_unguarded():
+    """Let nobody look for newer claims once an END is written."""
+    real = Writer.settle
+
+    def settle(self, entries, *, synced=False):
+        if isinstance(entries[-1], End):
+            self.require_latest = lambda: None
+        real(self, entries, synced=synced)
+
+    return patch.object(Writer, "settle", settle)
 
 
 @contextmanager
@@ -53,10 +67,10 @@ def scanned_first():
     """Let a claim scan before it puts up its fence."""
     real_fence = fence._fence
 
-    def scan(disk, folder, hello):
+    def scan(disk, folder, hello, *, new):
         last = last_segment(disk, folder, fence.MOST_EPOCHS)
         tail = last and tail_of(disk, last, disk.sync_file(last.path))
-        writer = real_fence(disk, folder, hello)
+        writer = real_fence(disk, folder, hello, new=new)
         writer.scanned = tail
         return writer
 
@@ -90,13 +104,13 @@ def shared_create(self, path):
     return self._open(path)
 
 
-real_create, real_make_folder = Calls.create, Calls.make_folder
+real_create, real_sync_folder = Calls.create, Calls.sync_folder
 
 
-def made_by_me(self, folder):
-    """Say of every folder that it is durable, whoever made it."""
-    real_make_folder(self, folder)
-    return True
+def only_journals(self, folder):
+    """Sync a journal's folder, but not the shelf that has its name."""
+    if folder == FOLDER:
+        real_sync_folder(self, folder)
 
 
 def repeated_sync(self):
@@ -139,7 +153,7 @@ def rewritten(self, buffers):
 
 MUTANTS = {
     "nobody looks between sync and ack": lambda: unguarded("commit"),
-    "nobody looks after an END": lambda: unguarded("end"),
+    "nobody looks after an END": end_unguarded,
     "nobody looks after an opening": lambda: unguarded("open"),
     "nobody looks after a scan": answered_unguarded,
     "the scan comes before the fence": scanned_first,
@@ -154,7 +168,7 @@ MUTANTS = {
     ),
     "what is scanned comes from memory": lambda: patch.object(File, "evict", lambda _: None),
     "the folder is not synced": lambda: patch.object(Calls, "sync_folder", lambda *_: None),
-    "a folder that was there is not synced": lambda: patch.object(Calls, "make_folder", made_by_me),
+    "the shelf is not synced": lambda: patch.object(Calls, "sync_folder", only_journals),
     "removed segments are written to": lambda: patch.object(SegmentFile, "linked", new=True),
     "the last look for an end comes before the scan": lambda: patch.object(
         fence, "_scan", scan_after_done

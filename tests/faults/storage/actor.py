@@ -11,9 +11,10 @@ import tempfile
 from pathlib import Path
 
 from receiver.journal import Layout, PosixDisk
+from receiver.journal.disk import DiskFull
+from receiver.journal.entries import ending
 from receiver.journal.fence import claim
 from receiver.journal.finish import finish
-from receiver.journal.writer import DiskFull
 from tests.faults.storage.scene import CHUNKS, HELLO, chunk, receipt
 
 ROLL_BYTES = 3000
@@ -42,7 +43,7 @@ def carry(root, claims, promise):
             commit(writer, chunk(granted.epoch, offset, units))
             promise(writer.durable)
         if not left:
-            writer.end(receipt())
+            writer.commit([ending(writer.epoch, receipt())])
             promise("receipt")
         elif left % 2:
             writer.close()

@@ -8,6 +8,7 @@ import pytest
 
 import wire
 from receiver.journal import Layout, PosixDisk
+from receiver.journal.entries import ending
 from receiver.journal.fence import claim
 from receiver.journal.finish import finish
 from receiver.journal.layout import Part, parts
@@ -55,7 +56,7 @@ def journal(root, claims):
             payload = SOUND[2 * offset : 2 * (offset + CHUNK)]
             message = wire.encode_chunk(granted.epoch, offset, CHUNK, payload)
             writer.commit([wire.Chunk(granted.epoch, offset, CHUNK, message)])
-        writer.close() if left else writer.end(receipt())
+        writer.close() if left else writer.commit([ending(writer.epoch, receipt())])
         writer.drop()
     return folder
 

@@ -12,10 +12,11 @@ import pytest
 
 import receiver.journal.fence
 from receiver.journal import PosixDisk
+from receiver.journal.disk import DiskFull
 from receiver.journal.done import Done, State, read_done, write_done
+from receiver.journal.entries import ending
 from receiver.journal.fence import MOST_EPOCHS
 from receiver.journal.layout import Part
-from receiver.journal.writer import DiskFull
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
 from tests.receiver.journal.scene import (
     FRAMES,
@@ -48,7 +49,7 @@ def begun(folder, how="drop"):
     made = writer(HastyDisk(), folder)
     made.commit(chunks(1, 0, 100))
     if how == "end":
-        made.end(COMPLETE)
+        made.commit([ending(made.epoch, COMPLETE)])
         made.drop()
     else:
         getattr(made, how)()
@@ -241,6 +242,46 @@ def test_somebody_else_has_just_taken_the_epoch(folder):
     granted = claimed(disk, folder, hello())
 
     assert (3, 100) == (granted.epoch, granted.offset)
+
+
+def test_a_new_folder_is_not_looked_into(folder):
+    """Nobody has been there: one attempt at epoch 1 says so."""
+    disk = FaultyDisk()
+    granted = claimed(disk, folder, hello())
+
+    assert (1, 0) == (granted.epoch, granted.offset)
+    assert "names" not in disk.calls
+
+
+def test_somebody_else_is_faster_in_a_new_folder(folder):
+    """What they have kept by then counts."""
+    disk = FaultyDisk()
+    disk.before("create", lambda _: begun(folder))
+    granted = claimed(disk, folder, hello())
+
+    assert (2, 100) == (granted.epoch, granted.offset)
+
+
+def test_somebody_else_ends_a_stream_whose_folder_was_new(folder):
+    """Epoch 1 is free again then, and done.json says why."""
+    disk = FaultyDisk()
+
+    def end(_):
+        begun(folder, "end")
+        write_done(DISK, folder, Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE))
+
+    disk.before("create", end)
+    granted = claimed(disk, folder, hello())
+
+    assert (COMPLETE, None) == (granted.receipt, granted.writer)
+    assert ["done.json"] == [path.name for path in folder.iterdir()]
+
+
+def test_a_shelf_that_is_missing_is_made(tmp_path):
+    """Whoever tidied up the store by hand has done no harm."""
+    granted = claimed(DISK, tmp_path / "shelf" / STREAM, hello())
+
+    assert (1, 0) == (granted.epoch, granted.offset)
 
 
 @pytest.mark.parametrize(("method", "nth"), [("sync_file", 1), ("write", 1), ("sync_folder", 2)])

@@ -12,6 +12,7 @@ import pytest
 import receiver.recording
 from receiver.journal import Layout, PosixDisk
 from receiver.journal.done import Done, State, read_done
+from receiver.journal.entries import ending
 from receiver.journal.finish import digest_of, finish
 from receiver.journal.manifest import Manifest
 from receiver.journal.writer import Writer
@@ -53,7 +54,7 @@ def stored(layout, said=HELLO, source=SOUND, ended=None):
         made.open(start)
         for at in range(start, stop, 50):
             made.commit([chunk(epoch, at, min(at + 50, stop), source, width)])
-    made.end(ended or receipt(source, said.format, said.stream))
+    made.commit([ending(made.epoch, ended or receipt(source, said.format, said.stream))])
     made.drop()
     return folder
 

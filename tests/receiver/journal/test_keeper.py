@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from receiver.journal import Keeping, Layout, PosixDisk
 from receiver.journal.done import Done, State, read_done, write_done
+from receiver.journal.entries import ending
 from receiver.journal.keeper import Keeper
 from receiver.journal.layout import Part, parts
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
@@ -61,7 +62,7 @@ def begun(folder, stop=FRAMES):
 def ended(folder, **changed):
     """Write all of the stream, and its END."""
     made = begun(folder).writer
-    made.end(msgspec.structs.replace(receipt(), **changed))
+    made.commit([ending(made.epoch, msgspec.structs.replace(receipt(), **changed))])
     made.drop()
 
 
@@ -93,7 +94,7 @@ def test_finishing_says_what_it_did(folder, keeper):
     made = begun(folder).writer
     with capture_logs() as logs:
         keeper.finish(folder)
-        made.end(receipt())
+        made.commit([ending(made.epoch, receipt())])
         keeper.finish(folder)
         keeper.finish(folder)
 
@@ -382,7 +383,7 @@ def test_a_fenced_connection_cancels_no_complete_stream(layout, folder, keeper, 
     old = begun(folder, 100)
     new = claimed(DISK, folder, hello()).writer
     new.commit(chunks(2, 100, FRAMES))
-    new.end(receipt())
+    new.commit([ending(new.epoch, receipt())])
     if finished:
         keeper.finish(folder)
     with pytest.raises(Fenced):

@@ -14,6 +14,7 @@ import decoding
 import receiver.journal.sound
 from receiver.journal import Layout, PosixDisk
 from receiver.journal.done import read_done
+from receiver.journal.entries import ending
 from receiver.journal.finish import finish
 from receiver.journal.manifest import Manifest
 from receiver.journal.original import assembled
@@ -70,7 +71,7 @@ def stored(root, data=DATA, ended=None):
         made.open(start)
         for at in range(start, stop, 700):
             made.commit([chunk(epoch, at, min(at + 700, stop), data, 1)])
-    made.end(ended or receipt(data))
+    made.commit([ending(made.epoch, ended or receipt(data))])
     made.drop()
     return layout, folder
 

@@ -13,6 +13,7 @@ import receiver.journal.committer
 import receiver.journal.store
 from receiver.journal import Bounds, JournalStore, Keeping, Layout, PosixDisk, committer
 from receiver.journal.done import State, read_done
+from receiver.journal.entries import ending
 from receiver.journal.layout import Part
 from receiver.journal.reader import last_segment, tail_of
 from receiver.journal.root import prepare
@@ -647,7 +648,7 @@ async def test_a_complete_stream_is_answered_and_finished(tmp_path, disk, folder
     """Any number of times, whoever still holds an answer; the recording is made if it is not."""
     made = claimed(DISK, folder, hello()).writer
     made.commit(chunks(1, 0, FRAMES))
-    made.end(receipt())
+    made.commit([ending(made.epoch, receipt())])
     made.drop()
     async with opened(tmp_path, disk) as store:
         disk.before("remove", gate := Gate())  # of the draft: the recording takes its time
@@ -659,20 +660,59 @@ async def test_a_complete_stream_is_answered_and_finished(tmp_path, disk, folder
     assert set() == disk.open
 
 
-async def test_the_end_is_not_lost_on_a_full_disk(tmp_path, disk):
-    """There is no receipt, so the sender comes again and gets it then."""
+@pytest.mark.parametrize("left", [0, 20])
+async def test_the_end_waits_for_room(tmp_path, disk, left):
+    """As chunks do: whoever commits hears nothing until there is some, then gets the receipt."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         append(claim, 0, FRAMES)
         await listener.keeps(FRAMES)
-        disk.tear(20)
-        with pytest.raises(StorageFailed, match="No space left"):
-            await committed(claim)
-        await claim.seal()
+        gate = Gate()
+        disk.tear(left)
+        disk.before("free", gate, 2)  # before it is tried again
+        committing = asyncio.create_task(committed(claim))
+        await gate.reached()
+        before = (store.committer.full, committing.done())
+        gate.open()
+        made = await committing
+
+    assert (True, False) == before
+    assert receipt() == made
+
+
+async def test_an_end_that_never_came_to_the_disk_has_no_receipt(tmp_path, disk, monkeypatch):
+    """Whoever commits while the claim is sealed, and the disk is full, hears that."""
+    monkeypatch.setattr(receiver.journal.committer, "RETRY_S", 0.2)
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        append(claim, 0, FRAMES)
+        await listener.keeps(FRAMES)
+        disk.space = 0
+        committing = asyncio.create_task(committed(claim))
+        async with asyncio.timeout(PATIENCE_S):
+            while not store.committer.full:
+                await asyncio.sleep(0.001)
+            await claim.seal()
+        disk.space = 10**9
+        with pytest.raises(Fenced, match="the claim has ended"):
+            await committing
         again, _ = await begun(store)
         made = await committed(again)
 
     assert (FRAMES, receipt()) == (again.offset, made)
+
+
+async def test_the_end_becomes_durable_with_what_waits_before_it(tmp_path, disk):
+    """One write and one sync for a short stream."""
+    async with opened(tmp_path, disk) as store:
+        claim, _ = await begun(store)
+        disk.calls.clear()
+        append(claim, 0, FRAMES)
+        await committed(claim)
+        calls = [each for each in disk.calls if each in ("write", "sync")]
+
+    assert ["write", "sync"] == calls[:2]
+    assert 1 == calls.count("sync")
 
 
 async def test_a_claim_that_nobody_waits_for(tmp_path, disk, folder):
@@ -698,7 +738,7 @@ async def test_running_finishes_what_a_crash_left(tmp_path, disk, folder, monkey
     """At once, and then from time to time, also if a journal is damaged."""
     made = claimed(DISK, folder, hello()).writer
     made.commit(chunks(1, 0, FRAMES))
-    made.end(receipt())
+    made.commit([ending(made.epoch, receipt())])
     made.drop()
     monkeypatch.setattr(receiver.journal.keeper, "QUIET_S", -1)
     monkeypatch.setattr(receiver.journal.store, "TEND_S", 0.005)

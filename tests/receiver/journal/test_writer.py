@@ -7,9 +7,10 @@ import pytest
 
 import receiver.journal.reader
 from receiver.journal import PosixDisk
+from receiver.journal.disk import DiskFull
+from receiver.journal.entries import ending
 from receiver.journal.layout import Part
 from receiver.journal.reader import last_segment, segments, tail_of
-from receiver.journal.writer import DiskFull
 from tests.receiver.journal.faultydisk import FaultyDisk
 from tests.receiver.journal.scene import (
     SOUND,
@@ -76,10 +77,15 @@ def test_commit_makes_durable_what_it_returns_for(tmp_path, disk):
 
 
 def test_opening_makes_the_segment_durable(tmp_path, disk):
-    """Its record and its name are on disk before the claim is answered."""
+    """Its record, its name and its folder's are on disk before the claim is answered."""
+    synced = []
+    for nth in (1, 2):
+        disk.before("sync_folder", synced.append, nth)
     writer(disk, tmp_path)
 
-    assert ["create", "write", "sync", "sync_folder", "exists", "linked"] == disk.calls[-6:]
+    first = ["create", "write", "sync", "sync_folder", "sync_folder", "exists", "linked"]
+    assert first == disk.calls[-7:]
+    assert [tmp_path, tmp_path.parent] == synced
 
 
 def test_segments_roll(tmp_path):
@@ -116,6 +122,16 @@ def test_a_segment_that_was_dropped_is_read(tmp_path):
     assert (100, False) == (tail(tmp_path).offset, tail(tmp_path).closed)
 
 
+def test_nothing_follows_an_end(tmp_path):
+    """Not even a CLOSING, behind which nobody would look for it."""
+    made = writer(DISK, tmp_path)
+    made.commit([*chunks(1, 0, 100), ending(1, receipt(played(100)))])
+    made.close()
+
+    assert (100, True) == (tail(tmp_path).offset, tail(tmp_path).closed)
+    assert receipt(played(100)) == tail(tmp_path).receipt
+
+
 def test_closing_twice_does_nothing(tmp_path, disk):
     """Its file is closed once, and nothing more is written."""
     made = writer(disk, tmp_path)
@@ -125,17 +141,6 @@ def test_closing_twice_does_nothing(tmp_path, disk):
     assert 1 == disk.calls.count("close")
     with pytest.raises(Fenced, match="the claim has ended"):
         made.commit(chunks(1, 0, 100))
-
-
-def test_the_digest_is_that_of_what_is_durable(tmp_path, disk):
-    """Under the first claim it grows with each commit; a later one has not seen all."""
-    made = writer(disk, tmp_path)
-    disk.fail("write", errno.ENOSPC)
-    persist(made, groups())
-    made.close()
-
-    assert receipt(played(300)).digest == made.digest.hexdigest()
-    assert claimed(DISK, tmp_path, hello()).writer.digest is None
 
 
 def test_short_writes_are_completed(tmp_path, monkeypatch):
@@ -178,7 +183,6 @@ def test_a_full_disk_loses_and_doubles_nothing(tmp_path, disk, nth, size, code):
     assert 300 == made.durable
     assert played(300) == contents(DISK, tmp_path)
     assert (300, True) == (tail(tmp_path).offset, tail(tmp_path).closed)
-    assert receipt(played(300)).digest == made.digest.hexdigest()
 
 
 def test_a_disk_that_is_full_again_and_again(tmp_path, disk):
@@ -267,7 +271,10 @@ def test_a_sync_that_fails_is_final(tmp_path, disk, nth, code):
     before, durable = len(disk.calls), made.durable
 
     assert StorageFailed is type(raised.value)
-    for call in (lambda: made.commit(groups()[0]), lambda: made.end(receipt())):
+    for call in (
+        lambda: made.commit(groups()[0]),
+        lambda: made.commit([ending(made.epoch, receipt())]),
+    ):
         with pytest.raises(StorageFailed, match=os.strerror(code)):
             call()
     made.close()
@@ -355,7 +362,10 @@ def test_a_newer_claim_fences(tmp_path):
     made = writer(DISK, tmp_path)
     made.commit(chunks(1, 0, 100))
     granted = claimed(DISK, tmp_path, hello())
-    for call in (lambda: made.commit(chunks(1, 100, 200)), lambda: made.end(receipt(played(100)))):
+    for call in (
+        lambda: made.commit(chunks(1, 100, 200)),
+        lambda: made.commit([ending(made.epoch, receipt(played(100)))]),
+    ):
         with pytest.raises(Fenced, match="a newer connection has claimed the stream"):
             call()
 
