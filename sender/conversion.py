@@ -119,8 +119,9 @@ class Converter:
 
     def restart(self) -> None:
         """Have the first frame come next."""
-        rates, channels = (self.source.samplerate, self.format.samplerate), self.format.channels
-        self._resampler = soxr.ResampleStream(*rates, channels, dtype="float32", quality=QUALITY)
+        if self.resampled:
+            rates, count = (self.source.samplerate, self.format.samplerate), self.format.channels
+            self._resampler = soxr.ResampleStream(*rates, count, dtype="float32", quality=QUALITY)
 
 
 def _picked(wished: tuple[int, ...], source: Format, name: str) -> tuple[int, ...]:
