@@ -22,7 +22,7 @@ ENDED_S = 1.0
 
 def live(scale):
     """CPU for each chunk, and how long it takes to become an array."""
-    streams, seconds = scale.pick(4000, 500), scale.pick(5, 2)
+    streams, seconds = scale.pick(4000, 500), scale.pick(3, 2)
     work = f"{streams} live streams, 16 kHz mono, 256 ms chunks, store none, for {seconds} s"
     case = Case("live-4000", work)
     for _ in range(scale.rounds):

@@ -27,7 +27,7 @@ FINISH_S = 3
 
 def live(scale):
     """Each stream is a file that is sent as fast as it plays."""
-    streams, seconds = scale.pick(500, 100), scale.pick(6, 3)
+    streams, seconds = scale.pick(500, 100), scale.pick(5, 3)
     work = f"{streams} live streams, 16 kHz mono, 60 ms chunks, durable, levels on, for {seconds} s"
     case = Case("live-500", work)
     length = round(streams * CONNECT_S) + SETTLE_S + seconds + FINISH_S

@@ -18,7 +18,7 @@ RECORDED_S = 60
 
 def several(scale):
     """Each gets a stream of its own at the same time, at a pace that leaves room for all."""
-    seconds = scale.pick(300, 60)
+    seconds = scale.pick(200, 60)
     case = Case(
         "scale",
         f"1, 2 and 4 receivers, one {seconds} s WAV for each at 100 times its speed, durable",

@@ -16,19 +16,29 @@ from runtime.memory import reuse_freed_memory
 from . import Contender, require
 
 WAV_HEADER_BYTES = 44
+MESSAGE_BYTES = Limits().max_chunk(Limits().window_bytes)
 
 
-def count(pipe):
-    """Add up the bytes of every message, and answer the sum to the text that ends a stream."""
+def only_length():
+    """Do nothing with messages but count them."""
+    return len
+
+
+def count(pipe, taking=only_length):
+    """
+    Add up the bytes of every message, and answer the sum to the text that ends a stream.
+
+    *taking* returns, for each connection, what is called with each message and returns its bytes.
+    """
 
     async def each(connection):
-        total = 0
+        total, take = 0, taking()
         with suppress(ConnectionClosed):  # live streams just go
             async for message in connection:
                 if isinstance(message, str):
                     await connection.send(str(total))
                 else:
-                    total += len(message)
+                    total += take(message)
 
     reuse_freed_memory()
 
@@ -48,11 +58,16 @@ def serve(_folder):
         yield Program(running.pid, running.hear())
 
 
-def send(pipe, url, sounds):
-    """The same payload in messages of our chunks' size, read before: no decoding counts."""
-    (sound,) = sounds
+def payload(sound):
+    """Read the file now, and return its samples in messages of our chunks' size."""
     data = memoryview(sound.path.read_bytes())[WAV_HEADER_BYTES:]
-    size = Limits().max_chunk(Limits().window_bytes)
+    return (data[start : start + MESSAGE_BYTES] for start in range(0, len(data), MESSAGE_BYTES))
+
+
+def send(pipe, url, sounds, messages=payload):
+    """What *messages* yields; it does before what does not count."""
+    (sound,) = sounds
+    parts = messages(sound)
     reuse_freed_memory()
     pipe.send("ready")
     pipe.recv()
@@ -60,8 +75,8 @@ def send(pipe, url, sounds):
     async def run():
         started = time.perf_counter()
         async with connect(url, compression=None) as connection:
-            for start in range(0, len(data), size):
-                await connection.send(data[start : start + size])
+            for part in parts:
+                await connection.send(part)
             await connection.send("Done")
             counted = await connection.recv()
             return time.perf_counter() - started, counted
