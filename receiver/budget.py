@@ -10,10 +10,12 @@ from .settings import MINIMUM_WINDOW, Limits
 class Budget:
     """Hands out windows: full ones while there is plenty, the minimum to everybody."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, window: int | None = None) -> None:
+        """*window* is what a full one has, by default what *limits* say."""
         self.taken = 0
         """Bytes of all windows that are out."""
         self._limits = limits
+        self._full = window or limits.window_bytes
         self._windows = 0
 
     def take(self) -> int:
@@ -25,7 +27,7 @@ class Budget:
         """
         free = self._limits.memory_bytes - self.taken
         others = max(0, self._limits.max_connections - self._windows - 1) * MINIMUM_WINDOW
-        window = min(self._limits.window_bytes, max(MINIMUM_WINDOW, free - others))
+        window = min(self._full, max(MINIMUM_WINDOW, free - others))
         if window > free:
             raise Overloaded("free memory for streams", seen=free, expected=MINIMUM_WINDOW)
         self.taken += window

@@ -43,7 +43,8 @@ class Limits:
     """Bytes of audio that all streams together may hold in memory."""
 
     window_bytes: Annotated[int, Parameter(validator=Number(gte=MINIMUM_WINDOW))] = 4 * 1024 * 1024
-    """Bytes of audio that one stream may hold in memory, where there is enough for all."""
+    """Bytes of audio that one stream may hold in memory, where there is enough for all; half of it
+    without a store."""
 
     chunk_bytes: Annotated[int, Parameter(validator=Number(gte=1024, lte=PLAIN_MESSAGE // 2))] = (
         262_144
@@ -119,6 +120,15 @@ class Limits:
             wall_seconds=self.decode_wall_seconds,
             expansion=self.decode_expansion,
         )
+
+    def window(self, *, kept: bool) -> int:
+        """
+        Bytes of a full window.
+
+        A stream that is not kept waits for no disk, and what waits longer leaves the caches: at
+        full speed 0.095 s for ten minutes of CD audio, 0.111 s with as much as the others have.
+        """
+        return self.window_bytes if kept else max(MINIMUM_WINDOW, self.window_bytes // 2)
 
     def max_chunk(self, window: int) -> int:
         """Bytes of the largest payload on a connection with *window*: two chunks fit at least."""

@@ -38,7 +38,7 @@ class Streams:
     ) -> None:
         self.draining = False
         """Whether new claims are refused."""
-        self.budget = Budget(limits)
+        self.budget = Budget(limits, limits.window(kept=store.level is Level.DURABLE))
         self._store = store
         self._processing = processing
         self._make = make

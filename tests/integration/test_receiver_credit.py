@@ -12,6 +12,8 @@ from tests.integration.recorder import Recorder
 from tests.receiver.faulty import Faulty, Hang
 from tests.receiver.rawclient import LEAST, SMALL, digest, running, sound, speaking
 
+MIB = 1024 * 1024
+
 
 async def test_acks_are_few_and_say_everything():
     """They are cumulative: chunks that come within 20 ms share one, the last one covers all."""
@@ -62,6 +64,16 @@ async def test_a_sender_that_runs_out_of_credit_does_not_wait_for_others(tmp_pat
         receipt = await client.commit()
 
     assert (200_000, True) == (receipt.frames, receipt.durable)
+
+
+async def test_a_window_is_smaller_without_a_store(tmp_path):
+    """There is no disk to wait for."""
+    windows = []
+    for store in (str(tmp_path), "none"):
+        async with running(store=store) as receiver, speaking(receiver.url) as client:
+            windows.append((await client.greet()).window)
+
+    assert [4 * MIB, 2 * MIB] == windows
 
 
 async def test_a_stream_passes_through_the_smallest_window():

@@ -75,3 +75,14 @@ def test_two_chunks_fit_into_any_window(window, chunk):
     largest = Limits(window_bytes=window, chunk_bytes=chunk).max_chunk(window)
 
     assert 0 < 2 * (largest + wire.HEADER_BYTES) <= window
+
+
+@pytest.mark.parametrize(
+    ("window", "halved"), [(4096 * KIB, 2048 * KIB), (MINIMUM_WINDOW, MINIMUM_WINDOW)]
+)
+def test_what_is_not_kept_gets_half_a_window(window, halved):
+    """There is no disk to wait for; but never less than the minimum."""
+    chosen = Limits(window_bytes=window)
+
+    assert (window, halved) == (chosen.window(kept=True), chosen.window(kept=False))
+    assert [halved] == [Budget(chosen, chosen.window(kept=False)).take()]
