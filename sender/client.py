@@ -81,8 +81,7 @@ class Client:
         self._metrics.active.add(outbound)
         try:
             receipt = await self._persist(transfer)
-            if transfer.source.live:  # of a file nothing was kept
-                await asyncio.to_thread(transfer.source.forget)
+            await asyncio.to_thread(transfer.source.forget)
         except asyncio.CancelledError:
             result = "interrupted"
             if self._link is not None:  # the stream stays, for the next time
