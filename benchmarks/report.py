@@ -60,6 +60,8 @@ def _goal(goal):
     bounds = (("at least", goal["least"]), ("at most", goal["most"]))
     wanted = " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
     seen = "not measured" if goal["reached"] is None else _number(goal["reached"])
+    if not wanted:
+        return f"* {goal['goal']}: {seen}, for comparison"
     mark = {True: "reached", False: "**missed**", None: "unknown"}[goal["met"]]
     return f"* {goal['goal']}: {seen}, goal {wanted}: {mark}"
 

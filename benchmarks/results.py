@@ -43,8 +43,8 @@ class Case:
         return statistics.median(ratios) if ratios else None
 
     def goal(self, text, reached, *, least=None, most=None):
-        """Compare a figure with its goal; None says that it could not be measured."""
-        if reached is None:
+        """Compare a figure with its goal, if it has one; None says that it was not measured."""
+        if reached is None or (least is None and most is None):
             met = None
         else:
             met = (least is None or reached >= least) and (most is None or reached <= most)

@@ -44,8 +44,12 @@ def wav(scale):
 
     case.goal("store none: times as fast as the tutorial", times(tutorial, none), least=100)
     case.goal("store none: part of the bare library's speed", times(bare, none), least=0.7)
+    with_work = "store none: part of the speed of the bare library that does the work, too"
+    case.goal(with_work, times(WORK.name, none))
     case.goal("durable: times as fast as the tutorial", times(tutorial, durable), least=60)
     case.goal("durable: times as fast as ffmpeg over TCP", times(ffmpeg, durable), least=2)
+    case.goal("durable: part of the disk's speed alone", times(DISK.name, durable))
+    case.goal("the disk alone: times as fast as ffmpeg over TCP", times(ffmpeg, DISK.name))
     return case
 
 
