@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 import threading
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from runtime.cancellation import Cancellation
 from wire import Encoding
 
 from .errors import SourceError
+from .fingerprint import Fingerprint, require_same, state_of
 from .source import identity, printable
 
 log = structlog.get_logger()
@@ -25,8 +25,8 @@ class AudioFile:
     """
     One file as a Source. It may not change between opening and its last frame.
 
-    The stream is named by the file's path, size and modification time: the same file is the same
-    stream, a changed one is another.
+    The stream is named by the file's path, size, modification time and some of its bytes: the same
+    file is the same stream, a changed one is another.
     """
 
     live = False
@@ -49,14 +49,18 @@ class AudioFile:
         """
         self.name = name or printable(path)
         self._path = path
-        self._stat = self._look()
+        self._fingerprint = self._look()
         self._decoder = self._open(encoding, means, cancellation)
         self.decoder, self.format = self._decoder.decoder, self._decoder.format
         self.units = self._decoder.frames
         self._position = 0
         self._turn = threading.Lock()  # a read that was given up may still be under way
-        size, modified = self._stat
-        self.stream = identity(path.resolve(), size, modified, self.format.encoding)
+        self.stream = identity(*self._fingerprint.facts, self.format.encoding)
+
+    @property
+    def evidence(self) -> str:
+        """See Source."""
+        return self._fingerprint.evidence
 
     def read(self, offset: int, units: int) -> bytes:
         """See Source."""
@@ -100,22 +104,20 @@ class AudioFile:
         except OSError as exc:
             raise SourceError(f"{self.name}: {exc.strerror}") from exc
 
-    def _look(self) -> tuple[int, int]:
-        """Size and modification time of a regular file."""
+    def _look(self) -> Fingerprint:
         try:
-            found = self._path.stat()
+            return Fingerprint(self._path)
         except OSError as exc:
             raise SourceError(f"{self.name}: {exc.strerror}") from exc
-        if not stat.S_ISREG(found.st_mode):
-            raise SourceError(f"{self.name}: no regular file, expected one")
-        return found.st_size, found.st_mtime_ns
+        except ValueError as exc:
+            raise SourceError(f"{self.name}: {exc}") from exc
 
     def _require_unchanged(self, offset: int) -> None:
-        if (seen := self._look()) != self._stat:
-            raise SourceError(
-                f"{self.name}: changed while it was read, at frame {offset}: "
-                f"size and time {seen}, expected {self._stat}"
-            )
+        try:
+            seen = state_of(self._path.stat())
+        except OSError as exc:
+            raise SourceError(f"{self.name}: {exc.strerror}") from exc
+        require_same(self.name, seen, self._fingerprint.state, f"frame {offset}")
 
     def _warn(self) -> None:
         if self._decoder.warning:

@@ -14,8 +14,10 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from runtime.cancellation import Cancellation
-from wire import Hello, Kind, Outbound, Phase, Receipt, WireError
+from wire import Hello, Kind, Phase, Receipt, WireError
 
+from .errors import SourceEndsError
+from .ledger import Ledger
 from .link import Link, open_link
 from .metrics import Metrics
 from .opening import open_file
@@ -34,8 +36,11 @@ class Client:
     *instance* names the sending process: the same one may take its streams over at once.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, instance: str) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, instance: str, ledger: Ledger | None = None
+    ) -> None:
         self._settings = settings
+        self._ledger = ledger
         self._metrics = metrics
         self._instance = instance
         self._link: Link | None = None
@@ -51,7 +56,7 @@ class Client:
             units=source.units,
             ack=self._settings.level,
         )
-        return Transfer(source, Outbound(hello, source.first), self._settings, self._metrics)
+        return Transfer(source, hello, self._settings, self._metrics, self._ledger)
 
     async def send(self, source: Sendable | str | Path, on_event: OnEvent | None = None) -> Receipt:
         """
@@ -77,11 +82,11 @@ class Client:
 
     async def carry(self, transfer: Transfer) -> Receipt:
         """As `send`, for a transfer that was made before."""
-        outbound, result = transfer.outbound, "failed"
-        self._metrics.active.add(outbound)
+        result = "failed"
+        self._metrics.active.add(transfer)
         try:
             receipt = await self._persist(transfer)
-            await asyncio.to_thread(transfer.source.forget)
+            await asyncio.to_thread(transfer.settle)
         except asyncio.CancelledError:
             result = "interrupted"
             if self._link is not None:  # the stream stays, for the next time
@@ -89,11 +94,11 @@ class Client:
                 await link.leave()
             raise
         else:
-            result = "sent" if outbound.chunks else "known"
+            result = "sent" if transfer.outbound.chunks else "known"
             return receipt
         finally:
-            self._metrics.end(outbound, result)
-            if outbound.phase is not Phase.DONE:
+            self._metrics.end(transfer, result)
+            if transfer.outbound.phase is not Phase.DONE:
                 await self.close()  # nothing else can follow on this connection
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
@@ -120,7 +125,14 @@ class Client:
                     self._link = await open_link(self._settings.to, within=within)
                 persistence.reached = True
                 return await transfer.run(self._link)
-            except (OSError, WireError) as exc:
+            except (OSError, WireError, SourceEndsError) as exc:
+                if await transfer.rename(exc):
+                    persistence = Persistence(transfer.outbound, self._settings, now())
+                    persistence.reached = True
+                    await self.close()
+                    continue
+                if isinstance(exc, SourceEndsError):
+                    raise
                 growing = transfer.source.growing
                 wait, reason = persistence.judge(exc, now(), growing=growing)
                 log.info(

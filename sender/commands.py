@@ -25,6 +25,7 @@ from runtime.signals import stop_event
 from .board import Board
 from .delivery import Deliveries
 from .errors import SourceError
+from .ledger import open_ledger
 from .metrics import Metrics
 from .microphone import input_devices
 from .probe import probe_paths
@@ -71,7 +72,8 @@ def send_command(
 
         board = Board(terminal, shown=shown)
         deliveries = Deliveries(settings, board, record, plain=settings.protocol == "plain")
-        sending = Sending(settings, Metrics(CollectorRegistry(), VERSION), deliveries)
+        ledger = stack.enter_context(open_ledger(settings.ledger, settings.ledger_entries))
+        sending = Sending(settings, Metrics(CollectorRegistry(), VERSION), deliveries, ledger)
         stack.enter_context(board.drawn())
         interrupted = run_loop(_until_stopped(sending, paths))
     print_table(sorted(outcomes, key=attrgetter("name")), results)
@@ -153,9 +155,10 @@ async def _watch(folder: Path, settings: WatchSettings) -> int:
         with (
             metrics_endpoint(registry, settings.metrics_host, settings.metrics_port) as port,
             stop_event() as stop,
+            open_ledger(settings.ledger, settings.ledger_entries) as ledger,
         ):
             log.info("sender_watching", folder=str(folder), to=settings.to, metrics_port=port)
-            await Watch(folder, settings, metrics, deliveries).run(uuid.uuid4().hex, stop)
+            await Watch(folder, settings, metrics, deliveries, ledger).run(uuid.uuid4().hex, stop)
     except OSError as exc:
         log.error("sender_failed", reason=str(exc))
         return 1

@@ -63,6 +63,11 @@ class Converted:
         """See Source."""
         return self._source.growing
 
+    @property
+    def evidence(self) -> str:
+        """See Source."""
+        return self._source.evidence
+
     def read(self, offset: int, units: int) -> bytes:
         """See Source."""
         if not self._converter.resampled:

@@ -3,6 +3,7 @@ What can go wrong on the sender's side; whatever a receiver reports is a wire.Wi
 
 * SenderError
     * SourceError: a file or pipe is not what it should be
+        * SourceEndsError: it has fewer units than the receiver
         * SpoolFullError: a pipe brings more than a receiver takes
     * UnreachableError: no receiver answers
     * NotAReceiverError: something answers that speaks another protocol
@@ -17,6 +18,10 @@ class SenderError(Exception):
 
 class SourceError(SenderError):
     """A source that cannot be read, holds no audio, or changed while it was read."""
+
+
+class SourceEndsError(SourceError):
+    """A source that has fewer units than the receiver has under its id."""
 
 
 class SpoolFullError(SourceError):

@@ -27,6 +27,8 @@ class SpooledStream:
         self.format = spool.hello.pcm
         self._spool = spool
 
+    evidence = ""
+
     @property
     def growing(self) -> bool:
         """See Source: its input is open, and its spool has room."""

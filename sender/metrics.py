@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from wire import Outbound
+if TYPE_CHECKING:
+    from .transfer import Transfer
 
 STREAMS: Final = ("sent", "known", "failed", "interrupted")
 RECONNECTS: Final = ("refused", "lost", "drained", "overloaded", "held", "fenced", "error")
@@ -57,16 +58,17 @@ class Metrics:
                 metric.labels(**{label: value})
         Gauge("sender_build_info", "1.", ("version",), registry=registry).labels(version).set(1)
         self.traffic = Traffic()
-        self.active: set[Outbound] = set()
+        self.active: set[Transfer] = set()
         """The streams that are being sent."""
         registry.register(_TrafficCollector(self))
 
-    def end(self, outbound: Outbound, result: str) -> None:
-        """*outbound* is over, with *result*."""
-        self.active.discard(outbound)
+    def end(self, transfer: Transfer, result: str) -> None:
+        """*transfer* is over, with *result*."""
+        self.active.discard(transfer)
         self.streams.labels(result).inc()
-        if outbound.receipt is not None and result == "sent":
-            self.audio_seconds.inc(outbound.receipt.seconds)
+        receipt = transfer.outbound.receipt
+        if receipt is not None and result == "sent":
+            self.audio_seconds.inc(receipt.seconds)
 
 
 class _TrafficCollector(Collector):
@@ -84,5 +86,5 @@ class _TrafficCollector(Collector):
         yield GaugeMetricFamily(
             "sender_unacknowledged_bytes",
             "Bytes sent and not acknowledged.",
-            sum(each.unacknowledged for each in active),
+            sum(each.outbound.unacknowledged for each in active),
         )

@@ -17,6 +17,7 @@ from .delivery import Deliveries
 from .errors import SourceError
 from .find import find_files
 from .inputs import NAME, Inputs, Opening
+from .ledger import Ledger
 from .live import SpooledStream
 from .metrics import Metrics
 from .opening import open_file
@@ -33,8 +34,15 @@ Named = tuple[str, Callable[[], Sendable]]
 class Sending:
     """One run of ``sender send``."""
 
-    def __init__(self, settings: SendSettings, metrics: Metrics, deliveries: Deliveries) -> None:
+    def __init__(
+        self,
+        settings: SendSettings,
+        metrics: Metrics,
+        deliveries: Deliveries,
+        ledger: Ledger | None,
+    ) -> None:
         self._settings = settings
+        self._ledger = ledger
         self._metrics = metrics
         self._deliveries = deliveries
         self._inputs = Inputs(settings)
@@ -54,7 +62,7 @@ class Sending:
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(self._settings.jobs + live):
-                    client = Client(self._settings, self._metrics, instance)
+                    client = Client(self._settings, self._metrics, instance, self._ledger)
                     tasks.create_task(self._work(client, waiting))
         finally:
             self._cancellation.cancel()  # a file that is being opened

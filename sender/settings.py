@@ -93,6 +93,16 @@ class Settings(DecodeSettings):
     ack: Literal["received", "durable"] = "durable"
     """What the receiver is to promise before audio is forgotten here."""
 
+    trust_known: Annotated[bool, Parameter(negative=())] = False
+    """Believe a receiver that says it has a file already, without comparing digests. The risk: a
+    file that another one's stream is mistaken for is never sent, and the exit code is 0."""
+
+    ledger: str = "~/.local/state/sonoduct/receipts.db"
+    """File to remember digests in, so that known files need not be read again; empty for none."""
+
+    ledger_entries: Annotated[int, Parameter(validator=Positive)] = 1_000_000
+    """Files that the ledger remembers; the oldest go first."""
+
     connect_timeout: Annotated[float, Parameter(validator=Positive)] = 10.0
     """Seconds to try to reach the receiver for the first time."""
 

@@ -34,6 +34,15 @@ class Source(Protocol):
     """Whether it comes as it is made, so that no frame is to wait for others."""
 
     @property
+    def evidence(self) -> str:
+        """
+        What differs after any change of the source; "" for a source that cannot vouch for itself.
+
+        With it, a sender's ledger proves what the source holds without reading it again. It may
+        block.
+        """
+
+    @property
     def growing(self) -> bool:
         """Whether more is being kept of it meanwhile: until then no receiver is given up."""
 

@@ -7,13 +7,19 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Final
 
+import structlog
+from msgspec.structs import replace
+
 from decoding.flac import pack
 from wire import (
+    BadChecksum,
     Buffer,
     Cancelled,
     Control,
     Event,
+    Gap,
     Gone,
+    Hello,
     Malformed,
     Outbound,
     Phase,
@@ -23,12 +29,16 @@ from wire import (
 )
 
 from .blocks import read_ahead
-from .errors import SourceError
+from .errors import SourceEndsError, SourceError
+from .ledger import Ledger
 from .link import ABNORMAL, Link, LinkClosedError
 from .metrics import Metrics
 from .pacing import Pacing
 from .settings import Settings
+from .source import identity
 from .wholefile import Sendable
+
+log = structlog.get_logger()
 
 LIVE_FRAMES: Final = 4096
 """Frames of a chunk in real time: the tutorial's, 93 ms at 44.1 kHz, so little is ever waiting."""
@@ -46,14 +56,23 @@ class Transfer:
     """A stream on its way. `Outbound` knows where it stands, whatever connection carries it."""
 
     def __init__(
-        self, source: Sendable, outbound: Outbound, settings: Settings, metrics: Metrics
+        self,
+        source: Sendable,
+        hello: Hello,
+        settings: Settings,
+        metrics: Metrics,
+        ledger: Ledger | None = None,
     ) -> None:
         self.source = source
-        self.outbound = outbound
+        self.outbound = Outbound(hello, source.first)
+        self.renamed = False
+        """Whether the stream has another id than its source, since the receiver has other audio."""
         self.reconnects = 0
         self.on_event: OnEvent = lambda _event: None
         self._settings = settings
         self._metrics = metrics
+        self._ledger = ledger
+        self._content: tuple[int, str] | None = None  # units and digest, once all of it was read
         self._changed = asyncio.Event()
         self._pacing: Pacing | None = None
         self._observe = metrics.decoding.labels(source.decoder).observe
@@ -77,6 +96,39 @@ class Transfer:
         assert self.outbound.receipt is not None
         return self.outbound.receipt
 
+    async def rename(self, error: Exception) -> bool:
+        """
+        Give the stream another id if *error* says that the receiver has other audio under this one.
+
+        The new id is made of the source's content, which is read to its end for that. Returns
+        whether the stream can be sent again: a source that has let go of its beginning cannot.
+
+        Raises:
+            SourceError: if the source cannot be read.
+        """
+        outbound = self.outbound
+        if self.renamed or self.source.first or not outbound.summed or not self._other(error):
+            return False
+        content = self._content or await self._read_on()
+        stream = identity(outbound.hello.stream, *content)
+        log.warning(
+            "stream_renamed",
+            name=self.source.name,
+            stream=outbound.hello.stream,
+            renamed=stream,
+            why=f"the receiver has other audio under this id: {error}",
+        )
+        self.outbound = Outbound(replace(outbound.hello, stream=stream))
+        self.outbound.count(outbound)
+        self.renamed, self._pacing = True, None
+        return True
+
+    def settle(self) -> None:
+        """Remember what the source held, and let go of what was kept for it. It blocks."""
+        if self._ledger and self._content and (evidence := self.source.evidence):
+            self._ledger.record(self.source.stream, evidence, *self._content)
+        self.source.forget()
+
     def lost(self) -> None:
         """The connection is gone; the next one continues where the receiver says."""
         self.reconnects += 1
@@ -92,6 +144,8 @@ class Transfer:
                 raise Gone("the receiver gave the stream up")
             self.source.release(self.outbound.acknowledged)
             self._changed.set()
+            if self.outbound.phase is Phase.PROVING:
+                return  # the receiver has nothing more to say
 
     async def _send(self, link: Link) -> None:
         outbound = self.outbound
@@ -100,6 +154,53 @@ class Transfer:
             await self._send_frames(link)
             await link.send(encode_control(outbound.eos()))
             await self._until(lambda: outbound.phase is Phase.DONE)
+        elif outbound.phase is Phase.PROVING:
+            await self._prove()
+
+    async def _prove(self) -> None:
+        """Compare the receipt that the receiver has with the source: read it, or look it up."""
+        outbound = self.outbound
+        if self._settings.trust_known:
+            outbound.trust()
+        elif outbound.summed:
+            if self._content is None:
+                self._content = await asyncio.to_thread(self._recorded) or await self._read_on()
+            outbound.prove(self._content)
+        else:  # this sender was told that the beginning is safe, and has let it go
+            outbound.trust()
+
+    def _recorded(self) -> tuple[int, str] | None:
+        """What the ledger says that the source holds. It blocks."""
+        if self._ledger and (evidence := self.source.evidence):
+            return self._ledger.find(self.source.stream, evidence)
+        return None
+
+    async def _read_on(self) -> tuple[int, str]:
+        """Read the source to its end for the digest alone; return its units and digest."""
+        outbound = self.outbound
+        width = outbound.hello.unit_bytes
+        at = outbound.content[0]
+        blocks = read_ahead(self.source, at, max(1, READ_BYTES // width), self._observe)
+        async with aclosing(blocks):
+            async for block in blocks:
+                units = len(block) // width
+                outbound.sum(at, units, block)
+                at += units
+        return outbound.content
+
+    def _other(self, error: Exception) -> bool:
+        """Whether *error* can mean that another sender has used this id for other audio."""
+        outbound = self.outbound
+        match error:
+            case BadChecksum() | Gap():
+                return outbound.adopted and self._content is not None
+            case SourceEndsError():
+                return outbound.adopted
+            case Gone():  # given up, or expired before all of it had come
+                return outbound.phase is Phase.GREETING and not self.source.live
+            case Malformed(message="format"):
+                return outbound.phase is Phase.GREETING
+        return False
 
     async def _send_frames(self, link: Link) -> None:
         outbound, width = self.outbound, self.outbound.hello.unit_bytes
@@ -122,8 +223,10 @@ class Transfer:
                     at += frames
         if not at:
             raise SourceError(f"{self.source.name}: 0 frames, expected at least 1")
+        if outbound.content[0] == at:
+            self._content = outbound.content
         if at < outbound.position:
-            raise SourceError(
+            raise SourceEndsError(
                 f"{self.source.name}: ends at frame {at}, the receiver has {outbound.position}"
             )
 

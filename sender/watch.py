@@ -16,6 +16,7 @@ from runtime.cancellation import Cancellation
 from .client import Client
 from .delivery import Deliveries
 from .find import audio_files
+from .ledger import Ledger
 from .metrics import Metrics
 from .opening import open_file
 from .settings import WatchSettings
@@ -64,8 +65,14 @@ class Watch:
     """One run of ``sender watch``."""
 
     def __init__(
-        self, folder: Path, settings: WatchSettings, metrics: Metrics, deliveries: Deliveries
+        self,
+        folder: Path,
+        settings: WatchSettings,
+        metrics: Metrics,
+        deliveries: Deliveries,
+        ledger: Ledger | None,
     ) -> None:
+        self._ledger = ledger
         self._folder = folder
         self._settings = settings
         self._metrics = metrics
@@ -79,7 +86,9 @@ class Watch:
         """Send until *stop*; nothing is remembered, the receiver knows what it has."""
         async with asyncio.TaskGroup() as tasks:
             workers = [
-                tasks.create_task(self._work(Client(self._settings, self._metrics, instance)))
+                tasks.create_task(
+                    self._work(Client(self._settings, self._metrics, instance, self._ledger))
+                )
                 for _ in range(self._settings.jobs)
             ]
             await self._look_until(stop)

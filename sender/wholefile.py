@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 from typing import TypeAlias
 
 from .errors import SourceError
+from .fingerprint import Fingerprint, require_same, state_of
 from .source import Source, identity, printable
 
 
@@ -15,7 +15,8 @@ class WholeFile:
     """
     One file's bytes, which may not change between opening and the last of them; see Source.
 
-    As an AudioFile it is named by path, size and modification time, but it is another stream.
+    As an AudioFile it is named by path, size, modification time and some of its bytes, but it is
+    another stream.
     """
 
     format = None
@@ -32,16 +33,22 @@ class WholeFile:
         """
         self.name = printable(path)
         try:
+            self._fingerprint = Fingerprint(path)
             self._handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as exc:
             raise SourceError(f"{self.name}: {exc.strerror}") from exc
-        found = os.fstat(self._handle)
-        self.units, self._modified = found.st_size, found.st_mtime_ns
-        if not (stat.S_ISREG(found.st_mode) and self.units):
+        except ValueError as exc:
+            raise SourceError(f"{self.name}: {exc}") from exc
+        self.units = self._fingerprint.state.size
+        if not self.units:
             os.close(self._handle)
-            what = "0 bytes, expected at least 1" if stat.S_ISREG(found.st_mode) else ""
-            raise SourceError(f"{self.name}: {what or 'no regular file, expected one'}")
-        self.stream = identity(path.resolve(), self.units, self._modified, "file")
+            raise SourceError(f"{self.name}: 0 bytes, expected at least 1")
+        self.stream = identity(*self._fingerprint.facts, "file")
+
+    @property
+    def evidence(self) -> str:
+        """See Source."""
+        return self._fingerprint.evidence
 
     def read(self, offset: int, units: int) -> bytes:
         """See Source."""
@@ -64,13 +71,10 @@ class WholeFile:
         os.close(self._handle)
 
     def _require_unchanged(self, offset: int) -> None:
-        found = os.fstat(self._handle)
-        seen, expected = (found.st_size, found.st_mtime_ns), (self.units, self._modified)
-        if seen != expected or offset != self.units:
-            raise SourceError(
-                f"{self.name}: changed while it was read, at byte {offset}: "
-                f"size and time {seen}, expected {expected}"
-            )
+        expected = self._fingerprint.state
+        require_same(self.name, state_of(os.fstat(self._handle)), expected, f"byte {offset}")
+        if offset != self.units:
+            raise SourceError(f"{self.name}: {offset} bytes, expected {self.units}")
 
 
 Sendable: TypeAlias = Source | WholeFile

@@ -33,6 +33,7 @@ class Phase(enum.Enum):
     GREETING = "opened"
     OPEN = "ack, event or drain"
     ENDING = "committed"
+    PROVING = "nothing, until the receipt is compared with the source"
     DONE = "nothing"
 
 
@@ -43,6 +44,9 @@ class Outbound:
     For every connection: send what `greet` returns, feed what comes, and once the phase is OPEN
     read the source from `read_from` on. Units before `position` go to `skip`, the others to
     `chunk` as credit (`room`) allows; then `eos`.
+
+    If the receiver has a receipt already, the phase is PROVING: a receipt under this id may be that
+    of other audio. Read the rest of the source into `sum`, then call `prove`.
     """
 
     def __init__(self, hello: Hello, first: int = 0) -> None:
@@ -61,15 +65,28 @@ class Outbound:
         self.chunks = self.sent_bytes = self.resent_bytes = 0
         """Messages and their bytes so far, on all connections."""
         self.level = Level.RECEIVED
+        self.adopted = False
+        """Whether the receiver has units that this sender has not sent."""
         self._furthest = 0
         self._ledger = Ledger()
         self._window = 0
         self._digest, self._summed = Digest(), not first
+        self._offered: Receipt | None = None
 
     @property
     def read_from(self) -> int:
         """The unit at which the source has to continue, so that none is missed by the digest."""
         return min(self._digest.units, self.position) if self._summed else self.position
+
+    @property
+    def summed(self) -> bool:
+        """Whether the digest covers the source from its first unit on."""
+        return self._summed
+
+    @property
+    def content(self) -> tuple[int, str]:
+        """The units that the digest has seen, and the digest; hexadecimal digits."""
+        return self._digest.units, self._digest.hexdigest()
 
     @property
     def room(self) -> int:
@@ -108,9 +125,7 @@ class Outbound:
         """
         match message, self.phase:
             case Opened(receipt=Receipt() as receipt), Phase.GREETING:
-                if self._summed and self._digest.units >= receipt.units:
-                    self._check(receipt)  # all of it was sent before the connection was lost
-                self._finish(receipt)
+                self.phase, self.adopted, self._offered = Phase.PROVING, True, receipt
             case Opened(), Phase.GREETING:
                 self._open(message)
             case Ack(epoch=epoch), Phase.OPEN | Phase.ENDING if epoch == self.epoch:
@@ -129,6 +144,15 @@ class Outbound:
             case _:
                 seen = type(message).__name__.lower()
                 raise Malformed("message", seen=seen, expected=self.phase.value)
+
+    def sum(self, offset: int, units: int, payload: Buffer) -> None:
+        """Take *units* units at *offset* for the digest alone, whatever the receiver has."""
+        self._digest.update(offset, units, payload)
+
+    def count(self, before: Outbound) -> None:
+        """Continue the counters of *before*: the same source under another id."""
+        self.chunks, self.sent_bytes = before.chunks, before.sent_bytes
+        self.resent_bytes = before.resent_bytes
 
     def skip(self, units: int, payload: Buffer) -> None:
         """Take *units* units at `read_from` that the receiver has, for the digest alone."""
@@ -156,6 +180,22 @@ class Outbound:
         self.phase = Phase.ENDING
         return Eos(units=self.position, digest=self._digest.hexdigest() if self._summed else "")
 
+    def prove(self, content: tuple[int, str]) -> None:
+        """
+        Take the receipt that came with `opened`; *content* is the source's units and digest.
+
+        Raises:
+            BadChecksum: if the receipt is that of other audio.
+        """
+        assert self._offered is not None  # the phase is PROVING
+        self._compare(self._offered, content)
+        self._finish(self._offered)
+
+    def trust(self) -> None:
+        """Take the receipt that came with `opened` without proof."""
+        assert self._offered is not None  # the phase is PROVING
+        self._finish(self._offered)
+
     def cancel(self) -> Cancel:
         """Return the message that gives the stream up."""
         return Cancel(epoch=self.epoch)
@@ -169,6 +209,7 @@ class Outbound:
             expected = f"{self.hello.unit_bytes}, one unit, to below the window"
             raise Malformed("max_chunk", seen=opened.max_chunk, expected=expected)
         self.phase = Phase.OPEN
+        self.adopted = self.adopted or opened.offset > self._furthest
         self.epoch, self.position, self.level = opened.epoch, opened.offset, opened.ack
         self.max_chunk, self._window, self._ledger = opened.max_chunk, opened.window, Ledger()
         self.received = opened.offset
@@ -189,11 +230,12 @@ class Outbound:
             self.resent_bytes += size
 
     def _check(self, receipt: Receipt) -> None:
-        mine = self._digest.hexdigest() if self._summed else receipt.digest
-        units = self._digest.units if self._summed else self.position
-        if (receipt.units, receipt.digest) != (units, mine):
+        self._compare(receipt, self.content if self._summed else (self.position, receipt.digest))
+
+    def _compare(self, receipt: Receipt, content: tuple[int, str]) -> None:
+        if (receipt.units, receipt.digest) != content:
             seen = f"{receipt.units} units, digest {receipt.digest}"
-            raise BadChecksum("receipt", seen=seen, expected=f"{units} units, {mine}")
+            raise BadChecksum("receipt", seen=seen, expected=f"{content[0]} units, {content[1]}")
 
     def _finish(self, receipt: Receipt) -> None:
         self.phase = Phase.DONE

@@ -62,7 +62,7 @@ def send_folder(pipe, url, sounds, jobs=8):
     outcomes = []
     board = Board(Console(stderr=True), shown=False)
     deliveries = Deliveries(settings, board, outcomes.append, plain=False)
-    sending = Sending(settings, Metrics(CollectorRegistry(), "benchmark"), deliveries)
+    sending = Sending(settings, Metrics(CollectorRegistry(), "benchmark"), deliveries, None)
     pipe.send("ready")
     pipe.recv()
     started = time.perf_counter()

@@ -90,9 +90,10 @@ def test_time_to_stop(services):
 
 
 def test_audio_is_read_only(services):
-    """The sender only reads; what receivers keep is in a volume."""
-    (audio,) = services["sender"]["volumes"]
+    """The sender only reads; what receivers keep, and what the sender has sent, is in volumes."""
+    audio, ledger = services["sender"]["volumes"]
     (recordings,) = services["receiver"]["volumes"]
 
     assert ("/audio", True) == (audio["target"], audio["read_only"])
+    assert ("volume", "/ledger") == (ledger["type"], ledger["target"])
     assert ("volume", "/recordings") == (recordings["type"], recordings["target"])

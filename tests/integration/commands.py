@@ -17,6 +17,7 @@ COMMANDS = Path(sys.executable).parent
 ELSEWHERE = {
     "RECEIVER_STORE": "none",
     "SENDER_SPOOL": f"{tempfile.gettempdir()}/sonoduct-tests-{os.getpid()}",
+    "SENDER_LEDGER": "",
 }
 """Nothing that a test starts writes to where its user's own things are."""
 

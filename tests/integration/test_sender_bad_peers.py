@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 import wire
 from sender import NotAReceiverError, SourceError, UnreachableError
+from sender.errors import SourceEndsError
 from tests.integration.clients import connected
 from tests.integration.commands import sent
 from tests.integration.recorder import Recorder, listening
@@ -116,7 +117,11 @@ async def test_what_is_no_address(tmp_path, url):
         ),
         ([opened(epoch=-1)], wire.Malformed, ".*epoch.*"),
         ([opened(state="committed")] * 2, wire.Malformed, "message opened, expected .*"),
-        ([opened(offset=99_999)], SourceError, ".*: ends at frame 16000, the receiver has 99999"),
+        (
+            [opened(offset=99_999)],
+            SourceEndsError,
+            ".*: ends at frame 16000, the receiver has 99999",
+        ),
         (
             [opened(), wire.Ack(epoch=1, durable=0, received=99_999, window=9999)],
             wire.Malformed,

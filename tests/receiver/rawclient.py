@@ -105,6 +105,8 @@ class Client:
         self.heard.append(message)
         if not isinstance(message, wire.Error | wire.Drain):
             self.outbound.feed(message)
+            if self.outbound.phase is wire.Phase.PROVING:
+                self.outbound.trust()
         return message
 
     async def until(self, kind, reached=lambda _message: True):

@@ -301,6 +301,12 @@ class Sender:
             if type(error) not in self.tolerated:
                 raise
             self._leave()
+        if self.outbound.phase.name == "PROVING":
+            units, unit = self.outbound.content[0], self._unit_bytes
+            rest = self.sources[self.outbound.hello.stream][unit * units :]
+            if rest:
+                self.outbound.sum(units, len(rest) // unit, rest)
+            self.outbound.prove(self.outbound.content)
         if self.outbound.receipt is not None:
             self._finish()
 

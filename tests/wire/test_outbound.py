@@ -481,11 +481,17 @@ def complete(**changed):
 
 
 def test_complete_stream_needs_no_sending():
-    """Another process sent it before."""
+    """Another process sent it before: the source is read, and its digest agrees."""
     half = outbound("greeting")
     half.feed(complete())
 
-    assert ("DONE", RECEIPT) == (half.phase.name, half.receipt)
+    assert ("PROVING", None, 0) == (half.phase.name, half.receipt, half.acknowledged)
+    assert half.adopted
+
+    half.sum(0, 4, frames(0, 4))
+    half.prove(half.content)
+
+    assert ("DONE", RECEIPT, 4) == (half.phase.name, half.receipt, half.acknowledged)
 
 
 def test_receipt_may_come_on_the_next_connection():
@@ -494,6 +500,16 @@ def test_receipt_may_come_on_the_next_connection():
     half.lose()
     half.greet()
     half.feed(complete())
+    half.prove(half.content)
+
+    assert ("DONE", RECEIPT) == (half.phase.name, half.receipt)
+
+
+def test_receipt_may_be_trusted():
+    """A sender that was told so believes the receiver, whatever the source holds."""
+    half = outbound("greeting")
+    half.feed(complete())
+    half.trust()
 
     assert ("DONE", RECEIPT) == (half.phase.name, half.receipt)
 
@@ -507,19 +523,51 @@ def test_wrong_receipt_is_refused_on_the_next_connection(changed):
 
     with pytest.raises(wire.BadChecksum, match=f"expected 4 units, {RECEIPT.digest}"):
         half.feed(complete(**changed))
+        half.prove(half.content)
 
-    assert half.receipt is None
+    assert ("PROVING", None) == (half.phase.name, half.receipt)
 
 
-def test_receipt_for_more_than_was_read_is_believed():
-    """Another process got further; there is nothing to compare with."""
+def test_receipt_for_more_than_was_read_is_proved():
+    """Another process got further: what is left of the source is read for the digest."""
     half = outbound()
     send(half)
     half.lose()
     half.greet()
     half.feed(complete())
+    half.sum(2, 2, frames(2, 2))
+    half.prove(half.content)
 
     assert "DONE" == half.phase.name
+
+
+def test_receipt_for_less_than_was_read_is_refused():
+    """One frame that somebody committed under this id is not the four of the source."""
+    half = outbound("ending")
+    half.lose()
+    half.greet()
+    half.feed(complete(units=1))
+
+    with pytest.raises(wire.BadChecksum, match="receipt 1 units"):
+        half.prove(half.content)
+
+
+@pytest.mark.parametrize(("offset", "adopted"), [(0, False), (2, False), (3, True)])
+def test_units_of_others_are_noticed(offset, adopted):
+    """A receiver that has more than this sender has sent got it from another one."""
+    half = outbound()
+    send(half)
+    reopen(half, offset=offset)
+
+    assert adopted is half.adopted
+
+
+def test_counters_outlive_an_id():
+    """A source that is sent again under another id has sent all of that."""
+    first, second = outbound("done"), outbound("lost")
+    second.count(first)
+
+    assert (2, 2 * 40, 0) == (second.chunks, second.sent_bytes, second.resent_bytes)
 
 
 def test_committed_without_receipt_is_refused():

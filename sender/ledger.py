@@ -1,0 +1,117 @@
+"""The sender's own record of what its files held: what proves a receipt without reading a file."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger()
+
+BUSY_S: Final = 1.0
+"""How long to wait for another sender that writes to the same file."""
+
+TRIM_EVERY: Final = 1000
+"""Records between looks at how many there are."""
+
+_CREATE: Final = (
+    "CREATE TABLE IF NOT EXISTS receipts (stream TEXT PRIMARY KEY, evidence TEXT NOT NULL, "
+    "units INTEGER NOT NULL, digest TEXT NOT NULL)"
+)
+
+
+@contextmanager
+def open_ledger(path: str, most: int) -> Iterator[Ledger | None]:
+    """Yield the ledger at *path*, of at most *most* records; None if the path is empty."""
+    ledger = Ledger(Path(path).expanduser(), most) if path else None
+    try:
+        yield ledger
+    finally:
+        if ledger is not None:
+            ledger.close()
+
+
+class Ledger:
+    """
+    Units and digest of each file that has a receipt, in a SQLite file; any thread may call it.
+
+    A ledger is a convenience: if its file cannot be used, the ledger is empty and says so once,
+    and files are read instead.
+    """
+
+    def __init__(self, path: Path, most: int) -> None:
+        """Keep the latest *most* records at *path*, which is opened when it is needed."""
+        self._path = path
+        self._most = most
+        self._lock = threading.Lock()
+        self._database: sqlite3.Connection | None = None
+        self._unusable = False
+        self._recorded = 0
+
+    def find(self, stream: str, evidence: str) -> tuple[int, str] | None:
+        """Return the units and the digest of *stream* if the same *evidence* was recorded."""
+        with self._lock:
+            try:
+                database = self._open()
+                row = (
+                    database
+                    and database.execute(
+                        "SELECT units, digest FROM receipts WHERE stream = ? AND evidence = ?",
+                        (stream, evidence),
+                    ).fetchone()
+                )
+            except (sqlite3.Error, OSError) as exc:
+                self._give_up(exc)
+                return None
+        return (int(row[0]), str(row[1])) if row else None
+
+    def record(self, stream: str, evidence: str, units: int, digest: str) -> None:
+        """Remember what *stream* held while *evidence* was true."""
+        with self._lock:
+            try:
+                if (database := self._open()) is None:
+                    return
+                with database:
+                    database.execute(
+                        "INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?)",
+                        (stream, evidence, units, digest),
+                    )
+                    if self._recorded % TRIM_EVERY == 0:
+                        database.execute(
+                            "DELETE FROM receipts WHERE rowid <= "
+                            "(SELECT MAX(rowid) - ? FROM receipts)",
+                            (self._most,),
+                        )
+                self._recorded += 1
+            except (sqlite3.Error, OSError) as exc:
+                self._give_up(exc)
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
+                self._database = None
+
+    def _open(self) -> sqlite3.Connection | None:
+        if self._database is None and not self._unusable:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self._path, timeout=BUSY_S, check_same_thread=False)
+            # A record that a power cut takes away costs one reading of its file, so none is synced.
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA synchronous = OFF")
+            self._database.execute(_CREATE)
+        return self._database
+
+    def _give_up(self, error: Exception) -> None:
+        self._unusable = True
+        log.warning("ledger_unusable", path=str(self._path), reason=str(error))
+        if self._database is not None:
+            with suppress(sqlite3.Error):
+                self._database.close()
+            self._database = None
