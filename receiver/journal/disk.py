@@ -89,6 +89,13 @@ class Disk(Protocol):
     def replace(self, path: Path, data: bytes) -> None:
         """Make *data* the content of *path*, durably, and never a part of it."""
 
+    def publish(self, path: Path, data: bytes) -> bool:
+        """
+        Create *path* with *data*, durably, and never with a part of it.
+
+        Returns False if there is such a file: of several that try, one succeeds.
+        """
+
     def rename(self, path: Path, target: Path) -> None:
         """Give a file its final name, durably; what had that name is gone."""
 

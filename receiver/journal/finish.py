@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from receiver.recording import Container, container_for, digest_recording, write_recording
 from wire import Digest, Hello, Receipt, StorageFailed
 
 from .disk import Disk
 from .done import Done, State, clear_left, read_done, write_done
-from .layout import Layout, suffix_of
+from .layout import SHORT_DIGITS, Layout, suffix_of
 from .manifest import Manifest, owner_of
 from .original import require_room
 from .reader import last_segment, tail_of
@@ -102,8 +103,7 @@ def _record(
     hello, receipt, sound = made_of
     form, frames = sound.format, receipt.frames
     container = container_for(form, wanted, frames)
-    path = _path(disk, layout, hello, f".{container}")
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    draft = layout.audio / f".{hello.stream}.{uuid.uuid4().hex[:8]}"
     disk.make_folder(layout.audio)
     require_room(disk, layout, hello.stream, frames * form.frame_bytes)
     try:
@@ -115,18 +115,20 @@ def _record(
         if seen != expected:
             what = f"{hello.stream}: digest of the recording"
             raise StorageFailed(what, seen=seen, expected=expected)
-        original = _keep(disk, path, hello, sound) if work.keep_original else ""
         manifest = Manifest(
-            recording=path.name,
+            recording="",
             name=hello.name,
             format=form,
             metadata=hello.metadata,
             receipt=receipt,
             samples=expected if sound.original else "",
-            original=original,
         )
+        kept = suffix_of(hello.name) if sound.original and work.keep_original else None
+        path, original = _take_name(disk, layout, manifest, f".{container}", kept)
+        if original is not None and sound.original is not None:
+            disk.sync_file(sound.original)
+            disk.rename(sound.original, original)
         disk.rename(draft, path)
-        disk.replace(path.with_suffix(".json"), msgspec.json.encode(manifest))
     finally:
         with suppress(OSError):
             disk.remove(draft)
@@ -144,19 +146,26 @@ def _require_whole(hello: Hello, receipt: Receipt, sound: Sound) -> None:
         raise StorageFailed(what, seen=seen, expected=expected)
 
 
-def _keep(disk: Disk, path: Path, hello: Hello, sound: Sound) -> str:
-    """Give the file that was decoded its place beside the recording; return its name there."""
-    if sound.original is None:
-        return ""
-    kept = path.with_name(f"{path.stem}.original{suffix_of(hello.name)}")
-    disk.sync_file(sound.original)
-    disk.rename(sound.original, kept)
-    return kept.name
+def _take_name(
+    disk: Disk, layout: Layout, manifest: Manifest, suffix: str, kept: str | None
+) -> tuple[Path, Path | None]:
+    """
+    Take a name that no other stream has; return where the recording and its original go.
 
-
-def _path(disk: Disk, layout: Layout, hello: Hello, suffix: str) -> Path:
-    """Streams of one name may have ids that begin alike: the later one gets all of its id."""
-    path = layout.recording(hello.name, hello.stream, suffix)
-    if owner_of(disk, path.with_suffix(".json")) in (None, hello.stream):
-        return path
-    return layout.recording(hello.name, hello.stream, suffix, len(hello.stream))
+    The manifest takes it: of several receivers that create it, one succeeds, and it says whose the
+    name is, whatever crashes after that. Streams of one name may have ids that begin alike: then
+    the later one gets all of its id. *kept* is the original's suffix, None if it is not kept.
+    """
+    stream = manifest.receipt.stream
+    for digits in (SHORT_DIGITS, len(stream)):
+        path = layout.recording(manifest.name, stream, suffix, digits)
+        original = None if kept is None else path.with_name(f"{path.stem}.original{kept}")
+        named = replace(manifest, recording=path.name, original=original.name if original else "")
+        data, place = msgspec.json.encode(named), path.with_suffix(".json")
+        if owner_of(disk, place) == stream:  # taken before a crash
+            disk.replace(place, data)
+            return path, original
+        # A recording without a manifest has an owner, too, who has removed it or lost it.
+        if not disk.exists(path) and disk.publish(place, data):
+            return path, original
+    raise StorageFailed(f"{stream}: name of the recording", seen=place.name, expected="a free one")

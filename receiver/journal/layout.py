@@ -21,6 +21,9 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,8}$")
 _NAME_CHARACTERS: Final = 80
 
+SHORT_DIGITS: Final = 8
+"""Of a stream's id in the name of its recording."""
+
 
 class Part(NamedTuple):
     """A segment's name. Part 0 is the claim itself; the later ones only keep files small."""
@@ -52,7 +55,7 @@ class Layout:
             for stream in filter(_STREAM.fullmatch, sorted(disk.names(self.streams / shelf))):
                 yield self.streams / shelf / stream
 
-    def recording(self, name: str, stream: str, suffix: str, digits: int = 8) -> Path:
+    def recording(self, name: str, stream: str, suffix: str, digits: int = SHORT_DIGITS) -> Path:
         """Where the recording of *stream* goes; *name* is for people and says anything."""
         stem = _UNSAFE.sub("_", Path(name).stem).strip("._-")[:_NAME_CHARACTERS] or "stream"
         return self.audio / f"{stem}-{stream[:digits]}{suffix}"

@@ -12,7 +12,11 @@ from .disk import Disk
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What lies beside a recording, as ``.json``."""
+    """
+    What lies beside a recording, as ``.json``. Whose manifest it is has the name.
+
+    It is there a moment before the recording.
+    """
 
     recording: str
     """Name of the audio file."""

@@ -128,16 +128,18 @@ class PosixDisk:
 
     def replace(self, path: Path, data: bytes) -> None:
         """See Disk."""
-        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            with draft.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        with _draft(path, data) as draft:
             self.rename(draft, path)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
+
+    def publish(self, path: Path, data: bytes) -> bool:
+        """See Disk. Renaming would replace what another process has just put there."""
+        with _draft(path, data) as draft:
+            try:
+                path.hardlink_to(draft)
+            except FileExistsError:
+                return False
+        self.sync_folder(path.parent)
+        return True
 
     def rename(self, path: Path, target: Path) -> None:
         """See Disk."""
@@ -181,3 +183,17 @@ class PosixDisk:
             yield mine
         finally:
             os.close(handle)
+
+
+@contextmanager
+def _draft(path: Path, data: bytes) -> Iterator[Path]:
+    """Yield a synced file beside *path* that holds *data*; its name is gone at the end."""
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with draft.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)

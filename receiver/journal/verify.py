@@ -15,10 +15,10 @@ from wire import Kind, StorageFailed, WireError
 
 from .damage import require_no_record, require_unopened
 from .disk import Disk
-from .done import State, read_done
+from .done import Done, State, read_done
 from .finish import digest_of
 from .layout import Layout, parts
-from .manifest import Manifest
+from .manifest import Manifest, read_manifest
 from .reader import read_stream, segments, tail_of, whole_tail_of
 
 BLOCK_BYTES: Final = 1024 * 1024
@@ -45,17 +45,17 @@ def verify(disk: Disk, layout: Layout) -> Iterator[Finding]:
         except (OSError, WireError) as exc:
             yield Finding(folder.name, "open", fault=str(exc))
     for name in sorted(disk.names(layout.audio)):
-        if name.endswith(".json") and not name.startswith("."):
-            yield _recording(disk, layout.audio / name)
+        if not name.endswith(".json") or name.startswith("."):
+            continue
+        if finding := _recording(disk, layout, layout.audio / name):
+            yield finding
 
 
 def _journal(disk: Disk, layout: Layout, folder: Path) -> Finding | None:
     done = read_done(disk, folder)
     if done is not None:
         if done.state is State.COMMITTED and done.recording:
-            path = (layout.root / done.recording).with_suffix(".json")
-            if not disk.exists(path):
-                return Finding(folder.name, "complete", fault=f"{path} is missing")
+            _require_own(disk, layout.root / done.recording, done)
         return None  # what it became is checked as a recording
     chain = segments(disk, folder)
     for segment in chain:
@@ -75,11 +75,25 @@ def _journal(disk: Disk, layout: Layout, folder: Path) -> Finding | None:
     return Finding(folder.name, "complete", frames)
 
 
-def _recording(disk: Disk, path: Path) -> Finding:
+def _require_own(disk: Disk, recording: Path, done: Done) -> None:
+    """Check that the recording of a stream that has its receipt is there, and is its own."""
+    manifest = read_manifest(disk, recording.with_suffix(".json"))
+    if manifest is None or not disk.exists(recording):
+        raise StorageFailed(f"{recording} or its manifest is missing or damaged")
+    if manifest.receipt != done.receipt:
+        seen, expected = str(manifest.receipt), str(done.receipt)
+        raise StorageFailed(f"{recording}: receipt", seen=seen, expected=expected)
+
+
+def _recording(disk: Disk, layout: Layout, path: Path) -> Finding | None:
     try:
         with disk.read(path) as file:
             manifest = msgspec.json.decode(file.read(), type=Manifest)
         receipt = manifest.receipt
+        if not disk.exists(path.with_name(manifest.recording)):
+            folder = layout.folder(receipt.stream)
+            if parts(disk, folder) and read_done(disk, folder) is None:
+                return None  # it is being made, of a journal that is checked itself
         digest = digest_recording(path.with_name(manifest.recording), manifest.format)
         _require("frames", digest.units, receipt.frames)
         _require("digest", digest.hexdigest(), manifest.samples or receipt.digest)

@@ -228,6 +228,50 @@ async def test_verify_finds_a_changed_sample_in_a_recording(tmp_path, capsys):
     assert "digest" in said.err
 
 
+def overwritten(audio):
+    """Put the recording and manifest of one stream in the place of those of another."""
+    one, two = sorted(audio.glob("*.json"))
+    two.write_bytes(one.read_bytes().replace(one.stem.encode(), two.stem.encode()))
+    two.with_suffix(".wav").write_bytes(one.with_suffix(".wav").read_bytes())
+
+
+def lost(audio):
+    """Remove a recording with its manifest."""
+    one = min(audio.glob("*.json"))
+    one.unlink()
+    one.with_suffix(".wav").unlink()
+
+
+def bare(audio):
+    """Remove a recording, and leave the manifest."""
+    min(audio.glob("*.wav")).unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "fault"),
+    [
+        (overwritten, "receipt Receipt(stream="),
+        (lost, "its manifest is missing or damaged"),
+        (bare, "its manifest is missing or damaged"),
+    ],
+    ids=["overwritten", "lost", "bare"],
+)
+async def test_verify_compares_each_receipt_with_its_own_recording(tmp_path, capsys, harm, fault):
+    """A stream that has its receipt has a recording of its own, or the exit code is 1."""
+    async with running(store=str(tmp_path), limits=ROOM) as receiver:
+        for seed in (1, 2):
+            async with speaking(receiver.url, name="a.wav") as client:
+                await client.greet()
+                await client.send(sound(1000, seed=seed))
+                await client.commit()
+    before = verify_store(PosixDisk(), Layout(tmp_path))
+    harm(tmp_path / "audio")
+    after = verify_store(PosixDisk(), Layout(tmp_path))
+
+    assert (0, 1) == (before, after)
+    assert fault in capsys.readouterr().err
+
+
 async def test_a_tail_that_was_cut_short_is_no_damage(tmp_path):
     """A crash leaves half a record; nobody was told that it is safe."""
     async with running(store=str(tmp_path), limits=ROOM) as receiver:

@@ -26,7 +26,18 @@ ROOT = Path(__file__).parents[3]
 
 CALLS = (
     *("open", "openat", "write", "writev", "fdatasync", "fsync", "ftruncate", "close"),
-    *("rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir"),
+    *(
+        "rename",
+        "renameat",
+        "renameat2",
+        "link",
+        "linkat",
+        "unlink",
+        "unlinkat",
+        "mkdir",
+        "mkdirat",
+        "rmdir",
+    ),
 )
 """Whichever of them this machine's libraries use."""
 

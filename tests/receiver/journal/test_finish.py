@@ -16,7 +16,7 @@ from receiver.journal.entries import ending
 from receiver.journal.finish import digest_of, finish
 from receiver.journal.manifest import Manifest
 from receiver.journal.writer import Writer
-from receiver.recording import read_recording
+from receiver.recording import digest_recording, read_recording
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
 from tests.receiver.journal.scene import (
     FRAMES,
@@ -273,6 +273,54 @@ def test_another_receiver_is_faster(template, tmp_path):
         require_finished(layout, folder, layout.audio / f"a_b-{STREAM[:8]}.wav")
         if nth > len(disk.calls):
             break
+
+
+def test_another_stream_takes_the_name(template, tmp_path):
+    """At any step: each recording has its own name and manifest, and none is overwritten."""
+    other = STREAM[:8] + "0" * 24
+    for nth in itertools.count(1):
+        layout, folder = copied(template, tmp_path / str(nth))
+        others = stored(layout, hello(name=HELLO.name, stream=other), sound(FRAMES, seed=1))
+        disk = FaultyDisk()
+        disk.before("any", lambda *_, at=(layout, others): finish(DISK, *at, "wav"), nth)
+        finish(disk, layout, folder, "wav")
+        finish(DISK, layout, others, "wav")
+        digests = {
+            made.receipt.stream: (made.receipt.digest, digest_recording(path, FORMAT).hexdigest())
+            for place in layout.audio.glob("*.json")
+            for made in [msgspec.json.decode(place.read_bytes(), type=Manifest)]
+            for path in [place.with_name(made.recording)]
+        }
+
+        assert {STREAM, other} == digests.keys()
+        assert all(said == found for said, found in digests.values())
+        assert 4 == len(recordings(layout))
+        if nth > len(disk.calls):
+            break
+
+
+def test_a_recording_without_its_manifest_is_left_alone(layout):
+    """Somebody has removed the manifest; the audio is still theirs."""
+    DISK.make_folder(layout.audio)
+    theirs = layout.audio / f"a_b-{STREAM[:8]}.wav"
+    theirs.write_bytes(b"theirs")
+    path = finish(DISK, layout, stored(layout), "wav")
+
+    assert f"a_b-{STREAM}.wav" == path.name
+    assert b"theirs" == theirs.read_bytes()
+
+
+def test_no_name_is_left(layout):
+    """Then the journal stays, and nothing is overwritten."""
+    folder = stored(layout)
+    DISK.make_folder(layout.audio)
+    for digits in (8, 32):
+        (layout.audio / f"a_b-{STREAM[:digits]}.json").write_text("{")
+    before = names(DISK, folder)
+    with pytest.raises(StorageFailed, match=r"name of the recording a_b-.*json, expected a free"):
+        finish(DISK, layout, folder, "wav")
+
+    assert before == names(DISK, folder) != []
 
 
 def test_a_damaged_manifest_is_left_alone(layout):
