@@ -6,13 +6,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from .processors import Processor, StreamInfo
+    from .processors import Finding, Processor, StreamInfo
     from .service import Receiver, serve
     from .settings import Limits, Settings
 
-__all__ = ["Limits", "Processor", "Receiver", "Settings", "StreamInfo", "serve"]
+__all__ = ["Finding", "Limits", "Processor", "Receiver", "Settings", "StreamInfo", "serve"]
 
 _HOMES: Final = {
+    "Finding": "processors",
     "Limits": "settings",
     "Processor": "processors",
     "Receiver": "service",

@@ -14,6 +14,7 @@ from .decoders import Decoders, Opened
 from .metrics import Traffic
 from .pipeline import Pipeline
 from .processing import Processing
+from .processors import Finding
 from .store import Claim
 from .stream import Stream
 
@@ -49,8 +50,7 @@ class FileStream(Stream):
     def __init__(
         self, hello: Hello, claim: Claim, processing: Processing, decoders: Decoders
     ) -> None:
-        super().__init__(hello, claim)
-        self._processing = processing
+        super().__init__(hello, claim, processing)
         self._decoders = decoders
         self._decoding: asyncio.Task[Decoded] | None = None
         self._interruption: WireError | None = None
@@ -168,7 +168,7 @@ class FileStream(Stream):
     def _warn(self, frames: int, warning: str) -> None:
         """What could be decoded of a damaged file is all that anybody can have of it."""
         log.warning("file_damaged", **self.facts, warning=warning)
-        self.found("decoder", frames, {"warning": warning[:WARNING_CHARACTERS]})
+        self.found("decoder", Finding(frames, frames, {"warning": warning[:WARNING_CHARACTERS]}))
 
     async def _sign(self) -> None:
         """Nobody is to take for dead what is at work."""

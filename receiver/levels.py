@@ -9,7 +9,7 @@ import numpy as np
 
 from wire import Samples, Value, Values
 
-from .processors import StreamInfo
+from .processors import Finding, StreamInfo
 
 CLIPPED: Final = 32767 / 32768
 
@@ -40,20 +40,32 @@ class Levels:
         self._held: list[Samples] = []
         self._frames = 0  # of this second, with those held
 
-    def process(self, samples: Samples, offset: int) -> Values | None:  # noqa: ARG002  # seconds are counted
-        """Return the levels of the last second once it is full."""
-        self._held.append(samples)
-        self._frames += len(samples)
-        full = self._frames >= self._samplerate
-        if full or len(self._held) == HELD or samples.size >= HELD_SAMPLES:
+    def process(self, samples: Samples, offset: int) -> list[Finding] | None:
+        """Return the levels of each second that is full by now."""
+        if self._frames + len(samples) < self._samplerate:
+            self._hold(samples)
+            return None
+        found = []
+        while self._frames + len(samples) >= self._samplerate:
+            rest = self._samplerate - self._frames
+            self._hold(samples[:rest])
+            samples, offset = samples[rest:], offset + rest
             self._add_held()
-        return self._end_second() if full else None
+            found.append(Finding(offset - self._samplerate, offset, self._end_second()))
+        self._hold(samples)
+        return found
 
     def close(self) -> Values:
         """Return the levels of the whole stream."""
         self._add_held()
         self._end_second()
         return self._total.values()
+
+    def _hold(self, samples: Samples) -> None:
+        self._held.append(samples)
+        self._frames += len(samples)
+        if len(self._held) == HELD or samples.size >= HELD_SAMPLES:
+            self._add_held()
 
     def _add_held(self) -> None:
         if self._held:

@@ -103,7 +103,8 @@ class Metrics:
             for reason in ("raised", "hung"):
                 self.processor_failures.labels(processor, reason)
         self.events_dropped = self._counter(
-            "receiver_events_dropped", "Events not sent because the sender read too slowly."
+            "receiver_events_dropped",
+            "Events not sent: the sender read too slowly, or was not there.",
         )
 
     def _time(self) -> None:

@@ -9,7 +9,7 @@ from wire import Buffer, Chunk, Format, Value
 
 from .batch import Block
 from .processing import Processing
-from .processors import StreamInfo
+from .processors import Finding, StreamInfo
 from .reports import fit
 
 
@@ -19,8 +19,8 @@ class Listener(Protocol):
     def advanced(self) -> None:
         """`taken` may have grown."""
 
-    def found(self, processor: str, offset: int, values: dict[str, Value]) -> None:
-        """A processor reported something at *offset*."""
+    def found(self, processor: str, finding: Finding) -> None:
+        """A processor reported something."""
 
 
 class Pipeline:
@@ -43,6 +43,8 @@ class Pipeline:
         """The unit after the last one offered."""
         self.failures = dict(processing.switched_off)
         """The processors that did not see everything, and why."""
+        self._first = offset
+        self._abandoned = False
         self._processing = processing
         self._stream = stream
         self._format = format_
@@ -90,12 +92,18 @@ class Pipeline:
             stage.close()
         while not all(stage.closed for stage in self._stages):
             await self._moved()
+        if self._first:
+            for stage in self._stages:
+                self.failures.setdefault(
+                    stage.name, f"saw frames {self._first} to {self.offered} of {self.offered}"
+                )
         reports = {stage.name: stage.report for stage in self._stages if stage.failure is None}
         fit(reports, self.failures)
         return reports
 
     def abandon(self) -> None:
-        """Have every processor close, and wait for nothing."""
+        """Have every processor close; nothing that it still reports counts."""
+        self._abandoned = True
         for stage in self._stages:
             stage.close()
 
@@ -117,14 +125,16 @@ class Pipeline:
             self._progress.set()
         self._listener.advanced()
 
-    def found(self, processor: str, offset: int, values: dict[str, Value]) -> None:
+    def found(self, processor: str, finding: Finding) -> None:
         """Pass on what a processor reported (called by stages)."""
-        self._listener.found(processor, offset, values)
+        if not self._abandoned:
+            self._listener.found(processor, finding)
 
     def failed(self, processor: str, reason: str, *, hung: bool) -> None:
         """Note that a processor is cut off (called by stages)."""
         self.failures[processor] = reason
-        self._listener.found(processor, self.taken, {"error": reason})
+        taken = self.taken
+        self.found(processor, Finding(taken, taken, {"error": reason}))
         self._processing.failed(processor, self._stream.id, reason, hung=hung)
 
     async def _moved(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 from weakref import WeakSet
 
@@ -31,12 +31,19 @@ class Processing:
     """Makes the stages of every stream, and switches a processor off that hangs again and again."""
 
     def __init__(
-        self, factories: Mapping[str, Factory], workers: Workers, metrics: Metrics, max_stuck: int
+        self,
+        factories: Mapping[str, Factory],
+        workers: Mapping[str, Workers],
+        metrics: Metrics,
+        max_stuck: int,
     ) -> None:
+        """Each of *factories* has its *workers*, so that no processor waits for another one."""
         self.switched_off: dict[str, str] = {}
         """The processors that no stream gets any more, and why."""
+        self.dropped: Callable[[float], None] = metrics.events_dropped.inc
+        """Count events that no connection is there for."""
         self._factories = dict(factories)
-        self._workers = workers
+        self._workers = dict(workers)
         self._metrics = metrics
         self._max_stuck = max_stuck
         self._hung: Counter[str] = Counter()
@@ -50,7 +57,7 @@ class Processing:
                 name,
                 factory,
                 pipeline,
-                self._workers,
+                self._workers[name],
                 self._metrics.processing[name],
             )
             for name, factory in self._factories.items()

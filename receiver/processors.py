@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from wire import Samples, Values
 
@@ -32,6 +32,19 @@ class StreamInfo:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
+class Finding(NamedTuple):
+    """Something that a processor found between two frames of its stream."""
+
+    start: int
+    end: int
+    """The frame after the last one."""
+    values: Values
+
+
+Found = Values | Iterable[Finding] | None
+"""What a processor may return: values for the frames of the call, or findings with their own."""
+
+
 class Processor(Protocol):
     """
     One processor on one stream. Its calls come from worker threads, never two at a time.
@@ -44,14 +57,22 @@ class Processor(Protocol):
     such calls on the event loop, as soon as the samples are there, which costs a quarter of a call
     in a thread. There nothing can cut it off: a call that takes a millisecond holds up every stream
     for that long, and one that hangs stops the receiver.
+
+    One that has an attribute ``window``, a number of frames, in its class or set by `open`, gets
+    multiples of it whatever the chunks are; only the last call of a stream may get fewer frames.
+
+    One that has a method ``end()`` is asked at the end of the stream, before `close`, for the
+    findings that only the end settles.
     """
 
     def open(self, stream: StreamInfo) -> None:
         """Get ready for *stream*."""
 
-    def process(self, samples: Samples, offset: int) -> Values | None:
+    def process(self, samples: Samples, offset: int) -> Found:
         """
         Take the next samples; return what the sender is told about them, if anything.
+
+        Values stand for the frames of this call; several findings say their own frames.
 
         Args:
             samples: float32 of shape (frames, channels), read-only, nominally within [-1, 1]. It

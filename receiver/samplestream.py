@@ -21,8 +21,7 @@ class SampleStream(Stream):
     def __init__(
         self, hello: Hello, claim: Claim, processing: Processing, unpackers: Executor
     ) -> None:
-        super().__init__(hello, claim)
-        self._processing = processing
+        super().__init__(hello, claim, processing)
         self._unpackers = unpackers
         self._pipeline = self._start()
         self._unpacking = self._unpack()

@@ -88,7 +88,8 @@ async def serve(
     settings = settings or Settings()
     factories = find_processors(settings.processors) if processors is None else named(processors)
     metrics = Metrics(registry or CollectorRegistry(), factories)
-    workers = Workers(settings.workers, settings.limits.processor_timeout)
+    timeout = settings.limits.processor_timeout
+    workers = {name: Workers(settings.workers, timeout) for name in factories}
     processing = Processing(factories, workers, metrics, settings.limits.max_stuck_calls)
     store = _store(settings, metrics)
     unpackers = ThreadPoolExecutor(settings.workers, "unpacking")
@@ -99,9 +100,12 @@ async def serve(
     lag = LoopLag()
     _export(metrics, streams, server, settings, lag)
     async with AsyncExitStack() as stack:
-        for close in (store.close, decoders.close, unpackers.shutdown, workers.close):
+        for close in (store.close, decoders.close, unpackers.shutdown):
             stack.callback(close)
-        running = (workers.watch(), streams.sweep(), server.watch(), lag.watch(), store.run())
+        for each in workers.values():
+            stack.callback(each.close)
+        watches = (each.watch() for each in workers.values())
+        running = (*watches, streams.sweep(), server.watch(), lag.watch(), store.run())
         await stack.enter_async_context(_background(running))
         port = await stack.enter_async_context(server.listen())
         yield Receiver(server, streams, settings, port)

@@ -15,6 +15,7 @@ from .lease import Complete, Lease
 from .link import Link, LinkClosedError
 from .metrics import Metrics
 from .outbox import Outbox
+from .processors import Finding
 from .streams import Streams
 
 _GOODBYES: Final = (1000, 1001)
@@ -91,9 +92,12 @@ class Session:
             self._inbound.release(self._lease.stream.released, self._loop.time())
             self._acks.released(self._lease.terms.step)
 
-    def found(self, processor: str, offset: int, values: dict[str, wire.Value]) -> None:
+    def found(self, processor: str, finding: Finding) -> None:
         """Tell the peer what a processor reported (called by the stream)."""
-        self._outbox.put(wire.Event(processor=processor, offset=offset, values=values))
+        start, end, values = finding
+        self._outbox.put(
+            wire.Event(processor=processor, offset=start, end=end, values=dict(values))
+        )
 
     def stop(self, error: wire.WireError) -> None:
         """Take nothing more from the peer, and close with *error* after what is to be said."""

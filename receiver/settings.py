@@ -64,7 +64,7 @@ class Limits:
     """Seconds that a stream without a connection is kept for its sender to come back."""
 
     processor_timeout: Annotated[float, Parameter(validator=Positive)] = 30.0
-    """Seconds that one call of a processor may take before it is cut off."""
+    """Seconds without the end of any call of a processor after which its calls are cut off."""
 
     max_stuck_calls: Annotated[int, Parameter(validator=Positive)] = 16
     """Calls cut off since the start; a processor that reaches it is switched off."""
@@ -162,7 +162,7 @@ class Settings:
     """Processors that see every stream: installed names, or MODULE:CLASS."""
 
     workers: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 2
-    """Threads that run the processors."""
+    """Threads of each processor, and as many that unpack compressed chunks."""
 
     decoders: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 2
     """Files that are decoded at once, each in a process of its own; others wait for their turn."""

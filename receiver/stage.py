@@ -11,7 +11,7 @@ from wire import Value
 
 from .batch import Batch, Block, Instance, sentence
 from .metrics import Durations
-from .processors import Factory, StreamInfo, is_prompt
+from .processors import Factory, Finding, StreamInfo, is_prompt
 from .workers import Job, Workers
 
 BATCH: Final = 16
@@ -29,8 +29,8 @@ class Owner(Protocol):
     def progressed(self) -> None:
         """The stage has taken more, or is closed."""
 
-    def found(self, processor: str, offset: int, values: dict[str, Value]) -> None:
-        """The processor reported something at *offset*."""
+    def found(self, processor: str, finding: Finding) -> None:
+        """The processor reported something."""
 
     def failed(self, processor: str, reason: str, *, hung: bool) -> None:
         """The processor is cut off."""
@@ -107,21 +107,23 @@ class Stage:
         """Make the call here; `taken` tells the owner, who asks after an offer."""
         started = time.monotonic()
         try:
-            values = self._instance.process(block)
+            findings = self._instance.process(block)
         except BaseException as exc:  # noqa: BLE001  # as in a thread
             self.cut_off(sentence(exc), hung=False)
             return
         self._durations.observe(time.monotonic() - started)
         self.taken = block.end
-        if values is not None:
-            self._owner.found(self.name, block.offset, values)
+        for finding in findings:
+            self._owner.found(self.name, finding)
 
     def _continue(self) -> None:
         if self._busy or self.closed or not (self._waiting or self._closing):
             return
         waiting = self._waiting
         blocks = [waiting.popleft() for _ in range(min(BATCH, len(waiting)))] if waiting else []
-        closing = self._closing and not waiting
+        closing = None
+        if self._closing and not waiting:
+            closing = blocks[-1].end if blocks else self.taken
         self._submit(Batch(self._instance, blocks, closing=closing))
 
     def _submit(self, batch: Batch) -> None:
@@ -142,8 +144,8 @@ class Stage:
             self._durations.observe(seconds)
         if self.failure is not None:
             return
-        for offset, values in batch.events:
-            self._owner.found(self.name, offset, values)
+        for finding in batch.findings:
+            self._owner.found(self.name, finding)
         if batch.failure is not None:
             self.cut_off(batch.failure, hung=False)
             return
@@ -152,7 +154,7 @@ class Stage:
         if batch.done:
             self.taken = batch.blocks[batch.done - 1].end
             self._owner.progressed()
-        if batch.closing and batch.done == len(batch.blocks):
+        if batch.closing is not None and batch.done == len(batch.blocks):
             self.report = batch.report
             self.closed = True
             self._owner.progressed()

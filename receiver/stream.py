@@ -6,10 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
-from wire import Chunk, Eos, Format, Hello, Level, Receipt, Value, WireError
+from wire import Chunk, Eos, Format, Hello, Level, Receipt, WireError
 
 from .metrics import Traffic
-from .processors import StreamInfo
+from .processing import Processing
+from .processors import Finding, StreamInfo
 from .store import Claim
 
 
@@ -19,7 +20,7 @@ class Holder(Protocol):
     def advanced(self) -> None:
         """`released` may have grown."""
 
-    def found(self, processor: str, offset: int, values: dict[str, Value]) -> None:
+    def found(self, processor: str, finding: Finding) -> None:
         """A processor reported something."""
 
     def stop(self, error: WireError) -> None:
@@ -29,8 +30,9 @@ class Holder(Protocol):
 class Stream(ABC):
     """What joins the store, the processors and whichever connection holds the stream."""
 
-    def __init__(self, hello: Hello, claim: Claim) -> None:
+    def __init__(self, hello: Hello, claim: Claim, processing: Processing) -> None:
         self.hello = hello
+        self._processing = processing
         self.claim = claim
         self.holder: Holder | None = None
         self.last_chunk = 0.0
@@ -103,10 +105,12 @@ class Stream(ABC):
         if self.holder is not None:
             self.holder.advanced()
 
-    def found(self, processor: str, offset: int, values: dict[str, Value]) -> None:
+    def found(self, processor: str, finding: Finding) -> None:
         """Pass on what a processor reported (called by the pipeline)."""
         if self.holder is not None:
-            self.holder.found(processor, offset, values)
+            self.holder.found(processor, finding)
+        else:
+            self._processing.dropped(1)
 
     def info(self, form: Format) -> StreamInfo:
         """Return what processors learn about the stream, whose samples are in *form*."""

@@ -17,8 +17,8 @@ RELIEF_S: Final = 1.0
 GATHER_S: Final = 0.004
 """Small jobs wait so long for others: waking a thread costs more than doing one of them."""
 
-RELIEVED: Final = 32
-"""Threads that slow calls may get in addition."""
+RELIEVED: Final = 2
+"""Threads that slow calls may get in addition: if all wait for one model, more would not help."""
 
 
 class Job:
@@ -37,6 +37,10 @@ class Job:
         self.group: deque[Job] = deque()
         """The jobs that were handed over with it and are not begun yet."""
         self.called: float | None = None
+        self.seen: float | None = None
+        """`called`, when its call was looked at last."""
+        self.company = 0
+        """The most calls that were under way at once with this one, itself among them."""
         self.relieved = False
         """Whether a thread has been started for those that wait behind it."""
         self.abandoned = False
@@ -45,7 +49,11 @@ class Job:
 
 class Workers:
     """
-    A fixed number of working threads: one that hangs is left behind and another takes its place.
+    One processor's threads, a fixed number: one that hangs is left behind, another takes its place.
+
+    Calls of one processor may wait for one another, as for a model that takes one at a time. So a
+    call hangs if none of them has come to an end within *timeout* seconds, or if it takes longer
+    than as many timeouts as there are calls that it may wait for.
 
     concurrent.futures cannot do this: its pool shrinks with each hanging thread, and the
     interpreter waits for all of them at exit.
@@ -60,6 +68,7 @@ class Workers:
         self._queue: queue.SimpleQueue[deque[Job] | None] = queue.SimpleQueue()
         self._small: deque[Job] = deque()
         self._handed_over = 0.0
+        self._ended_at = 0.0  # when a call came to its end for the last time
         self._running: set[Job] = set()
         self._finished: list[Job] = []  # of which the event loop has been told, or will be
         self._relieved = 0
@@ -89,10 +98,16 @@ class Workers:
         while True:
             await asyncio.sleep(WATCH_INTERVAL_S)
             now = time.monotonic()
-            for job in [each for each in self._running if each.called is not None]:
-                if now - (job.called or now) > self._timeout:
+            calls = [(job, job.called) for job in self._running if job.called is not None]
+            progress = max([self._ended_at, *(called for _, called in calls)])
+            for job, called in calls:
+                if job.seen != called:
+                    job.seen, job.company = called, 0
+                job.company = max(job.company, len(calls))
+                took = now - called
+                if now - progress > self._timeout or took > self._timeout * job.company:
                     self._abandon(job)
-                elif now - (job.called or now) > RELIEF_S:
+                elif took > RELIEF_S:
                     self._relieve(job)
 
     def close(self) -> None:
@@ -157,6 +172,7 @@ class Workers:
         """Tell the event loop, if it is not about to look; return whether the thread goes on."""
         with self._lock:
             job.finished = True
+            self._ended_at = time.monotonic()
             self._relieved -= job.relieved and not job.abandoned
             self._finished.append(job)
             first = len(self._finished) == 1

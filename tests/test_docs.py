@@ -1,17 +1,21 @@
 """The documents say what the code does."""
 
 import dataclasses
+import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import soundfile
 from prometheus_client import CollectorRegistry
 
 import receiver
 import sender.metrics
 import sender.settings
+import wire
+from tests.receiver.rawclient import running, speaking
 
 ROOT = Path(__file__).parents[1]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -104,6 +108,22 @@ def test_readme_shows_the_example_processor():
     code = example[example.index("class Voice") :]
 
     assert code in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("frames", [1, 300, 1024, 64_800])
+async def test_the_example_processor_hears_the_same_in_any_chunks(frames):
+    """What it reports depends on the samples, and on nothing else."""
+    spec = importlib.util.spec_from_file_location("voice", ROOT / "docs" / "examples" / "voice.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    pcm = soundfile.read(ROOT / "audio" / "voice-mono-16bit.wav", dtype="int16")[0][:20_000]
+    form = wire.Format(samplerate=16_000, channels=1, encoding=wire.Encoding.S16LE)
+    async with running(module.Voice) as listening, speaking(listening.url, format_=form) as client:
+        await client.greet()
+        await client.send(pcm.tobytes(), chunk_bytes=2 * frames)
+        receipt = await client.commit()
+
+    assert {"voice": {"loud_seconds": 0.64}} == receipt.processors
 
 
 def test_example_in_one_program_runs():

@@ -140,6 +140,8 @@ class Event(_Message, frozen=True, kw_only=True, tag="event"):
     processor: str
     offset: Count
     values: dict[str, Value]
+    end: Count | None = None
+    """The frame after the last one that it is about."""
 
 
 class Cancel(_Message, frozen=True, kw_only=True, tag="cancel"):

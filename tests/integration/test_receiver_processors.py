@@ -1,11 +1,14 @@
 """What processors are given, and what becomes of streams whose processors misbehave."""
 
 import asyncio
+import hashlib
+import itertools
 
 import numpy as np
 import pytest
 
 import wire
+from receiver import Finding
 from tests.integration.recorder import Recorder
 from tests.receiver.faulty import Faulty, Hang
 from tests.receiver.rawclient import FORMAT, SMALL, digest, running, sound, speaking
@@ -76,6 +79,150 @@ async def test_processors_learn_about_their_stream():
     assert {} == receipt.failures
 
 
+class Segments:
+    """Finds frames 10 to 20 and 30 to 40 in each call, and one more at the end."""
+
+    def open(self, stream):
+        self.seen = 0
+
+    def process(self, samples, offset):
+        self.seen += len(samples)
+        for start in (10, 30):
+            yield Finding(offset + start, offset + start + 10, {"speech": True})
+
+    def end(self):
+        return [Finding(self.seen - 5, self.seen, {"speech": False})]
+
+    def close(self):
+        return None
+
+
+class AtOnce(Segments):
+    """The same on the event loop."""
+
+    prompt = True
+
+
+@pytest.mark.parametrize("processor", [Segments, AtOnce])
+async def test_a_call_may_find_several_things(processor):
+    """Each arrives with its own frames, and so does what only the end of the stream settles."""
+    async with running(processor) as receiver:
+        client, receipt = await transmit(receiver.url, sound(300), name="any", chunk_bytes=400)
+
+    expected = [(100 * n + at, 100 * n + at + 10) for n in range(3) for at in (10, 30)]
+    assert [*expected, (295, 300)] == [
+        (event.offset, event.end) for event in client.all(wire.Event)
+    ]
+    assert {} == receipt.failures
+
+
+class Windows:
+    """Wants 64 frames at a time, and says what it gets."""
+
+    window = 64
+
+    def open(self, stream):
+        self.calls = []
+        self.whole = []
+
+    def process(self, samples, offset):
+        assert not samples.flags.writeable
+        self.calls.append((offset, len(samples)))
+        self.whole.append(samples)
+
+    def close(self):
+        offsets = [offset for offset, _ in self.calls]
+        ends = list(itertools.accumulate(length for _, length in self.calls))
+        heard = np.concatenate(self.whole) if self.whole else np.zeros((0, 2), np.float32)
+        return {
+            "multiples": all(not length % 64 for _, length in self.calls[:-1]),
+            "gapless": offsets == [0, *ends[:-1]] if ends else True,
+            "last": self.calls[-1][1] % 64,
+            "digest": hashlib.sha256(heard.tobytes()).hexdigest(),
+        }
+
+
+class OwnWindows(Windows):
+    """Its window depends on the stream."""
+
+    window = None
+
+    def open(self, stream):
+        super().open(stream)
+        self.window = stream.samplerate // 125
+
+
+class PromptWindows(Windows):
+    """The same on the event loop."""
+
+    prompt = True
+
+
+@pytest.mark.parametrize("processor", [Windows, OwnWindows, PromptWindows])
+@pytest.mark.parametrize("frames", [7, 64, 100, 999, 1000])
+async def test_windows_do_not_depend_on_chunks(processor, frames):
+    """Calls get multiples of the window, without gaps; only the last one gets what is left."""
+    payload = sound(1000)
+    async with running(processor) as receiver:
+        _, receipt = await transmit(receiver.url, payload, chunk_bytes=4 * frames)
+    truth = decoded(payload, "s16le", 2).tobytes()
+
+    assert {
+        processor.__name__.lower(): {
+            "multiples": True,
+            "gapless": True,
+            "last": 1000 % 64,
+            "digest": hashlib.sha256(truth).hexdigest(),
+        }
+    } == receipt.processors
+
+
+@pytest.mark.parametrize("window", [0, -1, 10**9])
+async def test_a_window_that_cannot_be(window):
+    """It is the processor's fault, with the bounds."""
+    wanting = type("Wanting", (Windows,), {"window": window})
+    async with running(wanting) as receiver:
+        _, receipt = await transmit(receiver.url, sound(10))
+
+    expected = f"ValueError: window {window}, expected 1 to 131072 frames of 2 channels"
+    assert {"wanting": expected} == receipt.failures
+
+
+@pytest.mark.parametrize("window", [None, "hann", 0.02, True])
+async def test_a_window_that_means_something_else(window):
+    """A processor may have an attribute of that name for itself, as an array of weights."""
+    weighing = type("Weighing", (Windows,), {"window": window})
+    async with running(weighing) as receiver:
+        _, receipt = await transmit(receiver.url, sound(100), chunk_bytes=400)
+
+    assert {} == receipt.failures
+
+
+async def test_events_that_nobody_is_there_for_are_counted():
+    """What is found while no connection holds the stream is lost, and the metrics say so."""
+    with Hang() as hang:
+
+        class Late(Segments):
+            def process(self, samples, offset):
+                hang()
+                return [
+                    Finding(offset, offset + 1, {"n": 1}),
+                    Finding(offset, offset + 1, {"n": 2}),
+                ]
+
+        async with running(Late) as receiver:
+            async with speaking(receiver.url) as client:
+                await client.greet()
+                await client.send(sound(100))
+                await asyncio.to_thread(hang.entered.acquire)
+                client.abort()
+            await receiver.until("receiver_active_streams", lambda active: not active)
+            hang.released.set()
+            dropped = await receiver.until("receiver_events_dropped_total", bool)
+
+    assert 2 == dropped
+
+
 async def test_events_arrive_while_the_stream_goes_on():
     """What process() returns reaches the client with its offset, in order."""
 
@@ -130,7 +277,11 @@ FAULTS = [
     ("process", raising(ValueError("half \ud800")), "ValueError: half"),
     ("process", raising(ValueError(LONG)), "ValueError: xxx"),
     ("process", raising(ValueError("\x00" * 1000)), "ValueError: "),
-    ("process", lambda: [1, 2], "list"),
+    ("process", lambda: [1, 2], "reported int among findings, expected Finding"),
+    ("process", lambda: 5, "reported int, expected values or findings"),
+    ("process", lambda: "text", "reported str, expected values or findings"),
+    ("process", lambda: [Finding(5, 4, {})], "a finding from frame 5 to 4, expected 0 <= start"),
+    ("process", lambda: itertools.repeat(Finding(0, 1, {})), "more than 10000 findings"),
     ("process", lambda: {"a": {"b": 1}}, "got `object`"),
     ("process", lambda: {"a": object()}, "object"),
     ("process", lambda: {1: 2}, "str"),

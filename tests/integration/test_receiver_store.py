@@ -11,6 +11,7 @@ import wire
 from receiver.inspect import export_stream, verify_store
 from receiver.journal import Layout, PosixDisk
 from receiver.journal.export import NotFound
+from receiver.levels import Levels
 from tests.integration.commands import COMMANDS, started
 from tests.receiver.rawclient import FORMAT, PATIENCE_S, digest, running, sound, speaking
 
@@ -115,6 +116,26 @@ async def test_two_receivers_share_a_store(tmp_path):
     assert 4409 == code
     assert 10_000 == stale.outbound.durable
     assert (digest(SOUND), SOUND) == (receipt.digest, kept)
+
+
+async def test_a_receipt_names_the_frames_that_processors_saw(tmp_path):
+    """After a move they have seen only what came since: the receipt says so, and which frames."""
+    async with (
+        running(Levels, store=str(tmp_path), limits=ROOM) as one,
+        running(Levels, store=str(tmp_path), limits=ROOM) as two,
+        speaking(one.url) as first,
+    ):
+        await first.greet()
+        await first.send(SOUND[:40_000])
+        await first.until(wire.Ack, lambda ack: ack.durable == 10_000)
+        hello = first.outbound.hello
+        async with speaking(two.url, stream=hello.stream, instance=hello.instance) as client:
+            await client.greet()
+            await client.send(SOUND)
+            receipt = await client.commit()
+
+    assert {"levels": "saw frames 10000 to 30000 of 30000"} == receipt.failures
+    assert "levels" in receipt.processors
 
 
 async def test_another_sender_waits_while_a_stream_is_held_elsewhere(tmp_path):

@@ -81,16 +81,19 @@ def test_a_frame_clips_if_one_of_its_samples_does(frame, clipped):
     assert 2 * clipped == report(samples)["clipped_frames"]
 
 
-def test_each_second_has_its_own_levels():
-    """An event for each full second; the receipt covers all of it."""
+@pytest.mark.parametrize("step", [1, 300, 1000, 8000, 9000, 20_000])
+def test_each_second_has_its_own_levels(step):
+    """A finding for each full second, however large the chunks are; the receipt covers all."""
     levels = opened()
     whole = np.concatenate([sine(1.0), sine(0.1), sine(0.5, 0.5)])
-    events = [levels.process(whole[at : at + 1000], at) for at in range(0, len(whole), 1000)]
+    found = []
+    for at in range(0, len(whole), step):
+        found += levels.process(whole[at : at + step], at) or ()
     values = levels.close()
 
     loud = {"peak_dbfs": 0.0, "rms_dbfs": -3.01, "clipped_frames": 2000}
     quiet = {"peak_dbfs": -20.0, "rms_dbfs": -23.01, "clipped_frames": 0}
-    assert [None] * 7 + [loud] + [None] * 7 + [quiet] + [None] * 4 == events
+    assert [(0, 8000, loud), (8000, 16_000, quiet)] == found
     mean_square = (0.5 + 0.005 + 0.125 / 2) / 2.5
     expected = {"peak_dbfs": 0.0, "rms_dbfs": 10 * np.log10(mean_square), "clipped_frames": 2000}
     assert expected == pytest.approx(values, abs=0.006)
@@ -109,7 +112,7 @@ def test_numbers_that_are_none_do_no_harm(odd, at):
 
 
 async def test_levels_arrive_at_the_client():
-    """As events while the stream goes on, about one a second, and in the receipt."""
+    """As events while the stream goes on, one for each second, and in the receipt."""
     pcm = (sine(0.5, 3.0, 2) * 32767).astype("<i2").tobytes()
     async with running(Levels) as receiver, speaking(receiver.url) as client:
         await client.greet()
@@ -117,7 +120,9 @@ async def test_levels_arrive_at_the_client():
         receipt = await client.commit()
     events = client.all(wire.Event)
 
-    assert [7000, 15_000, 23_000] == [event.offset for event in events]
+    assert [(0, 8000), (8000, 16_000), (16_000, 24_000)] == [
+        (event.offset, event.end) for event in events
+    ]
     for values in [event.values for event in events] + [receipt.processors["levels"]]:
         assert {"peak_dbfs", "rms_dbfs", "clipped_frames"} == set(values)
         assert -9.03 == pytest.approx(values["rms_dbfs"], abs=0.02)

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
@@ -188,6 +188,65 @@ async def test_a_slow_call_that_then_hangs_is_replaced_once():
 
         await down_to(before)
         await submitted(workers, Work())
+
+
+async def test_calls_that_wait_for_their_turn_do_not_hang():
+    """However many wait for a model that takes one call at a time: none is cut off."""
+    model, most = threading.Lock(), 0
+
+    def call():
+        nonlocal most
+        most = max(most, len(alive()))
+        with model:
+            time.sleep(0.12)  # the model's work
+
+    async with watched(threads=2, timeout=0.3) as workers:
+        before = len(alive())
+        works = [Work(call) for _ in range(24)]
+        await submitted(workers, *works)
+
+    assert {"done"} == {work.outcome for work in works}
+    assert most <= before + module.RELIEVED
+
+
+async def test_a_call_that_hangs_among_others_is_cut_off():
+    """Although the other calls of its processor come to their ends all the time."""
+    async with watched(threads=2, timeout=0.2) as workers:
+        with Hang() as hang:
+            stuck = Work(hang)
+            workers.submit(stuck.job)
+            async with asyncio.timeout(PATIENCE_S):
+                while stuck.outcome is None:
+                    await submitted(workers, Work(lambda: time.sleep(0.01)))
+
+            assert "cut off" == stuck.outcome
+
+
+async def test_a_hanging_call_takes_those_with_it_that_wait_for_it():
+    """None of them can come to an end: it holds what they need."""
+    async with watched(threads=2, timeout=0.2) as workers:
+        with Hang() as hang:
+            works = [Work(hang), Work(hang)]
+            await submitted(workers, *works)
+
+            assert {"cut off"} == {work.outcome for work in works}
+
+
+async def test_no_processor_waits_for_another_one():
+    """All threads of one are busy, and the other still gets the samples of every stream."""
+    recorder, before = Recorder(), len(alive())
+    with Hang() as hang:
+        async with running(Faulty("process", hang), recorder, workers=1) as receiver:
+            async with AsyncExitStack() as stack:
+                for _ in range(1 + module.RELIEVED + 2):
+                    client = await stack.enter_async_context(speaking(receiver.url, name="victim"))
+                    await client.greet()
+                    await client.send(sound(100))
+                await recorder.until(
+                    lambda: 5 == sum(take.frames == 100 for take in recorder.takes)
+                )
+                hang.released.set()
+    await down_to(before)
 
 
 async def test_a_slow_processor_keeps_no_other_stream_waiting():
