@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from runtime.cancellation import Cancellation
 from wire import Hello, Kind, Phase, Receipt, WireError
 
-from .errors import SourceEndsError
+from .errors import OddAnswerError, SourceEndsError, UnreachableError
 from .ledger import Ledger
 from .link import Link, open_link
 from .metrics import Metrics
@@ -44,6 +44,9 @@ class Client:
         self._metrics = metrics
         self._instance = instance
         self._link: Link | None = None
+        self._turn = 0  # attempts to connect that failed
+        self._reached = False
+        """Whether a receiver has answered at this address before."""
 
     def transfer(self, source: Sendable) -> Transfer:
         """Return the transfer of *source*, to look at while `carry` carries it."""
@@ -120,21 +123,22 @@ class Client:
         persistence = Persistence(transfer.outbound, self._settings, now())
         while True:
             try:
-                if self._link is None:
-                    within = self._settings.connect_timeout
-                    self._link = await open_link(self._settings.to, within=within)
-                persistence.reached = True
-                return await transfer.run(self._link)
-            except (OSError, WireError, SourceEndsError) as exc:
+                link = self._link = self._link or await self._connect()
+                self._reached = True
+                return await transfer.run(link)
+            except (OSError, WireError, SourceEndsError, OddAnswerError) as exc:
                 if await transfer.rename(exc):
                     persistence = Persistence(transfer.outbound, self._settings, now())
-                    persistence.reached = True
                     await self.close()
                     continue
                 if isinstance(exc, SourceEndsError):
                     raise
-                growing = transfer.source.growing
-                wait, reason = persistence.judge(exc, now(), growing=growing)
+                growing, persistence.reached = transfer.source.growing, self._reached
+                try:
+                    wait, reason = persistence.judge(exc, now(), growing=growing)
+                except UnreachableError:
+                    self._reached = False  # the next stream need not wait for so long
+                    raise
                 log.info(
                     "retrying", stream=transfer.source.name, seconds=round(wait, 2), why=str(exc)
                 )
@@ -142,6 +146,12 @@ class Client:
             transfer.lost()
             await self.close()
             await asyncio.sleep(wait)
+
+    async def _connect(self) -> Link:
+        turn, self._turn = self._turn, self._turn + 1
+        link = await open_link(self._settings.to, within=self._settings.connect_timeout, turn=turn)
+        self._turn = turn  # this address answers
+        return link
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ What can go wrong on the sender's side; whatever a receiver reports is a wire.Wi
         * SpoolFullError: a pipe brings more than a receiver takes
     * UnreachableError: no receiver answers
     * NotAReceiverError: something answers that speaks another protocol
+        * OddAnswerError: a proxy or a gateway may have answered in the receiver's place
 """
 
 from __future__ import annotations
@@ -34,3 +35,11 @@ class UnreachableError(SenderError):
 
 class NotAReceiverError(SenderError):
     """The address answers, but not as a receiver; trying again will not help."""
+
+
+class OddAnswerError(NotAReceiverError):
+    """
+    No WebSocket handshake where one was expected, as from a proxy whose receiver is away.
+
+    It ends a stream only if no receiver has answered at this address before.
+    """

@@ -103,7 +103,7 @@ class Ledger:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._database = sqlite3.connect(self._path, timeout=BUSY_S, check_same_thread=False)
             # A record that a power cut takes away costs one reading of its file, so none is synced.
-            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute("PRAGMA journal_mode = TRUNCATE")
             self._database.execute("PRAGMA synchronous = OFF")
             self._database.execute(_CREATE)
         return self._database

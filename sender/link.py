@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from contextlib import suppress
 from typing import Final
 
+from aiohappyeyeballs import start_connection
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
     ConnectionClosed,
@@ -15,10 +18,11 @@ from websockets.exceptions import (
     InvalidURI,
 )
 from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
 
 from wire import CONTROL_BYTES, SUBPROTOCOL
 
-from .errors import NotAReceiverError
+from .errors import NotAReceiverError, OddAnswerError
 
 OPEN_TIMEOUT_S: Final = 10
 CLOSE_TIMEOUT_S: Final = 5
@@ -28,17 +32,25 @@ ABNORMAL: Final = 1006
 GOING_AWAY: Final = 1001
 GOODBYE_S: Final = 1.0
 
-_BUSY: Final = frozenset({429, 500, 502, 503, 504})
-"""HTTP answers of a full receiver, or of a load balancer that has none ready."""
+NEXT_ADDRESS_S: Final = 0.25
+"""Between attempts at the addresses of one name: RFC 8305, section 8."""
+
+_BUSY: Final = frozenset({408, 425, 429, *range(500, 600)})
+"""HTTP answers of a full receiver, or of a load balancer that has none ready or lost patience."""
 
 
 class LinkClosedError(ConnectionError):
-    """The connection is closed: *code* and *reason* are the peer's, or ours; 1006 without any."""
+    """
+    The connection is closed: *code* and *reason* are the peer's, or ours; 1006 without any.
 
-    def __init__(self, code: int, reason: str) -> None:
+    They are *ours* if the library could not accept what the peer sent.
+    """
+
+    def __init__(self, code: int, reason: str, *, ours: bool = False) -> None:
         super().__init__(f"connection closed with {code} {reason}".rstrip())
         self.code = code
         self.reason = reason
+        self.ours = ours
 
 
 class Link:
@@ -84,31 +96,47 @@ class Link:
 
 
 async def open_link(
-    url: str, subprotocol: str | None = SUBPROTOCOL, within: float = OPEN_TIMEOUT_S
+    url: str, subprotocol: str | None = SUBPROTOCOL, within: float = OPEN_TIMEOUT_S, turn: int = 0
 ) -> Link:
     """
     Connect to *url* within *within* seconds; no subprotocol is the tutorial's way.
 
+    If the host has several addresses, the next one is tried while one is silent (RFC 8305). *turn*
+    is the one to begin with, so that an address that accepts connections and then says nothing
+    does not stand in the way for ever.
+
     Raises:
         NotAReceiverError: if something answers that is no receiver.
+        OddAnswerError: if it may be a proxy that answers in a receiver's place.
         OSError: if nothing answers, or a receiver without room; trying again may help.
     """
+    within = min(within, OPEN_TIMEOUT_S)
+    try:
+        address = parse_uri(url)
+    except (InvalidURI, ValueError) as exc:  # ValueError: a port that is none
+        raise NotAReceiverError(f"{url}: {exc}, expected ws://HOST:PORT") from exc
+    try:
+        async with asyncio.timeout(within):
+            sock, addresses = await _connected(address.host, address.port, turn)
+    except (OSError, RuntimeError) as exc:  # RuntimeError: uvloop's, of a socket that was closed
+        raise ConnectionError(f"{url}: {_sentence(exc, within)}") from exc
     try:
         connection = await connect(
             url,
+            sock=sock,  # websockets follows no redirect from a given socket
             subprotocols=[Subprotocol(subprotocol)] if subprotocol else None,
             compression=None,  # samples hardly deflate: 15 MB/s instead of over 1 GB/s
             max_size=CONTROL_BYTES,
-            open_timeout=min(within, OPEN_TIMEOUT_S),
+            open_timeout=within / addresses,  # leaves time for the others
             close_timeout=CLOSE_TIMEOUT_S,
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
             proxy=None,  # receivers are near; a proxy of the environment is meant for the web
         )
-    except (InvalidURI, ValueError) as exc:  # ValueError: a port that is none
-        raise NotAReceiverError(f"{url}: {exc}, expected ws://HOST:PORT") from exc
+    except (InvalidURI, ValueError) as exc:  # of where it redirects to
+        raise OddAnswerError(f"{url}: a redirect, expected a WebSocket handshake: {exc}") from exc
     except OSError as exc:
-        raise ConnectionError(f"{url}: {exc}") from exc
+        raise ConnectionError(f"{url}: {_sentence(exc, within)}") from exc
     except ConnectionClosed as exc:  # reset before we said anything
         raise ConnectionError(f"{url}: closed during the handshake") from exc
     except InvalidHandshake as exc:
@@ -128,12 +156,34 @@ def _judged(url: str, error: InvalidHandshake) -> Exception:
         status = error.response.status_code
         if status in _BUSY:
             return ConnectionError(f"{url}: HTTP {status}, no receiver has room")
-        return NotAReceiverError(f"{url}: HTTP {status}, expected a WebSocket handshake")
+        return OddAnswerError(f"{url}: HTTP {status}, expected a WebSocket handshake")
     if isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError):
         return ConnectionError(f"{url}: closed during the handshake")
-    return NotAReceiverError(f"{url}: {error}, expected a WebSocket handshake")
+    return OddAnswerError(f"{url}: {error}, expected a WebSocket handshake")
 
 
 def _closed(error: ConnectionClosed) -> LinkClosedError:
     close = error.rcvd or error.sent  # ours says what the library could not accept
-    return LinkClosedError(close.code, close.reason) if close else LinkClosedError(ABNORMAL, "")
+    if close is None:
+        return LinkClosedError(ABNORMAL, "")
+    return LinkClosedError(close.code, close.reason, ours=error.rcvd is None)
+
+
+async def _connected(host: str, port: int, turn: int) -> tuple[socket.socket, int]:
+    """Return a socket that is connected to one of the addresses of *host*, and how many it has."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    first = turn % len(found)
+    turned = [*found[first:], *found[:first]]
+    return await start_connection(turned, happy_eyeballs_delay=NEXT_ADDRESS_S), len(found)
+
+
+def _sentence(error: Exception, within: float) -> str:
+    """Return what *error* says; some say nothing."""
+    if isinstance(error, TimeoutError):
+        return f"no answer within {within:g} s"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS, expected it behind wss://: {error.reason or error}"
+    return str(error) or f"{type(error).__name__} during the handshake"

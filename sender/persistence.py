@@ -8,11 +8,12 @@ from typing import Final
 from wire import RETRYABLE, Outbound, Phase, WireError, error_for
 
 from .backoff import Backoff
-from .errors import UnreachableError
+from .errors import OddAnswerError, UnreachableError
 from .link import ABNORMAL, LinkClosedError
 from .settings import Settings
 
-NORMAL: Final = 1000
+OWN_CODES: Final = 4000
+"""From here on close codes are the protocol's (RFC 6455, section 7.4.2); proxies have others."""
 CHECKSUM: Final = 4460
 HELD: Final = 4423
 ONCE: Final = frozenset({4416, CHECKSUM})
@@ -50,8 +51,11 @@ class Persistence:
 
         Raises:
             WireError: if *error* will not go away by trying again.
+            OddAnswerError: if no receiver has answered before.
             UnreachableError: if there was no progress for too long.
         """
+        if isinstance(error, OddAnswerError) and not self.reached:
+            raise error
         code = _code(error)
         if code not in RETRYABLE:
             raise error_for(code, str(error)) if isinstance(error, LinkClosedError) else error
@@ -68,7 +72,7 @@ class Persistence:
                 f"{self._settings.to}: no progress for {waited:.1f} s, expected some within "
                 f"{limit:g} s; last: {error}"
             ) from error
-        unanswered = isinstance(error, OSError) and not isinstance(error, LinkClosedError)
+        unanswered = not isinstance(error, LinkClosedError | WireError)
         reason = "refused" if unanswered else REASONS.get(code, "error")
         return min(self._backoff.next(), limit - waited), reason
 
@@ -99,6 +103,8 @@ class Persistence:
 def _code(error: Exception) -> int:
     if isinstance(error, WireError):
         return error.close_code
-    if isinstance(error, LinkClosedError) and error.code != NORMAL:
+    if isinstance(error, LinkClosedError) and (error.code >= OWN_CODES or error.ours):
         return error.code
-    return ABNORMAL  # nothing was said; or an idle connection was closed politely
+    if isinstance(error, LinkClosedError) and error.code in REASONS:
+        return error.code
+    return ABNORMAL  # nothing was said, or what a proxy may have said in the receiver's place

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from decoding.flac import pack
 from wire import (
+    Ack,
     BadChecksum,
     Buffer,
     Cancelled,
@@ -139,7 +140,10 @@ class Transfer:
             message = _decode(await link.receive())
             if isinstance(message, Event):
                 self.on_event(message)
+                continue  # a receiver that only reports keeps nothing
             self.outbound.feed(message)
+            if isinstance(message, Ack) and message.epoch != self.outbound.epoch:
+                continue
             if isinstance(message, Cancelled):
                 raise Gone("the receiver gave the stream up")
             self.source.release(self.outbound.acknowledged)
@@ -258,10 +262,10 @@ class Transfer:
         await asyncio.sleep(self._pacing.wait(frame, now))
 
     async def _until(self, reached: Callable[[], bool]) -> None:
-        """Wait for the receiver's messages until *reached*, but for none of them too long."""
+        """Wait for what the receiver acknowledges until *reached*, but never too long."""
+        silence = min(self._settings.silence_timeout, self._settings.patience)
         while not reached():
             self._changed.clear()
-            silence = self._settings.silence_timeout
             try:
                 async with asyncio.timeout(silence):
                     await self._changed.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 from .chunk import HEADER_BYTES, encode_chunk
 from .credit import Ledger
@@ -24,6 +25,10 @@ from .messages import (
     Opened,
 )
 from .receipt import Receipt
+
+MOST_CHUNK: Final = 16 * 1024 * 1024
+MOST_WINDOW: Final = 256 * 1024 * 1024
+"""Bytes that a sender uses of what a receiver offers, whatever it says: a sender's memory."""
 
 
 class Phase(enum.Enum):
@@ -211,7 +216,8 @@ class Outbound:
         self.phase = Phase.OPEN
         self.adopted = self.adopted or opened.offset > self._furthest
         self.epoch, self.position, self.level = opened.epoch, opened.offset, opened.ack
-        self.max_chunk, self._window, self._ledger = opened.max_chunk, opened.window, Ledger()
+        self.max_chunk = min(opened.max_chunk, MOST_CHUNK)
+        self._window, self._ledger = min(opened.window, MOST_WINDOW), Ledger()
         self.received = opened.offset
         self.durable = opened.offset if kept else 0
 
@@ -220,7 +226,8 @@ class Outbound:
         if not ordered or ack.received < self.received:
             seen = f"durable {ack.durable}, received {ack.received}"
             raise Malformed("ack", seen=seen, expected=f"{self.durable} to {self.position}")
-        self.received, self.durable, self._window = ack.received, ack.durable, ack.window
+        self.received, self.durable = ack.received, ack.durable
+        self._window = min(ack.window, MOST_WINDOW)
         self._ledger.settle(self.acknowledged)
 
     def _account(self, units: int, size: int) -> None:

@@ -23,10 +23,12 @@ class Proxy:
     Bytes are counted on their way from the sender, from the handshake's first on, and for each
     connection anew. *cuts* and *flips* name one such byte for each connection in turn: the first
     that does not arrive, and one that arrives with a bit flipped; None spares a connection.
+    *answers* are what connections get in turn instead of the target: bytes, as of a gateway.
     """
 
-    def __init__(self, target, *, cuts=(), flips=()):
+    def __init__(self, target, *, cuts=(), flips=(), answers=()):
         self.target = target
+        self.answers = deque(answers)
         self.cuts = deque(cuts)
         self.flips = deque(flips)
         self.resets = False
@@ -80,6 +82,10 @@ class Proxy:
             if self.resets:
                 return
             await self.flowing.wait()
+            if (answer := self.answers.popleft() if self.answers else None) is not None:
+                await reader.read(PIECE)
+                writer.write(answer)
+                return
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.target)
             writers.append(far_writer)
             up = asyncio.create_task(self._up(reader, far_writer, cut, flip))

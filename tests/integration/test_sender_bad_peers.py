@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 import wire
 from sender import NotAReceiverError, SourceError, UnreachableError
-from sender.errors import SourceEndsError
+from sender.errors import OddAnswerError, SourceEndsError
 from tests.integration.clients import connected
 from tests.integration.commands import sent
 from tests.integration.recorder import Recorder, listening
@@ -46,24 +46,35 @@ async def fault_of(server, path, **settings):
 
 
 @pytest.mark.parametrize(
-    ("server", "expected"),
+    ("server", "kind", "expected"),
     [
-        (lambda: http_server("404 Not Found"), f"URL: HTTP 404, {HANDSHAKE}"),
-        (lambda: http_server("200 OK"), f"URL: HTTP 200, {HANDSHAKE}"),
-        (lambda: tcp_server(b"220 mail ESMTP\r\n"), f"URL: .+, {HANDSHAKE}"),
-        (lambda: tcp_server(b"\x00\xff" * 9000), f"URL: .+, {HANDSHAKE}"),
+        (lambda: http_server("404 Not Found"), OddAnswerError, f"URL: HTTP 404, {HANDSHAKE}"),
+        (lambda: http_server("200 OK"), OddAnswerError, f"URL: HTTP 200, {HANDSHAKE}"),
+        (
+            lambda: http_server("301 Moved\r\nLocation: http://example.org/"),
+            OddAnswerError,
+            f"URL: a redirect, {HANDSHAKE}: .+",
+        ),
+        (
+            lambda: http_server("302 Found\r\nLocation: ws://127.0.0.1:1/"),
+            OddAnswerError,
+            f"URL: a redirect, {HANDSHAKE}: .+",
+        ),
+        (lambda: tcp_server(b"220 mail ESMTP\r\n"), OddAnswerError, f"URL: .+, {HANDSHAKE}"),
+        (lambda: tcp_server(b"\x00\xff" * 9000), OddAnswerError, f"URL: .+, {HANDSHAKE}"),
         (
             plain_server,
+            NotAReceiverError,
             "URL: subprotocol None, expected sonoduct.v1; .* takes --protocol plain",
         ),
     ],
-    ids=["404", "200", "mail", "garbage", "tutorial"],
+    ids=["404", "200", "301", "302", "mail", "garbage", "tutorial"],
 )
-async def test_what_is_no_receiver_is_tried_once(tmp_path, server, expected):
+async def test_what_is_no_receiver_is_tried_once(tmp_path, server, kind, expected):
     """Trying again would not make it one."""
     error, text = await fault_of(server(), write(tmp_path / "a.wav"))
 
-    assert NotAReceiverError is error
+    assert kind is error
     assert re.fullmatch(expected, text)
 
 

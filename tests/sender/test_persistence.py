@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 import wire
-from sender.errors import UnreachableError
+from sender.errors import OddAnswerError, UnreachableError
 from sender.link import LinkClosedError
 from sender.persistence import Persistence
 from sender.settings import Settings
@@ -52,6 +52,8 @@ def judge(chosen, error, now, *, growing=False):
         (wire.StorageFailed("disk"), "error"),
         (ConnectionRefusedError("no"), "refused"),
         (TimeoutError(), "refused"),
+        (OddAnswerError("HTTP 404"), "refused"),
+        *((LinkClosedError(code, "by a proxy"), "lost") for code in (1002, 1003, 1005, 1008, 1014)),
     ],
     ids=repr,
 )
@@ -156,3 +158,16 @@ def test_a_stream_that_is_held_is_waited_for():
         judge(chosen, wire.Held("busy"), float(now))
     with pytest.raises(UnreachableError):
         judge(chosen, LinkClosedError(1006, ""), 420.0)
+
+
+def test_an_odd_answer_counts_until_a_receiver_has_answered():
+    """A wrong address is said at once; later a proxy may answer for a receiver that is away."""
+    with pytest.raises(OddAnswerError, match="HTTP 404"):
+        judge(persistence(reached=False), OddAnswerError("HTTP 404"), 1.0)
+
+
+@pytest.mark.parametrize("code", [1002, 1007, 1009])
+def test_what_the_library_cannot_accept_is_no_receiver(code):
+    """Its messages break WebSocket, or are longer than any control message."""
+    with pytest.raises(wire.WireError, match=f"connection closed with {code}"):
+        judge(persistence(), LinkClosedError(code, "", ours=True), 1.0)
