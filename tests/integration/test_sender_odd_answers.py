@@ -181,9 +181,12 @@ async def silent():
 @asynccontextmanager
 async def mute():
     """An address that accepts connections and then says nothing."""
-    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.2", 0)
+    writers = []
+    server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.2", 0)
     async with server:
         yield server.sockets[0].getsockname()
+    for each in writers:
+        each.transport.abort()
 
 
 @pytest.mark.parametrize("first", [silent, mute])
