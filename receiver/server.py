@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 import structlog
 from websockets.asyncio.server import ServerConnection, serve
@@ -27,6 +28,8 @@ from .streams import Streams
 log = structlog.get_logger()
 
 CLOSE_TIMEOUT_S = 5
+
+EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared, not bound
 
 LOOK_S = 0.5
 """Between looks at the clock: one timer for all connections costs less than two for each."""
@@ -53,8 +56,7 @@ class Server:
         """
         server = await serve(
             self._serve,
-            self._settings.host,
-            self._settings.port,
+            **_place(self._settings.host, self._settings.port),
             process_request=self._answer,
             select_subprotocol=_select,
             compression=None,  # samples hardly deflate: 15 MB/s instead of over 1 GB/s
@@ -128,6 +130,21 @@ class Server:
             self._metrics.connections.labels("sonoduct" if ours else "plain", "refused").inc()
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no connection is left\n")
         return None
+
+
+def reachable(host: str) -> str:
+    """Return the host for the address of a receiver on this machine that listens on *host*."""
+    if host in EVERYWHERE:
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _place(host: str, port: int) -> dict[str, Any]:
+    """Return where to listen: ``::`` and an empty host stand for IPv4 and IPv6 together."""
+    if host in ("", "::") and socket.has_dualstack_ipv6():
+        listening = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return {"sock": listening}
+    return {"host": host or None, "port": port}
 
 
 def _select(_connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

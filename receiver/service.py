@@ -24,7 +24,7 @@ from .nostore import NoStore
 from .processing import Processing
 from .processors import Factory, find_processors, named
 from .samplestream import SampleStream
-from .server import Server
+from .server import Server, reachable
 from .settings import Settings
 from .store import Claim, Store
 from .stream import Stream
@@ -40,7 +40,7 @@ class Receiver:
     def __init__(self, server: Server, streams: Streams, settings: Settings, port: int) -> None:
         self.port = port
         """Where it listens."""
-        self.url = f"ws://{_reachable(settings.host)}:{port}"
+        self.url = f"ws://{reachable(settings.host)}:{port}"
         """What to give to `sender send --to`."""
         self._server = server
         self._streams = streams
@@ -177,7 +177,3 @@ def _export(
     for name, (documentation, read) in gauges.items():
         metrics.gauge(name, documentation, read)
     metrics.info(version=version("sonoduct"), protocol=SUBPROTOCOL)
-
-
-def _reachable(host: str) -> str:
-    return "127.0.0.1" if host in ("0.0.0.0", "::", "") else host  # noqa: S104  # compared, not bound

@@ -141,7 +141,7 @@ class Settings:
     """What `receiver.serve` takes; the defaults are those of the container."""
 
     host: str = "0.0.0.0"  # noqa: S104  # a container is reached from outside; its network is its own
-    """Address to listen on."""
+    """Address to listen on; `::` stands for every address, of IPv4 and of IPv6."""
 
     port: Annotated[int, Parameter(validator=Port)] = 8766
     """Port for streams and for /healthz and /readyz; 0 for any free one."""

@@ -6,6 +6,7 @@ Every option of ``NAME`` is also the variable ``NAME_OPTION``; all faults are re
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -32,12 +33,29 @@ def command_line(name: str, version: str, summary: str) -> App:
     )
 
 
+def keep_standard_streams() -> None:
+    """
+    Open what is missing of standard input, output and error, on nothing.
+
+    A service may be started with one of them closed. The next file or socket that it opens would
+    get that number, and what is meant for people would be written into it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115  # for as long as the process lives
+
+
 def run(app: App, arguments: Sequence[str]) -> int:
     """
     Run the command that *arguments* name; return its exit code.
 
     Wrong usage is said on standard error, all of it at once, and is exit code 2.
     """
+    keep_standard_streams()
     try:
         code = app(
             list(arguments), exit_on_error=False, print_error=False, result_action="return_value"

@@ -2,38 +2,106 @@
 
 from __future__ import annotations
 
+import io
+import json
 import logging
-import sys
+import os
+import select
+import threading
+from typing import Final, TextIO, cast
 
 import structlog
 from structlog.typing import Processor
 
+STANDARD_ERROR: Final = 2
 
-def configure(level: str = "info") -> None:
+
+class LogStream(io.TextIOBase):
     """
-    Send structlog's and the standard library's records to standard error.
+    Writes lines to a file descriptor, and never waits or raises: work does not depend on a log.
+
+    A line is lost while nobody reads the pipe, its reader is gone, or the disk is full. Once lines
+    can be written again, one of them says how many were lost.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.lost = 0
+        """Lines that were not written since the last one that was."""
+        self._descriptor = descriptor
+        self._torn = False  # whether only a part of the last line was written
+        self._lock = threading.Lock()
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+
+    def write(self, text: str) -> int:
+        """Write whole lines, or lose them."""
+        with self._lock:
+            said = ""
+            if self.lost:
+                said = json.dumps({"event": "log_lines_lost", "lines": self.lost, "level": "error"})
+                said = ("\n" if self._torn else "") + said + "\n"
+            if self._written((said + text).encode(errors="backslashreplace")):
+                self.lost, self._torn = 0, False
+            else:
+                self.lost += 1
+        return len(text)
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        """Whether it can be written to at all."""
+        return True
+
+    def _written(self, data: bytes) -> bool:
+        at = 0
+        while at < len(data):
+            # A pipe that poll calls writable takes PIPE_BUF bytes at once (POSIX, write).
+            try:
+                written = self._poll.poll(0) and os.write(
+                    self._descriptor, data[at : at + select.PIPE_BUF]
+                )
+            except OSError:
+                written = 0
+            if not written:
+                self._torn = self._torn or at > 0
+                return False
+            at += written
+        return True
+
+
+def configure(level: str = "info", stream: LogStream | None = None) -> None:
+    """
+    Send structlog's and the standard library's records to *stream*, by default standard error.
 
     Standard output is left to results. Messages of libraries below WARNING are dropped: websockets
     logs each connection at INFO, and a service logs its streams itself.
     """
+    stream = stream or LogStream(STANDARD_ERROR)
+    terminal = stream.isatty()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
-        processors=[*shared, *_rendering(sys.stderr.isatty())],
+        processors=[*shared, *_rendering(terminal)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", stream)),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_rendering(sys.stderr.isatty()),
+                *_rendering(terminal),
             ],
         )
     )

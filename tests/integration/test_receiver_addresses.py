@@ -1,0 +1,42 @@
+"""Where a receiver listens, and whether a sender can use the address that it says."""
+
+import socket
+
+import pytest
+
+from tests.integration.clients import connected
+from tests.integration.sounds import write
+from tests.receiver.rawclient import running
+
+needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        ("127.0.0.1", "ws://127.0.0.1:"),
+        ("0.0.0.0", "ws://127.0.0.1:"),
+        ("localhost", "ws://localhost:"),
+        pytest.param("::1", "ws://[::1]:", marks=needs_ipv6),
+        pytest.param("::", "ws://127.0.0.1:", marks=needs_ipv6),
+        pytest.param("", "ws://127.0.0.1:", marks=needs_ipv6),
+    ],
+)
+async def test_the_address_that_is_said_works(tmp_path, host, said):
+    """Whatever it listens on."""
+    async with running(host=host) as receiver, connected(receiver.url) as client:
+        receipt = await client.send(write(tmp_path / "a.wav", 100))
+
+    assert receiver.url == f"{said}{receiver.port}"
+    assert 100 == receipt.frames
+
+
+@needs_ipv6
+async def test_both_families_at_once(tmp_path):
+    """`::` takes senders over IPv4 and over IPv6."""
+    async with running(host="::") as receiver:
+        for number, host in enumerate(("127.0.0.1", "[::1]")):
+            async with connected(f"ws://{host}:{receiver.port}") as client:
+                receipt = await client.send(write(tmp_path / f"{number}.wav", 100))
+
+            assert 100 == receipt.frames

@@ -1,0 +1,115 @@
+"""Logs: lines in JSON, which no work ever waits for."""
+
+import errno
+import fcntl
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import structlog
+
+from runtime.logs import LogStream, configure
+
+
+@pytest.fixture
+def pipe():
+    """Both ends of a pipe that holds one page."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    yield reader, writer
+    for each in (reader, writer):
+        try:
+            os.close(each)
+        except OSError as exc:
+            assert errno.EBADF == exc.errno
+
+
+@pytest.fixture(autouse=True)
+def _as_before():
+    yield
+    structlog.reset_defaults()
+
+
+def test_lines_are_json(pipe):
+    """One object for each event, with a level and a time."""
+    reader, writer = pipe
+    configure("info", LogStream(writer))
+    structlog.get_logger().info("something_happened", name="Übung \udcff.wav")
+    line = json.loads(os.read(reader, 4096).decode(errors="surrogateescape"))
+
+    assert ("something_happened", "info") == (line["event"], line["level"])
+    assert "timestamp" in line
+
+
+def test_a_reader_that_is_gone(pipe):
+    """Nothing is raised, and nobody waits."""
+    reader, writer = pipe
+    os.close(reader)
+    stream = LogStream(writer)
+    stream.write("one\n")
+
+    assert 1 == stream.lost
+
+
+def test_a_reader_that_does_not_read(pipe):
+    """What does not fit is lost, and counted once there is room."""
+    reader, writer = pipe
+    stream = LogStream(writer)
+    for _ in range(10):
+        stream.write("x" * 1000 + "\n")
+    lost, there = stream.lost, os.read(reader, 8192)
+    stream.write("after\n")
+    *_, said, last = os.read(reader, 8192).splitlines()
+
+    assert 0 < lost < 10
+    assert there.startswith(b"x" * 1000 + b"\n")
+    assert lost == json.loads(said)["lines"]
+    assert (b"after", 0) == (last, stream.lost)
+
+
+def test_a_line_that_was_torn_does_not_spoil_the_next(pipe):
+    """A long line of which only the beginning fits ends where it ends."""
+    reader, writer = pipe
+    stream = LogStream(writer)
+    stream.write("y" * 6000 + "\n")
+    os.read(reader, 8192)
+    stream.write("after\n")
+
+    assert [b"", b'{"event": "log_lines_lost", "lines": 1, "level": "error"}', b"after"] == os.read(
+        reader, 8192
+    ).splitlines()
+
+
+def test_a_disk_that_is_full():
+    """It is like a reader that is gone."""
+    handle = os.open("/dev/full", os.O_WRONLY)
+    try:
+        stream = LogStream(handle)
+        stream.write("one\n")
+
+        assert 1 == stream.lost
+    finally:
+        os.close(handle)
+
+
+PROGRAM = """
+import os, sys
+from runtime.command import keep_standard_streams
+keep_standard_streams()
+print("to nobody")
+handle = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+os.write(handle, str(handle).encode())
+"""
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_a_standard_stream_that_was_closed(tmp_path, closed):
+    """A file that is opened later does not get its number, and output for people goes nowhere."""
+    path = tmp_path / "file"
+    command = f'exec "$0" -c "$1" "$2" {closed}>&-'
+    done = subprocess.run(["/bin/sh", "-c", command, sys.executable, PROGRAM, path], timeout=30)
+
+    assert 0 == done.returncode
+    assert int(path.read_text()) > 2
