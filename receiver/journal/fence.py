@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from os import SEEK_END
 from pathlib import Path
 from typing import Final
 
-from wire import Fenced, Gone, Held, Hello, Malformed, Receipt, StorageFailed, TooLarge
+from wire import (
+    HEADER_BYTES,
+    Fenced,
+    Gone,
+    Held,
+    Hello,
+    Malformed,
+    Receipt,
+    StorageFailed,
+    TooLarge,
+)
+from wire.records import Mark, read_records
 
 from .disk import Disk
 from .done import Done, State, read_done
@@ -14,8 +27,11 @@ from .layout import Part, parts
 from .reader import Segment, Tail, last_segment, tail_of
 from .writer import Writer
 
-MOST_EPOCHS: Final = 10_000
-"""Claims on one stream; each is a file until the stream is complete."""
+MOST_EPOCHS: Final = 2**32 - 1
+"""Claims on one stream: what an epoch on the wire can count."""
+
+THIN_EVERY: Final = 100
+"""Claims after which the files of those that brought nothing are removed."""
 
 BURIED: Final = b"buried"
 """Stands in a segment whose claim did not come to open it, once a newer one has seen to that."""
@@ -114,7 +130,46 @@ def _scan(disk: Disk, folder: Path, hello: Hello, writer: Writer) -> Granted:
         return Granted(writer.epoch, tail.offset, receipt=tail.receipt)
     offset = tail.offset if tail else 0
     writer.open(offset)
+    if writer.epoch % THIN_EVERY == 0:
+        with suppress(OSError):  # the next time will do
+            _thin(disk, folder, writer.epoch)
     return Granted(writer.epoch, offset, writer)
+
+
+def _thin(disk: Disk, folder: Path, epoch: int) -> None:
+    """
+    Remove the segments before *epoch*, which is open, that hold no audio.
+
+    A writer that sleeps is fenced by the name of the next epoch, or by the loss of its own file.
+    So the lowest go first, and behind a segment that stays one name stays: of a new file, in which
+    nobody writes.
+    """
+    found = parts(disk, folder)
+    audible = {part.epoch for part in found if part.number or _is_audible(disk, folder / part.name)}
+    follows = False  # a segment that stays
+    for part in found:
+        path = folder / part.name
+        if part.epoch >= epoch:
+            return
+        if part.epoch in audible:
+            follows = True
+        elif not follows:
+            disk.remove(path)
+        else:
+            follows = False
+            if not _buried(disk, path):
+                disk.replace(path, BURIED)
+
+
+def _is_audible(disk: Disk, path: Path) -> bool:
+    """Whether a segment holds more than its opening and its closing, be it right or torn."""
+    with disk.read(path) as file:
+        known = sum(
+            HEADER_BYTES + record.header.length
+            for record in read_records(file)
+            if record.header.kind in (Mark.OPENING, Mark.CLOSING)
+        )
+        return file.seek(0, SEEK_END) > known and not _buried(disk, path)
 
 
 def _count(disk: Disk, folder: Path, hello: Hello, writer: Writer) -> Tail | None:

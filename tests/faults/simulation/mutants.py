@@ -8,7 +8,7 @@ from unittest.mock import patch
 from receiver.journal import fence, keeper, reader
 from receiver.journal.done import clear
 from receiver.journal.entries import End
-from receiver.journal.layout import Part
+from receiver.journal.layout import Part, parts
 from receiver.journal.reader import last_segment, tail_of
 from receiver.journal.segment import SegmentFile
 from receiver.journal.writer import Writer
@@ -151,6 +151,14 @@ def rewritten(self, buffers):
     self.size += sum(len(each) for each in buffers)
 
 
+def thinned_carelessly(disk, folder, epoch):
+    """Remove every segment that holds no audio, whatever writer its name fences."""
+    for part in parts(disk, folder):
+        path = folder / part.name
+        if part.epoch < epoch and not part.number and not fence._is_audible(disk, path):
+            disk.remove(path)
+
+
 MUTANTS = {
     "nobody looks between sync and ack": lambda: unguarded("commit"),
     "nobody looks after an END": end_unguarded,
@@ -177,6 +185,7 @@ MUTANTS = {
     "segments are not cut where later ones start": lambda: patch.object(
         reader, "min", lambda *_, **__: None, create=True
     ),
+    "names go that fence others": lambda: patch.object(fence, "_thin", thinned_carelessly),
     "a failed sync is done again": lambda: patch.object(SegmentFile, "sync", repeated_sync),
     "what was not synced is cut off": cut_off,
     "a torn write is done again": lambda: patch.object(SegmentFile, "append", rewritten),

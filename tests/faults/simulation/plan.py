@@ -56,6 +56,8 @@ class Plan:
         """How many calls a connection makes, on the average, until another one has its turn."""
         self.troubled = rng.choice([150, 300])
         """How many steps there are, until it gets calm."""
+        self.thin_every = random.Random(f"thin {seed}").choice([1, 2, 3, 100])
+        """Claims after which the segments of empty ones are removed."""
         self.terms = wire.Terms(self.window, 3 * UNIT_BYTES, wire.Level.DURABLE, kept=True)
         self.receipt = wire.Receipt(
             stream=STREAM,

@@ -6,6 +6,7 @@ import random
 from itertools import chain
 
 import wire
+from receiver.journal import fence
 
 from .actor import Keeper
 from .client import Client
@@ -48,6 +49,7 @@ class World:
         """
         encore = ENCORE
         try:
+            fence.THIN_EVERY = self.plan.thin_every
             for step in range(MOST_STEPS):
                 committed = self._promises.committed
                 self.calm = step >= self.plan.troubled and not committed

@@ -35,6 +35,7 @@ from tests.receiver.journal.scene import (
 from wire import Encoding, Fenced, Format, Gone, Held, Kind, Malformed, StorageFailed, TooLarge
 
 DISK = PosixDisk()
+HASTY = HastyDisk()
 ANOTHER = hello("another")
 COMPLETE = receipt(SOUND[: 100 * WIDTH])
 
@@ -310,12 +311,69 @@ def test_a_stream_that_is_claimed_all_the_time(folder, monkeypatch):
 
 
 def test_a_stream_has_so_many_claims(folder):
-    """Each is a file, so there is a limit."""
+    """As many as an epoch on the wire can count."""
     begun(folder)
     (folder / Part(MOST_EPOCHS, 0).name).touch()
 
-    with pytest.raises(TooLarge, match="claims on the stream 10001, expected <= 10000"):
+    with pytest.raises(TooLarge, match="claims on the stream 4294967296, expected <= 4294967295"):
         claimed(DISK, folder, hello())
+
+
+def claim_and_leave(folder, *, closed):
+    """Claim the stream, and bring nothing."""
+    granted = claimed(HASTY, folder, hello())
+    if closed:
+        granted.writer.close()
+    else:
+        granted.writer.drop()
+    return granted
+
+
+def test_claims_that_bring_nothing_leave_nothing(folder):
+    """Whoever claims a stream again and again neither ends it nor fills the folder with files."""
+    begun(folder)
+    for number in range(250):
+        claim_and_leave(folder, closed=bool(number % 2))
+    files = len(list(folder.iterdir()))
+    granted = claimed(DISK, folder, hello())
+
+    assert files < 120
+    assert (252, 100) == (granted.epoch, granted.offset)
+    assert SOUND[: 100 * WIDTH] == contents(DISK, folder)
+
+
+def test_audio_between_empty_claims_stays(folder):
+    """Each claim that brought something keeps its segment, and the name behind it."""
+    granted = claimed(HASTY, folder, hello())
+    for start in range(0, 150, 50):
+        granted.writer.commit([chunk(granted.epoch, start, start + 50)])
+        granted.writer.close()
+        for _ in range(60):
+            granted = claim_and_leave(folder, closed=True)
+        granted = claimed(HASTY, folder, hello())
+    granted.writer.drop()
+
+    assert 150 == granted.offset
+    assert SOUND[: 150 * WIDTH] == contents(DISK, folder)
+    assert len(list(folder.iterdir())) < 120
+
+
+def test_a_writer_that_slept_while_its_followers_were_removed(folder, monkeypatch):
+    """It finds a newer name, or its own file gone, and acknowledges nothing."""
+    monkeypatch.setattr(receiver.journal.fence, "THIN_EVERY", 8)
+    first = claimed(DISK, folder, hello()).writer
+    first.commit([chunk(1, 0, 50)])
+    second = claimed(DISK, folder, hello()).writer
+    third = claimed(DISK, folder, hello()).writer
+    for _ in range(5):
+        claim_and_leave(folder, closed=False)
+    for sleeper in (first, second, third):
+        with pytest.raises(Fenced):
+            sleeper.commit([chunk(sleeper.epoch, 50, 100)])
+    last = claimed(DISK, folder, hello())
+
+    assert 50 == last.offset
+    assert [1, 2, 8, 9] == sorted({epoch for epoch, _ in names(DISK, folder)})
 
 
 def test_another_sender_waits(folder):

@@ -696,6 +696,9 @@ async def test_an_end_that_never_came_to_the_disk_has_no_receipt(tmp_path, disk,
         disk.space = 10**9
         with pytest.raises(Fenced, match="the claim has ended"):
             await committing
+        async with asyncio.timeout(PATIENCE_S):
+            while store.full:  # until the committer has tried again
+                await asyncio.sleep(0.001)
         again, _ = await begun(store)
         made = await committed(again)
 
