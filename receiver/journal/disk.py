@@ -106,7 +106,7 @@ class Disk(Protocol):
         """Remove *folder*, if it is there and empty."""
 
     def free(self, folder: Path) -> int:
-        """Return the bytes that may still be written."""
+        """Return the bytes that may still be written; 0 if no file can be made."""
 
     def capacity(self, folder: Path) -> int:
         """Return the bytes of the file system that *folder* is on."""

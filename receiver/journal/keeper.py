@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -15,6 +16,7 @@ from decoding import Means
 from receiver.recording import Container
 from wire import Fenced, Hello, StorageFailed
 
+from .ages import Ages
 from .disk import Disk
 from .done import State, clear_left, read_done
 from .ending import forget, give_up, is_over
@@ -50,6 +52,16 @@ class Keeping:
     """Whether a file is kept beside its recording."""
 
 
+class Tended(NamedTuple):
+    """What a look at every journal gave."""
+
+    young: list[Path]
+    """Journals that were written to a moment ago: if they are complete, they are finished soon."""
+
+    seconds: float
+    """What the look took, without the recordings that it made."""
+
+
 class Keeper:
     """Looks after the journals of a store. It blocks; call it in a thread."""
 
@@ -59,17 +71,21 @@ class Keeper:
         layout: Layout,
         keeping: Keeping,
         watched: Callable[[], float] = lambda: inf,
+        ages: Ages | None = None,
     ) -> None:
         """
         *watched* returns the seconds for which senders could have come back.
 
         After a weekend without a receiver nothing expires before they have had their time.
+        *ages* tell how old files are if the clock is set meanwhile.
         """
+        self._ages = ages or Ages()
         self._disk = disk
         self._layout = layout
         self._keeping = keeping
         self._watched = watched
         self._stopping = False
+        self._recording_s = 0.0  # of the look that is under way, spent with recordings
         self._work = Work(self.require_time, keeping.means, keeping.keep_original)
 
     def stop(self) -> None:
@@ -88,17 +104,28 @@ class Keeper:
         if recording is not None:
             log.info("recording_written", stream=folder.name, path=str(recording))
 
-    def tend(self) -> None:
+    def tend(self) -> Tended:
         """Look at every journal once: finish, expire or forget what is due."""
+        self._recording_s, began = 0.0, time.monotonic()
+        young: list[Path] = []
         try:
             self._sweep(self._layout.audio)
             for folder in self._layout.folders(self._disk):
                 self.require_time()
-                self._look_at(folder)
+                if self._look_at(folder):
+                    young.append(folder)
         except StorageFailed:
-            return  # the receiver stops
+            pass  # the receiver stops
         except OSError as exc:  # of the store itself; the next time may do better
             log.error("store_failed", reason=str(exc))
+        return Tended(young, time.monotonic() - began - self._recording_s)
+
+    def look_again(self, folders: Sequence[Path]) -> list[Path]:
+        """Look at *folders*, which were young the last time; return those that still are."""
+        with suppress(StorageFailed):  # the receiver stops
+            self.require_time()
+            return [folder for folder in folders if self._look_at(folder)]
+        return []
 
     def require_time(self) -> None:
         """
@@ -125,30 +152,40 @@ class Keeper:
         except OSError as exc:
             raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
 
-    def _look_at(self, folder: Path) -> None:
+    def _look_at(self, folder: Path) -> bool:
+        """Do what is due; return whether the journal is too young for a part of it."""
         try:
-            self._tend(folder)
+            return self._tend(folder)
         except FileNotFoundError:
             pass  # another receiver that shares the store was faster
         except (OSError, StorageFailed) as exc:
             log.error("journal_failed", stream=folder.name, reason=str(exc))
+        return False
 
-    def _tend(self, folder: Path) -> None:
+    def _tend(self, folder: Path) -> bool:
         disk = self._disk
         if read_done(disk, folder) is not None:
             with disk.lock(folder) as mine:
                 if mine:
                     self._tidy(folder)
-            return
+            return False
         found = parts(disk, folder)
         if not found:
             disk.remove_folder(folder)
-            return
-        idle = disk.idle(folder / found[-1].name)
-        if idle > QUIET_S:
-            self.finish(folder)
+            return False
+        idle = self._idle(folder / found[-1].name)
+        if 0 <= idle <= QUIET_S:
+            return True
+        began = time.monotonic()
+        self.finish(folder)
+        self._recording_s += time.monotonic() - began
         if min(idle, self._watched()) > self._keeping.expiry_s:
             self._expire(folder, found[-1].epoch + 1)
+        return False
+
+    def _idle(self, path: Path) -> float:
+        """Return the seconds since *path* was written to, whatever the clock was set to since."""
+        return self._ages.steady(self._disk.idle(path))
 
     def _tidy(self, folder: Path) -> None:
         """
@@ -163,14 +200,14 @@ class Keeper:
         self._sweep(folder)
         committed = done.state is State.COMMITTED
         memory = self._keeping.memory_s if committed else self._keeping.expiry_s
-        if self._disk.idle(folder / DONE) > memory:
+        if self._idle(folder / DONE) > memory:
             forget(self._disk, folder)
 
     def _sweep(self, folder: Path) -> None:
         """Remove the drafts that a crash has left in *folder*."""
         for name in self._disk.names(folder):
             with suppress(FileNotFoundError):
-                if name.startswith(".") and self._disk.idle(folder / name) > STALE_S:
+                if name.startswith(".") and self._idle(folder / name) > STALE_S:
                     self._disk.remove(folder / name)
 
     def _expire(self, folder: Path, epoch: int) -> None:

@@ -17,6 +17,11 @@ from wire import Buffer
 from . import filesystem
 from .buffers import after
 
+INODES: Final = 1000
+INODE_SHARE: Final = 100
+"""Files that are left for segments and recordings of streams that are open; of a small file
+system, a hundredth of its files."""
+
 MOST_BUFFERS: Final = 512  # in one writev; Linux takes 1024 (IOV_MAX)
 
 
@@ -161,6 +166,10 @@ class PosixDisk:
     def free(self, folder: Path) -> int:
         """See Disk."""
         stat = os.statvfs(folder)
+        # A file system that counts no inodes, such as btrfs, says 0 of 0.
+        inodes = not stat.f_files or stat.f_favail > min(INODES, stat.f_files // INODE_SHARE)
+        if not inodes or stat.f_flag & os.ST_RDONLY:
+            return 0
         return stat.f_bavail * stat.f_frsize
 
     def capacity(self, folder: Path) -> int:

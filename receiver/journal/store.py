@@ -36,6 +36,9 @@ STOP_S: Final = 5.0
 TEND_S: Final = 30.0
 """Between looks at all journals, at least."""
 
+AGAIN_S: Final = 12.0
+"""Until a journal that was too young to be finished is looked at again."""
+
 TEND_SHARE: Final = 0.05
 """Of the time, spent with that at most: 100,000 journals take some 10 s to look at."""
 
@@ -149,9 +152,13 @@ class JournalStore:
         """Finish what a crash left, and let go of what has expired; run this as a task."""
         loop = asyncio.get_running_loop()
         while True:
-            began = loop.time()
-            await loop.run_in_executor(self._finisher, self._keeper.tend)
-            await asyncio.sleep(max(TEND_S, (loop.time() - began) / TEND_SHARE))
+            young, seconds = await loop.run_in_executor(self._finisher, self._keeper.tend)
+            until = loop.time() + max(TEND_S, seconds / TEND_SHARE)
+            while (rest := until - loop.time()) > 0:
+                await asyncio.sleep(min(rest, AGAIN_S) if young else rest)
+                if young:  # of one that was complete when its receiver was killed
+                    look_again = partial(self._keeper.look_again, young)
+                    young = await loop.run_in_executor(self._finisher, look_again)
 
     def close(self) -> None:
         """See Store: recordings that take longer than a moment are left to the next start."""

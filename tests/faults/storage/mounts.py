@@ -43,8 +43,13 @@ def small_disk(folder, size):
     return mounted(folder, "tmpfs", "-t", "tmpfs", "-o", f"size={size}")
 
 
-def make_read_only(folder):
-    """Let nothing be written to the disk on *folder* any more."""
-    done = _run("mount", "-o", "remount,ro", str(folder))
+def few_files(folder, files):
+    """Mount a disk that can hold *files* files on *folder*."""
+    return mounted(folder, "tmpfs", "-t", "tmpfs", "-o", f"size=64m,nr_inodes={files}")
+
+
+def make_read_only(folder, how="ro"):
+    """Let nothing be written to the disk on *folder* any more; `rw` lets it be written again."""
+    done = _run("mount", "-o", f"remount,{how}", str(folder))
     if done.returncode:
         pytest.skip(f"NOT TESTED: {done.stderr.strip()}")

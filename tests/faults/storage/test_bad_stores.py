@@ -1,11 +1,16 @@
 """Disks that cannot hold a store: the receiver says so, and does not start."""
 
+import asyncio
 import json
+import urllib.error
+import urllib.request
+from contextlib import suppress
 
 import pytest
 
-from tests.faults.storage.mounts import make_read_only, small_disk
+from tests.faults.storage.mounts import few_files, make_read_only, small_disk
 from tests.integration.commands import COMMANDS, started
+from tests.receiver.rawclient import running, sound, speaking
 
 pytestmark = pytest.mark.faults
 
@@ -38,3 +43,57 @@ async def test_a_disk_that_is_read_only(tmp_path):
             code, reason = await said(disk, "--reserve-bytes", "0")
 
         assert (1, True) == (code, "cannot be written to by this user, or at all" in reason)
+
+
+async def health(port):
+    """What /readyz answers."""
+
+    def ask():
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
+                return answer.status
+        except urllib.error.HTTPError as exc:
+            exc.close()
+            return exc.code
+
+    return await asyncio.to_thread(ask)
+
+
+async def refused(url):
+    """The code that a new stream is closed with."""
+    async with speaking(url) as client:
+        await client.greet()
+        return (await client.closed())[0]
+
+
+async def transmitted(url):
+    """The receipt of a whole stream."""
+    async with speaking(url) as client:
+        await client.greet()
+        await client.send(sound(1000))
+        return await client.commit()
+
+
+@pytest.mark.parametrize("trouble", ["read-only", "no files"])
+async def test_a_disk_that_takes_nothing_more(tmp_path, trouble):
+    """The receiver is not ready and takes no new stream, until the disk takes files again."""
+    with few_files(tmp_path / "disk", 2000) as disk:
+        async with running(store=str(disk), limits={"reserve_bytes": 0}) as receiver:
+            before = await health(receiver.port)
+            fillers = []
+            if trouble == "read-only":
+                make_read_only(disk)
+            else:
+                with suppress(OSError):
+                    for number in range(2000):
+                        fillers.append(disk / f"filler{number}")
+                        fillers[-1].touch()
+            during, code = await health(receiver.port), await refused(receiver.url)
+            make_read_only(disk, "rw")
+            for each in fillers:
+                each.unlink(missing_ok=True)
+            after, receipt = await health(receiver.port), await transmitted(receiver.url)
+
+    assert (200, 404, 200) == (before, during, after)
+    assert 4507 == code
+    assert 1000 == receipt.frames

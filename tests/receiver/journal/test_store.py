@@ -759,6 +759,26 @@ async def test_running_finishes_what_a_crash_left(tmp_path, disk, folder, monkey
     assert State.COMMITTED is read_done(DISK, folder).state
 
 
+async def test_what_was_complete_a_moment_ago_is_looked_at_again(
+    tmp_path, disk, folder, monkeypatch
+):
+    """A receiver may have been killed just then: its recording does not wait for the next look."""
+    made = claimed(DISK, folder, hello()).writer
+    made.commit(chunks(1, 0, FRAMES))
+    made.commit([ending(made.epoch, receipt())])
+    made.drop()
+    monkeypatch.setattr(receiver.journal.keeper, "QUIET_S", 0.3)
+    monkeypatch.setattr(receiver.journal.store, "AGAIN_S", 0.4)
+    async with opened(tmp_path, disk) as store:
+        running = asyncio.create_task(store.run())
+        async with asyncio.timeout(PATIENCE_S):
+            while read_done(DISK, folder) is None:
+                await asyncio.sleep(0.01)
+        running.cancel()
+
+    assert State.COMMITTED is read_done(DISK, folder).state
+
+
 async def test_closing_waits_for_what_is_under_way(tmp_path, disk):
     """A recording that was begun is finished; nothing is claimed any more."""
     async with opened(tmp_path, disk) as store:

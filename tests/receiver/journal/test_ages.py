@@ -1,0 +1,111 @@
+"""How old files are, whatever the clock of the machine is set to."""
+
+import pytest
+
+from receiver.journal import Keeping, PosixDisk
+from receiver.journal.ages import Ages
+from receiver.journal.done import State, read_done
+from receiver.journal.keeper import Keeper
+from receiver.journal.layout import Layout
+from tests.receiver.journal.faultydisk import HastyDisk
+from tests.receiver.journal.scene import STREAM, chunks, claimed, hello
+
+HOUR = 3600.0
+
+
+class Clocks:
+    """A wall clock that can be set, and a steady one that cannot."""
+
+    def __init__(self):
+        self.wall = 1_000_000.0
+        self.steady = 50.0
+        self.ages = Ages(lambda: self.wall, lambda: self.steady)
+
+    def passes(self, seconds):
+        self.wall += seconds
+        self.steady += seconds
+
+    def age(self, written):
+        """The age of a file that was written at *written* by the wall clock."""
+        return self.ages.steady(self.wall - written)
+
+
+def test_time_passes():
+    """Without jumps a file is as old as its date says."""
+    clocks = Clocks()
+    written = clocks.wall
+    clocks.passes(5000)
+
+    assert 5000 == clocks.age(written)
+    assert 5000 + HOUR == clocks.age(written - HOUR)
+
+
+def test_a_jump_ahead_makes_no_file_older():
+    """Those written before it are as old as they were; later ones are not touched by it."""
+    clocks = Clocks()
+    before = clocks.wall
+    clocks.passes(3)
+    clocks.wall += 25 * HOUR
+
+    assert 3 == clocks.age(before)
+
+    after = clocks.wall
+    clocks.passes(10)
+
+    assert (13, 10) == (clocks.age(before), clocks.age(after))
+
+
+def test_several_jumps_add_up():
+    """As when a machine sleeps again and again."""
+    clocks = Clocks()
+    before = clocks.wall
+    for _ in range(3):
+        clocks.passes(10)
+        clocks.wall += HOUR
+        clocks.age(before)
+
+    assert 30 == clocks.age(before)
+
+
+def test_a_jump_back_makes_files_younger():
+    """They last longer, by as much; none is older than it is."""
+    clocks = Clocks()
+    before = clocks.wall
+    clocks.passes(10)
+    clocks.wall -= HOUR
+
+    assert 10 - HOUR == clocks.age(before)
+
+    after = clocks.wall
+    clocks.passes(5)
+
+    assert 5 == clocks.age(after)
+
+
+@pytest.mark.parametrize("jump", [0.0, 25 * HOUR])
+def test_a_sender_that_was_away_for_a_moment(tmp_path, jump):
+    """Its stream does not expire because the clock was set."""
+    layout = Layout(tmp_path)
+    folder = layout.folder(STREAM)
+    granted = claimed(HastyDisk(), folder, hello())
+    granted.writer.commit(chunks(1, 0, 100))
+    granted.writer.drop()
+    (segment,) = folder.iterdir()
+    clocks = Clocks()
+    clocks.wall = segment.stat().st_mtime
+    clocks.ages = Ages(lambda: clocks.wall, lambda: clocks.steady)
+    clocks.passes(11)
+    clocks.wall += jump
+
+    class Disk(PosixDisk):
+        def idle(self, path):
+            return clocks.wall - path.stat().st_mtime
+
+    Keeper(Disk(), layout, Keeping("wav", HOUR, HOUR), ages=clocks.ages).tend()
+
+    assert read_done(PosixDisk(), folder) is None
+
+    clocks.passes(2 * HOUR)
+    Keeper(Disk(), layout, Keeping("wav", HOUR, HOUR), ages=clocks.ages).tend()
+
+    assert State.EXPIRED is read_done(PosixDisk(), folder).state
