@@ -67,6 +67,7 @@ class WebSocketLink:
     """A connection as a Link."""
 
     def __init__(self, connection: GuardedConnection) -> None:
+        self.peer = peer_of(connection)
         self._connection = connection
 
     def hold_little(self) -> None:
@@ -109,6 +110,15 @@ class WebSocketLink:
     async def close(self, code: int, reason: str) -> None:
         """See Link."""
         await self._connection.close(code, reason)
+
+
+def peer_of(connection: ServerConnection) -> str:
+    """Return the address of the other end; behind a gateway, that is the gateway's."""
+    address = connection.remote_address
+    if not isinstance(address, tuple):  # gone before anybody asked
+        return "unknown"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _closed(exc: ConnectionClosed) -> LinkClosedError:

@@ -19,6 +19,9 @@ class LinkClosedError(ConnectionError):
 class Link(Protocol):
     """A connection, without the library that makes it."""
 
+    peer: str
+    """The other end's address, for the log."""
+
     async def receive(self, take: Take | None = None) -> str | bytes:
         """
         Return the next message.

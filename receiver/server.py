@@ -15,9 +15,10 @@ from websockets.exceptions import NegotiationError
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from runtime.logs import LogLimit
 from wire import SUBPROTOCOL
 
-from .connection import GuardedConnection, WebSocketLink
+from .connection import GuardedConnection, WebSocketLink, peer_of
 from .dialect import Dialect, Sonoduct
 from .metrics import Metrics
 from .plain import Plain
@@ -30,6 +31,10 @@ log = structlog.get_logger()
 CLOSE_TIMEOUT_S = 5
 
 EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared, not bound
+
+LOGGED_AT_ONCE = 20
+LOGGED_PER_SECOND = 5
+"""Lines about faults of peers: a flood of them must not fill the disk."""
 
 LOOK_S = 0.5
 """Between looks at the clock: one timer for all connections costs less than two for each."""
@@ -44,6 +49,7 @@ class Server:
         self._settings = settings
         self._streams = streams
         self._metrics = metrics
+        self._limit = LogLimit(LOGGED_AT_ONCE, LOGGED_PER_SECOND)
         self._sessions: dict[Session, asyncio.Task[None] | None] = {}
 
     @asynccontextmanager
@@ -101,7 +107,7 @@ class Server:
         link = WebSocketLink(cast("GuardedConnection", connection))
         if not dialect.credit:
             link.hold_little()
-        session = Session(link, dialect, self._streams, self._metrics, deadlines)
+        session = Session(link, dialect, self._streams, self._metrics, deadlines, self._limit)
         self._sessions[session] = asyncio.current_task()
         try:
             await session.run()
@@ -128,6 +134,9 @@ class Server:
         if len(self._sessions) >= self._settings.limits.max_connections:
             ours = SUBPROTOCOL in request.headers.get("Sec-WebSocket-Protocol", "")
             self._metrics.connections.labels("sonoduct" if ours else "plain", "refused").inc()
+            if (more := self._limit.take()) is not None:
+                reason = f"{len(self._sessions)} connections, no one is left"
+                log.warning("connection_refused", peer=peer_of(connection), reason=reason, **more)
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no connection is left\n")
         return None
 

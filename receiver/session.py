@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+import structlog
+
 import wire
+from runtime.logs import LogLimit
 from wire import Deadlines
 
 from .acks import Acks
@@ -17,6 +20,8 @@ from .metrics import Metrics
 from .outbox import Outbox
 from .processors import Finding
 from .streams import Streams
+
+log = structlog.get_logger()
 
 _GOODBYES: Final = (1000, 1001)
 
@@ -31,8 +36,17 @@ class Session:
     """
 
     def __init__(
-        self, link: Link, dialect: Dialect, streams: Streams, metrics: Metrics, deadlines: Deadlines
+        self,
+        link: Link,
+        dialect: Dialect,
+        streams: Streams,
+        metrics: Metrics,
+        deadlines: Deadlines,
+        limit: LogLimit,
     ) -> None:
+        """Faults of peers are logged within *limit*."""
+        self._limit = limit
+        self._hello: wire.Hello | None = None
         self.dialect = dialect
         self.result = "lost"
         """How the connection ended, as metrics call it."""
@@ -108,6 +122,8 @@ class Session:
         self.result = result_of(error)
         if self.result == "error":
             self._metrics.errors.labels(error.close_code).inc()
+        if self.result in ("error", "refused"):
+            self._log(error)
         self._outbox.put(farewell(error))
         self._outbox.close(error.close_code, error.reason)
 
@@ -185,6 +201,7 @@ class Session:
             handled.set()
 
     async def _open(self, hello: wire.Hello) -> None:
+        self._hello = hello
         granted = await self._streams.claim(hello, self)
         now = self._loop.time()
         if isinstance(granted, Complete):
@@ -214,6 +231,18 @@ class Session:
         lease, self._lease = self._lease, None
         if lease is not None:
             await self._streams.detach(lease, self, final=final)
+
+    def _log(self, error: wire.WireError) -> None:
+        if (more := self._limit.take()) is not None:
+            log.warning(
+                "connection_closed",
+                peer=self._link.peer,
+                dialect=self.dialect.name,
+                stream=self._hello and self._hello.stream,
+                code=error.close_code,
+                reason=str(error),
+                **more,
+            )
 
     def _flush(self) -> None:
         self._outbox.flush()

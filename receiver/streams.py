@@ -135,8 +135,15 @@ class Streams:
 
     async def sweep(self) -> None:
         """End streams whose sender did not come back in time; run this as a task."""
+        full = False
         while True:
             await asyncio.sleep(SWEEP_INTERVAL_S)
+            if self.full is not full:
+                full = self.full
+                if full:
+                    log.error("store_full", free_bytes=self._store.free_bytes)
+                else:
+                    log.info("store_has_room", free_bytes=self._store.free_bytes)
             for stream in self._expired(self._now() - self._limits.resume_timeout):
                 await self._abandon(stream)
 

@@ -8,6 +8,8 @@ import logging
 import os
 import select
 import threading
+import time
+from collections.abc import Callable
 from typing import Final, TextIO, cast
 
 import structlog
@@ -73,6 +75,32 @@ class LogStream(io.TextIOBase):
                 return False
             at += written
         return True
+
+
+class LogLimit:
+    """Lets a few lines through at once, and then so many in a second; counts what it held back."""
+
+    def __init__(
+        self, burst: int, per_second: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._burst = burst
+        self._per_second = per_second
+        self._clock = clock
+        self._allowance = float(burst)
+        self._at = clock()
+        self._held_back = 0
+
+    def take(self) -> dict[str, int] | None:
+        """Return what to add to a line that may be logged; None if it may not."""
+        now = self._clock()
+        self._allowance += (now - self._at) * self._per_second
+        self._allowance, self._at = min(self._allowance, self._burst), now
+        if self._allowance < 1:
+            self._held_back += 1
+            return None
+        self._allowance -= 1
+        held_back, self._held_back = self._held_back, 0
+        return {"held_back": held_back} if held_back else {}
 
 
 def configure(level: str = "info", stream: LogStream | None = None) -> None:

@@ -73,36 +73,42 @@ class Client:
             NotAReceiverError: if something else answers.
             WireError: if the receiver refuses the stream.
         """
-        if isinstance(source, str | Path):
-            opened = await self._open(Path(source))
-            try:
-                return await self.send(opened, on_event)
-            finally:
-                await asyncio.to_thread(opened.close)
-        transfer = self.transfer(source)
-        transfer.on_event = on_event or transfer.on_event
-        return await self.carry(transfer)
+        with self._metrics.stream() as ended:
+            if isinstance(source, str | Path):
+                opened = await self._open(Path(source))
+                try:
+                    transfer = self._transfer(opened, on_event)
+                    receipt = await self.carry(transfer)
+                finally:
+                    await asyncio.to_thread(opened.close)
+            else:
+                transfer = self._transfer(source, on_event)
+                receipt = await self.carry(transfer)
+            ended("sent" if transfer.outbound.chunks else "known", receipt)
+            return receipt
 
     async def carry(self, transfer: Transfer) -> Receipt:
-        """As `send`, for a transfer that was made before."""
-        result = "failed"
+        """As `send`, for a transfer that was made before, and without counting how it ends."""
         self._metrics.active.add(transfer)
         try:
             receipt = await self._persist(transfer)
             await asyncio.to_thread(transfer.settle)
         except asyncio.CancelledError:
-            result = "interrupted"
             if self._link is not None:  # the stream stays, for the next time
                 link, self._link = self._link, None
                 await link.leave()
             raise
         else:
-            result = "sent" if transfer.outbound.chunks else "known"
             return receipt
         finally:
-            self._metrics.end(transfer, result)
+            self._metrics.active.discard(transfer)
             if transfer.outbound.phase is not Phase.DONE:
                 await self.close()  # nothing else can follow on this connection
+
+    def _transfer(self, source: Sendable, on_event: OnEvent | None) -> Transfer:
+        transfer = self.transfer(source)
+        transfer.on_event = on_event or transfer.on_event
+        return transfer
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close the connection, if there is one."""
@@ -139,9 +145,7 @@ class Client:
                 except UnreachableError:
                     self._reached = False  # the next stream need not wait for so long
                     raise
-                log.info(
-                    "retrying", stream=transfer.source.name, seconds=round(wait, 2), why=str(exc)
-                )
+                log.info("retrying", **transfer.facts, seconds=round(wait, 2), why=str(exc))
             self._metrics.reconnects.labels(reason).inc()
             transfer.lost()
             await self.close()

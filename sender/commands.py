@@ -71,9 +71,11 @@ def send_command(
                 write_line(outcome, report)
 
         board = Board(terminal, shown=shown)
-        deliveries = Deliveries(settings, board, record, plain=settings.protocol == "plain")
+        metrics = Metrics(CollectorRegistry(), VERSION)
+        plain = settings.protocol == "plain"
+        deliveries = Deliveries(settings, metrics, board, record, plain=plain)
         ledger = stack.enter_context(open_ledger(settings.ledger, settings.ledger_entries))
-        sending = Sending(settings, Metrics(CollectorRegistry(), VERSION), deliveries, ledger)
+        sending = Sending(settings, metrics, deliveries, ledger)
         stack.enter_context(board.drawn())
         interrupted = run_loop(_until_stopped(sending, paths))
     print_table(sorted(outcomes, key=attrgetter("name")), results)
@@ -150,7 +152,9 @@ async def _watch(folder: Path, settings: WatchSettings) -> int:
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
     metrics = Metrics(registry, VERSION)
     board = Board(Console(stderr=True), shown=False)
-    deliveries = Deliveries(settings, board, lambda _outcome: None, plain=False)
+    deliveries = Deliveries(
+        settings, metrics, board, lambda _outcome: None, plain=False, again=True
+    )
     try:
         with (
             metrics_endpoint(registry, settings.metrics_host, settings.metrics_port) as port,

@@ -14,6 +14,7 @@ from wire import Receipt, WireError
 from .board import Board
 from .client import Client
 from .errors import NotAReceiverError, SenderError, UnreachableError
+from .metrics import Metrics
 from .plain import send_plain
 from .report import Outcome
 from .settings import Settings
@@ -38,6 +39,7 @@ class _Attempt:
         return Outcome(
             name=printable(self.name),
             result=result,
+            stream=outbound.hello.stream if outbound else "",
             elapsed=time.monotonic() - self.started,
             receipt=self.receipt,
             error=None if error is None else printable(error) or type(error).__name__,
@@ -52,18 +54,29 @@ class Deliveries:
     """Carries sources with whichever client is free, and records what becomes of each."""
 
     def __init__(
-        self, settings: Settings, board: Board, record: Callable[[Outcome], None], *, plain: bool
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        board: Board,
+        record: Callable[[Outcome], None],
+        *,
+        plain: bool,
+        again: bool = False,
     ) -> None:
+        """With *again*, the caller delivers a source once more whose outcome says `retry`."""
         self._settings = settings
+        self._metrics = metrics
         self._board = board
         self._record = record
         self._plain = plain
+        self._again = again
 
     async def deliver(self, client: Client, name: str, opening: Callable[[], Sendable]) -> Outcome:
         """
         Open a source in a thread, send it with *client*, and return how it ended.
 
-        Failures are outcomes, not exceptions: other sources do not notice.
+        Failures are outcomes, not exceptions: other sources do not notice. A source that will be
+        tried again has not ended, so metrics do not count it.
         """
         attempt = _Attempt(name)
         try:
@@ -100,11 +113,17 @@ class Deliveries:
             source.close()
 
     def _end(self, outcome: Outcome) -> None:
-        facts = {"name": outcome.name, "result": outcome.result}
+        facts: dict[str, object] = {"name": outcome.name, "result": outcome.result}
+        if outcome.stream:
+            facts["stream"] = outcome.stream
+        if outcome.reconnects:
+            facts["reconnects"] = outcome.reconnects
         if outcome.receipt is not None:
             facts["digest"] = outcome.receipt.digest
         if outcome.good:
             log.info("stream_ended", **facts, seconds=round(outcome.elapsed, 3))
         else:
             log.error("stream_ended", **facts, error=outcome.error)
+        if not (self._again and outcome.retry):
+            self._metrics.end(outcome.result, outcome.receipt)
         self._record(outcome)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from wire import Receipt
 
 if TYPE_CHECKING:
     from .transfer import Transfer
@@ -62,13 +66,23 @@ class Metrics:
         """The streams that are being sent."""
         registry.register(_TrafficCollector(self))
 
-    def end(self, transfer: Transfer, result: str) -> None:
-        """*transfer* is over, with *result*."""
-        self.active.discard(transfer)
+    def end(self, result: str, receipt: Receipt | None) -> None:
+        """A file or live source has ended with *result*; each does so once."""
         self.streams.labels(result).inc()
-        receipt = transfer.outbound.receipt
         if receipt is not None and result == "sent":
             self.audio_seconds.inc(receipt.seconds)
+
+    @contextmanager
+    def stream(self) -> Iterator[Callable[[str, Receipt], None]]:
+        """Yield what to call at a good end; any other is counted when the context closes."""
+        try:
+            yield self.end
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            self.end("interrupted", None)
+            raise
+        except BaseException:
+            self.end("failed", None)
+            raise
 
 
 class _TrafficCollector(Collector):

@@ -29,6 +29,9 @@ class Outcome:
     elapsed: float
     """Seconds."""
 
+    stream: str = ""
+    """Its id; empty for a path that became none."""
+
     receipt: Receipt | None = None
     error: str | None = None
     retry: bool = False

@@ -97,6 +97,11 @@ class Transfer:
         assert self.outbound.receipt is not None
         return self.outbound.receipt
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the log says of the stream."""
+        return {"stream": self.outbound.hello.stream, "name": self.source.name}
+
     async def rename(self, error: Exception) -> bool:
         """
         Give the stream another id if *error* says that the receiver has other audio under this one.
@@ -154,6 +159,8 @@ class Transfer:
     async def _send(self, link: Link) -> None:
         outbound = self.outbound
         await self._until(lambda: outbound.phase is not Phase.GREETING)
+        if self.reconnects:
+            log.info("resumed", **self.facts, offset=outbound.position)
         if outbound.phase is Phase.OPEN:
             await self._send_frames(link)
             await link.send(encode_control(outbound.eos()))

@@ -61,8 +61,9 @@ def send_folder(pipe, url, sounds, jobs=8):
     settings = SendSettings(to=url, jobs=jobs)
     outcomes = []
     board = Board(Console(stderr=True), shown=False)
-    deliveries = Deliveries(settings, board, outcomes.append, plain=False)
-    sending = Sending(settings, Metrics(CollectorRegistry(), "benchmark"), deliveries, None)
+    metrics = Metrics(CollectorRegistry(), "benchmark")
+    deliveries = Deliveries(settings, metrics, board, outcomes.append, plain=False)
+    sending = Sending(settings, metrics, deliveries, None)
     pipe.send("ready")
     pipe.recv()
     started = time.perf_counter()

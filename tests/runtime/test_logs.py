@@ -10,7 +10,7 @@ import sys
 import pytest
 import structlog
 
-from runtime.logs import LogStream, configure
+from runtime.logs import LogLimit, LogStream, configure
 
 
 @pytest.fixture
@@ -113,3 +113,15 @@ def test_a_standard_stream_that_was_closed(tmp_path, closed):
 
     assert 0 == done.returncode
     assert int(path.read_text()) > 2
+
+
+def test_a_flood_of_lines_is_held_back():
+    """Some pass at once, then so many in a second, and the next one says how many did not."""
+    now = 0.0
+    limit = LogLimit(3, 2.0, lambda: now)
+    at_once = [limit.take() for _ in range(5)]
+    now = 1.0
+    later = [limit.take() for _ in range(3)]
+
+    assert [{}, {}, {}, None, None] == at_once
+    assert [{"held_back": 2}, {}, None] == later

@@ -4,11 +4,17 @@ import asyncio
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from rich.console import Console
 
 from sender import SourceError
+from sender.board import Board
+from sender.client import Client
+from sender.delivery import Deliveries
 from sender.metrics import Metrics
+from sender.opening import open_file
+from sender.settings import Settings
 from tests.integration.clients import connected
-from tests.integration.proxy import Proxy
+from tests.integration.proxy import Proxy, free_port
 from tests.integration.recorder import SMALL, Recorder, listening
 from tests.integration.sounds import write
 
@@ -100,3 +106,44 @@ async def test_a_stream_that_waits_shows(tmp_path):
     assert 65_536 == waiting["sender_unacknowledged_bytes",]
     assert 0 == waiting["sender_blocked_seconds_total",] < seen["sender_blocked_seconds_total",]
     assert 0 == seen["sender_active_streams",] == seen["sender_unacknowledged_bytes",]
+
+
+def delivering(registry, url, **how):
+    """A client, and what delivers with it."""
+    settings = Settings(to=url, connect_timeout=0.1)
+    metrics = Metrics(registry, "test")
+    board = Board(Console(stderr=True), shown=False)
+    deliveries = Deliveries(settings, metrics, board, lambda _: None, plain=False, **how)
+    return Client(settings, metrics, "one"), deliveries, settings
+
+
+async def test_a_file_is_counted_by_its_end(tmp_path):
+    """A receiver that is away makes no file fail that is tried again: it is sent in the end."""
+    registry, recorder, path = CollectorRegistry(), Recorder(), write(tmp_path / "a.wav")
+    port = free_port()
+    client, deliveries, settings = delivering(registry, f"ws://127.0.0.1:{port}", again=True)
+    for _ in range(3):
+        outcome = await deliveries.deliver(client, "a", lambda: open_file(path, settings))
+
+        assert ("failed", True) == (outcome.result, outcome.retry)
+
+    async with listening(recorder, port=port):
+        await deliveries.deliver(client, "a", lambda: open_file(path, settings))
+        await client.close()
+    seen = values(registry)
+
+    assert (1, 0) == (seen["sender_streams_total", "sent"], seen["sender_streams_total", "failed"])
+
+
+async def test_what_does_not_even_become_a_stream_has_failed(tmp_path):
+    """Junk, a file that is gone, and one whose receiver is away for good: each once."""
+    registry, path = CollectorRegistry(), write(tmp_path / "a.wav")
+    (junk := tmp_path / "junk.wav").write_text("no audio")
+    client, deliveries, settings = delivering(registry, f"ws://127.0.0.1:{free_port()}")
+    for each in (junk, tmp_path / "gone.wav", path):
+        await deliveries.deliver(client, each.name, lambda each=each: open_file(each, settings))
+    deliveries.fail("folder", SourceError("no audio in it"))
+    seen = values(registry)
+
+    assert 4 == seen["sender_streams_total", "failed"]
+    assert 0 == seen["sender_active_streams",]

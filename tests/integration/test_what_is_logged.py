@@ -1,0 +1,114 @@
+"""Each thing that goes wrong has a line, with the other end's address and the reason."""
+
+import asyncio
+
+from structlog.testing import capture_logs
+from websockets.asyncio.client import connect
+
+import wire
+from receiver.journal import PosixDisk
+from tests.integration.clients import connected
+from tests.integration.proxy import Proxy
+from tests.integration.recorder import Recorder, listening
+from tests.integration.sounds import write
+from tests.receiver.rawclient import PATIENCE_S, running, sound, speaking
+
+ROOM = {"reserve_bytes": 0}
+
+
+def lines(logs, event):
+    """What was logged of *event*."""
+    return [line for line in logs if line["event"] == event]
+
+
+async def test_a_client_that_breaks_the_protocol():
+    """The line names its address, the stream, the close code and the reason."""
+    with capture_logs() as logs:
+        async with running() as receiver, speaking(receiver.url) as client:
+            await client.greet()
+            await client.send(sound(100))
+            await client.chunk(sound(10), offset=500)
+            await client.closed()
+            host, port = client.connection.local_address
+            stream = client.outbound.hello.stream
+
+    (line,) = lines(logs, "connection_closed")
+    assert (f"{host}:{port}", stream, 4416) == (line["peer"], line["stream"], line["code"])
+    assert "500, expected 100" in line["reason"]
+    assert ("sonoduct", "warning") == (line["dialect"], line["log_level"])
+
+
+async def test_a_flood_of_bad_clients():
+    """It fills no disk: most lines are held back."""
+    with capture_logs() as logs:
+        async with running() as receiver:
+            for _ in range(60):
+                async with connect(f"ws://127.0.0.1:{receiver.port}/?samplerate=no") as client:
+                    await client.wait_closed()
+
+    assert 20 <= len(lines(logs, "connection_closed")) < 40
+
+
+async def test_a_receiver_without_room_for_connections():
+    """Who is refused has a line, too."""
+    with capture_logs() as logs:
+        limits = {"max_connections": 1, "memory_bytes": 65536, "window_bytes": 65536}
+        async with running(limits=limits) as receiver, speaking(receiver.url) as one:
+            await one.greet()
+            reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
+            writer.write(
+                b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            )
+            await reader.read()
+            writer.close()
+
+    (line,) = lines(logs, "connection_refused")
+    assert line["peer"].startswith("127.0.0.1:")
+    assert "1 connections" in line["reason"]
+
+
+async def test_a_file_that_cannot_be_decoded(tmp_path):
+    """The line has the reason that its sender hears."""
+    with capture_logs() as logs:
+        async with running(store=str(tmp_path / "store"), limits=ROOM) as receiver:
+            async with speaking(receiver.url, kind=wire.Kind.FILE, format_=None) as client:
+                await client.greet()
+                await client.send(b"no audio at all" * 100)
+                await client.say(client.outbound.eos())
+                code, _ = await client.closed()
+
+    (line,) = lines(logs, "connection_closed")
+    assert 4500 == code == line["code"]
+    assert "file cannot be decoded" in line["reason"]
+
+
+async def test_a_store_without_room(tmp_path, monkeypatch):
+    """One line when it fills, one when it has room again."""
+    room = PosixDisk().free(tmp_path)
+    with capture_logs() as logs:
+        async with running(store=str(tmp_path), limits=ROOM) as receiver:
+            for free, event in ((0, "store_full"), (room, "store_has_room")):
+                monkeypatch.setattr(PosixDisk, "free", lambda *_, free=free: free)
+                async with asyncio.timeout(PATIENCE_S):
+                    while not lines(logs, event):
+                        await asyncio.sleep(0.05)
+
+    assert receiver.port
+    assert 1 == len(lines(logs, "store_full")) == len(lines(logs, "store_has_room"))
+
+
+async def test_a_sender_that_resumes(tmp_path):
+    """Each retry has a line, and so does the success after it; the stream is always its id."""
+    recorder = Recorder()
+    with capture_logs() as logs:
+        async with (
+            listening(recorder) as receiver,
+            Proxy(receiver.port, cuts=[200_000]).listen() as proxy,
+            connected(proxy.url) as client,
+        ):
+            receipt = await client.send(write(tmp_path / "a.wav", 400_000))
+
+    (retry,), (resumed,) = lines(logs, "retrying"), lines(logs, "resumed")
+    assert receipt.stream == retry["stream"] == resumed["stream"]
+    assert str(tmp_path / "a.wav") == retry["name"] == resumed["name"]
