@@ -13,7 +13,7 @@ from wire import Receipt, WireError
 
 from .board import Board
 from .client import Client
-from .errors import NotAReceiverError, SenderError, UnreachableError
+from .errors import NotAReceiverError, SenderError, SourceError, UnreachableError
 from .plain import send_plain
 from .report import Outcome
 from .settings import Settings
@@ -42,6 +42,7 @@ class _Attempt:
             receipt=self.receipt,
             error=None if error is None else printable(error) or type(error).__name__,
             retry=isinstance(error, UnreachableError | NotAReceiverError | OSError),
+            unreadable=isinstance(error, SourceError) and isinstance(error.__cause__, OSError),
             sent_bytes=outbound.sent_bytes if outbound else 0,
             resent_bytes=outbound.resent_bytes if outbound else 0,
             reconnects=self.transfer.reconnects if self.transfer else 0,
