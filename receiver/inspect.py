@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from runtime.console import faults_console, results_console
 
 from .journal.disk import Disk
 from .journal.export import export, find_stream
@@ -32,15 +33,15 @@ def export_stream(disk: Disk, layout: Layout, stream: str, output: Path | None) 
             output,
             lambda done, total: progress.update(task, completed=done, total=total),
         )
-    Console(soft_wrap=True).print(f"{made.path}: {made.length} {made.unit}", highlight=False)
+    results_console().print(f"{made.path}: {made.length} {made.unit}", soft_wrap=True)
     if made.fault is not None:
-        Console(stderr=True, soft_wrap=True).print(f"it ends early: {made.fault}", highlight=False)
+        faults_console().print(f"it ends early: {made.fault}", soft_wrap=True)
     return int(made.fault is not None)
 
 
 def verify_store(disk: Disk, layout: Layout) -> int:
     """Check every journal and recording; print what is wrong, and return 1 if anything is."""
-    results, faults = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+    results, faults = results_console(), faults_console()
     counts = {"open": 0, "complete": 0, "recording": 0}
     bad = frames = 0
     with _progress("checked") as progress:
@@ -51,11 +52,11 @@ def verify_store(disk: Disk, layout: Layout) -> int:
             progress.update(task, advance=1)
             if finding.fault is not None:
                 bad += 1
-                faults.print(f"{finding.state} {finding.what}: {finding.fault}", highlight=False)
+                faults.print(f"{finding.state} {finding.what}: {finding.fault}", soft_wrap=True)
     results.print(
         f"{counts['recording']} recordings, {counts['complete']} complete journals, "
         f"{counts['open']} open ones, {frames} frames: {bad} damaged",
-        highlight=False,
+        soft_wrap=True,
     )
     return int(bad > 0)
 
@@ -63,7 +64,7 @@ def verify_store(disk: Disk, layout: Layout) -> int:
 @contextmanager
 def _progress(unit: str) -> Iterator[Progress]:
     """A bar on a terminal, and nothing anywhere else."""
-    console = Console(stderr=True)
+    console = faults_console()
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

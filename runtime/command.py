@@ -6,6 +6,7 @@ Every option of ``NAME`` is also the variable ``NAME_OPTION``; all faults are re
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -56,6 +57,7 @@ def run(app: App, arguments: Sequence[str]) -> int:
     Wrong usage is said on standard error, all of it at once, and is exit code 2.
     """
     keep_standard_streams()
+    replace_unprintable()
     try:
         code = app(
             list(arguments), exit_on_error=False, print_error=False, result_action="return_value"
@@ -66,6 +68,18 @@ def run(app: App, arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def replace_unprintable() -> None:
+    r"""
+    Have standard output and error write ``\u…`` for a character that their encoding does not have.
+
+    Python's default is to raise an error, and then the rest of the output is lost. A user who asks
+    for another way (``PYTHONIOENCODING=latin-1:replace``) gets that one.
+    """
+    for stream in (sys.stdout, sys.stderr):  # None if the process was started without it
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _report_together(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 from cyclopts import CycloptsError, Parameter
 from prometheus_client import CollectorRegistry, disable_created_metrics
-from rich.console import Console
 from structlog import get_logger
 
 from runtime.command import INTERRUPTED
+from runtime.console import faults_console, results_console
 from runtime.exposition import metrics_endpoint
 from runtime.logs import configure
 from runtime.loop import run_loop
@@ -25,6 +26,7 @@ from runtime.signals import stop_event
 from .board import Board
 from .delivery import Deliveries
 from .errors import SourceError
+from .find import summary
 from .ledger import open_ledger
 from .metrics import Metrics
 from .microphone import input_devices
@@ -32,12 +34,10 @@ from .probe import probe_paths
 from .report import Outcome, print_devices, print_table, write_line
 from .send import Sending
 from .settings import ProbeSettings, SendSettings, WatchSettings
+from .source import printable
 from .watch import Watch
 
 VERSION = version("sonoduct")
-
-PIPED_COLUMNS: Final = 10_000
-"""Width of the table where no terminal folds it: wider than any row, so a row is a line."""
 
 
 def send_command(
@@ -56,9 +56,7 @@ def send_command(
     if not (paths or settings.url or settings.device):
         raise CycloptsError(msg="nothing to send, expected PATH, --url or --device", verbose=False)
     forced = True if settings.progress == "always" else None
-    terminal, results = Console(stderr=True, force_terminal=forced), Console()
-    if not results.is_terminal:
-        results = Console(width=PIPED_COLUMNS)
+    terminal, results = faults_console(force_terminal=forced), results_console()
     shown = {"auto": terminal.is_terminal, "always": True, "never": False}[settings.progress]
     configure("warning" if shown else settings.log_level)
     outcomes: list[Outcome] = []
@@ -79,6 +77,8 @@ def send_command(
         stack.enter_context(board.drawn())
         interrupted = run_loop(_until_stopped(sending, paths))
     print_table(sorted(outcomes, key=attrgetter("name")), results)
+    if sending.left_out:
+        results.print(f"left out: {printable(summary(sending.left_out))}", soft_wrap=True)
     if interrupted:
         return INTERRUPTED
     return 0 if all(outcome.good for outcome in outcomes) else 1
@@ -94,10 +94,7 @@ def probe_command(
         paths: Files, folders (walked, sorted) or patterns.
         settings: Everything else.
     """
-    results = Console()
-    if not results.is_terminal:
-        results = Console(width=PIPED_COLUMNS)
-    return probe_paths(paths, settings or ProbeSettings(), results, Console(stderr=True))
+    return probe_paths(paths, settings or ProbeSettings(), results_console(), faults_console())
 
 
 def devices_command() -> int:
@@ -105,14 +102,18 @@ def devices_command() -> int:
     try:
         found = input_devices()
     except SourceError as exc:
-        Console(stderr=True).print(f"sender: {exc}", highlight=False, markup=False)
+        faults_console().print(f"sender: {exc}", soft_wrap=True)
         return 1
-    print_devices(found, Console())
+    print_devices(found, results_console())
     return 0
 
 
 def _folder(_type: object, value: Path) -> None:
-    if value.exists() and not value.is_dir():
+    try:
+        folder = stat.S_ISDIR(value.stat().st_mode)
+    except OSError as exc:
+        raise ValueError(f"{value}: {exc.strerror}, expected a folder") from exc
+    if not folder:
         raise ValueError(f"{value} is no folder, expected one")
 
 
@@ -151,7 +152,7 @@ async def _watch(folder: Path, settings: WatchSettings) -> int:
     registry = CollectorRegistry()
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
     metrics = Metrics(registry, VERSION)
-    board = Board(Console(stderr=True), shown=False)
+    board = Board(faults_console(), shown=False)
     deliveries = Deliveries(
         settings, metrics, board, lambda _outcome: None, plain=False, again=True
     )
@@ -161,7 +162,7 @@ async def _watch(folder: Path, settings: WatchSettings) -> int:
             stop_event() as stop,
             open_ledger(settings.ledger, settings.ledger_entries) as ledger,
         ):
-            log.info("sender_watching", folder=str(folder), to=settings.to, metrics_port=port)
+            log.info("sender_watching", folder=printable(folder), to=settings.to, metrics_port=port)
             await Watch(folder, settings, metrics, deliveries, ledger).run(uuid.uuid4().hex, stop)
     except OSError as exc:
         log.error("sender_failed", reason=str(exc))

@@ -13,7 +13,7 @@ from wire import Receipt, WireError
 
 from .board import Board
 from .client import Client
-from .errors import NotAReceiverError, SenderError, UnreachableError
+from .errors import NotAReceiverError, SenderError, SourceError, UnreachableError
 from .metrics import Metrics
 from .plain import send_plain
 from .report import Outcome
@@ -44,6 +44,7 @@ class _Attempt:
             receipt=self.receipt,
             error=None if error is None else printable(error) or type(error).__name__,
             retry=isinstance(error, UnreachableError | NotAReceiverError | OSError),
+            unreadable=isinstance(error, SourceError) and isinstance(error.__cause__, OSError),
             sent_bytes=outbound.sent_bytes if outbound else 0,
             resent_bytes=outbound.resent_bytes if outbound else 0,
             reconnects=self.transfer.reconnects if self.transfer else 0,
@@ -63,7 +64,7 @@ class Deliveries:
         plain: bool,
         again: bool = False,
     ) -> None:
-        """With *again*, the caller delivers a source once more whose outcome says `retry`."""
+        """With *again*, the caller delivers a source once more that was not to blame."""
         self._settings = settings
         self._metrics = metrics
         self._board = board
@@ -124,6 +125,6 @@ class Deliveries:
             log.info("stream_ended", **facts, seconds=round(outcome.elapsed, 3))
         else:
             log.error("stream_ended", **facts, error=outcome.error)
-        if not (self._again and outcome.retry):
+        if not (self._again and (outcome.retry or outcome.unreadable)):
             self._metrics.end(outcome.result, outcome.receipt)
         self._record(outcome)

@@ -13,8 +13,7 @@ from rich.table import Table
 
 from decoding import DecodeError, Found, Means, probe
 
-from .errors import SourceError
-from .find import find_files
+from .find import find_files, summary
 from .settings import ProbeSettings
 from .source import printable
 
@@ -26,20 +25,21 @@ def probe_paths(
     paths: Iterable[str], settings: ProbeSettings, results: Console, faults: Console
 ) -> int:
     """Print what *paths* stand for; return 1 if any of it cannot be decoded."""
-    lines = _lines(paths, settings)
+    lines = _lines(paths, settings, faults)
     if settings.output == "json":
         return _print_json(lines)
     return _print_table(lines, results, faults)
 
 
-def _lines(paths: Iterable[str], settings: ProbeSettings) -> Iterator[Line]:
+def _lines(paths: Iterable[str], settings: ProbeSettings, faults: Console) -> Iterator[Line]:
     for path in paths:
-        try:
-            files = find_files(path)
-        except SourceError as exc:
-            yield path, str(exc).removeprefix(f"{path}: ")
-            continue
-        for file in files:
+        found = find_files(path)
+        if found.left_out:
+            kinds = printable(summary(found.left_out))
+            faults.print(f"{printable(path)}: left out: {kinds}", soft_wrap=True)
+        for fault in found.faults:
+            yield printable(fault.path), printable(fault.reason)
+        for file in found.files:
             yield printable(file), _look(file, settings.means, count=settings.count)
 
 
@@ -76,11 +76,11 @@ def _print_table(lines: Iterable[Line], results: Console, faults: Console) -> in
     for name, found in lines:
         if isinstance(found, str):
             bad = True
-            faults.print(f"{name}: {found}", highlight=False, markup=False, soft_wrap=True)
+            faults.print(f"{name}: {found}", soft_wrap=True)
         else:
             table.add_row(name, *_cells(found))
     if table.rows:
-        results.print(table, highlight=False, markup=False)
+        results.print(table)
     return int(bad)
 
 

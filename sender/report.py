@@ -36,6 +36,8 @@ class Outcome:
     error: str | None = None
     retry: bool = False
     """Whether the same file may fare better later: the receiver, not the file, was the trouble."""
+    unreadable: bool = False
+    """Whether the operating system did not give the file, for a reason that may pass."""
     sent_bytes: int = 0
     resent_bytes: int = 0
     reconnects: int = 0
@@ -63,7 +65,7 @@ def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
     table.add_column("digest", overflow="fold", min_width=DIGEST_COLUMNS)
     for outcome in outcomes:
         table.add_row(*_cells(outcome))
-    console.print(table, highlight=False, markup=False)
+    console.print(table)
 
 
 def print_devices(devices: Sequence[Device], console: Console) -> None:
@@ -74,7 +76,7 @@ def print_devices(devices: Sequence[Device], console: Console) -> None:
     for each in devices:
         facts = (str(each.index), str(each.channels), str(each.samplerate), each.name)
         table.add_row("*" if each.default else "", *facts)
-    console.print(table, highlight=False, markup=False)
+    console.print(table)
 
 
 def _cells(outcome: Outcome) -> list[str]:

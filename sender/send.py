@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
+
+import structlog
 
 from runtime.cancellation import Cancellation
 
@@ -15,14 +18,17 @@ from .address import public_name
 from .client import Client
 from .delivery import Deliveries
 from .errors import SourceError
-from .find import find_files
+from .find import find_files, summary
 from .inputs import NAME, Inputs, Opening
 from .ledger import Ledger
 from .live import SpooledStream
 from .metrics import Metrics
 from .opening import open_file
 from .settings import SendSettings
+from .source import printable
 from .wholefile import Sendable
+
+log = structlog.get_logger()
 
 STANDARD_INPUT: Final = "/dev/stdin"
 THREADS: Final = min(32, (os.cpu_count() or 1) + 4)
@@ -41,6 +47,8 @@ class Sending:
         deliveries: Deliveries,
         ledger: Ledger | None,
     ) -> None:
+        self.left_out: Counter[str] = Counter()
+        """What lay in the folders that were named, and is not sent for its name."""
         self._settings = settings
         self._ledger = ledger
         self._metrics = metrics
@@ -103,12 +111,14 @@ class Sending:
     def _files(self, paths: Iterable[str]) -> Iterator[Named]:
         taken: set[str] = set()
         for path in paths:
-            try:
-                files = find_files(path)
-            except SourceError as exc:
-                self._deliveries.fail(path, exc)
-                continue
-            for file in files:
+            found = find_files(path)
+            for fault in found.faults:
+                self._deliveries.fail(str(fault.path), SourceError(str(fault)))
+            if found.left_out:
+                kinds = printable(summary(found.left_out))
+                log.info("files_left_out", path=printable(path), kinds=kinds)
+                self.left_out += found.left_out
+            for file in found.files:
                 if (real := os.path.realpath(file)) in taken:
                     continue  # two clients would take the one stream from each other
                 taken.add(real)

@@ -217,7 +217,10 @@ class WatchSettings(Settings):
     """Seconds that a file must have kept its size and modification time before it is sent."""
 
     rescan: Annotated[float, Parameter(validator=Positive)] = 5.0
-    """Seconds between looks at the whole folder, for file systems that report no changes."""
+    """Seconds between looks at the whole folder, if --settle is not less."""
+
+    retry: Annotated[float, Parameter(validator=Positive)] = 30.0
+    """Seconds between attempts at a file that cannot be read for now, at most; it starts low."""
 
     metrics_host: str = "0.0.0.0"  # noqa: S104  # a container is reached from outside
     """Address of /metrics."""

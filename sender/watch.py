@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import time
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -15,54 +19,121 @@ from runtime.cancellation import Cancellation
 
 from .client import Client
 from .delivery import Deliveries
-from .find import audio_files
+from .find import Fault, summary, walk
 from .ledger import Ledger
 from .metrics import Metrics
 from .opening import open_file
+from .report import Outcome
 from .settings import WatchSettings
+from .source import printable
 
 log = structlog.get_logger()
 
-Version = tuple[int, int]
-"""Size and modification time: a file with others is another stream."""
+LEAST_S: Final = 0.1
+"""Between two looks, and between two attempts at a file, however short --settle is."""
+
+PIECE: Final = 1024 * 1024
+
+
+Version = tuple[int, ...]
+"""
+What one look at a file shows: size, modification time, inode and change time.
+
+Two files of one name, size and time differ in the last two; a change of rights shows in the last.
+-1 and the error's number, if the file cannot be looked at.
+"""
+
+
+class Failure(NamedTuple):
+    """An attempt at a file that could not be read."""
+
+    wait: float
+    due: float
 
 
 class Settling:
-    """Which files have stopped growing. Decides only: sizes and times are passed in."""
+    """
+    Which files are due: those that have stopped growing, and those that may be readable by now.
 
-    def __init__(self, settle: float) -> None:
+    Decides only: looks and times are passed in.
+    """
+
+    def __init__(self, settle: float, retry: float) -> None:
+        """A file is left alone for *settle* seconds, and for at most *retry* after a failure."""
         self._settle = settle
+        self._retry = retry
         self._seen: dict[Path, tuple[Version, float]] = {}
         self._done: dict[Path, Version] = {}
+        self._failures: dict[Path, Failure] = {}
 
     def look(
-        self, found: dict[Path, Version], now: float, in_work: Collection[Path] = ()
+        self,
+        found: dict[Path, Version],
+        now: float,
+        in_work: Collection[Path] = (),
+        unseen: Iterable[Path] = (),
     ) -> Iterator[Path]:
-        """Yield those of *found* that are due: settled, and neither done nor *in_work*."""
-        self._forget_all_but(found)
+        """
+        Yield those of *found* that are due, and not *in_work*.
+
+        Files below the folders *unseen*, which could not be listed, are not taken for gone.
+        """
+        self._forget_all_but(found, frozenset(unseen))
         for path, version in found.items():
             seen, since = self._seen.setdefault(path, (version, now))
             if seen != version:
                 self._seen[path] = (version, now)
-            elif path in in_work or self._done.get(path) == version:
+                self._failures.pop(path, None)
+                self._done.pop(path, None)
+            elif path in in_work:
                 continue
-            elif now - since >= self._settle:
+            elif now - since >= self._settle and self._due(path, version, now):
                 self._done[path] = version
                 yield path
 
     def again(self, path: Path) -> None:
-        """*path* was not sent, and is to be due again after settling."""
-        self._done.pop(path, None)
-        self._seen.pop(path, None)
+        """*path* was not sent, which is not its own fault: it is due again after settling."""
+        for known in (self._seen, self._done, self._failures):
+            known.pop(path, None)
 
-    def _forget_all_but(self, found: dict[Path, Version]) -> None:
-        for known in (self._seen, self._done):
+    def later(self, path: Path, now: float) -> None:
+        """
+        *path* could not be read, for a reason that may pass: it is due again after a while.
+
+        Each time it is left alone for twice as long; a change of its rights makes it a new version.
+        """
+        if path in self._seen:
+            before = self._failures.get(path)
+            wait = 2 * before.wait if before else max(self._settle, LEAST_S)
+            wait = min(wait, self._retry)
+            self._failures[path] = Failure(wait, now + wait)
+
+    def over(self, path: Path) -> None:
+        """*path* could be read, whatever came of it: this version of it is done with."""
+        self._failures.pop(path, None)
+
+    def failed(self, path: Path) -> bool:
+        """Whether the last attempt at this version of *path* could not read it."""
+        return path in self._failures
+
+    def _due(self, path: Path, version: Version, now: float) -> bool:
+        failure = self._failures.get(path)
+        return self._done.get(path) != version if failure is None else now >= failure.due
+
+    def _forget_all_but(self, found: dict[Path, Version], unseen: frozenset[Path]) -> None:
+        for known in (self._seen, self._done, self._failures):
             for path in [each for each in known if each not in found]:
-                del known[path]
+                if unseen.isdisjoint(path.parents):
+                    del known[path]
 
 
 class Watch:
-    """One run of ``sender watch``."""
+    """
+    One run of ``sender watch``.
+
+    The folder is looked at again and again. No events of the operating system are used: a file has
+    to settle anyway, events are lost on network file systems, and they run out.
+    """
 
     def __init__(
         self,
@@ -77,10 +148,13 @@ class Watch:
         self._settings = settings
         self._metrics = metrics
         self._deliveries = deliveries
-        self._settling = Settling(settings.settle)
+        self._settling = Settling(settings.settle, settings.retry)
         self._due: asyncio.Queue[Path] = asyncio.Queue()  # each file once, so never more than these
         self._in_work: set[Path] = set()
         self._cancellation = Cancellation()
+        self._faults: dict[Path, str] = {}
+        self._left_out: Counter[str] = Counter()
+        self._ended = False
 
     async def run(self, instance: str, stop: asyncio.Event) -> None:
         """Send until *stop*; nothing is remembered, the receiver knows what it has."""
@@ -94,57 +168,124 @@ class Watch:
             await self._look_until(stop)
             for worker in workers:
                 worker.cancel()
+            self._ended = True  # files that are being read
             self._cancellation.cancel()  # files that are being opened
 
     async def _look_until(self, stop: asyncio.Event) -> None:
-        from watchfiles import awatch  # 25 ms that other commands need not wait
-
-        # A look follows each change, and each pause: some file systems report no changes, and
-        # a file that has stopped growing causes none.
-        pause = min(self._settings.rescan, max(self._settings.settle, 0.1))
-        changes = awatch(
-            self._folder,
-            stop_event=stop,
-            rust_timeout=int(pause * 1000),
-            yield_on_timeout=True,
-            ignore_permission_denied=True,
-        )
-        if not os.access(self._folder, os.R_OK | os.X_OK):
-            log.error("folder_unreadable", folder=str(self._folder), uid=os.getuid())
-        await self._look()
-        async for _ in changes:
+        pause = min(self._settings.rescan, max(self._settings.settle, LEAST_S))
+        while not stop.is_set():
             await self._look()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
 
     async def _look(self) -> None:
-        found = await asyncio.to_thread(_versions, self._folder)
-        for path in self._settling.look(found, time.monotonic(), self._in_work):
+        looks, unseen = await asyncio.to_thread(self._scan)
+        for path in self._settling.look(looks, time.monotonic(), self._in_work, unseen):
             self._in_work.add(path)
             self._due.put_nowait(path)
+
+    def _scan(self) -> tuple[dict[Path, Version], list[Path]]:
+        """The audio files, and the folders that cannot be listed."""
+        found = walk(self._folder)
+        # Whatever is gone since it was listed is no fault; the folder itself has to be there.
+        faults = [each for each in found.faults if each.path == self._folder or _there(each.path)]
+        self._say_faults(faults)
+        if new := found.left_out.keys() - self._left_out.keys():
+            kinds = summary(Counter({kind: found.left_out[kind] for kind in new}))
+            log.info("files_left_out", path=printable(self._folder), kinds=printable(kinds))
+        self._left_out = found.left_out
+        return _looks(found.files), [fault.path for fault in faults]
+
+    def _say_faults(self, faults: list[Fault]) -> None:
+        """Log each of them once, and once that it is over."""
+        before, self._faults = self._faults, dict(faults)
+        for path, reason in faults:
+            if before.get(path) != reason:
+                folder = printable(path)
+                log.error("folder_unreadable", folder=folder, reason=reason, uid=os.getuid())
+        for path in before.keys() - self._faults.keys():
+            if _there(path):
+                log.info("folder_readable", folder=printable(path))
 
     async def _work(self, client: Client) -> None:
         try:
             while True:
                 path = await self._due.get()
-                opening = partial(open_file, path, self._settings, self._cancellation)
-                outcome = await self._deliveries.deliver(client, str(path), opening)
+                await self._send(client, path)
                 self._in_work.discard(path)
-                if outcome.retry:
-                    self._settling.again(path)
         finally:
             await client.close()
 
+    async def _send(self, client: Client, path: Path) -> None:
+        """Send *path*; if it could not be read before, only if it can be now: that is said once."""
+        if not self._settling.failed(path) or await asyncio.to_thread(self._readable, path):
+            opening = partial(open_file, path, self._settings, self._cancellation)
+            outcome = await self._deliveries.deliver(client, str(path), opening)
+            if outcome.retry:
+                self._settling.again(path)
+                return
+            if not await asyncio.to_thread(self._unreadable, path, outcome):
+                self._settling.over(path)
+                return
+        self._settling.later(path, time.monotonic())
 
-def _versions(folder: Path) -> dict[Path, Version]:
-    """The audio files below *folder*; one that is linked under several names is there once."""
-    found: dict[Path, Version] = {}
-    known: set[Path] = set()
-    for path in sorted(audio_files(folder)):
-        real = path.resolve()
+    def _unreadable(self, path: Path, outcome: Outcome) -> bool:
+        """Whether it is no fault of what is in the file that it was not sent."""
+        return outcome.unreadable or not (outcome.good or self._readable(path))
+
+    def _readable(self, path: Path) -> bool:
+        """Whether the operating system gives all of *path*, whatever is in it."""
         try:
-            stat = path.stat()
-        except FileNotFoundError:
-            continue  # gone since it was listed
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            while regular and not self._ended and os.read(descriptor, PIECE):
+                pass
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        return True
+
+
+def _looks(files: list[Path]) -> dict[Path, Version]:
+    """A look at each of *files*; one that is linked under several names is there once."""
+    looks: dict[Path, Version] = {}
+    folders: dict[Path, str] = {}
+    known: set[str] = set()
+    for path in files:
+        folder = folders.get(path.parent) or os.path.realpath(path.parent)
+        folders[path.parent] = folder
+        real = os.path.join(folder, path.name)  # noqa: PTH118  # a Path takes ten times as long
+        try:
+            found = path.lstat()
+            if stat.S_ISLNK(found.st_mode):
+                real = os.path.realpath(path)
+                found = path.stat()
+            look: Version = (
+                found.st_size,
+                found.st_mtime_ns,
+                found.st_ino,
+                found.st_ctime_ns,
+            )
+        except OSError as exc:
+            if not _there(path):
+                continue  # gone since it was listed
+            look = (-1, exc.errno or 0)
         if real not in known:
             known.add(real)
-            found[path] = (stat.st_size, stat.st_mtime_ns)
-    return found
+            looks[path] = look
+    return looks
+
+
+def _there(path: Path) -> bool:
+    """Whether there is something by this name, even if it cannot be looked at."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True

@@ -12,12 +12,14 @@ import soundfile
 from prometheus_client import CollectorRegistry
 
 import receiver
+import sender.find
 import sender.metrics
 import sender.settings
 import wire
 from tests.receiver.rawclient import running, speaking
 
 ROOT = Path(__file__).parents[1]
+AUDIO = (ROOT / "docs" / "audio.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
@@ -86,6 +88,15 @@ def test_containers_pass_every_setting_on():
     }
 
     assert settable == passed
+
+
+def test_each_suffix_is_documented_and_each_documented_one_is_taken():
+    """audio.md and the code agree, once each, on what is taken out of a folder."""
+    table = AUDIO[AUDIO.index("| suffixes |") :].partition("\n\n")[0]
+    documented = re.findall(r"`(\.\w+)`", table)
+
+    assert sorted(sender.find.SUFFIXES) == sorted(documented)
+    assert len(set(documented)) == len(documented)
 
 
 async def test_each_metric_is_documented_and_each_documented_one_exists():

@@ -1,17 +1,22 @@
 """A receiver with a store: what is acknowledged stays, and can be looked at from outside."""
 
 import asyncio
+import io
 import json
+import os
+import sys
 
 import pytest
 import soundfile
 from websockets.asyncio.client import connect
 
 import wire
+from receiver.__main__ import app
 from receiver.inspect import export_stream, verify_store
 from receiver.journal import Layout, PosixDisk
 from receiver.journal.export import NotFound
 from receiver.levels import Levels
+from runtime.command import run
 from tests.integration.commands import COMMANDS, started
 from tests.receiver.rawclient import FORMAT, PATIENCE_S, digest, running, sound, speaking
 
@@ -385,3 +390,26 @@ async def test_what_is_no_store_is_said_at_the_start(tmp_path, name, why):
     assert (1, "receiver_failed", True) == (code, line["event"], why in line["reason"])
     assert ["notes.txt"] == [each.name for each in tmp_path.iterdir()]
     assert "mine" == (tmp_path / "notes.txt").read_text()
+
+
+async def test_exporting_and_checking_in_another_encoding(tmp_path, monkeypatch):
+    """What the output cannot show of a file's name is replaced; it may look like markup."""
+    async with running(store=str(tmp_path / "Привет"), limits=ROOM) as receiver:
+        async with speaking(receiver.url) as client:
+            await client.greet()
+            await client.send(SOUND)
+            await client.commit()
+    written = io.BytesIO(), io.BytesIO()
+    for name, buffer in zip(("stdout", "stderr"), written, strict=True):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(buffer, "ascii", write_through=True))
+    store = ("--store", str(tmp_path / "Привет"))
+    output = tmp_path / os.fsdecode("[/x] :cat: П".encode() + b"\xff.wav")
+    output.parent.mkdir()  # named "["
+    stream = client.outbound.hello.stream
+
+    assert 0 == run(app, ["export", stream, "--output", str(output), *store])
+    assert written[0].getvalue().endswith(b"/[/x] :cat: \\u041f\\udcff.wav: 30000 frames\n")
+    assert output.exists()
+    assert 1 == run(app, ["export", "zz", *store])
+    assert b"\\u0442 whose id begins with 'zz'" in written[1].getvalue()
+    assert 0 == run(app, ["verify", *store])

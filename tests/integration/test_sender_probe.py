@@ -1,6 +1,7 @@
 """`sender probe`: what files are."""
 
 import json
+import os
 
 from tests.decoding.corpus import encode
 from tests.integration.commands import COMMANDS, started
@@ -61,3 +62,33 @@ async def test_a_table(tmp_path):
         "b.wav: no audio: ffmpeg: Invalid data found when processing input\n",
         "gone*.wav: no file matches this pattern\n",
     ] == program.errors
+
+
+async def test_output_and_names_that_are_not_utf_8(tmp_path):
+    """What the output cannot show is replaced, in results and in what is wrong."""
+    write(tmp_path / "Привет.wav", 1000)
+    write(tmp_path / "[b] :cat: [x].wav", 1000)
+    write(tmp_path / "a.wav", 1000).rename(tmp_path / os.fsdecode(b"odd\xff.wav"))
+    (tmp_path / os.fsdecode("broken П\x1b".encode() + b"\xff.wav")).symlink_to("gone")
+    (tmp_path / "notes.txt").touch()
+    replaced = "\\u041f\\u0440\\u0438\\u0432\\u0435\\u0442.wav"
+    for how in ("table", "json"):
+        program, code = await probed(
+            *(".", os.fsdecode(b"\xff*.wav"), "--output", how),
+            env={"PYTHONIOENCODING": "ascii"},
+            cwd=tmp_path,
+        )
+        broken = "No such file or directory"
+
+        assert 1 == code
+        assert ".: left out: 1 .txt\n" == program.errors[0]
+        if how == "json":
+            names = {json.loads(line)["name"]: json.loads(line) for line in program.lines}
+            assert {"Привет.wav", "[b] :cat: [x].wav", "odd?.wav"} < names.keys()
+            assert broken == names["broken П??.wav"]["error"]
+            assert "no file matches this pattern" == names["?*.wav"]["error"]
+        else:
+            names = {line.split("  ")[0] for line in program.lines[1:]}
+            assert {replaced, "[b] :cat: [x].wav", "odd?.wav"} == names
+            assert f"broken \\u041f??.wav: {broken}\n" == program.errors[1]
+            assert "?*.wav: no file matches this pattern\n" == program.errors[2]

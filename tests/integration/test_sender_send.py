@@ -9,10 +9,19 @@ import struct
 import termios
 from fcntl import ioctl
 
+from prometheus_client import CollectorRegistry
+
+from runtime.console import faults_console
+from sender.board import Board
+from sender.delivery import Deliveries
+from sender.metrics import Metrics
+from sender.send import Sending
+from sender.settings import SendSettings
 from tests.integration.commands import COMMANDS, sending, sent
 from tests.integration.proxy import free_port
 from tests.integration.recorder import Recorder, listening
 from tests.integration.sounds import noise, same, samples, write
+from tests.rights import enterable_folder, without_rights
 
 
 async def test_files_and_folders(tmp_path):
@@ -52,7 +61,11 @@ async def test_files_and_folders(tmp_path):
         assert re.search(row, program.out)
         assert len(samples(path)) == receipt["frames"]
         assert line["sent_bytes"] > 0 == line["resent_bytes"] == line["reconnects"]
-    assert ["stream_started", "stream_ended"] * 5 == [line["event"] for line in program.log]
+    first, second, *others = (line["event"] for line in program.log)
+    assert ["stream_started", "stream_ended"] * 5 == [first, second, *others[1:]]
+    assert "files_left_out" == others[0]
+    assert {"path": "album", "kinds": "2 hidden, 1 .txt"}.items() <= program.log[2].items()
+    assert "left out: 2 hidden, 1 .txt\n" == program.lines[-1]
     assert {"info"} == {line["level"] for line in program.log}
     assert 4 == again.out.count(" known ")
     assert all(line["sent_bytes"] == 0 for line in lines[5:])
@@ -207,3 +220,60 @@ async def test_bars_without_a_connection(tmp_path):
     assert 1 == code
     assert "no connection" in "".join(program.errors)
     assert "no progress for 0.5 s" in program.out
+
+
+async def test_what_cannot_be_looked_into():
+    """Each folder and file is a failure of its own, and the rest is sent."""
+    outcomes, recorder = [], Recorder()
+    with enterable_folder() as folder:
+        for name in ("a.wav", "closed/b.wav", "c.wav", "open/d.wav"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            write(folder / name, 100)
+        (folder / "closed").chmod(0o000)
+        (folder / "c.wav").chmod(0o000)
+        (folder / "e.wav").symlink_to("gone")
+        async with listening(recorder) as running:
+            settings = SendSettings(to=running.url)
+            board = Board(faults_console(), shown=False)
+            deliveries = Deliveries(settings, board, outcomes.append, plain=False)
+            sending = Sending(settings, Metrics(CollectorRegistry(), "0"), deliveries)
+            with without_rights():
+                await sending.run([str(folder), f"{folder}/*/*.wav"], "1" * 32)
+
+    good = sorted(each.name for each in outcomes if each.good)
+    assert [f"{folder}/a.wav", f"{folder}/open/d.wav"] == good
+    assert [
+        f"{folder}/c.wav: Permission denied",
+        f"{folder}/closed: Permission denied",
+        f"{folder}/closed: Permission denied",  # by the folder, and by the pattern
+        f"{folder}/e.wav: No such file or directory",
+    ] == sorted(each.error for each in outcomes if each.error)
+
+
+async def test_output_and_names_that_are_not_utf_8(tmp_path):
+    """What the output cannot show is replaced; names look like markup, emoji, or nothing at all."""
+    names = ["[b] :cat: [x].wav", "Привет.wav", "odd?.wav"]
+    for number, name in enumerate(names):
+        data = os.fsencode(name).replace(b"?", b"\xff")
+        write(tmp_path / "a.wav", 100 + number).rename(tmp_path / os.fsdecode(data))
+    (tmp_path / os.fsdecode(b"x.\xff")).touch()
+    report, recorder = tmp_path / "report.jsonl", Recorder()
+    shown = ["Привет.wav".encode("ascii", "backslashreplace").decode(), *names[::2]]
+    async with listening(recorder) as running:
+        for encoding in ("ascii", "latin-1:strict", "utf-8"):
+            program, code = await sent(
+                *(".", "--to", running.url, "--report", report, "--progress", "always"),
+                env={"PYTHONIOENCODING": encoding},
+                cwd=tmp_path,
+            )
+            rows = [re.split("  +", line)[0] for line in program.lines[1:-1]]
+
+            assert 0 == code, program.errors
+            assert sorted([names[1] if encoding == "utf-8" else shown[0], *shown[1:]]) == sorted(
+                rows
+            )
+            assert "left out: 1 .jsonl, 1 .?\n" == program.lines[-1]
+            assert "Traceback" not in "".join(program.errors)
+
+    assert set(names) == {take.stream.name for take in recorder.takes}
+    assert set(names) == {json.loads(line)["name"] for line in report.read_text().splitlines()}

@@ -1,16 +1,31 @@
 """The service `sender watch`: each file of a folder once, whenever it comes."""
 
 import asyncio
+import os
 import signal
 import urllib.request
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 
+import pytest
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
-from tests.integration.commands import watching
+from runtime.console import faults_console
+from sender.board import Board
+from sender.client import Client
+from sender.delivery import Deliveries
+from sender.errors import SourceError
+from sender.find import Fault, Found
+from sender.metrics import Metrics
+from sender.report import Outcome
+from sender.settings import WatchSettings
+from sender.watch import Watch
+from tests.integration.commands import PATIENCE_S, watching
 from tests.integration.proxy import Proxy, free_port
 from tests.integration.recorder import Recorder, listening
 from tests.integration.sounds import same, samples, write
+from tests.rights import enterable_folder, with_rights, without_rights
 
 
 async def scraped(port):
@@ -143,8 +158,12 @@ async def test_stopped_in_the_middle(tmp_path):
 async def test_wrong_usage(tmp_path):
     """What is no folder, no address and no free port is said in one line."""
     path = write(tmp_path / "a.wav")
-    async with watching(path, "ftp://x") as program:
+    async with (
+        watching(path, "ftp://x") as program,
+        watching(tmp_path / "typo", "ws://x:1") as typo,
+    ):
         assert 2 == await program.ended()
+        assert 2 == await typo.ended()
     async with Proxy(1).listen() as proxy:
         taken = int(proxy.url.rpartition(":")[2])
         async with watching(
@@ -155,6 +174,256 @@ async def test_wrong_usage(tmp_path):
     (usage,) = program.errors
     assert f"{path} is no folder, expected one" in usage
     assert "address 'ftp://x', expected ws://HOST:PORT" in usage
+    (missing,) = typo.errors
+    assert f"{tmp_path / 'typo'}: No such file or directory, expected a folder" in missing
     (failure,) = second.log
     assert "sender_failed" == failure["event"]
     assert f"metrics on 127.0.0.1:{taken}: Address already in use" in failure["reason"]
+
+
+class Service:
+    """`sender watch` in the test's own loop."""
+
+    def __init__(self, folder, url):
+        self.outcomes = []
+        self.news = asyncio.Event()
+        self.stop = asyncio.Event()
+        settings = WatchSettings(to=url, settle=0.1, rescan=0.1, retry=0.2)
+        metrics = Metrics(CollectorRegistry(), "0")
+        board = Board(faults_console(), shown=False)
+        deliveries = Deliveries(settings, metrics, board, self.add, plain=False)
+        self.watch = Watch(folder, settings, metrics, deliveries, None)
+
+    def add(self, outcome):
+        self.outcomes.append(outcome)
+        self.news.set()
+
+    async def ended(self, path, result):
+        """Wait until an attempt at *path* ended with *result*."""
+        async with asyncio.timeout(PATIENCE_S):
+            while (str(path), result) not in [(each.name, each.result) for each in self.outcomes]:
+                self.news.clear()
+                await self.news.wait()
+
+
+@asynccontextmanager
+async def watched(folder, url):
+    """Watch *folder* while the context is open; yield the service and its log."""
+    service = Service(folder, url)
+    with capture_logs() as log:
+        running = asyncio.create_task(service.watch.run("1" * 32, service.stop))
+        yield service, log
+        service.stop.set()
+        async with asyncio.timeout(PATIENCE_S):
+            await running
+
+
+async def test_folders_that_cannot_be_looked_into():
+    """Each costs one line in the log, and nothing else; it is looked into when that is mended."""
+    names = ("unentered/c.wav", "unlisted/b.wav")
+    with enterable_folder() as folder:
+        for name in names:
+            (folder / name).parent.mkdir()
+            write(folder / name, 100)
+        (folder / "unlisted").chmod(0o000)
+        (folder / "unentered").chmod(0o744)
+        good = write(folder / "a.wav", 100)
+        async with listening(Recorder()) as running:
+            with without_rights():
+                async with watched(folder, running.url) as (service, log):
+                    await service.ended(good, "sent")
+                    faults = [line for line in log if line["event"] == "folder_unreadable"]
+                    with with_rights():
+                        for name in names:
+                            (folder / name).parent.chmod(0o755)
+                    for name in names:
+                        await service.ended(folder / name, "sent")
+
+    assert {str((folder / name).parent) for name in names} == {line["folder"] for line in faults}
+    assert {"Permission denied"} == {line["reason"] for line in faults}
+    events = [line["event"] for line in log if line["event"].startswith("folder_")]
+    assert ["folder_unreadable"] * 2 + ["folder_readable"] * 2 == events
+    assert ["sent"] * 3 == [each.result for each in service.outcomes]
+
+
+async def test_files_that_cannot_be_read_for_now():
+    """Each is said once, and sent when it can be read, wherever the reason lies."""
+    with enterable_folder() as base:
+        folder, away = base / "folder", base / "away"
+        folder.mkdir()
+        away.mkdir()
+        closed, linked, broken = (folder / f"{each}.wav" for each in ("closed", "link", "broken"))
+        write(closed, 100).chmod(0o000)
+        linked.symlink_to(write(away / "a.wav", 200))
+        away.chmod(0o700)
+        broken.symlink_to(base / "later.wav")
+        async with listening(Recorder()) as running:
+            with without_rights():
+                async with watched(folder, running.url) as (service, _):
+                    for path in (closed, linked, broken):
+                        await service.ended(path, "failed")
+                    for number in range(3):  # each settles, so more attempts are made meanwhile
+                        with with_rights():
+                            mark = write(folder / f"mark{number}.wav", 10 + number)
+                        await service.ended(mark, "sent")
+                    with with_rights():
+                        closed.chmod(0o644)
+                        away.chmod(0o755)
+                        write(base / "later.wav", 300)
+                    for path in (closed, linked, broken):
+                        await service.ended(path, "sent")
+
+    ends = [(each.name, each.result) for each in service.outcomes]
+    assert len(ends) == len(set(ends)) == 9
+    errors = {each.name: each.error for each in service.outcomes if each.error}
+    assert {
+        str(closed): f"{closed}: Permission denied",
+        str(linked): f"{linked}: Permission denied",
+        str(broken): f"{broken}: No such file or directory",
+    } == errors
+
+
+async def test_a_folder_that_goes_and_comes_back(tmp_path):
+    """It is said once each; what was sent is not sent again, what is new or has changed is."""
+    folder, aside = tmp_path / "folder", tmp_path / "aside"
+    folder.mkdir()
+    old = write(folder / "old.wav", 100)
+    recorder = Recorder()
+    async with listening(recorder) as running, watching(folder, running.url) as program:
+        await program.said("stream_ended", name=str(old), result="sent")
+        folder.rename(aside)
+        gone = await program.said("folder_unreadable", folder=str(folder))
+        folder.write_text("no folder")
+        other = await program.said("folder_unreadable", count=2, folder=str(folder))
+        folder.unlink()
+        write(aside / "new.wav", 200)
+        aside.rename(folder)
+        await program.said("folder_readable", folder=str(folder))
+        await program.said("stream_ended", name=str(folder / "new.wav"), result="sent")
+        program.interrupt()
+        code = await program.ended()
+
+    assert 0 == code
+    assert "No such file or directory" == gone["reason"]
+    assert "Not a directory" == other["reason"]
+    assert [100, 200] == [take.frames for take in recorder.finished]
+    assert 2 == sum(line["event"] == "stream_ended" for line in program.log)
+
+
+async def test_names_that_are_not_utf_8(tmp_path):
+    """A file, a folder and what is left out may be called anything."""
+    folder = tmp_path / os.fsdecode(b"in\xfe")
+    (folder / os.fsdecode(b"deep\xff")).mkdir(parents=True)
+    write(tmp_path / "a.wav", 100).rename(folder / os.fsdecode(b"deep\xff/odd\xff.wav"))
+    (folder / os.fsdecode(b"x.\xff")).touch()
+    (folder / os.fsdecode(b"broken\xff.wav")).symlink_to("gone")
+    recorder = Recorder()
+    async with listening(recorder) as running, watching(folder, running.url) as program:
+        await program.said("files_left_out", path=f"{tmp_path}/in?", kinds="1 .?")
+        await program.said("stream_ended", name=f"{tmp_path}/in?/deep?/odd?.wav", result="sent")
+        await program.said("stream_ended", name=f"{tmp_path}/in?/broken?.wav", result="failed")
+        program.interrupt()
+        code = await program.ended()
+
+    assert 0 == code
+    assert [f"{tmp_path}/in?/deep?/odd?.wav"] == [take.stream.name for take in recorder.takes]
+
+
+async def test_what_is_left_out_is_said_once_for_each_kind(tmp_path):
+    """At the first look, and when something of another kind appears."""
+    (tmp_path / "notes.txt").touch()
+    async with listening(Recorder()) as running, watching(tmp_path, running.url) as program:
+        await program.said("files_left_out", kinds="1 .txt")
+        (tmp_path / "more.txt").touch()
+        (tmp_path / "a.jpg").touch()
+        await program.said("files_left_out", kinds="1 .jpg")
+        write(tmp_path / "a.wav", 100)
+        await program.said("stream_ended")
+        program.interrupt()
+        await program.ended()
+
+    assert 2 == sum(line["event"] == "files_left_out" for line in program.log)
+
+
+async def test_a_disk_that_fails(tmp_path):
+    """A file that gives errors is said once, and sent when it can be read to its end."""
+    path = tmp_path / "a.wav"
+    path.symlink_to("/proc/self/mem")  # opens, and gives EIO
+    async with listening(Recorder()) as running, watched(tmp_path, running.url) as (service, _):
+        await service.ended(path, "failed")
+        for number in range(3):  # each settles, so more attempts are made meanwhile
+            mark = write(tmp_path / f"mark{number}.wav", 10 + number)
+            await service.ended(mark, "sent")
+        path.unlink()
+        write(path, 100)
+        await service.ended(path, "sent")
+
+    (failed,) = (each for each in service.outcomes if not each.good)
+    assert f"{path}: Input/output error" == failed.error
+
+
+@pytest.mark.parametrize(
+    ("outcome", "content", "expected"),
+    [
+        ({"result": "failed", "unreadable": True}, b"no audio", True),
+        ({"result": "failed"}, b"no audio", False),
+        ({"result": "failed"}, None, True),  # it gave an error in its middle, say
+        ({"result": "sent"}, None, False),
+    ],
+)
+async def test_whose_fault_it_is(tmp_path, outcome, content, expected):
+    """A decoder only says that it cannot go on: whether the file can be read tells why."""
+    path = tmp_path / "a.wav"
+    if content is None:
+        path.symlink_to("/proc/self/mem")
+    else:
+        path.write_bytes(content)
+    watch = Service(tmp_path, "ws://127.0.0.1:1").watch
+
+    assert expected == watch._unreadable(path, Outcome(name="a", elapsed=0.0, **outcome))
+
+
+@pytest.mark.parametrize(
+    ("cause", "expected"), [(OSError(11, "busy"), True), (ValueError("no audio"), False)]
+)
+async def test_what_the_operating_system_refuses(cause, expected):
+    """What it does not give may be had later, such as a process for the decoder."""
+    settings = WatchSettings()
+    board = Board(faults_console(), shown=False)
+    metrics = Metrics(CollectorRegistry(), "0")
+    deliveries = Deliveries(settings, metrics, board, lambda _: None, plain=False)
+    client = Client(settings, metrics, "1" * 32)
+
+    def opening():
+        raise SourceError("a.wav: no") from cause
+
+    assert expected == (await deliveries.deliver(client, "a.wav", opening)).unreadable
+
+
+async def test_what_vanishes_while_it_is_listed_is_no_fault(tmp_path, monkeypatch):
+    """Only the folder that is watched has to be there."""
+    gone = Fault(tmp_path / "gone", "No such file or directory")
+    found = Found(files=[tmp_path / "gone" / "a.wav"], faults=[gone])
+    monkeypatch.setattr("sender.watch.walk", lambda _folder: found)
+    watch = Service(tmp_path, "ws://127.0.0.1:1").watch
+
+    with capture_logs() as log:
+        assert ({}, []) == watch._scan()
+    assert [] == log
+
+
+async def test_one_file_under_several_names(tmp_path):
+    """It is sent once; a link that leads to itself is said once."""
+    path = write(tmp_path / "b.wav", 100)
+    (tmp_path / "a.wav").symlink_to(path)
+    (tmp_path / "c.wav").symlink_to("b.wav")
+    loop = tmp_path / "loop.wav"
+    loop.symlink_to("loop.wav")
+    async with listening(Recorder()) as running, watched(tmp_path, running.url) as (service, _):
+        await service.ended(loop, "failed")
+        await service.ended(write(tmp_path / "mark.wav", 10), "sent")
+
+    names = ["a.wav", "loop.wav", "mark.wav"]
+    assert [str(tmp_path / name) for name in names] == sorted(
+        each.name for each in service.outcomes
+    )

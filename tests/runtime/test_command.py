@@ -1,5 +1,7 @@
 """Command line and environment from one definition."""
 
+import io
+import sys
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -87,3 +89,59 @@ def test_unknown_option_is_usage(app, seen, capsys):
 def test_interrupt_is_130(app):
     """Ctrl-C where nothing listens to it has the shell's exit code."""
     assert 130 == run(app, ["stop"])
+
+
+@pytest.fixture(name="printing")
+def _printing(app):
+    @app.command
+    def show(text: str):
+        """Show П."""
+        for stream in (sys.stdout, sys.stderr):
+            print(text, file=stream)
+
+    return app
+
+
+def streams(monkeypatch, encoding, errors="strict"):
+    """Replace standard output and error; return what is written to both."""
+    written = io.BytesIO(), io.BytesIO()
+    for name, buffer in zip(("stdout", "stderr"), written, strict=True):
+        stream = io.TextIOWrapper(buffer, encoding, errors, write_through=True)
+        monkeypatch.setattr(sys, name, stream)
+    return written
+
+
+@pytest.mark.parametrize(
+    ("encoding", "errors", "shown"),
+    [
+        ("ascii", "strict", b"\\xe9\\u041f\\udcff\n"),
+        ("ascii", "surrogateescape", b"\\xe9\\u041f\\udcff\n"),
+        ("latin-1", "strict", b"\xe9\\u041f\\udcff\n"),
+        ("utf-8", "strict", b"\xc3\xa9\xd0\x9f\\udcff\n"),
+        ("ascii", "replace", b"???\n"),  # somebody has asked for it
+    ],
+)
+def test_what_the_output_cannot_show_is_replaced(monkeypatch, printing, encoding, errors, shown):
+    """Nothing that a command says ends in an error of encoding."""
+    out, error = streams(monkeypatch, encoding, errors)
+    run(printing, ["show", "é\u041f\udcff"])
+
+    assert (shown, shown) == (out.getvalue(), error.getvalue())
+
+
+def test_usage_and_help_in_another_encoding(monkeypatch, printing):
+    """So it is with what is said before a command runs."""
+    out, error = streams(monkeypatch, "ascii")
+
+    assert 2 == run(printing, ["show", "a", "--wide\u041f"])
+    assert b"--wide\\u041f" in error.getvalue()
+    assert 0 == run(printing, ["show", "--help"])
+    assert b"Show \\u041f." in out.getvalue()
+
+
+def test_without_standard_output(monkeypatch, printing):
+    """A process may have been started without."""
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+
+    assert 0 == run(printing, ["show", "a"])

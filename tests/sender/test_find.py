@@ -1,9 +1,13 @@
 """Which files a path on the command line stands for."""
 
+import os
+import threading
+from collections import Counter
+
 import pytest
 
-from sender.errors import SourceError
-from sender.find import find_files
+from sender.find import Fault, find_files, summary, walk
+from tests.rights import enterable_folder, without_rights
 
 
 @pytest.fixture(name="folder")
@@ -18,13 +22,52 @@ def _folder(tmp_path):
 
 
 def names(folder, found):
-    """*found* relative to *folder*."""
-    return [str(path.relative_to(folder)) for path in found]
+    """The files of *found* relative to *folder*; there may be no fault."""
+    assert [] == found.faults
+    return [str(path.relative_to(folder)) for path in found.files]
 
 
 def test_a_folder_is_its_audio_files(folder):
     """Sorted, at any depth, by suffix; what is hidden, or a folder itself, is none."""
     assert ["a.FLAC", "b.wav", "deep/c.ogg"] == names(folder, find_files(str(folder)))
+
+
+def test_what_is_left_out_is_counted(folder):
+    """By suffix, whatever its case; hidden folders, linked ones and what is no file as such."""
+    for name in ("x.wav/e.JPG", "deep/README", "f.wav.part", "g.wav~", "quiet/._b.wav"):
+        (folder / name).touch()
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "elsewhere.wav").symlink_to(folder / "deep")
+    (folder / "notes").symlink_to(folder / "gone")
+    found = find_files(str(folder))
+
+    assert ["a.FLAC", "b.wav", "deep/c.ogg"] == names(folder, found)
+    assert {
+        "hidden": 3,
+        ".jpg": 2,
+        "no suffix": 2,
+        ".part": 1,
+        ".wav~": 1,
+        "no regular file": 1,
+        "linked folder": 1,
+    } == found.left_out
+
+
+def test_a_summary_names_the_most_frequent(folder):
+    """It stays short, whatever names there are."""
+    left_out = Counter({f".{number}": 20 - number for number in range(12)})
+
+    assert "3 .jpg, 1 hidden" == summary(Counter({".jpg": 3, "hidden": 1}))
+    assert summary(left_out).startswith("20 .0, 19 .1, ")
+    assert summary(left_out).endswith(" 11 .9, 19 others")
+
+
+def test_a_folder_that_is_named_like_audio_is_walked(folder):
+    """So is one that is named itself, or matched."""
+    (folder / "x.wav" / "e.mp3").touch()
+
+    for path in (folder, folder / "x.wav", folder / "*.wav"):
+        assert "x.wav/e.mp3" in names(folder, find_files(str(path)))
 
 
 def test_a_hidden_folder_that_is_named_is_meant(folder):
@@ -34,8 +77,28 @@ def test_a_hidden_folder_that_is_named_is_meant(folder):
 
 def test_a_file_that_is_named_may_be_called_anything(folder):
     """Whether it is audio turns out when it is opened; so does whether it is there."""
-    assert [folder / "cover.jpg"] == find_files(str(folder / "cover.jpg"))
-    assert [folder / "gone"] == find_files(str(folder / "gone"))
+    for name in ("cover.jpg", "gone", "x" * 300, "b.wav/below"):
+        assert [folder / name] == find_files(str(folder / name)).files
+
+
+def test_links(folder):
+    """One to a file is a file; one to nothing is an error when it is opened; loops end."""
+    (folder / "linked.wav").symlink_to(folder / "cover.jpg")
+    (folder / "broken.wav").symlink_to(folder / "gone")
+    (folder / "loop.wav").symlink_to(folder / "loop.wav")
+    (folder / "deep" / "up").symlink_to(folder)
+    (folder / "deep" / "here").symlink_to(".")
+    links = ["broken.wav", "linked.wav", "loop.wav"]
+
+    assert ["a.FLAC", "b.wav", *links[:1], "deep/c.ogg", *links[1:]] == names(
+        folder, find_files(str(folder))
+    )
+    assert ["deep/c.ogg"] == names(folder, find_files(f"{folder}/**/*.ogg"))
+    assert ["deep/c.ogg"] == names(folder, find_files(f"{folder}/*/c.ogg"))
+    assert links == names(folder, find_files(f"{folder}/[bl]*[dnp].wav"))
+    broken = folder / "broken.[wv]av"
+    broken.symlink_to(folder / "gone")
+    assert [broken] == find_files(str(broken)).files
 
 
 @pytest.mark.parametrize(
@@ -44,13 +107,40 @@ def test_a_file_that_is_named_may_be_called_anything(folder):
         ("*.wav", ["b.wav"]),
         ("[ab].*", ["a.FLAC", "b.wav"]),
         ("**/*.ogg", ["deep/c.ogg"]),
+        ("**/*.wav", ["b.wav"]),
+        ("**", ["a.FLAC", "b.wav", "deep/c.ogg"]),
+        ("**/deep/**", ["deep/c.ogg"]),
         ("?eep", ["deep/c.ogg"]),
+        ("?eep/c.ogg", ["deep/c.ogg"]),
+        ("*/../b.wav", ["deep/../b.wav", "quiet/../b.wav", "x.wav/../b.wav"]),
+        ("*/*", ["deep/c.ogg"]),
+        ("*.jpg", ["cover.jpg"]),  # a match is as good as a name
+        (".g*/*", [".git/d.wav"]),
         ("[dq]*", ["deep/c.ogg"]),  # one of the folders holds nothing
     ],
 )
 def test_a_pattern_is_its_matches(folder, pattern, expected):
-    """Folders among them are walked."""
+    """Folders among them are walked; hidden ones are matched by a pattern with a dot only."""
     assert expected == names(folder, find_files(str(folder / pattern)))
+
+
+def test_folders_that_lie_in_one_another(folder):
+    """What a pattern matches more than once is found, and counted, once."""
+    (folder / "deep" / "down").mkdir()
+    for name in ("deep/down/e.wav", "deep/down/f.doc"):
+        (folder / name).touch()
+    found = find_files(f"{folder}/**/d*")
+
+    assert ["deep/c.ogg", "deep/down/e.wav"] == names(folder, found)
+    assert {".doc": 1} == found.left_out
+
+
+def test_a_pattern_in_the_working_folder(folder, monkeypatch):
+    """What it matches is named as the pattern is."""
+    monkeypatch.chdir(folder)
+
+    assert ["b.wav"] == [str(path) for path in find_files("*.wav").files]
+    assert ["deep/c.ogg"] == [str(path) for path in find_files("./*/*.ogg").files]
 
 
 def test_a_name_that_looks_like_a_pattern(folder):
@@ -60,18 +150,93 @@ def test_a_name_that_looks_like_a_pattern(folder):
     assert ["take[1].wav"] == names(folder, find_files(str(folder / "take[1].wav")))
 
 
+def test_a_name_that_is_not_utf_8(folder):
+    """It is found in a folder and by a pattern as any other is."""
+    odd = folder / os.fsdecode(b"odd\xff.wav")
+    odd.touch()
+
+    assert odd in find_files(str(folder)).files
+    assert [odd] == find_files(f"{folder}/o*.wav").files
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
-        ("quiet", "no audio in this folder, expected .aac, "),
-        ("*.mp3", "no file matches this pattern"),
-        ("q*", "no file matches this pattern"),
-        ("x" * 300, "File name too long"),
+        ("quiet", ": no audio in this folder, expected .aac, "),
+        ("*.mp3", ": no file matches this pattern"),
+        ("q*", ": no file matches this pattern"),
+        ("gone/*.wav", ": no file matches this pattern"),
+        ("b.wav/*", ": no file matches this pattern"),
+        ("x" * 300 + "[12]", ": no file matches this pattern"),
+        (f"{'x' * 300}/*", f"{'x' * 300}: File name too long"),
     ],
 )
-def test_nothing_is_an_error(folder, path, reason):
+def test_nothing_is_a_fault(folder, path, reason):
     """It names the path and what was looked for."""
-    with pytest.raises(SourceError) as raised:
-        find_files(str(folder / path))
+    (fault,) = find_files(str(folder / path)).faults
 
-    assert str(raised.value).startswith(f"{folder / path}: {reason}")
+    expected = f"{folder / path}{reason}" if reason.startswith(":") else f"{folder / reason}"
+    assert str(fault).startswith(expected)
+
+
+def test_nothing_but_what_is_left_out(folder):
+    """The fault says what there was."""
+    (folder / "quiet" / "a.doc").touch()
+    (fault,) = find_files(str(folder / "quiet")).faults
+
+    assert fault.reason.endswith("; left out: 1 .doc")
+
+
+def test_folders_that_cannot_be_looked_into():
+    """One that cannot be listed, and one that cannot be entered, are faults; the rest is found."""
+    with enterable_folder() as folder:
+        for name in ("open/a.wav", "unlisted/b.wav", "unentered/c.wav"):
+            (folder / name).parent.mkdir()
+            (folder / name).touch()
+        (folder / "open" / "link.wav").symlink_to(folder / "unlisted" / "b.wav")
+        (folder / "unlisted").chmod(0o000)
+        (folder / "unentered").chmod(0o744)
+        faults = [
+            Fault(folder / "unentered", "Permission denied"),
+            Fault(folder / "unlisted", "Permission denied"),
+        ]
+        good = [folder / "open" / "a.wav", folder / "open" / "link.wav"]
+        with without_rights():
+            for path in (folder, folder / "*", folder / "**" / "*.wav", folder / "*" / "*.wav"):
+                found = find_files(str(path))
+
+                assert good == found.files
+                assert faults == sorted(found.faults)
+            by_name = find_files(str(folder / "*" / "a.wav"))
+            only = find_files(str(folder / "unlisted"))
+            within = find_files(str(folder / "unlisted" / "deeper" / "*.wav"))
+
+    assert ([good[0]], faults) == (by_name.files, sorted(by_name.faults))
+    assert ([], faults[1:]) == (only.files, only.faults)
+    assert ([], faults[1:]) == (within.files, within.faults)
+
+
+def test_a_tree_that_changes_while_it_is_walked(tmp_path):
+    """Folders that come and go cost at most a fault each."""
+    (tmp_path / "a.wav").touch()
+    ended = threading.Event()
+
+    def change():
+        while not ended.is_set():
+            for number in range(5):
+                (tmp_path / f"{number}" / "deep").mkdir(parents=True)
+            for number in range(5):
+                (tmp_path / f"{number}" / "deep").rmdir()
+                (tmp_path / f"{number}").rmdir()
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(100):
+            found = walk(tmp_path)
+
+            assert [tmp_path / "a.wav"] == found.files
+            assert {fault.reason for fault in found.faults} <= {"No such file or directory"}
+    finally:
+        ended.set()
+        thread.join()

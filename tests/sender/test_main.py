@@ -35,7 +35,9 @@ def _clean(monkeypatch):
         (["send", "a.wav", "--report", "/no/r"], ["/no/r: No such file or directory, expected"]),
         (["watch", "folder", "--settle", "-1"], ["--settle", "-1", ">= 0"]),
         (["watch", "folder", "--metrics-port", "65536"], ["65536", "<= 65535"]),
-        (["watch", "folder", "--protocol", "plain"], ["--protocol"]),
+        (["watch", ".", "--protocol", "plain"], ["--protocol"]),
+        (["watch", "gone"], ["gone: No such file or directory, expected a folder"]),
+        (["watch", "x" * 300], ["File name too long, expected a folder"]),
         (["watch", __file__], [f"{__file__} is no folder, expected one"]),
     ],
 )

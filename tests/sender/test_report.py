@@ -3,8 +3,7 @@
 import io
 import json
 
-from rich.console import Console
-
+from runtime.console import results_console
 from sender.report import Outcome, print_table, write_line
 from wire import Receipt
 
@@ -22,6 +21,7 @@ RECEIPT = Receipt(
 SENT = Outcome(name="a [red].wav", result="sent", elapsed=0.5, receipt=RECEIPT, sent_bytes=64_064)
 KNOWN = Outcome(name="b.wav", result="known", elapsed=0.1, receipt=RECEIPT)
 FAILED = Outcome(name="c.wav", result="failed", elapsed=0.1, error="c.wav: no [audio]")
+EMOJI = Outcome(name="a:cat:.wav", result="interrupted", elapsed=0.1)
 STOPPED = Outcome(name="d.wav", result="interrupted", elapsed=0.1)
 
 
@@ -43,15 +43,15 @@ def test_lines_of_the_report():
     assert (None, "c.wav: no [audio]") == (failed["receipt"], failed["error"])
 
 
-def test_rows_of_the_table():
+def test_rows_of_the_table(capsys):
     """Names and errors are shown as they are; speed only where something was sent."""
-    file = io.StringIO()
-    print_table([SENT, KNOWN, FAILED, STOPPED], Console(file=file, width=200))
-    rows = [line.split() for line in file.getvalue().splitlines()[1:]]
+    print_table([SENT, KNOWN, FAILED, STOPPED, EMOJI], results_console())
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
 
     assert [
         ["a", "[red].wav", "sent", "32000", "2.00", "4", "d" * 32],
         ["b.wav", "known", "32000", "2.00", "-", "d" * 32],
         ["c.wav", "failed", "c.wav:", "no", "[audio]"],
         ["d.wav", "interrupted"],
+        ["a:cat:.wav", "interrupted"],
     ] == rows
