@@ -13,11 +13,14 @@ from .limits import LEAST_MEMORY, Limits
 from .means import Means
 from .opening import open_decoder
 from .probing import Found, probe
+from .signature import MPEG_BYTES, SIGNATURE_BYTES, may_be_mpeg, suffix_of_container
 from .streaming import StreamDecoder
 
 __all__ = [
     "CONTAINERS",
     "LEAST_MEMORY",
+    "MPEG_BYTES",
+    "SIGNATURE_BYTES",
     "DecodeError",
     "Decoder",
     "Facts",
@@ -31,6 +34,8 @@ __all__ = [
     "StreamDecoder",
     "Unfit",
     "find_ffmpeg",
+    "may_be_mpeg",
     "open_decoder",
     "probe",
+    "suffix_of_container",
 ]

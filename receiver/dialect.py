@@ -40,11 +40,14 @@ class Dialect(Protocol):
 
     def decode(self, data: str | bytes) -> Iterable[Message]:
         """
-        Return the messages that *data* amounts to.
+        Yield the messages that *data* amounts to; each is handled before the next is asked for.
 
         Raises:
             PeerError: if it is none.
         """
+
+    def closed(self, code: int) -> Iterable[Message]:
+        """Return what a close with *code* amounts to, by the client or 1006: the stream's end."""
 
     def encode(self, message: Control) -> Iterable[str]:
         """Return the texts that tell the client of *message*, if its dialect has any."""
@@ -64,6 +67,10 @@ class Sonoduct:
     def decode(self, data: str | bytes) -> Iterable[Message]:
         """See Dialect."""
         return (decode_control(data) if isinstance(data, str) else decode_chunk(data),)
+
+    def closed(self, code: int) -> Iterable[Message]:  # noqa: ARG002  # the sender comes again
+        """See Dialect."""
+        return ()
 
     def encode(self, message: Control) -> Iterator[str]:
         """See Dialect."""

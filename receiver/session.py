@@ -6,6 +6,7 @@ import asyncio
 from typing import Final
 
 import structlog
+from msgspec.structs import replace
 
 import wire
 from runtime.logs import LogLimit
@@ -55,6 +56,8 @@ class Session:
         self._streams = streams
         self._metrics = metrics
         self._traffic = metrics.traffic[dialect.name]
+        if not dialect.credit:  # it says hello with its first audio, whenever that comes
+            deadlines = replace(deadlines, hello=deadlines.progress)
         self._inbound = wire.Inbound(deadlines, self._loop.time())
         self._acks = Acks(self._inbound, self._flush, metrics.ack_latency.observe)
         self._outbox = Outbox(link, dialect, self._acks.next)
@@ -86,6 +89,8 @@ class Session:
     async def drain(self) -> None:
         """Acknowledge what came, and send the peer to another receiver; plain clients may end."""
         if not self.dialect.resumable:
+            if self._lease is None and self._handled is None:  # nothing has come
+                self.stop(wire.Draining(LEAVING))
             return
         try:
             if self._handled is not None:
@@ -131,8 +136,7 @@ class Session:
         try:
             await self._read()
         except LinkClosedError as exc:
-            if exc.code in _GOODBYES and self._lease is None and not self._stopped:
-                self.result = "ok"
+            await self._closed(exc.code)
         except wire.WireError as exc:
             self.stop(exc)
             await self._read_on()
@@ -140,21 +144,39 @@ class Session:
             self._stopped = True
             self._outbox.close(1000, "")  # whatever said goodbye before counts
 
+    async def _closed(self, code: int) -> None:
+        """The connection is gone; for some clients that is how a stream ends."""
+        if self._stopped:
+            return
+        try:
+            for message in self.dialect.closed(code):
+                await self._take_next(message)
+        except wire.WireError as exc:
+            self.stop(exc)
+        if code in _GOODBYES and self._lease is None and not self._stopped:
+            self.result = "ok"
+
     async def _read(self) -> None:
         for message in self.dialect.greet():
             await self._control(message)
+        if not self.dialect.resumable and self._streams.draining:
+            raise wire.Draining(LEAVING)  # its hello would come later
         take = self._take_at_once if self.dialect.credit else None
         while True:
             data = await self._link.receive(take)
             for message in self.dialect.decode(data):
-                if isinstance(message, wire.Chunk) and not self.dialect.credit:
-                    await self._acks.room_for(len(message.message))
+                await self._take_next(message)
                 if self._stopped:
                     return await self._read_on()
-                if isinstance(message, wire.Chunk):
-                    self._take(message)
-                else:
-                    await self._control(message)
+
+    async def _take_next(self, message: wire.Message) -> None:
+        if isinstance(message, wire.Chunk):
+            if not self.dialect.credit:
+                await self._acks.room_for(len(message.message))
+            if not self._stopped:
+                self._take(message)
+        elif not self._stopped:
+            await self._control(message)
 
     async def _read_on(self) -> None:
         """Let what is on its way pass by, until the closing handshake gets through."""

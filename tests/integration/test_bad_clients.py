@@ -248,7 +248,7 @@ PLAIN = {
     "other text": ([b"12345678", "Stop"], "", 4400, "text 'Stop', expected 'Done'"),
     "samplerate": ([], "?samplerate=abc", 4400, "samplerate 'abc', expected 1 to 768000"),
     "channels": ([], "?channels=0", 4400, "channels '0', expected 1 to 64"),
-    "query": ([], "?rate=5", 4400, "query ['rate'], expected samplerate and channels"),
+    "query": ([], "?rate=5", 4400, "query ['rate'], expected samplerate, channels and encoding"),
     "2 MiB": ([bytes(2 * 1024 * 1024)], "", 1009, ""),
 }
 

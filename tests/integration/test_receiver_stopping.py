@@ -183,6 +183,7 @@ async def test_a_new_plain_client_is_refused_while_draining():
     """It hears close 1012 and no words that it could not understand."""
     recorder = Recorder()
     async with running(recorder) as inside, connect(inside.url) as early:
+        await early.send(bytes(400))
         await recorder.until(lambda: recorder.takes)
         draining = asyncio.create_task(inside.inside.drain())
         async with speaking(inside.url) as witness:
@@ -194,6 +195,17 @@ async def test_a_new_plain_client_is_refused_while_draining():
         await draining
 
     assert 1012 == late.close_code
+
+
+async def test_a_plain_client_that_has_sent_nothing_keeps_nobody_waiting():
+    """It has no stream that could end well."""
+    async with running() as inside, connect(inside.url) as client:
+        began = time.monotonic()
+        await inside.inside.drain()
+        await client.wait_closed()
+
+    assert 1012 == client.close_code
+    assert time.monotonic() - began < 5
 
 
 async def test_draining_ends_in_time_whatever_processors_do():

@@ -1,0 +1,226 @@
+"""Files, and other encodings than the tutorial's, from clients that know no protocol."""
+
+import asyncio
+import hashlib
+import io
+import json
+import subprocess
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import soundfile
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from receiver.g711 import ALAW, MULAW
+from receiver.journal import Layout
+from tests.receiver.rawclient import PATIENCE_S, running, sound
+
+FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
+ROOM = {"reserve_bytes": 0}
+SOUND = np.random.default_rng(0).integers(-9000, 9000, (16_000, 1)).astype("<i2")
+
+
+def wav():
+    file = io.BytesIO()
+    soundfile.write(file, SOUND, 16_000, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def flac():
+    file = io.BytesIO()
+    soundfile.write(file, SOUND, 16_000, format="FLAC", subtype="PCM_16")
+    return file.getvalue()
+
+
+def unfinished_wav():
+    """What ffmpeg writes to a pipe: its length is not known."""
+    return piped("-f", "wav")
+
+
+def webm():
+    """What a browser records: live, without a duration."""
+    return piped("-f", "webm", "-c:a", "libopus", "-live", "1")
+
+
+def ogg():
+    return piped("-f", "ogg", "-c:a", "libvorbis")
+
+
+def mp3():
+    """Without a tag, as an encoder writes it that cannot go back."""
+    return piped("-f", "mp3", "-id3v2_version", "0", "-write_xing", "0")
+
+
+def piped(*how):
+    return subprocess.run(
+        [FFMPEG, "-v", "error", "-f", "s16le", "-ar", "16000", "-i", "-", *how, "-"],
+        input=SOUND.tobytes(),
+        capture_output=True,
+        check=True,
+    ).stdout
+
+
+EXACT = {wav, flac, unfinished_wav}
+FILES = [wav, flac, unfinished_wav, webm, ogg, mp3]
+
+
+async def until_recorded(store):
+    """Wait for the recording; return its manifest and its samples."""
+    audio = Layout(store).audio
+    async with asyncio.timeout(PATIENCE_S):
+        while not list(audio.glob("*.wav")):
+            await asyncio.sleep(0.02)
+    (manifest,) = audio.glob("*.json")
+    facts = json.loads(manifest.read_text())
+    return facts, soundfile.read(audio / facts["recording"], dtype="int16", always_2d=True)[0]
+
+
+async def heard(client):
+    """Everything that comes until the close, and its code."""
+    texts = []
+    async with asyncio.timeout(PATIENCE_S):
+        try:
+            while True:
+                texts.append(await client.recv())
+        except ConnectionClosed as exc:
+            return texts, exc.rcvd.code
+
+
+def options(tmp_path):
+    return {"store": str(tmp_path), "limits": ROOM, "ffmpeg": FFMPEG}
+
+
+@pytest.mark.parametrize("end", ["Done", b"", "close", "abort"])
+@pytest.mark.parametrize("make", FILES)
+async def test_a_file_is_a_file(tmp_path, make, end):
+    """Its bytes are kept and decoded; text, an empty message, or the close is its end."""
+    data, answer = make(), None
+    async with running(**options(tmp_path)) as receiver:
+        async with connect(receiver.url) as client:
+            for start in range(0, len(data), 5000):
+                await client.send(data[start : start + 5000])
+            if end == "abort":
+                client.transport.abort()
+            elif end != "close":
+                await client.send(end)
+                (answer, *rest), code = await heard(client)
+
+                assert (1000, ["Done!"] if end else []) == (code, rest)
+        manifest, samples = await until_recorded(tmp_path)
+
+    receipt = manifest["receipt"]
+    assert hashlib.sha256(data).hexdigest() == receipt["sha256"]
+    assert len(data) == receipt["units"]
+    assert len(samples) == receipt["frames"] >= 15_900
+    if make in EXACT:
+        assert np.array_equal(SOUND, samples)
+    if answer:
+        facts = json.loads(answer)
+        assert (receipt["frames"], receipt["sha256"]) == (facts["frames"], facts["sha256"])
+
+
+@pytest.mark.parametrize("cut", [1, 3, 11, 12, 13])
+async def test_a_file_that_begins_in_small_pieces(tmp_path, cut):
+    """Its first bytes decide, however they come."""
+    data = wav()
+    async with running(**options(tmp_path)) as receiver:
+        async with connect(receiver.url) as client:
+            for start in range(0, 48, cut):
+                await client.send(data[start : min(start + cut, 48)])
+            await client.send(data[48:])
+        _, samples = await until_recorded(tmp_path)
+
+    assert np.array_equal(SOUND, samples)
+
+
+async def test_any_file_if_the_address_says_so(tmp_path):
+    """`?encoding=file` is a file without a look at it."""
+    data = piped("-f", "adts")
+    async with running(**options(tmp_path)) as receiver:
+        async with connect(f"ws://127.0.0.1:{receiver.port}/?encoding=file") as client:
+            await client.send(data)
+        manifest, samples = await until_recorded(tmp_path)
+
+    assert len(data) == manifest["receipt"]["units"]
+    assert 15_000 < len(samples) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data", "expected"),
+    [
+        ("s16le", SOUND.tobytes(), SOUND[:, 0]),
+        ("mulaw", bytes(range(256)) * 40, np.tile(MULAW, 40)),
+        ("alaw", bytes(range(256)) * 40, np.tile(ALAW, 40)),
+    ],
+)
+async def test_other_encodings(tmp_path, encoding, data, expected):
+    """The address names them, and an ordinary close ends the stream."""
+    address = f"/?encoding={encoding}&samplerate=8000&channels=2"
+    async with running(**options(tmp_path)) as receiver:
+        async with connect(f"ws://127.0.0.1:{receiver.port}{address}") as client:
+            await client.send('{"caller":"1000"}')
+            for start in range(0, len(data), 641):
+                await client.send(data[start : start + 641])
+            await client.send("a text that is not for us")
+        manifest, samples = await until_recorded(tmp_path)
+
+    assert expected.tobytes() == samples.tobytes()
+    assert {"text": '{"caller":"1000"}'} == manifest["metadata"]
+    assert (8000, 2) == (manifest["format"]["samplerate"], manifest["format"]["channels"])
+
+
+async def test_an_encoding_ends_with_done_as_well(tmp_path):
+    """Bytes that fill no frame at the end are left out, and the answer says so."""
+    async with running(**options(tmp_path)) as receiver:
+        async with connect(f"ws://127.0.0.1:{receiver.port}/?encoding=s16le&channels=2") as client:
+            await client.send(SOUND.tobytes() + b"xyz")
+            await client.send("Done")
+            (answer, *rest), code = await heard(client)
+
+    facts = json.loads(answer)
+    assert (8000, 3) == (facts["frames"], facts["dropped_bytes"])
+    assert (["Done!"], 1000) == (rest, code)
+
+
+async def test_what_is_no_number_is_no_sample(tmp_path):
+    """A file of an unknown kind is refused instead of being kept as noise."""
+    data = b"\xff\xff\xff\xff" * 100
+    async with running(**options(tmp_path)) as receiver, connect(receiver.url) as client:
+        await client.send(data)
+        (answer,), code = await heard(client)
+
+    assert 4400 == code
+    assert "first samples" in json.loads(answer)["error"]
+
+
+async def test_a_store_that_keeps_nothing_takes_no_files():
+    """It says so, and does not answer with 1000."""
+    async with running() as receiver, connect(receiver.url) as client:
+        await client.send(wav())
+        (answer,), code = await heard(client)
+
+    assert 4400 == code
+    assert "kind" in json.loads(answer)["error"]
+
+
+async def test_a_file_that_cannot_be_decoded(tmp_path):
+    """Its client hears why, and the stream has no receipt."""
+    async with running(**options(tmp_path)) as receiver, connect(receiver.url) as client:
+        await client.send(b"fLaC" + sound(100))
+        await client.send("Done")
+        (answer,), code = await heard(client)
+
+    assert 4500 == code
+    assert "file cannot be decoded" in json.loads(answer)["error"]
+
+
+async def test_floats_that_end_without_done_are_given_up(tmp_path):
+    """The tutorial's client says Done; one that goes without it did not come to its end."""
+    async with running(**options(tmp_path)) as receiver:
+        async with connect(receiver.url) as client:
+            await client.send(bytes(4000))
+        await receiver.until("receiver_streams_total", bool, result="abandoned")
+
+    assert [] == list(Layout(tmp_path).audio.iterdir())
