@@ -9,7 +9,7 @@ from typing import Final, Protocol, Self
 
 from wire import Format
 
-from .errors import DecodeError, GaveUp, LimitReached, NotAudio
+from .errors import NO_FRAME, DecodeError, GaveUp, LimitReached, NotAudio
 from .facts import Facts
 from .job import Job
 from .run import Run
@@ -18,6 +18,12 @@ SKIP_FRAMES: Final = 65536
 
 ROUGHLY: Final = 0.1
 """ffmpeg tells a file's length in time, not in frames, with what a codec adds at both ends."""
+
+CODEC_S: Final = 0.25
+"""What that is, of a file of whatever length."""
+
+MP3_FRAMES: Final = 2 * 1152
+"""Its first frame may count itself, and the next one may need what is not there."""
 
 CLOCK_S: Final = 0.01
 """What ffmpeg rounds a length to."""
@@ -98,7 +104,7 @@ class FileDecoder:
         self._ahead = self._read(1)
         self._position = 0
         if not self._ahead:
-            raise NotAudio("0 frames, expected at least 1")
+            raise NotAudio(NO_FRAME)
         return self
 
     def read(self, frames: int) -> bytes:
@@ -163,10 +169,16 @@ class FileDecoder:
 
     def _miscounted(self) -> str:
         """What the file claims and does not have; or has, in a FLAC, and does not claim."""
-        if self.frames is None or (self.codec == "mp3" and self.decoder == "soundfile"):
+        if self.frames is None:
             return ""
         missing = self.frames - self._position
         more = self.container == "flac" and -missing > self.format.samplerate * CLOCK_S
-        if more or missing > (self.frames * ROUGHLY if self.decoder == "ffmpeg" else 0):
+        if more or missing > self._slack(self.frames):
             return f"{self._position} frames, the file claims {self.frames}"
         return ""
+
+    def _slack(self, frames: int) -> float:
+        """How many of *frames* that a file claims may be missing from one that is whole."""
+        if self.decoder == "ffmpeg":
+            return frames * ROUGHLY + self.format.samplerate * CODEC_S
+        return MP3_FRAMES if self.codec == "mp3" else 0

@@ -11,6 +11,11 @@ Why a file gives no audio, or no more of it; none of these names the file.
 
 from __future__ import annotations
 
+from typing import Final
+
+NO_FRAME: Final = "0 frames, expected at least 1"
+"""What is wrong with a header that nothing follows."""
+
 
 class DecodeError(Exception):
     """Base class; ``str()`` is one line."""

@@ -24,12 +24,12 @@ CONTAINERS: Final = (
 """Formats that hold their own audio. Playlists, which name other files and addresses, do not."""
 
 INPUT: Final = (
-    *("-nostdin", "-hide_banner", "-protocol_whitelist", "file"),
+    *("-nostdin", "-hide_banner", "-protocol_whitelist", "file,subfile"),
     *("-format_whitelist", ",".join(CONTAINERS)),
 )
 """It can open nothing but its standard input, which is the file itself: no path, no address."""
 
-STDIN: Final = ("-i", "file:/dev/stdin")
+STDIN: Final = "file:/dev/stdin"
 """By this name it can seek in it; as a pipe it could not, and an MP4 may need that."""
 
 SAID_BYTES: Final = 1024 * 1024
@@ -38,6 +38,10 @@ SAID_BYTES: Final = 1024 * 1024
 _INPUT: Final = re.compile(r"^Input #0, (.+), from ", re.MULTILINE)
 _AUDIO: Final = re.compile(r"^  Stream #0:\d+\S*?: Audio: (.+)$", re.MULTILINE)
 """The text of a tag that has several lines is indented further."""
+_STREAM: Final = re.compile(r"^  Stream #0:\d+.*$", re.MULTILINE)
+ATTACHED: Final = "(attached pic)"
+"""What is said of a cover, which takes no time."""
+_OTHER: Final = re.compile(r"^  Stream #0:\d+\S*?: (?!Audio)\w+: (\w+)", re.MULTILINE)
 _RATE: Final = re.compile(r", (\d+) Hz(?:,|$)")
 _SAMPLES: Final = re.compile(r", ((?:u8|s16|s32|s64|flt|dbl)p?(?: \((\d+) bit\))?)(?:,| \(|$)")
 _DURATION: Final = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d\.\d+)", re.MULTILINE)
@@ -48,13 +52,18 @@ _ESTIMATED: Final = "Estimating duration from bitrate"
 
 _CHANGED: Final = re.compile(r"Changing audio frame|(?:Sample rate|Channel) change is not")
 _STOPPED: Final = re.compile(r"Error during demuxing")
-_LABEL: Final = re.compile(r"^(?:\[[^]]*\] )+")
+_LABEL: Final = re.compile(r"^(?:\[([^]@ ]*)[^]]*\] )+")
 """The part of ffmpeg that speaks, with an address: two runs differ in it."""
+PICTURES: Final = frozenset({"IMGUTILS"})
+"""What looks at covers, which are no audio."""
 _NOISE: Final = re.compile(
     r"Task finished|Terminating thread|Error while filtering|Conversion failed"
     r"|Nothing was written|Application provided invalid, non monotonically"
 )
 """What follows from another line, or from joined files, whose times begin anew."""
+
+NO_PROTOCOL: Final = "Protocol not found"
+"""What an ffmpeg says that was built without what shows it a part of a file."""
 
 MISSING: Final = (
     "needs ffmpeg, which is not on PATH: "
@@ -72,6 +81,8 @@ class Said:
     """Such as ``fltp`` or ``s32 (24 bit)``."""
     encoding: Encoding
     """The smallest that holds them exactly."""
+    others: frozenset[str]
+    """The codecs of streams that are none of audio, such as ``png``."""
     seconds: float | None
 
 
@@ -97,7 +108,7 @@ def ask(program: str, job: Job) -> Said:
         LimitReached: if it takes too long.
     """
     bounds = job.bounds
-    look = [program, *INPUT, *STDIN]
+    look = [program, *INPUT, *_input(job)]
     child = Child(look, job.rewound(), bounds, SAID_BYTES, job.cancellation)
     try:
         child.read(1)  # it writes nothing
@@ -108,6 +119,14 @@ def ask(program: str, job: Job) -> Said:
     finally:
         child.close()
     return understand(text, last)
+
+
+def _input(job: Job) -> tuple[str, str]:
+    """The file of *job* without its tags, which some of its decoders take for audio."""
+    part = job.part
+    if part.size == job.size:
+        return "-i", STDIN
+    return "-i", f"subfile,,start,{part.start},end,{part.end},,:{STDIN}"
 
 
 def understand(text: str, last: str) -> Said:
@@ -130,12 +149,15 @@ def _understand(container: str, stream: str, text: str) -> Said:
     if samples is None:
         raise NotAudio(f"cannot decode {stream}")
     duration = None if _ESTIMATED in text else _DURATION.search(text)
+    if len([line for line in _STREAM.findall(text) if ATTACHED not in line]) > 1:
+        duration = None  # it may be that of another stream
     seconds = duration and int(duration[1]) * 3600 + int(duration[2]) * 60 + float(duration[3])
     return Said(
         container=container,
         codec=re.split(r"[ ,]", stream, maxsplit=1)[0],
         samples=samples[1],
         encoding=_smallest(samples[1], int(samples[2] or 32)),
+        others=frozenset(_OTHER.findall(text)),
         seconds=seconds or None,
     )
 
@@ -151,9 +173,18 @@ def _smallest(samples: str, bits: int) -> Encoding:
 class FfmpegRun(ChildRun):
     """The first audio stream of a file, from its beginning."""
 
-    def __init__(self, program: str, job: Job, encoding: Encoding, codec: str) -> None:
+    def __init__(
+        self,
+        program: str,
+        job: Job,
+        encoding: Encoding,
+        codec: str,
+        others: frozenset[str] = frozenset(),
+    ) -> None:
         """
         Start ffmpeg, and wait for the first sample.
+
+        What decoders of the codecs *others*, and not of *codec*, complain of is no damage.
 
         Raises:
             GaveUp: if there is none.
@@ -164,7 +195,8 @@ class FfmpegRun(ChildRun):
         decode = ("-v", "error", "-threads", "1", "-reinit_filter", "0", *_STRICT.get(codec, ()))
         output = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-bitexact")
         sink = ("-c:a", f"pcm_{encoding}", "-f", "wav", "pipe:1")
-        super().__init__([program, *INPUT, *decode, *STDIN, *output, *sink], job)
+        self._deaf_to = others - {codec} | PICTURES
+        super().__init__([program, *INPUT, *decode, *_input(job), *output, *sink], job)
         try:
             self.samples = read_header(self)
         except BaseException:
@@ -173,9 +205,16 @@ class FfmpegRun(ChildRun):
 
     def _judge(self, code: int, said: str) -> None:
         """Ffmpeg's exit code is 0 also where it could not read on."""
-        lines = [_LABEL.sub("", line).strip() for line in said.splitlines()]
-        lines = [line for line in lines if line and not _NOISE.match(line)]
+        lines = [sentence for line in said.splitlines() if (sentence := self._sentence(line))]
         if _CHANGED.search(said):
             raise GaveUp("the samplerate or the channels change here")
         stopped = _STOPPED.search(said)
         super()._judge(code or int(bool(stopped)), lines[-1] if lines else "")
+
+    def _sentence(self, line: str) -> str:
+        """What a *line* says of the audio, without who says it; nothing if that is nothing."""
+        label = _LABEL.match(line)
+        sentence = line[label.end() :].strip() if label else line.strip()
+        if _NOISE.match(sentence) or (label and label[1] in self._deaf_to):
+            return ""
+        return sentence

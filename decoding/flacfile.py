@@ -7,11 +7,12 @@ its header first, claims too few. The layout is RFC 9639's.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
+
+from .part import MOST_ZEROS, Part
 
 MAGIC: Final = b"fLaC"
 _STREAMINFO: Final = slice(8, 42)
@@ -24,24 +25,46 @@ _HEADER: Final = re.compile(rb"\xff[\xf8\xf9]")
 """The sync code, and whether frames or samples are counted: section 9.1."""
 _MOST_HEADER: Final = 16
 
+MOST_LAST: Final = 4
+"""What is tried as the last frame: something within that may look like one."""
+
 _CRC8, _CRC16 = 0x07, 0x8005
 """The polynomials of a frame's header and of all of it: sections 9.1.8 and 9.3."""
 
 
-def goes_on(descriptor: int) -> bool:
+def goes_on(part: Part) -> bool:
     """Whether a sound frame at the end has samples that the header does not count."""
-    head = os.pread(descriptor, _STREAMINFO.stop, 0)
+    head = part.read(_STREAMINFO.stop, 0)
     info = head[_STREAMINFO]
     if not head.startswith(MAGIC) or len(head) < _STREAMINFO.stop:
         return False
-    claimed = int.from_bytes(info[13:18]) & (1 << 36) - 1
+    claimed = _claimed(head)
     if not claimed:  # unknown: then libsndfile reads to the end
         return False
-    size = os.fstat(descriptor).st_size
-    tail = os.pread(descriptor, TAIL_BYTES, max(_STREAMINFO.stop, size - TAIL_BYTES))
+    tail = part.read(TAIL_BYTES, max(_STREAMINFO.stop, part.size - TAIL_BYTES))
     frames = [*_frames(tail, int.from_bytes(info[:2])), (len(tail), 0)]
     beyond = [tail[at:end] for (at, first), (end, _) in pairwise(frames) if first >= claimed]
     return any(_crc(each, 16, _CRC16) == 0 for each in beyond)
+
+
+def padded(part: Part) -> int | None:
+    """
+    Return how many samples the header counts, if nothing but zeros is behind the last frame.
+
+    Where that ends is not known: its checksum may end with zeros as well.
+    """
+    head = part.read(_STREAMINFO.stop, 0)
+    if part.read(1, part.size - 1) != b"\0":
+        return None
+    data = part.read(MOST_ZEROS, part.size - MOST_ZEROS).rstrip(b"\0")[-TAIL_BYTES:]
+    last = [at for at, _ in _frames(data + bytes(_MOST_HEADER), 1)][-MOST_LAST:]
+    sound = any(_crc(data[at:], 16, _CRC16) == 0 for at in last)
+    return _claimed(head) or None if sound else None
+
+
+def _claimed(head: bytes) -> int:
+    """How many samples there are; 0 for unknown."""
+    return int.from_bytes(head[_STREAMINFO][13:18]) & (1 << 36) - 1
 
 
 def _frames(data: bytes, blocksize: int) -> Iterator[tuple[int, int]]:

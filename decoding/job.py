@@ -10,6 +10,7 @@ from runtime.child import Bounds
 from wire import Encoding
 
 from .means import Means
+from .part import Part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,8 @@ class Job:
 
     descriptor: int
     size: int
+    part: Part
+    """Of the file, without its tags."""
     means: Means
     wanted: Encoding | None
     """None for the smallest exact one."""

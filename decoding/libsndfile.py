@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from wire import Encoding
@@ -14,6 +16,7 @@ from .fallback import Fallback, pass_over
 from .ffmpeg import FfmpegRun, find_ffmpeg
 from .job import Job
 from .run import Run, SoundChildRun, SoundRun
+from .sniff import Route
 
 _CODECS: Final = {
     "MPEG_LAYER_I": "mp1",
@@ -24,20 +27,21 @@ _CODECS: Final = {
 }
 
 
-def by_libsndfile(job: Job, *, child: bool) -> FileDecoder:
+def by_libsndfile(job: Job, route: Route, *, child: bool) -> FileDecoder:
     """
-    Open the file of *job* with libsndfile, in a *child* or in this process.
+    Open the file of *job* as *route* says with libsndfile, in a *child* or in this process.
 
     Raises:
         GaveUp: if libsndfile does not know it.
         NotAudio: if it finds no frame.
         DecodeError: if it can be read, but not be used.
     """
-    first = _run(job, 0, child=child)
+    start: Start = partial(SoundChildRun if child else SoundRun, job, route.shown)
+    first = start(0)
     run: Run = first
     try:
-        facts = _facts(first.header, job)
-        starter = _Starter(job, facts, child=child)
+        facts = _facts(first.header, route, job)
+        starter = _Starter(job, facts, start)
         run = starter.guard(first, 0)
         return FileDecoder(job, facts, starter, run).begun()
     except BaseException:
@@ -45,14 +49,18 @@ def by_libsndfile(job: Job, *, child: bool) -> FileDecoder:
         raise
 
 
+Start = Callable[[int], SoundRun | SoundChildRun]
+"""Starts libsndfile at a frame."""
+
+
 class _Starter:
     """Starts libsndfile at a frame; once it had to be finished by ffmpeg, ffmpeg."""
 
-    def __init__(self, job: Job, facts: Facts, *, child: bool) -> None:
+    def __init__(self, job: Job, facts: Facts, start: Start) -> None:
         self._job = job
         self._format = facts.format
         self._codec = facts.codec
-        self._child = child
+        self._start = start
         self._guarded: Fallback | None = None
 
     def __call__(self, offset: int) -> Run:
@@ -60,7 +68,7 @@ class _Starter:
             run = self._by_ffmpeg()
             pass_over(run, offset * self._format.frame_bytes)
             return run
-        return self.guard(_run(self._job, offset, child=self._child), offset)
+        return self.guard(self._start(offset), offset)
 
     def guard(self, run: Run, offset: int) -> Run:
         """Have ffmpeg behind *run*, which was started at *offset*."""
@@ -79,11 +87,7 @@ class _Starter:
         return run
 
 
-def _run(job: Job, offset: int, *, child: bool) -> SoundRun | SoundChildRun:
-    return SoundChildRun(job, offset) if child else SoundRun(job, offset)
-
-
-def _facts(header: sound.Header, job: Job) -> Facts:
+def _facts(header: sound.Header, route: Route, job: Job) -> Facts:
     exact = Encoding(sound.smallest_encoding(header.subtype))
     return Facts(
         format=require_fit(header.samplerate, header.channels, exact, job.wanted, header.subtype),
@@ -91,8 +95,8 @@ def _facts(header: sound.Header, job: Job) -> Facts:
         container=header.container,
         codec="flac" if header.container == "FLAC" else _codec(header.subtype),
         subtype=header.subtype,
-        frames=header.frames,
-        damage=header.damage or ogg.damage(job.descriptor),
+        frames=header.frames if route.frames is None else route.frames,
+        damage=route.damage or header.damage or ogg.damage(job.part),
         seekable=header.seekable,
     )
 

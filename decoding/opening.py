@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,11 +16,13 @@ from . import ogg
 from .decoder import Decoder, FileDecoder
 from .errors import DecodeError, GaveUp, NoDecoder, NotAudio
 from .facts import Facts, require_fit
-from .ffmpeg import FfmpegRun, Said, ask, find_ffmpeg
+from .ffmpeg import NO_PROTOCOL, FfmpegRun, Said, ask, find_ffmpeg
+from .framed import without_padding
 from .job import Job
 from .libsndfile import by_libsndfile
 from .means import Means
-from .sniff import Way, sniff
+from .part import without_tags
+from .sniff import Route, Way, sniff
 
 MALFORMED: Final = "malformed"
 """What libsndfile calls a file that it knows, but that is not all there."""
@@ -54,9 +57,11 @@ def open_decoder(
     # O_NONBLOCK: opening a named pipe would wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
+        size = _size(descriptor)
         job = Job(
             descriptor=descriptor,
-            size=_size(descriptor),
+            size=size,
+            part=without_padding(without_tags(descriptor, size)),
             means=means,
             wanted=wanted,
             cancellation=cancellation,
@@ -75,19 +80,20 @@ def _size(descriptor: int) -> int:
 
 
 def _choose(job: Job, *, isolated: bool) -> FileDecoder:
-    way = sniff(job.descriptor)
-    if way is Way.FFMPEG:
-        return by_ffmpeg(job)
+    route = sniff(job.part, job.size - job.part.start)
+    if route.way is Way.FFMPEG:
+        return by_ffmpeg(job, route.damage)
     try:
-        return by_libsndfile(job, child=isolated or way is Way.CHILD)
+        return by_libsndfile(job, route, child=isolated or route.way is Way.CHILD)
     except (GaveUp, NotAudio) as exc:
-        return _instead(job, exc)
+        return _instead(job, route, exc)
 
 
-def _instead(job: Job, first: DecodeError) -> FileDecoder:
+def _instead(job: Job, route: Route, first: DecodeError) -> FileDecoder:
     """ffmpeg, where libsndfile does not know the file, or finds no frame in it."""
+    malformed = f"libsndfile: {first}" if MALFORMED in str(first) else ""
     try:
-        return by_ffmpeg(job, f"libsndfile: {first}" if MALFORMED in str(first) else "")
+        return by_ffmpeg(job, route.damage or malformed)
     except (NotAudio, GaveUp) as exc:
         if isinstance(first, NotAudio):
             raise first from exc
@@ -109,21 +115,32 @@ def by_ffmpeg(job: Job, damage: str = "") -> FileDecoder:
     """
     program = find_ffmpeg(job.means.ffmpeg)
     try:
-        said = ask(program, job)
+        said, job = _ask(program, job)
         start = partial(_start, program, job, said)
         run = start(0)
     except (NotAudio, GaveUp) as exc:
         raise NotAudio(f"no audio: ffmpeg: {exc}") from exc
     try:
-        facts = _facts(said, run, job, damage or ogg.damage(job.descriptor))
+        facts = _facts(said, run, job, damage or ogg.damage(job.part))
         return FileDecoder(job, facts, start, run).begun()
     except BaseException:
         run.close()
         raise
 
 
+def _ask(program: str, job: Job) -> tuple[Said, Job]:
+    """What ffmpeg says of the part of the file without tags, or of all of it, if it cannot skip."""
+    try:
+        return ask(program, job), job
+    except NotAudio as exc:
+        if NO_PROTOCOL not in str(exc):
+            raise
+    job = replace(job, part=replace(job.part, start=0, end=job.size))
+    return ask(program, job), job
+
+
 def _start(program: str, job: Job, said: Said, _offset: int) -> FfmpegRun:
-    return FfmpegRun(program, job, job.wanted or said.encoding, said.codec)
+    return FfmpegRun(program, job, job.wanted or said.encoding, said.codec, said.others)
 
 
 def _facts(said: Said, run: FfmpegRun, job: Job, damage: str) -> Facts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,10 +14,13 @@ from runtime.child import Child, OutOfTime
 from . import sound
 from .errors import GaveUp, LimitReached
 from .job import Job
-from .sound import Header, Sound, SoundError
+from .sound import Header, Shown, Sound, SoundError
 
 HEADER_BYTES: Final = 4096
 """The longest header that a child writes before its samples."""
+
+_SEEKING: Final = re.compile(r"Warning: Xing stream size")
+"""What mpg123 says of an MP3 whose bytes are others than its first frame claims."""
 
 
 class Run(Protocol):
@@ -51,15 +55,15 @@ class SoundRun:
 
     warning = ""
 
-    def __init__(self, job: Job, offset: int = 0) -> None:
+    def __init__(self, job: Job, shown: Shown, offset: int) -> None:
         """
-        Open the file of *job* at frame *offset*.
+        Open the file of *job*, as far as it is *shown*, at frame *offset*.
 
         Raises:
             GaveUp: if libsndfile does not know the file.
         """
         try:
-            self._sound = Sound(job.rewound(), job.wanted or sound.AUTO, offset)
+            self._sound = Sound(job.rewound(), job.wanted or sound.AUTO, offset, shown)
         except SoundError as exc:
             raise GaveUp(str(exc)) from exc
         self.header = self._sound.header
@@ -149,20 +153,26 @@ class ChildRun:
 class SoundChildRun(ChildRun):
     """libsndfile in a child."""
 
-    def __init__(self, job: Job, offset: int = 0) -> None:
+    def __init__(self, job: Job, shown: Shown, offset: int) -> None:
         """
-        Start it at frame *offset*.
+        Start it at frame *offset* of the file of *job*, as far as that is *shown*.
 
         Raises:
             GaveUp: if libsndfile does not know the file.
         """
-        encoding = job.wanted or sound.AUTO
-        super().__init__([sys.executable, "-I", sound.__file__, encoding, str(offset)], job)
+        how = (job.wanted or sound.AUTO, str(offset), json.dumps(shown))
+        super().__init__([sys.executable, "-I", sound.__file__, *how], job)
         try:
             self.header = self._header()
         except BaseException:
             self.close()
             raise
+
+    def _judge(self, code: int, said: str) -> None:
+        """What only seeking would suffer from is no damage."""
+        super()._judge(
+            code, "\n".join(line for line in said.splitlines() if not _SEEKING.match(line))
+        )
 
     def _header(self) -> Header:
         line = b""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-import os
-from typing import Final
+from typing import Final, NamedTuple
 
-from . import flacfile, mpeg, ogg
+from . import flacfile, mpeg, ogg, unfinished
+from .part import Part
+from .sound import WHOLE, Shown
 
 HEAD_BYTES: Final = 64 * 1024
 """How far the format chunk of a WAV file is looked for."""
@@ -30,28 +31,78 @@ _PLAIN_TAGS: Final = frozenset({1, 3, 6, 7})
 _EXTENSIBLE: Final = 0xFFFE
 _W64_RIFF: Final = b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00"
 _SOUNDFILE: Final = (
-    *(b"RIFF", b"RIFX", b"RF64", _W64_RIFF, b"FORM", b".snd", b"dns.", b"caff"),
+    *(b"RIFF", b"RIFX", b"RF64", b"BW64", _W64_RIFF, b"FORM", b".snd", b"dns.", b"caff"),
     *(b"NIST_1A", b"Creative Voice File", b"PVF1"),
 )
 
 
-def sniff(descriptor: int) -> Way:
-    """Look into the file that *descriptor* is open on; its position stays."""
-    head = os.pread(descriptor, HEAD_BYTES, 0)
+class Route(NamedTuple):
+    """How a file is decoded first."""
+
+    way: Way
+    shown: Shown = WHOLE
+    """What libsndfile is shown of it."""
+    damage: str = ""
+    """What shows already that not all of it is there."""
+    frames: int | None = None
+    """How many there are, where they were counted."""
+
+
+GUESS_AT_MOST: Final = 64
+"""
+Times as many bytes as there are libsndfile is told of where it guesses how many frames they make.
+
+It goes by the first frame of an MP3, which has up to 20 times as many as another one.
+"""
+
+
+def sniff(part: Part, whole: int) -> Route:
+    """
+    Look into *part*.
+
+    *whole* is how many bytes it would have if what looks like tags behind it were audio.
+
+    Raises:
+        NotAudio: if its header says that there is none.
+    """
+    head = part.read(HEAD_BYTES, 0)
     if head.startswith(flacfile.MAGIC):
-        return Way.FFMPEG if flacfile.goes_on(descriptor) else Way.HERE
-    if _is_plain_wav(head):
-        return Way.HERE
+        if flacfile.goes_on(part):
+            return Route(Way.FFMPEG)
+        shown = _shown(part, whole, part.size)
+        return Route(Way.HERE, shown._replace(frames=flacfile.padded(part)))
     if head.startswith(ogg.MAGIC):
-        return Way.CHILD if ogg.holds_one_stream(descriptor) else Way.FFMPEG
-    if head.startswith(_SOUNDFILE) or mpeg.is_straight(descriptor):
-        return Way.CHILD
-    return Way.FFMPEG
+        pages = ogg.look(part)
+        way = Way.CHILD if pages.straight else Way.FFMPEG
+        return Route(way, _shown(part, whole, part.size), pages.damage)
+    if head.startswith(_SOUNDFILE):
+        way = Way.HERE if _is_plain_wav(head) else Way.CHILD
+        mended = unfinished.mend(part, whole)
+        shown = _shown(part, whole, mended.size, mended.patches)
+        return Route(way, shown._replace(beyond=mended.beyond), mended.damage)
+    if (found := mpeg.walk(part)) is not None:
+        return _of_mp3(part, found)
+    return Route(Way.FFMPEG)
+
+
+def _shown(part: Part, whole: int, size: int, patches: unfinished.Patches = ()) -> Shown:
+    """*size* bytes of *part*: of most files that is the whole file, read without a detour."""
+    if part.start == 0 and size == whole and not patches:
+        return WHOLE
+    written = tuple((at, data.hex()) for at, data in patches)
+    return Shown(part.start, part.start + size, written)
+
+
+def _of_mp3(part: Part, found: mpeg.Frames) -> Route:
+    guessed = found.samples is not None
+    beyond = found.size * GUESS_AT_MOST + HEAD_BYTES if guessed else 0
+    shown = Shown(part.start, part.start + found.size, beyond=beyond)
+    return Route(Way.CHILD, shown, found.damage, found.samples)
 
 
 def _is_plain_wav(head: bytes) -> bool:
-    """Whether it is a WAV, or RF64, whose samples need no decoding to speak of."""
-    if head[:4] not in (b"RIFF", b"RF64") or head[8:12] != b"WAVE":
+    """Whether it is a WAV, RF64 or BW64 whose samples need no decoding to speak of."""
+    if head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:12] != b"WAVE":
         return False
     at = 12
     while head[at : at + 4] != b"fmt ":

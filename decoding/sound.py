@@ -1,13 +1,15 @@
 """
 libsndfile: the only importer of soundfile here, and by itself the program of the child it runs in.
 
-As a program it takes the encoding (or `auto`) and the first frame, decodes its standard input, and
-writes one line of JSON, then samples. It imports nothing of ours, so as to start in 150 ms.
+As a program it takes the encoding (or `auto`), the first frame, and what libsndfile is shown of its
+standard input. It decodes that, and writes one line of JSON, then samples. It imports nothing of
+ours, so as to start in 150 ms.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from typing import Any, Final, NamedTuple
@@ -34,6 +36,9 @@ _LENGTH: Final = re.compile(
 _NOTED: Final = "Seems to be a truncated file"
 _ABOUT: Final = 4096
 
+_TAG_BYTES: Final = 128
+"""Of an ID3v1 tag, which MP3 files are looked through for."""
+
 AUTO: Final = "auto"
 FAILED: Final = 1
 """Exit code of the program where libsndfile gives up; standard error has its reason."""
@@ -43,6 +48,23 @@ BLOCK_BYTES: Final = 128 * 1024
 
 class SoundError(Exception):
     """What libsndfile says."""
+
+
+class Shown(NamedTuple):
+    """What libsndfile is shown of a file. The default is all of it, as it is."""
+
+    start: int = 0
+    end: int | None = None
+    """None for where the file ends."""
+    patches: tuple[tuple[int, str], ...] = ()
+    """Bytes, in hexadecimal, that it is to see at offsets from *start* on."""
+    beyond: int = 0
+    """Bytes that seem to follow. It finds the end of the file when it reads there."""
+    frames: int | None = None
+    """How many are read: behind them it would take for damage what is none."""
+
+
+WHOLE: Final = Shown()
 
 
 class Header(NamedTuple):
@@ -72,8 +94,8 @@ class _StraightOn(soundfile.SoundFile):  # type: ignore[misc]  # the library is 
     seek. One at the start belongs to it: `soundfile.read` does that, too, and so gives the same.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(descriptor, closefd=False)
+    def __init__(self, file: int | _Excerpt) -> None:
+        super().__init__(file, closefd=False)
         if super().seekable():
             self.seek(0)
 
@@ -81,21 +103,75 @@ class _StraightOn(soundfile.SoundFile):  # type: ignore[misc]  # the library is 
         return False
 
 
+class _Excerpt:
+    """
+    A file as libsndfile is shown it.
+
+    It looks for tags in the last bytes, which are zeros where they are beyond the end.
+    """
+
+    def __init__(self, descriptor: int, shown: Shown) -> None:
+        self._descriptor = descriptor
+        self._start = shown.start
+        there = os.fstat(descriptor).st_size if shown.end is None else shown.end
+        self._size = there - shown.start
+        self._claimed = self._size + shown.beyond
+        self._patches = [(at, bytes.fromhex(data)) for at, data in shown.patches]
+        self._at = 0
+        self.failure: OSError | None = None
+        """libsndfile cannot be told of it, and takes it for the end."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        to = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at}.get(whence, self._claimed)
+        if to < 0:  # as of a descriptor: the position stays
+            return -1
+        self._at = to
+        return to
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, target: memoryview) -> int:
+        wanted = max(0, min(len(target), self._size - self._at))
+        try:
+            data = os.pread(self._descriptor, wanted, self._start + self._at) if wanted else b""
+        except OSError as exc:
+            self.failure = exc
+            return 0
+        if not data and self._at >= self._claimed - _TAG_BYTES:
+            data = bytes(max(0, min(len(target), self._claimed - self._at)))
+        target[: len(data)] = self._patched(data)
+        self._at += len(data)
+        return len(data)
+
+    def _patched(self, data: bytes) -> bytes:
+        for at, patch in self._patches:
+            begin, end = max(at, self._at), min(at + len(patch), self._at + len(data))
+            if begin < end:
+                new = patch[begin - at : end - at]
+                data = data[: begin - self._at] + new + data[end - self._at :]
+        return data
+
+
 class Sound:
     """A file that libsndfile reads, from its descriptor: so it cannot go by the file's name."""
 
-    def __init__(self, descriptor: int, encoding: str = AUTO, offset: int = 0) -> None:
+    def __init__(
+        self, descriptor: int, encoding: str = AUTO, offset: int = 0, shown: Shown = WHOLE
+    ) -> None:
         """
         Open what *descriptor*, which stays the caller's, is at the beginning of.
 
         Raises:
             SoundError: if libsndfile does not know it, or cannot seek.
         """
+        self._excerpt = None if shown == WHOLE else _Excerpt(descriptor, shown)
         try:
-            self._file: Any = _StraightOn(descriptor)
+            self._file: Any = _StraightOn(self._excerpt or descriptor)
         except (soundfile.LibsndfileError, OSError) as exc:
             raise SoundError(_reason(exc)) from exc
         self.header = self._header(encoding)
+        self._left = None if shown.frames is None else max(0, shown.frames - offset)
         if offset:
             self._seek(offset)
 
@@ -106,21 +182,30 @@ class Sound:
         Raises:
             SoundError: if libsndfile gives up.
         """
+        if self._left is not None:
+            frames = min(frames, self._left)
+            self._left -= frames
         try:
-            match self.header.encoding:
-                case "s16le":
-                    return bytes(self._file.read(frames, "int16").astype("<i2", copy=False))
-                case "s24le":
-                    wide = self._file.read(frames, "int32").astype("<i4", copy=False)
-                    return bytes(wide.view("u1").reshape(-1, 4)[:, 1:].tobytes())
-                case _:
-                    return bytes(self._file.read(frames, "float32").astype("<f4", copy=False))
+            data = self._samples(frames)
         except (soundfile.LibsndfileError, OSError) as exc:
             raise SoundError(_reason(exc)) from exc
+        if self._excerpt and self._excerpt.failure:
+            raise SoundError(self._excerpt.failure.strerror)
+        return data
 
     def close(self) -> None:
         """Free what libsndfile holds."""
         self._file.close()
+
+    def _samples(self, frames: int) -> bytes:
+        match self.header.encoding:
+            case "s16le":
+                return bytes(self._file.read(frames, "int16").astype("<i2", copy=False))
+            case "s24le":
+                wide = self._file.read(frames, "int32").astype("<i4", copy=False)
+                return bytes(wide.view("u1").reshape(-1, 4)[:, 1:].tobytes())
+            case _:
+                return bytes(self._file.read(frames, "float32").astype("<f4", copy=False))
 
     def _header(self, encoding: str) -> Header:
         file = self._file
@@ -160,12 +245,12 @@ def smallest_encoding(subtype: str) -> str:
 def _damage(notes: str) -> str:
     """Return what libsndfile's *notes* on a file say of its end."""
     for claimed, there in _LENGTH.findall(notes):
-        if int(claimed) > int(there) and not _stands_for_unknown(int(claimed)):
+        if int(claimed) > int(there) and not stands_for_unknown(int(claimed)):
             return f"cut off: {there} bytes, the file claims {claimed}"
     return "cut off" if _NOTED in notes else ""
 
 
-def _stands_for_unknown(length: int) -> bool:
+def stands_for_unknown(length: int) -> bool:
     """Whoever writes into a pipe says so by the largest number, or the middle one."""
     return any(abs(length - 2**bits) <= _ABOUT for bits in (31, 32)) or length >= UNKNOWN_FRAMES
 
@@ -175,11 +260,16 @@ def _reason(error: Exception) -> str:
     return str(said).strip().rstrip(".")
 
 
-def main(encoding: str, offset: str) -> int:
-    """Decode standard input to standard output."""
+def _read_shown(written: str) -> Shown:
+    start, end, patches, *more = json.loads(written)
+    return Shown(start, end, tuple((at, data) for at, data in patches), *more)
+
+
+def main(encoding: str, offset: str, shown: str) -> int:
+    """Decode standard input to standard output; *shown* is a Shown, as JSON."""
     output = sys.stdout.buffer
     try:
-        sound = Sound(sys.stdin.fileno(), encoding, int(offset))
+        sound = Sound(sys.stdin.fileno(), encoding, int(offset), _read_shown(shown))
         output.write(json.dumps(sound.header).encode() + b"\n")
         output.flush()
         frames = block_frames(sound.header.channels)

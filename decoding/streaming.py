@@ -14,7 +14,7 @@ from wire import Encoding, Format, pack24
 
 from .errors import GaveUp, NotAudio
 from .facts import require_fit
-from .ffmpeg import CONTAINERS, SAID_BYTES, understand
+from .ffmpeg import CONTAINERS, PICTURES, SAID_BYTES, understand
 from .wavepipe import read_header
 
 FIRST_BYTES: Final = 64 * 1024
@@ -39,7 +39,9 @@ PIPE: Final = (
 
 CHANGES: Final = "Changing audio frame properties on the fly"
 
-_ERROR: Final = re.compile(r"^(?:\[[^]]*\] )?\[(?:error|fatal|panic)\] (.+)$", re.MULTILINE)
+_ERROR: Final = re.compile(
+    r"^(?:\[([^]@ ]*)[^]]*\] )?\[(?:error|fatal|panic)\] (.+)$", re.MULTILINE
+)
 _USELESS: Final = re.compile(r"Error opening input files?[ :]|Conversion failed!|Stream ends prema")
 """What follows from another error, or says nothing that people would understand."""
 
@@ -83,6 +85,8 @@ class StreamDecoder:
         self._turn = threading.Lock()
         self._closed = False
         self._frames = 0
+        self._deaf_to: frozenset[str] = PICTURES
+        """Parts of ffmpeg that speak of no audio."""
         self._rest = self._ahead = b""
 
     def begin(self, wanted: Encoding | None = None) -> Format:
@@ -100,6 +104,7 @@ class StreamDecoder:
                 raise
             said = understand(self._child.errors.replace("[info] ", ""), "")
             self.container, self.codec, self.subtype = said.container, said.codec, said.samples
+            self._deaf_to = said.others - {said.codec} | PICTURES
             name = f"{said.codec} {said.samples}"
             self.format = require_fit(samplerate, channels, said.encoding, wanted, name)
             self._ahead = self._read(FIRST_BYTES)
@@ -145,7 +150,11 @@ class StreamDecoder:
         if self._closed:
             raise GaveUp("closed")
         code, said = self._child.exit_code(), self._child.errors
-        errors = [each for each in _ERROR.findall(said) if not _USELESS.match(each)]
+        errors = [
+            sentence
+            for speaker, sentence in _ERROR.findall(said)
+            if speaker not in self._deaf_to and not _USELESS.match(sentence)
+        ]
         if not self._frames:
             raise NotAudio(errors[0].rpartition(": ")[2] if errors else "no frame")
         if CHANGES in said:

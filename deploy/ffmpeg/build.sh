@@ -19,7 +19,7 @@ cd /src/ffmpeg
     --disable-debug --disable-doc --disable-autodetect --disable-iconv \
     --disable-everything --disable-network \
     --disable-avdevice --disable-swscale --disable-pixelutils --disable-ffplay --disable-ffprobe \
-    --enable-protocol='file,pipe,fd' \
+    --enable-protocol='file,pipe,fd,subfile' \
     --enable-demuxer='wav,w64,aiff,caf,au,flac,ogg,mp3,aac,mov,matroska,asf,xwma,ac3,eac3' \
     --enable-demuxer='ape,tta,wv,dsf,iff,pcm_alaw,pcm_mulaw,pcm_[fsu]*' \
     --enable-decoder='pcm_alaw,pcm_mulaw,pcm_[fsu]*,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,gsm,gsm_ms' \

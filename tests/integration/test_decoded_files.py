@@ -4,18 +4,20 @@ import asyncio
 import random
 
 import pytest
+import soundfile
 from prometheus_client import CollectorRegistry
 
 from decoding import Means, open_decoder
 from sender import SourceError
 from sender.audiofile import AudioFile
 from tests.decoding.bombs import write_bomb
-from tests.decoding.corpus import FFMPEG, LOSSLESS, encode, read_all, truth
+from tests.decoding.corpus import FFMPEG, LOSSLESS, encode, ffmpeg, read_all, truth
 from tests.integration.clients import connected
 from tests.integration.commands import outcomes, sending, sent
 from tests.integration.proxy import Proxy
 from tests.integration.recorder import Recorder, listening
-from tests.integration.sounds import same, samples, write
+from tests.integration.sounds import noise, same, samples, write
+from tests.receiver.rawclient import running
 from wire import to_float32
 
 KINDS = ("aac.m4a", "front.m4a", "video.mp4", "opus.webm", "alac24.m4a", "wavpack-float.wv")
@@ -155,3 +157,44 @@ async def test_a_source_that_is_closed_while_it_is_read(tmp_path):
     with pytest.raises(SourceError, match="a.m4a: ffmpeg at frame 1: killed by SIGKILL|closed"):
         async with asyncio.timeout(5):
             await reading
+
+
+def vbr(path):
+    """An MP3 that does not say how long it is, and whose first frame lets one guess too little."""
+    sound = "aevalsrc=0.2*sin(1000*t)+gte(t\\,1)*0.7*(random(0)-0.5):s=44100:d=2"
+    ffmpeg("-f", "lavfi", "-i", sound, "-q:a", "2", "-write_xing", "0", "-id3v2_version", "0", path)
+
+
+def unfinished(path):
+    """A file whose recorder was killed."""
+    other = path.with_suffix(".made")
+    with soundfile.SoundFile(other, "w", 16_000, 2, "PCM_24", format="RF64") as file:
+        file.write(noise(20_000, 2))
+        path.write_bytes(other.read_bytes())  # it writes through
+
+
+def tagged(path):
+    """A FLAC with what belongs to an MP3 behind it."""
+    soundfile.write(path, noise(20_000), 16_000)
+    path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
+
+
+@pytest.mark.parametrize("encoding", ["auto", "file"])
+async def test_all_that_is_there_by_either_side(tmp_path, encoding):
+    """Whatever a header claims: the receipt has as many frames as the file, without ffmpeg."""
+    makers = {"vbr.mp3": vbr, "unfinished.rf64": unfinished, "tagged.flac": tagged}
+    frames = {}
+    for name, maker in makers.items():
+        maker(tmp_path / name)
+    recorder, store, without = Recorder(), str(tmp_path / "store"), str(tmp_path / "no-ffmpeg")
+    async with (
+        running(recorder, store=store, limits={"reserve_bytes": 0}, ffmpeg=without) as receiver,
+        connected(receiver.url, encoding=encoding, ffmpeg=without) as client,
+    ):
+        for name in makers:
+            receipt = await client.send(tmp_path / name)
+            frames[name] = receipt.frames, recorder.takes[-1].frames
+
+    whole = len(ffmpeg("-i", tmp_path / "vbr.mp3", "-f", "s16le", "-")) // 2
+    expected = {"vbr.mp3": whole, "unfinished.rf64": 20_000, "tagged.flac": 20_000}
+    assert {name: (count, count) for name, count in expected.items()} == frames

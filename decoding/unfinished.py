@@ -1,0 +1,216 @@
+"""
+Headers that say how many bytes of samples follow: what is there counts, not what they claim.
+
+A recorder that is killed, or that writes into a pipe, leaves 0 there, or the largest number.
+libsndfile takes some of these at their word, refuses others, and says nothing of what is behind the
+samples; so it is shown a header with the right length.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final, Literal, NamedTuple
+
+from .errors import NO_FRAME, NotAudio
+from .part import Part
+from .sound import stands_for_unknown
+
+_VOC: Final = b"Creative Voice File\x1a"
+_VOC_BYTES: Final = 22
+"""Of its header, which ends with where the first block is."""
+_VOC_HEADS: Final = {b"\x01": 2, b"\x09": 12}
+"""Bytes in front of the samples of a block, by its kind."""
+
+MOST_CHUNKS: Final = 1000
+"""That are looked through for the samples, which are among the first."""
+
+BLOCK_BYTES: Final = 1024 * 1024
+
+Order = Literal["little", "big"]
+
+_NAME: Final = re.compile(rb"[A-Za-z0-9_. ()\xa9-]{4}")
+"""Of a chunk. Four bytes of samples are one by chance in 250 cases."""
+_OFTEN_CUT: Final = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"JUNK", b"junk", b"free")
+"""Chunks that are known to stand behind samples, whatever length they claim."""
+
+Patches = tuple[tuple[int, bytes], ...]
+"""Bytes that are to be seen in the place of others, and where."""
+
+
+class Layout(NamedTuple):
+    """How a container writes its chunks."""
+
+    order: Order
+    length_bytes: int
+    align: int
+
+
+class Field(NamedTuple):
+    """Where a header says how many bytes the samples take."""
+
+    at: int
+    length_bytes: int
+    layout: Layout
+    begin: int
+    """Where the samples are."""
+    claimed: int
+    """Bytes of samples; 0 or less stands for unknown."""
+    counted: int = 0
+    """Bytes in front of the samples that the field counts as well."""
+    renamed: Patches = ()
+    """What libsndfile has to be shown in any case."""
+
+
+class Mended(NamedTuple):
+    """What is to be made of a header."""
+
+    size: int
+    """Bytes of the file that libsndfile is to be shown."""
+    patches: Patches = ()
+    """What it is to be shown in place of others."""
+    damage: str = ""
+    """What is missing, or left over."""
+    beyond: int = 0
+    """Zeros that it is to be shown behind them."""
+
+
+_RIFF: Final = Layout("little", 4, 2)
+_RIFX: Final = Layout("big", 4, 2)
+_CAFF: Final = Layout("big", 8, 1)
+_AU: Final = Layout("big", 4, 1)
+_IN_DS64: Final = 0xFFFFFFFF
+_AU_LITTLE: Final = Layout("little", 4, 1)
+
+
+def mend(part: Part, whole: int) -> Mended:
+    """
+    Return how the header of *part* is to be read; as it stands, if it is right, or of another kind.
+
+    *whole* is where *part* would end if what looks like tags behind it were samples.
+
+    Raises:
+        NotAudio: if there are none.
+    """
+    field = _find(part)
+    if field is None:
+        return Mended(part.size, beyond=_lacks_terminator(part))
+    there, claimed = part.size - field.begin, field.claimed
+    if 0 < claimed <= whole - field.begin:
+        return Mended(whole, field.renamed, _left_over(part, field))
+    if there <= 0 or (claimed <= 0 and _are_chunks(part, field.begin, field.layout)):
+        raise NotAudio(NO_FRAME)
+    length = min(there + field.counted, (1 << 8 * field.length_bytes) - 1)
+    written = length.to_bytes(field.length_bytes, field.layout.order)
+    unknown = claimed <= 0 or stands_for_unknown(claimed)
+    damage = "" if unknown else f"cut off: {there} bytes, the file claims {claimed}"
+    return Mended(part.size, ((field.at, written), *field.renamed), damage)
+
+
+def _lacks_terminator(part: Part) -> int:
+    """How many bytes a VOC lacks behind a block that was not finished; one ends the file."""
+    head = part.read(_VOC_BYTES, 0)
+    if not head.startswith(_VOC):
+        return 0
+    block = part.read(4, int.from_bytes(head[-2:], "little"))
+    kind, length = block[:1], int.from_bytes(block[1:], "little")
+    return int(kind in _VOC_HEADS and length <= _VOC_HEADS[kind])
+
+
+def _find(part: Part) -> Field | None:
+    head = part.read(12, 0)
+    magic, form = head[:4], head[8:]
+    if form == b"WAVE" and magic in (b"RIFF", b"RIFX"):
+        return _of_riff(part, _RIFX if magic == b"RIFX" else _RIFF)
+    if form == b"WAVE" and magic in (b"RF64", b"BW64"):
+        return _of_rf64(part, ((0, b"RF64"),) if magic == b"BW64" else ())
+    if form in (b"AIFF", b"AIFC") and magic == b"FORM":
+        return _of_aiff(part)
+    if magic in (b".snd", b"dns."):
+        layout = _AU if magic == b".snd" else _AU_LITTLE
+        begin, claimed = (int.from_bytes(head[at : at + 4], layout.order) for at in (4, 8))
+        return Field(8, 4, layout, begin, claimed)
+    return _of_caf(part) if magic == b"caff" else None
+
+
+def _chunks(part: Part, at: int, layout: Layout) -> Iterator[tuple[bytes, int, int]]:
+    """Name, where the content is, and length of each chunk from *at* on."""
+    head_bytes = 4 + layout.length_bytes
+    for _ in range(MOST_CHUNKS):
+        head = part.read(head_bytes, at)
+        if len(head) < head_bytes:
+            return
+        length = int.from_bytes(head[4:], layout.order, signed=layout is _CAFF)
+        at += head_bytes
+        yield head[:4], at, length
+        at += length + length % layout.align
+        if length < 0:
+            return
+
+
+def _of_riff(part: Part, layout: Layout) -> Field | None:
+    for name, at, length in _chunks(part, 12, layout):
+        if name == b"data":
+            return Field(at - 4, 4, layout, at, length)
+    return None
+
+
+def _of_rf64(part: Part, renamed: Patches) -> Field | None:
+    """Of EBU Tech 3306, and of ITU-R BS.2088, which libsndfile does not know by its name."""
+    sizes = 0
+    for name, at, length in _chunks(part, 12, _RIFF):
+        if name == b"ds64":
+            sizes = at
+        elif name == b"data" and sizes and length == _IN_DS64:
+            claimed = int.from_bytes(part.read(8, sizes + 8), "little", signed=True)
+            return Field(sizes + 8, 8, _RIFF, at, claimed, renamed=renamed)
+        elif name == b"data":
+            return Field(at - 4, 4, _RIFF, at, length, renamed=renamed)
+    return None
+
+
+def _of_aiff(part: Part) -> Field | None:
+    for name, at, length in _chunks(part, 12, _RIFX):
+        if name == b"SSND":
+            counted = 8 + int.from_bytes(part.read(4, at))
+            return Field(at - 4, 4, _RIFX, at + counted, length - counted, counted)
+    return None
+
+
+def _of_caf(part: Part) -> Field | None:
+    for name, at, length in _chunks(part, 8, _CAFF):
+        if name == b"data":  # a count of edits is in front of its samples
+            return Field(at - 8, 8, _CAFF, at + 4, length - 4, 4)
+    return None
+
+
+def _left_over(part: Part, field: Field) -> str:
+    """Whether there is more behind the samples than chunks, and zeros that fill something up."""
+    at = field.begin + field.claimed
+    padded = at + field.claimed % field.layout.align
+    if part.size - at <= 1 or _is_silent(part, at):
+        return ""
+    if any(_are_chunks(part, begin, field.layout) for begin in (padded, at)):
+        return ""
+    return f"{part.size - at} bytes behind the {field.claimed} that the file claims were left out"
+
+
+def _are_chunks(part: Part, at: int, layout: Layout) -> bool:
+    """Whether chunks, and zeros behind them, are all that follows."""
+    end = at
+    for name, begin, length in _chunks(part, at, layout):
+        if not _NAME.fullmatch(name):
+            break
+        end = begin + length + length % layout.align
+        if end >= part.size:
+            return name in _OFTEN_CUT or begin + length <= part.size
+    return end > at and _is_silent(part, end)
+
+
+def _is_silent(part: Part, at: int) -> bool:
+    """Whether zeros are all that follows."""
+    while block := part.read(BLOCK_BYTES, at):
+        if block.count(0) != len(block):
+            return False
+        at += len(block)
+    return True

@@ -1,0 +1,312 @@
+"""What is in whole files besides audio is no audio, and no damage."""
+
+import random
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from decoding import StreamDecoder
+from decoding.part import without_tags
+from tests.decoding.corpus import (
+    FFMPEG,
+    LOSSLESS,
+    SOUNDFILE,
+    encode,
+    ffmpeg,
+    read_all,
+    truth,
+    write,
+)
+from wire import to_float32
+
+NO_FFMPEG = "no-such-program"
+
+
+def id3v2(*frames, padding=0, version=4, footer=False):
+    """A tag that is in front."""
+    body = b"".join(frames) + bytes(padding)
+    head = bytes([version, 0, 0x10 if footer else 0]) + synchsafe(len(body))
+    return b"ID3" + head + body + (b"3DI" + head if footer else b"")
+
+
+def synchsafe(number):
+    """Four bytes of seven bits."""
+    return bytes(number >> shift & 127 for shift in (21, 14, 7, 0))
+
+
+COVER = b"\0image/jpeg\0\3\0" + bytes(range(256)) * 8
+PICTURE = b"APIC" + synchsafe(len(COVER)) + b"\0\0" + COVER
+"""One that is no JPEG, and looks as if there were frames in it."""
+
+TITLE = b"TIT2" + synchsafe(5) + b"\0\0\0abcd"
+FRONT = id3v2(TITLE, PICTURE)
+
+ID3V1 = b"TAG" + b"title".ljust(125, b"\0")
+ENHANCED = b"TAG+" + bytes(223) + ID3V1
+
+
+def ape():
+    """A tag with header and footer."""
+    item = (5).to_bytes(4, "little") + bytes(4) + b"Title\0hello"
+
+    def end(flags):
+        numbers = (2000, len(item) + 32, 1, flags)
+        return b"APETAGEX" + b"".join(each.to_bytes(4, "little") for each in numbers) + bytes(8)
+
+    return end(0xA0000000) + item + end(0x80000000)
+
+
+LYRICS = b"LYRICSBEGININD0000211LYR00005hello"
+LYRICS3V2 = LYRICS + f"{len(LYRICS):06d}".encode() + b"LYRICS200"
+LYRICS3V1 = b"LYRICSBEGIN" + b"la la la" * 9 + b"LYRICSEND"
+
+BEHIND = {
+    "id3v1": ID3V1,
+    "enhanced": ENHANCED,
+    "ape": ape(),
+    "lyrics3v2": LYRICS3V2 + ID3V1,
+    "lyrics3v1": LYRICS3V1 + ID3V1,
+    "id3v2": id3v2(TITLE, footer=True),
+    "several": ape() + LYRICS3V2 + ID3V1,
+    "padded": ID3V1 + bytes(1000),
+    "padded ape": ape() + bytes(1000),
+}
+
+
+@pytest.mark.parametrize("behind", BEHIND)
+@pytest.mark.parametrize("front", [b"", FRONT, FRONT + id3v2(padding=3000), ape()])
+def test_where_the_audio_is(tmp_path, front, behind):
+    """Between the tags, whatever they are."""
+    path, audio = tmp_path / "a", random.Random(0).randbytes(500) + b"\1"
+    path.write_bytes(front + audio + BEHIND[behind])
+    with path.open("rb") as file:
+        part = without_tags(file.fileno(), path.stat().st_size)
+
+        assert audio == part.read(9999, 0)
+        assert (len(front), len(audio)) == (part.start, part.size)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"TAG",
+        b"ID3",
+        b"ID3\4\0\0\xff\xff\xff\xff" + bytes(500),
+        b"APETAGEX",
+        ape()[-32:],
+        b"x" * 200 + b"LYRICS200",
+        b"x" * 200 + b"000000LYRICS200",
+        b"x" * 200 + b"LYRICSEND",
+        bytes(500),
+        b"x" + bytes(500),
+        id3v2(padding=10),
+        ID3V1,
+    ],
+)
+def test_what_is_no_tag(tmp_path, data):
+    """Everything is audio, so is what would be nothing but tags."""
+    (tmp_path / "a").write_bytes(data)
+    with (tmp_path / "a").open("rb") as file:
+        part = without_tags(file.fileno(), len(data))
+
+    assert (0, len(data)) == (part.start, part.end)
+
+
+def make(path, frames=9001):
+    """The file of the corpus that is called so."""
+    if path.name in SOUNDFILE:
+        write(path, SOUNDFILE[path.name], frames)
+    else:
+        subtype, *how = LOSSLESS.get(path.name) or ("PCM_16", *FFMPEG[path.name])
+        encode(path, *how, subtype=subtype, frames=frames)
+    return path.read_bytes()
+
+
+ALONE = (
+    *("s16.wav", "s24.rf64", "s16.w64", "s24.aiff", "s16.au", "s16.caf", "alac16.caf"),
+    *("s16.nist", "s16.voc", "s16.flac", "s24.flac", "vorbis.ogg", "layer3.mp3"),
+)
+BY_FFMPEG = ("adts.aac", "ac3.ac3", "layer2.mp2", "tta.tta", "wavpack.wv")
+FILLED = (
+    *("s16.wav", "s24.rf64", "s24.aiff", "s16.au", "s16.caf", "s16.flac", "s24.flac"),
+    *("vorbis.ogg", "layer3.mp3", "ac3.ac3", "layer2.mp2", "wavpack.wv", "adts.aac", "aac.m4a"),
+)
+"""What zeros may be behind without being silence: elsewhere only the end of the file ends it."""
+
+
+@pytest.mark.parametrize("name", [*ALONE, *BY_FFMPEG])
+def test_tags_are_no_audio(tmp_path, opened, name):
+    """In front and behind: the same samples by the same decoder, and no word."""
+    path = tmp_path / name
+    data = make(path)
+    how = {"ffmpeg": NO_FFMPEG} if name in ALONE else {}
+    plain = opened(path)
+    expected = read_all(plain)
+    for front, behind in ((FRONT, BEHIND["several"]), (b"", ID3V1 + bytes(1000))):
+        path.write_bytes(front + data + behind)
+        decoder = opened(path, **how)
+
+        assert expected == read_all(decoder)
+        assert (plain.decoder, "") == (decoder.decoder, decoder.warning)
+        decoder.seek(5000)
+        assert expected[5000 * decoder.format.frame_bytes :] == read_all(decoder)
+
+
+@pytest.mark.parametrize("name", FILLED)
+@pytest.mark.parametrize("zeros", [1, 5000])
+def test_zeros_that_fill_something_up(tmp_path, opened, name, zeros):
+    """Behind a file that says where its audio ends they are nothing."""
+    path = tmp_path / name
+    data = make(path)
+    expected = read_all(opened(path))
+    path.write_bytes(data + bytes(zeros))
+    decoder = opened(path, **({"ffmpeg": NO_FFMPEG} if name in ALONE else {}))
+
+    assert expected == read_all(decoder)
+    assert "" == decoder.warning
+
+
+def test_a_flac_whose_last_frame_ends_with_zeros(tmp_path, opened):
+    """Its checksum may be such that it cannot be told from what fills up."""
+    for seed in range(2000):
+        path = write(tmp_path / "a.flac", "PCM_16", 20 + seed)
+        if path.read_bytes().endswith(b"\0"):
+            break
+    expected = truth(path)
+    path.write_bytes(path.read_bytes() + bytes(50))
+    decoder = opened(path, ffmpeg=NO_FFMPEG)
+
+    form = decoder.format
+    assert np.array_equal(expected, to_float32(read_all(decoder), form.encoding, form.channels))
+    assert "" == decoder.warning
+
+
+def test_a_tag_is_not_hidden_in_samples(tmp_path, opened):
+    """Samples that the header counts are samples, also those that look like a tag."""
+    path = write(tmp_path / "a.wav", "PCM_16", 1000)
+    path.write_bytes(path.read_bytes()[:-128] + ID3V1)
+    decoder = opened(path, ffmpeg=NO_FFMPEG)
+
+    assert 2000 == len(read_all(decoder))
+    assert "" == decoder.warning
+
+
+def test_a_damaged_flac_with_tags(tmp_path, opened):
+    """Ffmpeg goes on with the audio, and is not shown the tags either."""
+    path = write(tmp_path / "a.flac", frames=100_000)
+    data = bytearray(path.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 200] = random.Random(0).randbytes(200)
+    path.write_bytes(data)
+    plain = opened(path)
+    expected = read_all(plain)
+    path.write_bytes(FRONT + data + ID3V1)
+    decoder = opened(path)
+
+    assert expected == read_all(decoder)
+    assert plain.warning == decoder.warning
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("a.m4a", ("-c:a", "aac", "-c:v", "png")),
+        ("a.mp4", ("-c:a", "alac", "-c:v", "mjpeg")),
+        ("a.wma", ("-c:v", "png")),
+        ("a.mka", ("-c:a", "flac", "-c:v", "png")),
+        ("a.flac", ("-c:a", "flac", "-c:v", "png")),
+        ("a.aiff", ("-write_id3v2", "1", "-c:v", "png")),
+        ("a.mp3", ("-c:v", "png")),
+        ("film.mov", ("-c:a", "pcm_s16le", "-c:v", "mpeg4", "-disposition:v", "0")),
+    ],
+)
+def test_a_picture_that_is_broken(tmp_path, opened, name, how):
+    """The audio is whole."""
+    path = tmp_path / name
+    picture = ("-f", "lavfi", "-i", "color=s=64x64:d=0.2", "-map", "0:a", "-map", "1:v")
+    encode(path, *picture, "-disposition:v", "attached_pic", *how)
+    expected = read_all(opened(path))
+    data = bytearray(path.read_bytes())
+    marks = (b"\x89PNG", b"\xff\xd8\xff", b"\0\0\1\xb0", b"\0\0\1\xb6")
+    at = max(data.find(mark) for mark in marks)
+    for offset, noise in ((16, b"\x7f" + b"\xff" * 7), (0, random.Random(0).randbytes(100))):
+        data[at + offset : at + offset + len(noise)] = noise  # its size is there, in a PNG
+        path.write_bytes(data)
+        decoder = opened(path)
+
+        assert expected == read_all(decoder)
+        assert "" == decoder.warning
+
+
+def test_a_caf_that_does_not_say_how_long_it_is(tmp_path, opened):
+    """The length -1 is a legal one, of ALAC as well as of samples."""
+    for name in ("s16.caf", "s24.caf"):
+        path = write(tmp_path / name, "PCM_24" if "24" in name else "PCM_16")
+        expected, data = truth(path), bytearray(path.read_bytes())
+        at = data.rindex(b"data") + 4
+        data[at : at + 8] = b"\xff" * 8
+        path.write_bytes(data)
+        decoder = opened(path, ffmpeg=NO_FFMPEG)
+
+        form = decoder.format
+        assert np.array_equal(expected, to_float32(read_all(decoder), form.encoding, form.channels))
+        assert "" == decoder.warning
+
+
+def test_an_mp3_with_more_tags_than_audio(tmp_path, opened):
+    """Libsndfile's decoder takes the length of the whole file for that of the audio."""
+    path = tmp_path / "a.mp3"
+    ffmpeg("-f", "lavfi", "-i", "sine=d=3", "-q:a", "4", "-id3v2_version", "0", path)
+    data = path.read_bytes()
+    expected = truth(path)
+    path.write_bytes(id3v2(TITLE, padding=100_000) + data + ape() + ID3V1 + bytes(3000))
+    decoder = opened(path, ffmpeg=NO_FFMPEG)
+
+    assert np.array_equal(expected, to_float32(read_all(decoder), decoder.format.encoding, 1))
+    assert "" == decoder.warning
+
+
+def test_an_ffmpeg_that_can_read_whole_files_only(tmp_path, opened):
+    """It was built without the protocol that shows it a part; then it passes over tags itself."""
+    script = tmp_path / "ffmpeg"
+    refuse = 'echo "Error opening input: Protocol not found" >&2; exit 1'
+    script.write_text(
+        f'#!/bin/sh\ncase "$*" in *subfile,,*) {refuse};; esac\n'
+        f'exec {imageio_ffmpeg.get_ffmpeg_exe()} "$@"\n'
+    )
+    script.chmod(0o755)
+    path = tmp_path / "adts.aac"
+    data = make(path)
+    expected = read_all(opened(path))
+    path.write_bytes(id3v2(TITLE) + data)
+
+    assert expected == read_all(opened(path, ffmpeg=str(script)))
+
+
+def test_a_broken_cover_in_a_pipe(tmp_path):
+    """What comes as it is made is judged as a file is."""
+    path = tmp_path / "adts.aac"
+    path.write_bytes(FRONT + make(path))
+    with path.open("rb") as file:
+        decoder = StreamDecoder(imageio_ffmpeg.get_ffmpeg_exe(), file.fileno(), 1024**3)
+        decoder.begin()
+        while decoder.read_some(4096):
+            pass
+        decoder.close()
+
+    assert "" == decoder.warning
+
+
+def test_a_header_that_points_before_the_file(tmp_path, opened):
+    """A seek to there fails, as it does in the file itself."""
+    path = write(tmp_path / "a.w64")
+    expected, data = truth(path), bytearray(path.read_bytes())
+    at = data.rindex(b"data\xf3\xac") + 16
+    data[at : at + 8] = (1 << 63).to_bytes(8, "little")
+    path.write_bytes(data + ID3V1)
+    decoder = opened(path, ffmpeg=NO_FFMPEG)
+
+    form = decoder.format
+    assert np.array_equal(expected, to_float32(read_all(decoder), form.encoding, form.channels))
