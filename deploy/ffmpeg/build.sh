@@ -40,7 +40,7 @@ make -s -j"$(nproc)" ffmpeg
 
 # Compared exactly, so that a network protocol cannot come back unseen.
 test "$(./ffmpeg -v error -protocols | tr -d '\n' | tr -s ' ')" = \
-    'Supported file protocols:Input: fd file pipeOutput: fd file pipe'
+    'Supported file protocols:Input: fd file pipe subfileOutput: fd file pipe'
 
 # The LGPL asks for its text, and for where the source is.
 doc=/out/usr/share/doc/ffmpeg
