@@ -6,14 +6,19 @@ Every option of ``NAME`` is also the variable ``NAME_OPTION``; all faults are re
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 from cyclopts import App, ArgumentCollection, CycloptsError
 from cyclopts.config import Env
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 USAGE: Final = 2
 """Exit code for a wrong command line or environment."""
@@ -50,6 +55,63 @@ def keep_standard_streams() -> None:
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115  # for as long as the process lives
 
 
+class Output(io.RawIOBase):
+    """
+    A descriptor that is written to as long as it takes anything; what comes later is dropped.
+
+    The reader of a pipe may go away, and a disk may be full. What a command has done counts all the
+    same, and its exit code says that.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self.failure: OSError | None = None
+        """Why it takes nothing more."""
+        self._descriptor = descriptor
+
+    def write(self, data: ReadableBuffer) -> int:
+        """Write *data*, or drop it."""
+        if self.failure is None:
+            try:
+                return os.write(self._descriptor, data)
+            except OSError as exc:
+                self.failure = exc
+        return memoryview(data).nbytes
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        """Whether it can be written to at all."""
+        return True
+
+
+@contextmanager
+def lossy_output() -> Iterator[None]:
+    """Have standard output be an `Output`; at the end one line says if it could not be written."""
+    before = sys.stdout
+    if not isinstance(before, io.TextIOWrapper) or before is not sys.__stdout__:
+        yield  # somebody else looks after it
+        return
+    output = Output(before.fileno())
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(output),
+        encoding=before.encoding,
+        errors=before.errors,
+        line_buffering=before.line_buffering,
+    )
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        if output.failure is not None and output.failure.errno != errno.EPIPE:
+            print(f"standard output: {output.failure.strerror}", file=sys.stderr)  # noqa: T201
+
+
 def run(app: App, arguments: Sequence[str]) -> int:
     """
     Run the command that *arguments* name; return its exit code.
@@ -58,6 +120,11 @@ def run(app: App, arguments: Sequence[str]) -> int:
     """
     keep_standard_streams()
     replace_unprintable()
+    with lossy_output():
+        return _run(app, arguments)
+
+
+def _run(app: App, arguments: Sequence[str]) -> int:
     try:
         code = app(
             list(arguments), exit_on_error=False, print_error=False, result_action="return_value"

@@ -59,14 +59,22 @@ def send_command(
     terminal, results = faults_console(force_terminal=forced), results_console()
     shown = {"auto": terminal.is_terminal, "always": True, "never": False}[settings.progress]
     configure("warning" if shown else settings.log_level)
+    log = get_logger()
     outcomes: list[Outcome] = []
+    unwritten: list[OSError] = []  # lines of the report
     with ExitStack() as stack:
-        report = stack.enter_context(Path(settings.report).open("a")) if settings.report else None
+        report = settings.report and stack.enter_context(
+            Path(settings.report).open("ab", buffering=0)
+        )
 
         def record(outcome: Outcome) -> None:
             outcomes.append(outcome)
-            if report is not None:
-                write_line(outcome, report)
+            if report:
+                try:
+                    write_line(outcome, report)
+                except OSError as exc:
+                    unwritten.append(exc)
+                    log.error("report_failed", path=settings.report, reason=exc.strerror)
 
         board = Board(terminal, shown=shown)
         metrics = Metrics(CollectorRegistry(), VERSION)
@@ -81,7 +89,7 @@ def send_command(
         results.print(f"left out: {printable(summary(sending.left_out))}", soft_wrap=True)
     if interrupted:
         return INTERRUPTED
-    return 0 if all(outcome.good for outcome in outcomes) else 1
+    return 0 if all(outcome.good for outcome in outcomes) and not unwritten else 1
 
 
 def probe_command(

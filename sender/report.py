@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Final, TextIO
+from typing import Final, Protocol
 
 import msgspec
 from rich.console import Console
@@ -48,11 +48,22 @@ class Outcome:
         return self.result in ("sent", "known")
 
 
-def write_line(outcome: Outcome, file: TextIO) -> None:
-    """Append *outcome* to *file* as one line of JSON."""
+class Unbuffered(Protocol):
+    """A file whose `write` leaves nothing for later, when nobody would hear of a failure."""
+
+    def write(self, data: bytes, /) -> object:
+        """Write *data*."""
+
+
+def write_line(outcome: Outcome, file: Unbuffered) -> None:
+    """
+    Append *outcome* to *file*, which has no buffer, as one line of JSON.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
     facts = {**asdict(outcome), "receipt": msgspec.to_builtins(outcome.receipt)}
-    file.write(json.dumps(facts) + "\n")
-    file.flush()
+    file.write(json.dumps(facts).encode() + b"\n")
 
 
 def print_table(outcomes: Sequence[Outcome], console: Console) -> None:

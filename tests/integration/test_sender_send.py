@@ -17,7 +17,7 @@ from sender.delivery import Deliveries
 from sender.metrics import Metrics
 from sender.send import Sending
 from sender.settings import SendSettings
-from tests.integration.commands import COMMANDS, sending, sent
+from tests.integration.commands import COMMANDS, sending, sent, started
 from tests.integration.proxy import free_port
 from tests.integration.recorder import Recorder, listening
 from tests.integration.sounds import noise, same, samples, write
@@ -235,8 +235,9 @@ async def test_what_cannot_be_looked_into():
         async with listening(recorder) as running:
             settings = SendSettings(to=running.url)
             board = Board(faults_console(), shown=False)
-            deliveries = Deliveries(settings, board, outcomes.append, plain=False)
-            sending = Sending(settings, Metrics(CollectorRegistry(), "0"), deliveries)
+            metrics = Metrics(CollectorRegistry(), "0")
+            deliveries = Deliveries(settings, metrics, board, outcomes.append, plain=False)
+            sending = Sending(settings, metrics, deliveries, None)
             with without_rights():
                 await sending.run([str(folder), f"{folder}/*/*.wav"], "1" * 32)
 
@@ -277,3 +278,20 @@ async def test_output_and_names_that_are_not_utf_8(tmp_path):
 
     assert set(names) == {take.stream.name for take in recorder.takes}
     assert set(names) == {json.loads(line)["name"] for line in report.read_text().splitlines()}
+
+
+async def test_results_that_cannot_be_shown(tmp_path):
+    """A full disk behind standard output, or behind the report, undoes nothing that arrived."""
+    path, recorder = write(tmp_path / "a.wav"), Recorder()
+    command = '"$0" send "$1" --to "$2" --progress never --ledger "" $3 > /dev/full'
+    async with listening(recorder) as running:
+        for number, options in enumerate(("", "--report /dev/full")):
+            arguments = (COMMANDS / "sender", path, running.url, options)
+            async with started("/bin/sh", "-c", command, *map(str, arguments)) as program:
+                code = await program.ended()
+
+            assert number == code
+            assert "standard output: No space left on device\n" == program.errors[-1]
+            assert not any("Traceback" in line for line in program.errors)
+
+    assert 1 == len(recorder.finished)

@@ -1,6 +1,8 @@
 """Command line and environment from one definition."""
 
+import errno
 import io
+import os
 import sys
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,7 +11,7 @@ import pytest
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from runtime.command import command_line, run
+from runtime.command import Output, command_line, run
 
 
 @Parameter(name="*")
@@ -145,3 +147,22 @@ def test_without_standard_output(monkeypatch, printing):
         monkeypatch.setattr(sys, name, None)
 
     assert 0 == run(printing, ["show", "a"])
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["full", "reader gone"])
+def test_output_that_cannot_be_written(gone):
+    """It is dropped: what the command did is done."""
+    if gone:
+        reader, descriptor = os.pipe()
+        os.close(reader)
+    else:
+        descriptor = os.open("/dev/full", os.O_WRONLY)
+    try:
+        output = Output(descriptor)
+        counts = [output.write(b"one"), output.write(b"three")]
+
+        assert [3, 5] == counts
+        assert (errno.EPIPE if gone else errno.ENOSPC) == output.failure.errno
+        assert (descriptor, False, True) == (output.fileno(), output.isatty(), output.writable())
+    finally:
+        os.close(descriptor)

@@ -32,7 +32,7 @@ def test_only_what_has_arrived_is_good():
 
 def test_lines_of_the_report():
     """Each is one JSON object with all that is known."""
-    file = io.StringIO()
+    file = io.BytesIO()
     for outcome in (SENT, FAILED):
         write_line(outcome, file)
     sent, failed = (json.loads(line) for line in file.getvalue().splitlines())
