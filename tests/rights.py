@@ -1,5 +1,6 @@
 """Rights that a test takes away: root, which tests may run as, is stopped by no permission bit."""
 
+import encodings.idna  # noqa: F401  # getaddrinfo loads it, which takes rights where Python lies
 import os
 import tempfile
 from contextlib import contextmanager
