@@ -16,8 +16,8 @@ log = structlog.get_logger()
 BUSY_S: Final = 1.0
 """How long to wait for another sender that writes to the same file."""
 
-TRIM_EVERY: Final = 1000
-"""Records between looks at how many there are."""
+TOGETHER: Final = 256
+"""Records that are written together. Those of a sender that is killed before cost a reading."""
 
 _CREATE: Final = (
     "CREATE TABLE IF NOT EXISTS receipts (stream TEXT PRIMARY KEY, evidence TEXT NOT NULL, "
@@ -51,11 +51,13 @@ class Ledger:
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
         self._unusable = False
-        self._recorded = 0
+        self._waiting: dict[str, tuple[str, int, str]] = {}
 
     def find(self, stream: str, evidence: str) -> tuple[int, str] | None:
         """Return the units and the digest of *stream* if the same *evidence* was recorded."""
         with self._lock:
+            if stream in self._waiting:
+                return self._waiting[stream][1:] if self._waiting[stream][0] == evidence else None
             try:
                 database = self._open()
                 row = (
@@ -73,30 +75,35 @@ class Ledger:
     def record(self, stream: str, evidence: str, units: int, digest: str) -> None:
         """Remember what *stream* held while *evidence* was true."""
         with self._lock:
-            try:
-                if (database := self._open()) is None:
-                    return
-                with database:
-                    database.execute(
-                        "INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?)",
-                        (stream, evidence, units, digest),
-                    )
-                    if self._recorded % TRIM_EVERY == 0:
-                        database.execute(
-                            "DELETE FROM receipts WHERE rowid <= "
-                            "(SELECT MAX(rowid) - ? FROM receipts)",
-                            (self._most,),
-                        )
-                self._recorded += 1
-            except (sqlite3.Error, OSError) as exc:
-                self._give_up(exc)
+            self._waiting[stream] = (evidence, units, digest)
+            if len(self._waiting) >= TOGETHER:
+                self._write()
 
     def close(self) -> None:
-        """Close the file."""
+        """Write what waits, and close the file."""
         with self._lock:
+            self._write()
             if self._database is not None:
                 self._database.close()
                 self._database = None
+
+    def _write(self) -> None:
+        """Write the records that wait, in one transaction."""
+        waiting, self._waiting = self._waiting, {}
+        try:
+            if not waiting or (database := self._open()) is None:
+                return
+            with database:
+                database.executemany(
+                    "INSERT OR REPLACE INTO receipts VALUES (?, ?, ?, ?)",
+                    ((stream, *facts) for stream, facts in waiting.items()),
+                )
+                database.execute(
+                    "DELETE FROM receipts WHERE rowid <= (SELECT MAX(rowid) - ? FROM receipts)",
+                    (self._most,),
+                )
+        except (sqlite3.Error, OSError) as exc:
+            self._give_up(exc)
 
     def _open(self) -> sqlite3.Connection | None:
         if self._database is None and not self._unusable:

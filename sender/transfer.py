@@ -74,6 +74,7 @@ class Transfer:
         self._metrics = metrics
         self._ledger = ledger
         self._content: tuple[int, str] | None = None  # units and digest, once all of it was read
+        self._known = False  # whether they are from the ledger
         self._changed = asyncio.Event()
         self._pacing: Pacing | None = None
         self._observe = metrics.decoding.labels(source.decoder).observe
@@ -131,7 +132,9 @@ class Transfer:
 
     def settle(self) -> None:
         """Remember what the source held, and let go of what was kept for it. It blocks."""
-        if self._ledger and self._content and (evidence := self.source.evidence):
+        if self._known or not (self._ledger and self._content):
+            pass  # the ledger has it, or there is none
+        elif evidence := self.source.evidence:
             self._ledger.record(self.source.stream, evidence, *self._content)
         self.source.forget()
 
@@ -175,7 +178,10 @@ class Transfer:
             outbound.trust()
         elif outbound.summed:
             if self._content is None:
-                self._content = await asyncio.to_thread(self._recorded) or await self._read_on()
+                self._content = await asyncio.to_thread(self._recorded)
+                self._known = self._content is not None
+            if self._content is None:
+                self._content = await self._read_on()
             outbound.prove(self._content)
         else:  # this sender was told that the beginning is safe, and has let it go
             outbound.trust()

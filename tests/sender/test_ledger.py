@@ -36,7 +36,7 @@ def test_the_latest_counts(path):
 
 def test_the_oldest_go(path, monkeypatch):
     """However many files are sent, the ledger has a bounded number of records."""
-    monkeypatch.setattr("sender.ledger.TRIM_EVERY", 1)
+    monkeypatch.setattr("sender.ledger.TOGETHER", 2)
     with open_ledger(str(path), 3) as ledger:
         for number in range(10):
             ledger.record(str(number), "1", number, "d")
@@ -64,17 +64,28 @@ def blocked(path):
 def test_a_ledger_that_cannot_be_used_is_empty(path, spoil, capsys):
     """One line says so, and nothing else is lost but time."""
     spoil(path)
-    with open_ledger(str(path), 3) as ledger:
+    for _ in range(2):
+        with open_ledger(str(path), 3) as ledger:
+            assert ledger.find("a", "1") is None
+
+            ledger.record("a", "1", 5, "d")
+
+    assert 2 == capsys.readouterr().out.count("ledger_unusable")
+
+
+def test_what_waits_to_be_written_is_found(path):
+    """Records are written together; until then they are in memory."""
+    with open_ledger(str(path), 10) as ledger:
         ledger.record("a", "1", 5, "d")
-        ledger.record("a", "1", 5, "d")
 
-        assert ledger.find("a", "1") is None
+        assert not path.exists()
+        assert (5, "d") == ledger.find("a", "1")
+        assert ledger.find("a", "2") is None
 
-    assert 1 == capsys.readouterr().out.count("ledger_unusable")
 
-
-def test_threads_and_processes_share_it(path):
+def test_threads_and_processes_share_it(path, monkeypatch):
     """Clients record from several threads, and two senders may have one ledger."""
+    monkeypatch.setattr("sender.ledger.TOGETHER", 3)
     with open_ledger(str(path), 10_000) as one, open_ledger(str(path), 10_000) as two:
         threads = [
             threading.Thread(target=record, args=(ledger, name))
@@ -84,6 +95,7 @@ def test_threads_and_processes_share_it(path):
             each.start()
         for each in threads:
             each.join()
+        one.close()
         found = [two.find(f"{name}{number}", "1") for name in "abc" for number in range(50)]
 
     assert all(found)
