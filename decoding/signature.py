@@ -33,9 +33,21 @@ _STARTS: Final = (
     (b"MAC ", ".ape"),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", ".wma"),
     (b"Creative Voi", ".voc"),
+    (b"NIST_1A\n", ".sph"),
+    (b"#!AMR", ".amr"),
+    (b"TTA1", ".tta"),
+    (b"PVF1\n", ".pvf"),
+    (b"DSD ", ".dsf"),
+    (b"MP+", ".mpc"),
+    (b"MPCK", ".mpc"),
 )
-_RIFFS: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64")
-_AIFFS: Final = (b"AIFF", b"AIFC")
+_PAIRS: Final = (
+    *((riff, 8, b"WAVE", ".wav") for riff in (b"RIFF", b"RIFX", b"RF64", b"BW64")),
+    (b"RIFF", 8, b"AVI ", ".avi"),
+    *((b"FORM", 8, kind, ".aiff") for kind in (b"AIFF", b"AIFC")),
+    *((b"", 4, box, ".mp4") for box in (b"ftyp", b"moov", b"mdat", b"wide")),
+)
+"""A beginning, and what stands behind it, and where."""
 
 
 def suffix_of_container(head: bytes) -> str | None:
@@ -49,20 +61,22 @@ def suffix_of_container(head: bytes) -> str | None:
     for start, suffix in _STARTS:
         if head.startswith(start):
             return suffix
-    if head[:4] in _RIFFS and head[8:12] == b"WAVE":
-        return ".wav"
-    if head[:4] == b"FORM" and head[8:12] in _AIFFS:
-        return ".aiff"
-    if head[4:8] == b"ftyp":
-        return ".mp4"
-    if head[:3] == b"ID3" and head[3:4] in (b"\2", b"\3", b"\4") and max(head[6:10]) <= SYNCHSAFE:
+    for start, at, kind, suffix in _PAIRS:
+        if head.startswith(start) and head[at : at + 4] == kind:
+            return suffix
+    if _is_id3(head) or _is_mpeg(head):
         return ".mp3"
-    return ".mp3" if _is_mpeg(head) else None
+    return ".aac" if _is_adts(head) else None
+
+
+def _is_id3(head: bytes) -> bool:
+    versions = (b"\2", b"\3", b"\4")
+    return head[:3] == b"ID3" and head[3:4] in versions and max(head[6:10]) <= SYNCHSAFE
 
 
 def may_be_mpeg(head: bytes) -> bool:
     """Whether *head* begins like a frame of MPEG audio, so that more of it has to be looked at."""
-    return parse_frame(head[:4]) is not None
+    return parse_frame(head[:4]) is not None or _adts_length(head) > 0
 
 
 def _is_mpeg(head: bytes) -> bool:
@@ -73,3 +87,21 @@ def _is_mpeg(head: bytes) -> bool:
             return False
         first, at = frame.format, at + frame.length
     return True
+
+
+def _is_adts(head: bytes) -> bool:
+    at = 0
+    for _ in range(MPEG_FRAMES):
+        length = _adts_length(head[at : at + 6])
+        if not length:
+            return False
+        at += length
+    return True
+
+
+def _adts_length(header: bytes) -> int:
+    """Return the bytes of a frame of AAC (ISO/IEC 13818-7, 6.2.1); 0 if this begins none."""
+    bits = int.from_bytes(header[:6])
+    synced = len(header[:6]) == 6 and bits >> 36 == 0xFFF and not bits >> 33 & 3  # noqa: PLR2004  # as the standard has them
+    length = bits >> 5 & 0x1FFF
+    return length if synced and length > 6 else 0  # noqa: PLR2004

@@ -19,6 +19,7 @@ from decoding import MPEG_BYTES, SIGNATURE_BYTES, may_be_mpeg, suffix_of_contain
 from wire import (
     CHANNELS,
     SAMPLERATES,
+    Buffer,
     Chunk,
     Committed,
     Control,
@@ -45,8 +46,11 @@ SHOWN_CHARACTERS: Final = 40
 DIGITS: Final = 9
 """Of a number in the address; int() takes long for many."""
 
-TEXT_CHARACTERS: Final = 1024
+TEXT_CHARACTERS: Final = 4096
 """Of what a client says before its audio, which is kept as metadata."""
+
+PROVED_FRAMES: Final = 32 * 1024
+"""Frames at the start of a stream that have to be numbers."""
 
 FILE: Final = "file"
 ENCODINGS: Final = {
@@ -99,7 +103,7 @@ class Plain:
             return
         self._chunks += 1
         if self._feed is not None:
-            yield from self._feed.take(data)
+            yield from self._taken(data)
         else:
             self._head += data
             if self._head and not (data and self._needs_more()):
@@ -152,8 +156,6 @@ class Plain:
             suffix = suffix_of_container(head) or ""
         if suffix is None:
             self._feed = Feed(self._default, ENCODINGS[self._encoding or "f32le"][1])
-            if not self._encoding:
-                _require_sound(head)
         else:
             self._feed = Feed(None)
         stream = uuid.uuid4().hex
@@ -165,7 +167,14 @@ class Plain:
             format=self._feed.format,
             metadata=self._metadata,
         )
-        yield from self._feed.take(head)
+        yield from self._taken(head)
+
+    def _taken(self, data: bytes) -> Iterator[Message]:
+        assert self._feed is not None  # which takes it
+        for chunk in self._feed.take(data):
+            if not (self._encoding or self._feed.is_file) and chunk.offset < PROVED_FRAMES:
+                _require_sound(chunk.payload)
+            yield chunk
 
     def _end(self, by: str) -> Iterator[Message]:
         assert self._feed is not None  # there is a stream that ends
@@ -246,15 +255,14 @@ class Feed:
         return Chunk(self._epoch, offset, units, encode_chunk(self._epoch, offset, units, payload))
 
 
-def _require_sound(head: bytes) -> None:
+def _require_sound(payload: Buffer) -> None:
     """
     Refuse what cannot be samples.
 
     Raises:
         Malformed: if a float among the first is none, or infinite: it is some other file.
     """
-    floats = np.frombuffer(head[: len(head) - len(head) % 4], "<f4")
-    if not np.isfinite(floats).all():
+    if not np.isfinite(np.frombuffer(payload, "<f4")).all():
         expected = "float32, or a file that is known, or an encoding in the query"
         raise Malformed("first samples", seen="no numbers", expected=expected)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -32,6 +33,11 @@ from .streams import Streams
 from .workers import Workers
 
 log = structlog.get_logger()
+
+AGAIN_S: Final = 1.0
+"""Until a background task that failed, as for want of threads, is started again."""
+
+Work = Callable[[], Coroutine[None, None, None]]
 
 
 class Receiver:
@@ -104,25 +110,33 @@ async def serve(
             stack.callback(close)
         for each in workers.values():
             stack.callback(each.close)
-        watches = (each.watch() for each in workers.values())
-        running = (*watches, streams.sweep(), server.watch(), lag.watch(), store.run())
+        watches = (each.watch for each in workers.values())
+        running = (*watches, streams.sweep, server.watch, lag.watch, store.run)
         await stack.enter_async_context(_background(running))
         port = await stack.enter_async_context(server.listen())
         yield Receiver(server, streams, settings, port)
 
 
 @asynccontextmanager
-async def _background(running: Iterable[Coroutine[None, None, None]]) -> AsyncIterator[None]:
-    """Have *running* run meanwhile; what ends one of them early is said at the end."""
-    tasks = [asyncio.create_task(each) for each in running]
+async def _background(running: Iterable[Work]) -> AsyncIterator[None]:
+    """Have *running* run meanwhile."""
+    tasks = [asyncio.create_task(_kept_running(each)) for each in running]
     try:
         yield
     finally:
         for task in tasks:
             task.cancel()
-        for ended in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(ended, Exception):
-                log.error("background_task_failed", reason=repr(ended))
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _kept_running(work: Work) -> None:
+    """Run *work*, and again after a moment if it fails: the receiver cannot do without it."""
+    while True:
+        try:
+            return await work()
+        except Exception as exc:  # noqa: BLE001  # the outermost of its task
+            log.error("background_task_failed", task=work.__qualname__, reason=repr(exc))
+            await asyncio.sleep(AGAIN_S)
 
 
 def _stream(

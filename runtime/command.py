@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 from cyclopts import App, ArgumentCollection, CycloptsError
 from cyclopts.config import Env
@@ -92,24 +92,37 @@ class Output(io.RawIOBase):
 
 @contextmanager
 def lossy_output() -> Iterator[None]:
-    """Have standard output be an `Output`; at the end one line says if it could not be written."""
-    before = sys.stdout
-    if not isinstance(before, io.TextIOWrapper) or before is not sys.__stdout__:
-        yield  # somebody else looks after it
+    """
+    Have standard output and standard error be an `Output` each.
+
+    At the end one line says if standard output could not be written.
+    """
+    if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
+        yield  # somebody else looks after them
         return
-    output = Output(before.fileno())
-    sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(output),
-        encoding=before.encoding,
-        errors=before.errors,
-        line_buffering=before.line_buffering,
-    )
+    before = sys.stdout, sys.stderr
+    sys.stdout, output = _lossy(before[0])
+    sys.stderr, _ = _lossy(before[1])
     try:
         yield
     finally:
         sys.stdout.flush()
         if output.failure is not None and output.failure.errno != errno.EPIPE:
             print(f"standard output: {output.failure.strerror}", file=sys.stderr)  # noqa: T201
+        sys.stderr.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _lossy(stream: TextIO | None) -> tuple[io.TextIOWrapper, Output]:
+    assert stream is not None  # see keep_standard_streams
+    output = Output(stream.fileno())
+    wrapped = io.TextIOWrapper(
+        io.BufferedWriter(output),
+        encoding=stream.encoding,
+        errors=stream.errors,
+        line_buffering=stream.isatty() or stream is sys.__stderr__,
+    )
+    return wrapped, output
 
 
 def run(app: App, arguments: Sequence[str]) -> int:

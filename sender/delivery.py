@@ -13,7 +13,7 @@ from wire import Receipt, WireError
 
 from .board import Board
 from .client import Client
-from .errors import NotAReceiverError, SenderError, SourceError, UnreachableError
+from .errors import NotAReceiverError, NoThreadError, SenderError, SourceError, UnreachableError
 from .metrics import Metrics
 from .plain import send_plain
 from .report import Outcome
@@ -43,12 +43,19 @@ class _Attempt:
             elapsed=time.monotonic() - self.started,
             receipt=self.receipt,
             error=None if error is None else printable(error) or type(error).__name__,
-            retry=isinstance(error, UnreachableError | NotAReceiverError | OSError),
+            retry=isinstance(error, UnreachableError | NotAReceiverError | NoThreadError | OSError),
             unreadable=isinstance(error, SourceError) and isinstance(error.__cause__, OSError),
             sent_bytes=outbound.sent_bytes if outbound else 0,
             resent_bytes=outbound.resent_bytes if outbound else 0,
             reconnects=self.transfer.reconnects if self.transfer else 0,
         )
+
+
+def no_thread(error: RuntimeError) -> NoThreadError:
+    """Return what *error* is if no thread could be started; raise it if it is something else."""
+    if "thread" not in str(error):  # threading.Thread.start has no class of its own for it
+        raise error
+    return NoThreadError(str(error))
 
 
 class Deliveries:
@@ -87,6 +94,8 @@ class Deliveries:
             raise
         except (SenderError, WireError, OSError) as exc:
             outcome = attempt.outcome("failed", exc)
+        except RuntimeError as exc:
+            outcome = attempt.outcome("failed", no_thread(exc))
         else:
             fresh = self._plain or attempt.outcome("").sent_bytes
             outcome = attempt.outcome("sent" if fresh else "known")

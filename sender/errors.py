@@ -6,6 +6,7 @@ What can go wrong on the sender's side; whatever a receiver reports is a wire.Wi
         * SourceEndsError: it has fewer units than the receiver
         * SpoolFullError: a pipe brings more than a receiver takes
     * UnreachableError: no receiver answers
+    * NoThreadError: the machine has no thread left
     * NotAReceiverError: something answers that speaks another protocol
         * OddAnswerError: a proxy or a gateway may have answered in the receiver's place
 """
@@ -31,6 +32,10 @@ class SpoolFullError(SourceError):
 
 class UnreachableError(SenderError):
     """Nothing answered, or made progress, for as long as the sender is to wait."""
+
+
+class NoThreadError(SenderError):
+    """The machine has no thread left; there may be one later."""
 
 
 class NotAReceiverError(SenderError):

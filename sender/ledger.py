@@ -19,6 +19,9 @@ BUSY_S: Final = 1.0
 TOGETHER: Final = 256
 """Records that are written together. Those of a sender that is killed before cost a reading."""
 
+UNUSABLE: Final = (sqlite3.Error, OSError, RuntimeError)
+"""What makes a ledger empty; RuntimeError is that of a user who has no home."""
+
 _CREATE: Final = (
     "CREATE TABLE IF NOT EXISTS receipts (stream TEXT PRIMARY KEY, evidence TEXT NOT NULL, "
     "units INTEGER NOT NULL, digest TEXT NOT NULL)"
@@ -28,7 +31,7 @@ _CREATE: Final = (
 @contextmanager
 def open_ledger(path: str, most: int) -> Iterator[Ledger | None]:
     """Yield the ledger at *path*, of at most *most* records; None if the path is empty."""
-    ledger = Ledger(Path(path).expanduser(), most) if path else None
+    ledger = Ledger(Path(path), most) if path else None
     try:
         yield ledger
     finally:
@@ -67,7 +70,7 @@ class Ledger:
                         (stream, evidence),
                     ).fetchone()
                 )
-            except (sqlite3.Error, OSError) as exc:
+            except UNUSABLE as exc:
                 self._give_up(exc)
                 return None
         return (int(row[0]), str(row[1])) if row else None
@@ -102,13 +105,14 @@ class Ledger:
                     "DELETE FROM receipts WHERE rowid <= (SELECT MAX(rowid) - ? FROM receipts)",
                     (self._most,),
                 )
-        except (sqlite3.Error, OSError) as exc:
+        except UNUSABLE as exc:
             self._give_up(exc)
 
     def _open(self) -> sqlite3.Connection | None:
         if self._database is None and not self._unusable:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._database = sqlite3.connect(self._path, timeout=BUSY_S, check_same_thread=False)
+            path = self._path.expanduser()
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._database = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
             # A record that a power cut takes away costs one reading of its file, so none is synced.
             self._database.execute("PRAGMA journal_mode = TRUNCATE")
             self._database.execute("PRAGMA synchronous = OFF")

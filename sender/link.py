@@ -35,6 +35,9 @@ GOODBYE_S: Final = 1.0
 NEXT_ADDRESS_S: Final = 0.25
 """Between attempts at the addresses of one name: RFC 8305, section 8."""
 
+HANDSHAKE_S: Final = 3.0
+"""What an address has at least to answer in, however many others there are."""
+
 _BUSY: Final = frozenset({408, 425, 429, *range(500, 600)})
 """HTTP answers of a full receiver, or of a load balancer that has none ready or lost patience."""
 
@@ -118,8 +121,12 @@ async def open_link(
     try:
         async with asyncio.timeout(within):
             sock, addresses = await _connected(address.host, address.port, turn)
+    except UnicodeError as exc:  # of a label that no name can have
+        raise NotAReceiverError(f"{url}: no host name: {exc}") from exc
     except (OSError, RuntimeError) as exc:  # RuntimeError: uvloop's, of a socket that was closed
         raise ConnectionError(f"{url}: {_sentence(exc, within)}") from exc
+    # Some of the time is left for other addresses, of which the next attempt takes the next.
+    handshake = within if addresses == 1 else max(within / addresses, min(within / 2, HANDSHAKE_S))
     try:
         connection = await connect(
             url,
@@ -127,7 +134,7 @@ async def open_link(
             subprotocols=[Subprotocol(subprotocol)] if subprotocol else None,
             compression=None,  # samples hardly deflate: 15 MB/s instead of over 1 GB/s
             max_size=CONTROL_BYTES,
-            open_timeout=within / addresses,  # leaves time for the others
+            open_timeout=handshake,
             close_timeout=CLOSE_TIMEOUT_S,
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
@@ -136,7 +143,7 @@ async def open_link(
     except (InvalidURI, ValueError) as exc:  # of where it redirects to
         raise OddAnswerError(f"{url}: a redirect, expected a WebSocket handshake: {exc}") from exc
     except OSError as exc:
-        raise ConnectionError(f"{url}: {_sentence(exc, within)}") from exc
+        raise ConnectionError(f"{url}: {_sentence(exc, handshake)}") from exc
     except ConnectionClosed as exc:  # reset before we said anything
         raise ConnectionError(f"{url}: closed during the handshake") from exc
     except InvalidHandshake as exc:

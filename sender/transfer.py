@@ -275,9 +275,22 @@ class Transfer:
         await asyncio.sleep(self._pacing.wait(frame, now))
 
     async def _until(self, reached: Callable[[], bool]) -> None:
-        """Wait for what the receiver acknowledges until *reached*, but never too long."""
-        silence = min(self._settings.silence_timeout, self._settings.patience)
+        """
+        Wait for what the receiver acknowledges until *reached*, but never too long.
+
+        A receiver that repeats itself is alive. While the sender waits for room, that will not do.
+        """
+        outbound, patience = self.outbound, self._settings.patience
+        silence, now = (
+            min(self._settings.silence_timeout, patience),
+            asyncio.get_running_loop().time,
+        )
+        acknowledged, since = outbound.acknowledged, now()
         while not reached():
+            if outbound.acknowledged > acknowledged:
+                acknowledged, since = outbound.acknowledged, now()
+            elif outbound.phase is Phase.OPEN and now() - since > patience:
+                raise LinkClosedError(ABNORMAL, f"no progress for {patience:g} s")
             self._changed.clear()
             try:
                 async with asyncio.timeout(silence):

@@ -7,7 +7,7 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ import structlog
 from runtime.cancellation import Cancellation
 
 from .client import Client
-from .delivery import Deliveries
+from .delivery import Deliveries, no_thread
 from .find import Fault, summary, walk
 from .ledger import Ledger
 from .metrics import Metrics
@@ -179,7 +179,11 @@ class Watch:
                 await asyncio.wait_for(stop.wait(), pause)
 
     async def _look(self) -> None:
-        looks, unseen = await asyncio.to_thread(self._scan)
+        try:
+            looks, unseen = await asyncio.to_thread(self._scan)
+        except RuntimeError as exc:
+            log.error("folder_not_looked_at", reason=str(no_thread(exc)))
+            return
         for path in self._settling.look(looks, time.monotonic(), self._in_work, unseen):
             self._in_work.add(path)
             self._due.put_nowait(path)
@@ -218,16 +222,24 @@ class Watch:
 
     async def _send(self, client: Client, path: Path) -> None:
         """Send *path*; if it could not be read before, only if it can be now: that is said once."""
-        if not self._settling.failed(path) or await asyncio.to_thread(self._readable, path):
+        if not self._settling.failed(path) or await self._in_thread(self._readable, path):
             opening = partial(open_file, path, self._settings, self._cancellation)
             outcome = await self._deliveries.deliver(client, str(path), opening)
             if outcome.retry:
                 self._settling.again(path)
                 return
-            if not await asyncio.to_thread(self._unreadable, path, outcome):
+            if not await self._in_thread(self._unreadable, path, outcome):
                 self._settling.over(path)
                 return
         self._settling.later(path, time.monotonic())
+
+    async def _in_thread(self, ask: Callable[..., bool], *about: object) -> bool:
+        """Return what *ask* says; without a thread, whatever is asked is not so."""
+        try:
+            return await asyncio.to_thread(ask, *about)
+        except RuntimeError as exc:
+            log.error("file_not_looked_at", reason=str(no_thread(exc)))
+            return False
 
     def _unreadable(self, path: Path, outcome: Outcome) -> bool:
         """Whether it is no fault of what is in the file that it was not sent."""

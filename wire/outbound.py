@@ -214,7 +214,8 @@ class Outbound:
             expected = f"{self.hello.unit_bytes}, one unit, to below the window"
             raise Malformed("max_chunk", seen=opened.max_chunk, expected=expected)
         self.phase = Phase.OPEN
-        self.adopted = self.adopted or opened.offset > self._furthest
+        others = opened.epoch > self.epoch + 1 and self.epoch > 0  # claims between this one's
+        self.adopted = self.adopted or others or opened.offset > self._furthest
         self.epoch, self.position, self.level = opened.epoch, opened.offset, opened.ack
         self.max_chunk = min(opened.max_chunk, MOST_CHUNK)
         self._window, self._ledger = min(opened.window, MOST_WINDOW), Ledger()

@@ -83,7 +83,7 @@ def test_sound_is_no_file(scale):
 
 
 @pytest.mark.parametrize(
-    "head", [b"", b"RIFF", b"RIFF1234AVI ", b"FORM1234ILBM", b"ID3\x09", bytes(12)]
+    "head", [b"", b"RIFF", b"RIFF1234ACON", b"FORM1234ILBM", b"ID3\x09", bytes(12)]
 )
 def test_what_is_not_enough(head):
     """Half a signature, and files that are no sound."""

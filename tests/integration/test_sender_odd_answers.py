@@ -8,7 +8,7 @@ import pytest
 from websockets.asyncio.server import serve
 
 import wire
-from sender import UnreachableError
+from sender import NotAReceiverError, UnreachableError
 from sender.errors import OddAnswerError
 from tests.integration.clients import connected
 from tests.integration.proxy import Proxy
@@ -119,7 +119,25 @@ async def acknowledging_others():
         yield url_of(server)
 
 
-@pytest.mark.parametrize("server", [talking, acknowledging_others])
+@asynccontextmanager
+async def repeating():
+    """Takes nothing, and says so again and again."""
+
+    async def serve_one(connection):
+        await connection.recv()
+        await connection.send(opened())
+        ack = wire.encode_control(wire.Ack(epoch=1, durable=0, received=0, window=65536))
+        while True:
+            await connection.send(ack)
+            await asyncio.sleep(0.02)
+
+    async with serve(
+        serve_one, "127.0.0.1", 0, subprotocols=[wire.SUBPROTOCOL], compression=None
+    ) as server:
+        yield url_of(server)
+
+
+@pytest.mark.parametrize("server", [talking, acknowledging_others, repeating])
 async def test_only_acknowledgements_of_the_stream_count(tmp_path, server):
     """A receiver that talks and keeps nothing is given up when patience ends."""
     async with server() as url, connected(url, patience=0.4) as client:
@@ -199,6 +217,25 @@ async def test_a_name_with_two_addresses(tmp_path, monkeypatch, first):
             await client.send(write(tmp_path / "a.wav"))
 
     assert 1 == len(recorder.finished)
+
+
+async def test_a_name_with_many_addresses(tmp_path, monkeypatch):
+    """Each of them has time enough for its handshake."""
+    recorder = Recorder()
+    async with listening(recorder) as running:
+        resolving(monkeypatch, *[("127.0.0.1", running.port)] * 500)
+        async with connected("ws://many.test:1") as client:
+            await client.send(write(tmp_path / "a.wav"))
+
+    assert 1 == len(recorder.finished)
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+async def test_a_name_that_cannot_be_one(tmp_path, host):
+    """It is an address that is wrong, and no traceback."""
+    async with connected(f"ws://{host}:1") as client:
+        with pytest.raises(NotAReceiverError, match="no host name"):
+            await client.send(write(tmp_path / "a.wav"))
 
 
 async def test_tls_to_a_plain_port(tmp_path):

@@ -280,6 +280,19 @@ async def test_output_and_names_that_are_not_utf_8(tmp_path):
     assert set(names) == {json.loads(line)["name"] for line in report.read_text().splitlines()}
 
 
+async def test_progress_that_cannot_be_shown(tmp_path):
+    """A full disk behind standard error stops neither the stream nor the table."""
+    path, recorder = write(tmp_path / "a.wav"), Recorder()
+    command = '"$0" send "$1" --to "$2" --progress always --ledger "" 2> /dev/full'
+    async with listening(recorder) as running:
+        arguments = (COMMANDS / "sender", path, running.url)
+        async with started("/bin/sh", "-c", command, *map(str, arguments)) as program:
+            code = await program.ended()
+
+    assert (0, 1) == (code, len(recorder.finished))
+    assert str(path) in program.out
+
+
 async def test_results_that_cannot_be_shown(tmp_path):
     """A full disk behind standard output, or behind the report, undoes nothing that arrived."""
     path, recorder = write(tmp_path / "a.wav"), Recorder()

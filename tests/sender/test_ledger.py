@@ -104,3 +104,16 @@ def test_threads_and_processes_share_it(path, monkeypatch):
 def record(ledger, name):
     for number in range(50):
         ledger.record(f"{name}{number}", "1", number, "d")
+
+
+def test_a_user_without_a_home(monkeypatch, capsys):
+    """Then there is no ledger, and everything else works."""
+
+    def expanduser(_path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr("pathlib.Path.expanduser", expanduser)
+    with open_ledger("~/receipts.db", 3) as ledger:
+        assert ledger.find("a", "1") is None
+
+    assert 1 == capsys.readouterr().out.count("ledger_unusable")

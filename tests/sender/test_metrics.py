@@ -147,3 +147,21 @@ async def test_what_does_not_even_become_a_stream_has_failed(tmp_path):
 
     assert 4 == seen["sender_streams_total", "failed"]
     assert 0 == seen["sender_active_streams",]
+
+
+async def test_a_machine_without_threads(tmp_path):
+    """The file may be sent later; an error of another kind is no outcome."""
+    registry = CollectorRegistry()
+    client, deliveries, _ = delivering(registry, "ws://127.0.0.1:1", again=True)
+
+    def opening(text):
+        def fail():
+            raise RuntimeError(text)
+
+        return fail
+
+    outcome = await deliveries.deliver(client, "a", opening("can't start new thread"))
+
+    assert ("failed", True) == (outcome.result, outcome.retry)
+    with pytest.raises(RuntimeError, match="something else"):
+        await deliveries.deliver(client, "a", opening("something else"))

@@ -562,6 +562,17 @@ def test_units_of_others_are_noticed(offset, adopted):
     assert adopted is half.adopted
 
 
+def test_a_claim_of_somebody_else_between_is_noticed():
+    """What the receiver has by then may be another sender's, even if this one sent as much."""
+    half = outbound()
+    send(half)
+    half.lose()
+    half.greet()
+    half.feed(replace(OPENED, epoch=9))
+
+    assert half.adopted
+
+
 def test_counters_outlive_an_id():
     """A source that is sent again under another id has sent all of that."""
     first, second = outbound("done"), outbound("lost")
