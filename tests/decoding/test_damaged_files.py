@@ -7,9 +7,11 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from decoding import DecodeError, GaveUp, LimitReached, Limits, NotAudio, Unfit
+from decoding import DecodeError, GaveUp, LimitReached, Limits, NotAudio, Unfit, joined
+from decoding.part import Part
 from tests.decoding.corpus import (
     FFMPEG,
+    LOSSLESS,
     RATE,
     SOUNDFILE,
     encode,
@@ -235,6 +237,35 @@ def test_joined_files_of_one_format(tmp_path, opened, name):
     path.write_bytes(b"".join(parts(tmp_path, JOINED[name], (32_000, 1), (32_000, 1))))
 
     assert len(samples(opened(path))) == pytest.approx(192_000, rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["aac.m4a", "tta.tta", "wma.wma"])
+def test_joined_files_of_which_ffmpeg_reads_the_first(tmp_path, opened, name):
+    """That one, and a word about the other."""
+    path = tmp_path / name
+    encode(path, *(FFMPEG.get(name) or LOSSLESS[name][1:]))
+    plain = opened(path)
+    expected, data = read_all(plain), path.read_bytes()
+    path.write_bytes(data * 2)
+    decoder = opened(path)
+
+    assert "" == plain.warning
+    assert expected == read_all(decoder)
+    assert decoder.warning.endswith(f" bytes were left out: another file begins at {len(data)}")
+
+
+def test_lengths_of_mp4_asf_and_tta_that_lie(tmp_path):
+    """Whatever they say: no other file is found, and nothing is looked through for long."""
+    path = tmp_path / "a"
+    film = b"\0\0\0\x08ftyp\0\0\0\x08moof"
+    tta = b"TTA1" + bytes(6) + b"\1\0\0\0\xff\xff\xff\xff"
+    asf = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+    for data in (film * 2, film[:8] * 3000, b"\0\0\0\1ftyp" + b"\xff" * 8, tta, tta[:9], asf * 2):
+        path.write_bytes(data)
+        with path.open("rb") as file:
+            said = joined.damage(Part(descriptor=file.fileno(), start=0, end=len(data)))
+
+        assert ("another file" in said) == (data == film[:8] * 3000)
 
 
 @pytest.mark.parametrize("name", ["aac", "flac", "mp3", "ogg"])
