@@ -111,6 +111,40 @@ def test_a_flac_that_claims_too_little(tmp_path, opened, subtype, channels, clai
     assert decoder.warning
 
 
+BEHIND = {
+    "zeros": bytes(200 * 1024),
+    "many zeros": bytes(2 * 1024 * 1024),
+    "ones": b"\xff" * 140 * 1024,
+}
+
+
+@pytest.mark.parametrize("claimed", [1000, 4096, LONG - 2000])
+@pytest.mark.parametrize("behind", BEHIND)
+def test_an_unfinished_flac_with_something_behind_it(tmp_path, opened, behind, claimed):
+    """All of its frames, and a word, however much is behind them."""
+    path = write(tmp_path / "a.flac", frames=LONG)
+    expected = truth(path)
+    path.write_bytes(claiming(claimed, path.read_bytes()) + BEHIND[behind])
+    decoder = opened(path)
+
+    assert np.array_equal(expected, samples(decoder)[:LONG])
+    assert decoder.warning
+
+
+@pytest.mark.parametrize("size", [1, 200 * 1024, 2 * 1024 * 1024])
+def test_zeros_behind_a_flac(tmp_path, opened, size):
+    """They are nothing behind a whole one, and do not hide that two were joined."""
+    path = write(tmp_path / "a.flac", frames=LONG)
+    expected, data = truth(path), path.read_bytes()
+    path.write_bytes(data + bytes(size))
+    decoder = opened(path, ffmpeg="no-such-program")
+
+    assert np.array_equal(expected, samples(decoder))
+    assert "" == decoder.warning
+    path.write_bytes(data * 2 + bytes(size))
+    assert np.array_equal(np.concatenate([expected] * 2), samples(opened(path))[: 2 * LONG])
+
+
 def test_frames_that_are_none_are_not_looked_for_long(tmp_path, opened):
     """Thousands of headers beyond what is claimed cost a glance, whatever the decoder says then."""
     path = write(tmp_path / "a.flac", frames=20_000)
