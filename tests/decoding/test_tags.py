@@ -285,6 +285,32 @@ def test_an_ffmpeg_that_can_read_whole_files_only(tmp_path, opened):
     assert expected == read_all(opened(path, ffmpeg=str(script)))
 
 
+@pytest.mark.parametrize("name", ["layer3.mp3", "s16.flac", "s16.wav"])
+@pytest.mark.parametrize("content", [b"", TITLE, TITLE + bytes(500)])
+def test_a_tag_that_claims_audio(tmp_path, opened, name, content):
+    """Audio that begins within the tag, behind its frames, is audio."""
+    path = tmp_path / name
+    data = make(path)
+    expected = read_all(opened(path))
+    head = b"ID3\4\0\0" + synchsafe(len(content) + len(data) // 2)
+    path.write_bytes(head + content + data)
+    decoder = opened(path, ffmpeg=NO_FFMPEG)
+
+    assert expected == read_all(decoder)
+    assert "" == decoder.warning
+
+
+def test_a_tag_that_leads_to_no_audio(tmp_path, opened):
+    """Where its end cannot be found, there is a word."""
+    path = tmp_path / "layer3.mp3"
+    data = make(path)
+    path.write_bytes(b"ID3\4\0\0" + synchsafe(len(data) // 2 + 1001) + b"\1" * 1000 + data)
+    decoder = opened(path)
+    read_all(decoder)
+
+    assert "tags in front claim" in decoder.warning
+
+
 def test_a_broken_cover_in_a_pipe(tmp_path):
     """What comes as it is made is judged as a file is."""
     path = tmp_path / "adts.aac"
