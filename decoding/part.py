@@ -103,9 +103,11 @@ def _tag_behind(part: Part) -> int:
     if tail[-APE_BYTES:].startswith(APE):
         footer = tail[-APE_BYTES:]
         header = int.from_bytes(footer[20:24], "little") & _APE_HAS_HEADER
-        return int.from_bytes(footer[12:16], "little") + (APE_BYTES if header else 0)
+        size = int.from_bytes(footer[12:16], "little") + (APE_BYTES if header else 0)
+        return size if not header or part.read(len(APE), part.size - size) == APE else 0
     if tail[-ID3V2_BYTES:].startswith(b"3DI"):
-        return _id3v2_bytes(tail[-ID3V2_BYTES:])
+        size = _id3v2_bytes(tail[-ID3V2_BYTES:])
+        return size if part.read(3, part.size - size) == b"ID3" else 0
     return _lyrics_bytes(part, tail)
 
 

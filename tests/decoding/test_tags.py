@@ -99,6 +99,8 @@ def test_where_the_audio_is(tmp_path, front, behind):
         b"x" * 200 + b"LYRICS200",
         b"x" * 200 + b"000000LYRICS200",
         b"x" * 200 + b"LYRICSEND",
+        b"x" * 500 + ape().replace(b"\x33\0\0\0", (400).to_bytes(4, "little")),
+        b"x" * 500 + b"3DI\4\0\x10" + synchsafe(400),
         bytes(500),
         b"x" + bytes(500),
         id3v2(padding=10),
