@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
-from .part import MOST_ZEROS, Part
+from .part import Part
 
 MAGIC: Final = b"fLaC"
 _STREAMINFO: Final = slice(8, 42)
@@ -20,6 +20,15 @@ _STREAMINFO: Final = slice(8, 42)
 
 TAIL_BYTES: Final = 128 * 1024
 """What is looked through at the end; a frame of 8 channels with 24 bit has 100 KiB."""
+
+_AROUND_BYTES: Final = 4 * TAIL_BYTES
+"""What is looked through for the last frame that is claimed and the next one."""
+
+BLOCK_BYTES: Final = 1024 * 1024
+
+_BEGIN: Final = re.compile(rb"fLaC[\x00\x80]\0\0\x22")
+"""The magic, and that the first block of metadata is what it has to be."""
+_BEGIN_BYTES: Final = 8
 
 _HEADER: Final = re.compile(rb"\xff[\xf8\xf9]")
 """The sync code, and whether frames or samples are counted: section 9.1."""
@@ -33,33 +42,87 @@ _CRC8, _CRC16 = 0x07, 0x8005
 
 
 def goes_on(part: Part) -> bool:
-    """Whether a sound frame at the end has samples that the header does not count."""
+    """
+    Whether frames have samples that the header does not count.
+
+    They are at the end, or behind those that it counts, if something else is at the end.
+    """
     head = part.read(_STREAMINFO.stop, 0)
-    info = head[_STREAMINFO]
     if not head.startswith(MAGIC) or len(head) < _STREAMINFO.stop:
         return False
     claimed = _claimed(head)
     if not claimed:  # unknown: then libsndfile reads to the end
         return False
+    least, most = (int.from_bytes(head[_STREAMINFO][at : at + 2]) for at in (0, 2))
     tail = part.read(TAIL_BYTES, max(_STREAMINFO.stop, part.size - TAIL_BYTES))
-    frames = [*_frames(tail, int.from_bytes(info[:2])), (len(tail), 0)]
-    beyond = [tail[at:end] for (at, first), (end, _) in pairwise(frames) if first >= claimed]
-    return any(_crc(each, 16, _CRC16) == 0 for each in beyond)
+    if _are_beyond(tail, claimed, least):
+        return True
+    if any(first < claimed <= first + most for _, first in _frames(tail, least)):
+        return False  # the last frame that is claimed, and no other one
+    begin = _last_claimed(part, claimed, least)
+    return _are_beyond(part.read(_AROUND_BYTES, begin), claimed, least)
+
+
+def _last_claimed(part: Part, claimed: int, blocksize: int) -> int:
+    """Where, but for `TAIL_BYTES`, the last frame begins that is claimed; by halving."""
+    low, high = _STREAMINFO.stop, part.size
+    while high - low > TAIL_BYTES:
+        middle = (low + high) // 2
+        frames = _frames(part.read(TAIL_BYTES, middle), blocksize)
+        if any(first < claimed for _, first in frames):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _are_beyond(data: bytes, claimed: int, blocksize: int) -> bool:
+    """Whether *data* has a frame beyond what is *claimed* that is sound, or next to another one."""
+    frames = [*_frames(data, blocksize), (len(data), 0)]
+    firsts = {first for _, first in frames[:-1]}
+    return any(
+        first - blocksize in firsts or _crc(data[at:end], 16, _CRC16) == 0
+        for (at, first), (end, _) in pairwise(frames)
+        if first >= claimed
+    )
 
 
 def padded(part: Part) -> int | None:
     """
     Return how many samples the header counts, if nothing but zeros is behind the last frame.
 
-    Where that ends is not known: its checksum may end with zeros as well.
+    Where that ends is not known: its checksum may end with zeros as well. None for files that were
+    joined, of which the header counts the first one.
     """
     head = part.read(_STREAMINFO.stop, 0)
     if part.read(1, part.size - 1) != b"\0":
         return None
-    data = part.read(MOST_ZEROS, part.size - MOST_ZEROS).rstrip(b"\0")[-TAIL_BYTES:]
+    end = _before_zeros(part)
+    data = part.read(min(TAIL_BYTES, end), end - TAIL_BYTES)
     last = [at for at, _ in _frames(data + bytes(_MOST_HEADER), 1)][-MOST_LAST:]
     sound = any(_crc(data[at:], 16, _CRC16) == 0 for at in last)
-    return _claimed(head) or None if sound else None
+    return _claimed(head) or None if sound and not _is_joined(part) else None
+
+
+def _before_zeros(part: Part) -> int:
+    """Where the zeros begin that *part* ends with."""
+    end = part.size
+    while end:
+        begin = max(0, end - BLOCK_BYTES)
+        if rest := part.read(end - begin, begin).rstrip(b"\0"):
+            return begin + len(rest)
+        end = begin
+    return 0
+
+
+def _is_joined(part: Part) -> bool:
+    """Whether another FLAC begins somewhere behind the beginning."""
+    at = len(MAGIC)
+    while len(block := part.read(BLOCK_BYTES, at)) >= len(MAGIC):
+        if _BEGIN.search(block):
+            return True
+        at += len(block) - _BEGIN_BYTES + 1 if len(block) == BLOCK_BYTES else len(block)
+    return False
 
 
 def _claimed(head: bytes) -> int:

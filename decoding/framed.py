@@ -29,7 +29,7 @@ def without_padding(part: Part) -> Part:
     if part.read(1, part.size - 1) != b"\0":
         return part
     head = part.read(HEAD_BYTES, 0)
-    for measure in (_wavpack, _ac3, layer2_length):
+    for measure in (_wavpack, ac3_length, layer2_length):
         if measure(head):
             end = _end(part, measure)
             rest = part.read(MOST_ZEROS, end)
@@ -53,8 +53,8 @@ def _wavpack(head: bytes) -> int:
     return 8 + int.from_bytes(head[4:8], "little") if head.startswith(b"wvpk") else 0
 
 
-def _ac3(head: bytes) -> int:
-    """Of AC-3 and of E-AC-3."""
+def ac3_length(head: bytes) -> int:
+    """Return the length of a frame of AC-3 or E-AC-3; 0 if these bytes begin none."""
     if not head.startswith(b"\x0b\x77") or len(head) < HEAD_BYTES:
         return 0
     version = head[5] >> 3

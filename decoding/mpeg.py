@@ -13,8 +13,6 @@ from typing import Final, NamedTuple
 from .part import Part
 
 BLOCK_BYTES: Final = 1024 * 1024
-TAGS: Final = (b"TAG", b"APETAGEX", b"LYRICSBEGIN")
-"""What may follow the audio."""
 
 # Of a frame's 32 bits: ISO/IEC 11172-3, 2.4.1.3.
 _CONSTANT: Final = 0xFFFE0C00
@@ -79,7 +77,7 @@ class Frames(NamedTuple):
 
 
 def walk(part: Part) -> Frames | None:
-    """Return the frames that *part* is, but for tags behind them; None if it is something else."""
+    """Return the frames that *part* is, but for zeros behind them; None if it is something else."""
     at, block, base = 0, b"", 0
     first = last = None
     count = 0
@@ -106,9 +104,13 @@ def walk(part: Part) -> Frames | None:
 
 
 def _is_end(part: Part, at: int) -> bool:
-    """Whether no frames can be behind *at*: nothing, a tag, or zeros that fill something up."""
+    """
+    Whether no frames can be behind *at*: nothing, or zeros that fill something up.
+
+    *part* has no tags at its end, so a tag at *at* has something behind it: another file.
+    """
     rest = part.read(BLOCK_BYTES, at)
-    return rest.startswith(TAGS) or (rest.count(0) == len(rest) < BLOCK_BYTES)
+    return rest.count(0) == len(rest) < BLOCK_BYTES
 
 
 def _announced(first: bytes, found: Frames, count: int) -> Frames | None:

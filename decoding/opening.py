@@ -12,7 +12,7 @@ from typing import Final
 from runtime.cancellation import Cancellation
 from wire import Encoding
 
-from . import ogg
+from . import fronttags, ogg
 from .decoder import Decoder, FileDecoder
 from .errors import DecodeError, GaveUp, NoDecoder, NotAudio
 from .facts import Facts, require_fit
@@ -61,7 +61,7 @@ def open_decoder(
         job = Job(
             descriptor=descriptor,
             size=size,
-            part=without_padding(without_tags(descriptor, size)),
+            part=without_padding(fronttags.corrected(without_tags(descriptor, size))),
             means=means,
             wanted=wanted,
             cancellation=cancellation,
@@ -81,6 +81,8 @@ def _size(descriptor: int) -> int:
 
 def _choose(job: Job, *, isolated: bool) -> FileDecoder:
     route = sniff(job.part, job.size - job.part.start)
+    if not route.damage:
+        route = route._replace(damage=fronttags.damage(job.part))
     if route.way is Way.FFMPEG:
         return by_ffmpeg(job, route.damage)
     try:

@@ -48,7 +48,7 @@ class Part:
 
     def read(self, size: int, at: int) -> bytes:
         """Return *size* bytes from *at* on, fewer at the end; the file's position stays."""
-        at = max(0, at)
+        at = min(max(0, at), self.size)  # lengths that lie lead beyond what the system can say
         return os.pread(self.descriptor, max(0, min(size, self.size - at)), self.start + at)
 
 
@@ -56,7 +56,7 @@ def without_tags(descriptor: int, size: int) -> Part:
     """Return what is between the tags of a file of *size* bytes; all of it, if that is nothing."""
     start, end = 0, size
     for _ in range(MOST_TAGS):
-        start += _tag_in_front(Part(descriptor=descriptor, start=start, end=end))
+        start += tag_in_front(Part(descriptor=descriptor, start=start, end=end))
     for _ in range(MOST_TAGS):
         end = _before_tag(Part(descriptor=descriptor, start=start, end=end))
     if start >= end:
@@ -64,8 +64,8 @@ def without_tags(descriptor: int, size: int) -> Part:
     return Part(descriptor=descriptor, start=start, end=end)
 
 
-def _tag_in_front(part: Part) -> int:
-    """How many bytes a tag has that *part* begins with; 0 if it begins with none."""
+def tag_in_front(part: Part) -> int:
+    """Return how many bytes a tag has that *part* begins with; 0 if it begins with none."""
     head = part.read(APE_BYTES, 0)
     if head.startswith(b"ID3"):
         return _id3v2_bytes(head)
@@ -103,9 +103,11 @@ def _tag_behind(part: Part) -> int:
     if tail[-APE_BYTES:].startswith(APE):
         footer = tail[-APE_BYTES:]
         header = int.from_bytes(footer[20:24], "little") & _APE_HAS_HEADER
-        return int.from_bytes(footer[12:16], "little") + (APE_BYTES if header else 0)
+        size = int.from_bytes(footer[12:16], "little") + (APE_BYTES if header else 0)
+        return size if not header or part.read(len(APE), part.size - size) == APE else 0
     if tail[-ID3V2_BYTES:].startswith(b"3DI"):
-        return _id3v2_bytes(tail[-ID3V2_BYTES:])
+        size = _id3v2_bytes(tail[-ID3V2_BYTES:])
+        return size if part.read(3, part.size - size) == b"ID3" else 0
     return _lyrics_bytes(part, tail)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Final, NamedTuple
 
-from . import flacfile, mpeg, ogg, unfinished
+from . import flacfile, joined, mpeg, ogg, unfinished
 from .part import Part
 from .sound import WHOLE, Shown
 
@@ -82,7 +82,7 @@ def sniff(part: Part, whole: int) -> Route:
         return Route(way, shown._replace(beyond=mended.beyond), mended.damage)
     if (found := mpeg.walk(part)) is not None:
         return _of_mp3(part, found)
-    return Route(Way.FFMPEG)
+    return Route(Way.FFMPEG, damage=joined.damage(part))
 
 
 def _shown(part: Part, whole: int, size: int, patches: unfinished.Patches = ()) -> Shown:

@@ -29,10 +29,17 @@ BLOCK_BYTES: Final = 1024 * 1024
 
 Order = Literal["little", "big"]
 
+MOST_SPARE: Final = 8
+"""Bytes behind the samples that are no word: a chunk's header takes so many, without samples."""
+
 _NAME: Final = re.compile(rb"[A-Za-z0-9_. ()\xa9-]{4}")
 """Of a chunk. Four bytes of samples are one by chance in 250 cases."""
 _OFTEN_CUT: Final = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"JUNK", b"junk", b"free")
 """Chunks that are known to stand behind samples, whatever length they claim."""
+_AUDIO: Final = frozenset(
+    {b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"data", b"SSND", b".snd", b"dns.", b"caff"}
+)
+"""Chunks with samples, and beginnings of another file: no decoder reads what is in them."""
 
 Patches = tuple[tuple[int, bytes], ...]
 """Bytes that are to be seen in the place of others, and where."""
@@ -97,8 +104,10 @@ def mend(part: Part, whole: int) -> Mended:
         return Mended(part.size, beyond=_lacks_terminator(part))
     there, claimed = part.size - field.begin, field.claimed
     if 0 < claimed <= whole - field.begin:
-        return Mended(whole, field.renamed, _left_over(part, field))
-    if there <= 0 or (claimed <= 0 and _are_chunks(part, field.begin, field.layout)):
+        left_over = _left_over(part, field)
+        size = _first_bytes(part, field, whole) if left_over else whole
+        return Mended(size, field.renamed, left_over)
+    if there <= 0 or (claimed <= 0 and _are_chunks(part, field.begin, field.layout, audio=True)):
         raise NotAudio(NO_FRAME)
     length = min(there + field.counted, (1 << 8 * field.length_bytes) - 1)
     written = length.to_bytes(field.length_bytes, field.layout.order)
@@ -185,30 +194,50 @@ def _of_caf(part: Part) -> Field | None:
 
 
 def _left_over(part: Part, field: Field) -> str:
-    """Whether there is more behind the samples than chunks, and zeros that fill something up."""
+    """Whether there is more behind the samples than chunks, zeros, and a few bytes."""
     at = field.begin + field.claimed
-    padded = at + field.claimed % field.layout.align
-    if part.size - at <= 1 or _is_silent(part, at):
+    if _is_spare(part, at):
         return ""
-    if any(_are_chunks(part, begin, field.layout) for begin in (padded, at)):
+    if any(_are_chunks(part, begin, field.layout, audio=False) for begin in _ends(field)):
         return ""
     return f"{part.size - at} bytes behind the {field.claimed} that the file claims were left out"
 
 
-def _are_chunks(part: Part, at: int, layout: Layout) -> bool:
-    """Whether chunks, and zeros behind them, are all that follows."""
+def _ends(field: Field) -> tuple[int, int]:
+    """Where chunks behind the samples may begin; not all writers pad what is odd."""
+    at = field.begin + field.claimed
+    return at + field.claimed % field.layout.align, at
+
+
+def _first_bytes(part: Part, field: Field, whole: int) -> int:
+    """Where more samples or another file begin: libsndfile may refuse those, ffmpeg take them."""
+    for end in _ends(field):
+        for name, begin, _ in _chunks(part, end, field.layout):
+            if name in _AUDIO:
+                return begin - len(name) - field.layout.length_bytes
+            if not _NAME.fullmatch(name):
+                break
+    return whole
+
+
+def _are_chunks(part: Part, at: int, layout: Layout, *, audio: bool) -> bool:
+    """Whether chunks, and nothing behind them, are all that follows; with *audio*, of any kind."""
     end = at
     for name, begin, length in _chunks(part, at, layout):
+        if name in _AUDIO and not audio:
+            return False
         if not _NAME.fullmatch(name):
             break
         end = begin + length + length % layout.align
         if end >= part.size:
             return name in _OFTEN_CUT or begin + length <= part.size
-    return end > at and _is_silent(part, end)
+    return end > at and _is_spare(part, end)
 
 
-def _is_silent(part: Part, at: int) -> bool:
-    """Whether zeros are all that follows."""
+def _is_spare(part: Part, at: int) -> bool:
+    """Whether a few bytes, or zeros, are all that follows."""
+    if part.size - at <= MOST_SPARE:
+        return True
     while block := part.read(BLOCK_BYTES, at):
         if block.count(0) != len(block):
             return False

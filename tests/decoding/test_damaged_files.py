@@ -7,9 +7,11 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from decoding import DecodeError, GaveUp, LimitReached, Limits, NotAudio, Unfit
+from decoding import DecodeError, GaveUp, LimitReached, Limits, NotAudio, Unfit, joined
+from decoding.part import Part
 from tests.decoding.corpus import (
     FFMPEG,
+    LOSSLESS,
     RATE,
     SOUNDFILE,
     encode,
@@ -107,6 +109,40 @@ def test_a_flac_that_claims_too_little(tmp_path, opened, subtype, channels, clai
 
     assert np.array_equal(expected, samples(decoder))
     assert decoder.warning
+
+
+BEHIND = {
+    "zeros": bytes(200 * 1024),
+    "many zeros": bytes(2 * 1024 * 1024),
+    "ones": b"\xff" * 140 * 1024,
+}
+
+
+@pytest.mark.parametrize("claimed", [1000, 4096, LONG - 2000])
+@pytest.mark.parametrize("behind", BEHIND)
+def test_an_unfinished_flac_with_something_behind_it(tmp_path, opened, behind, claimed):
+    """All of its frames, and a word, however much is behind them."""
+    path = write(tmp_path / "a.flac", frames=LONG)
+    expected = truth(path)
+    path.write_bytes(claiming(claimed, path.read_bytes()) + BEHIND[behind])
+    decoder = opened(path)
+
+    assert np.array_equal(expected, samples(decoder)[:LONG])
+    assert decoder.warning
+
+
+@pytest.mark.parametrize("size", [1, 200 * 1024, 2 * 1024 * 1024])
+def test_zeros_behind_a_flac(tmp_path, opened, size):
+    """They are nothing behind a whole one, and do not hide that two were joined."""
+    path = write(tmp_path / "a.flac", frames=LONG)
+    expected, data = truth(path), path.read_bytes()
+    path.write_bytes(data + bytes(size))
+    decoder = opened(path, ffmpeg="no-such-program")
+
+    assert np.array_equal(expected, samples(decoder))
+    assert "" == decoder.warning
+    path.write_bytes(data * 2 + bytes(size))
+    assert np.array_equal(np.concatenate([expected] * 2), samples(opened(path))[: 2 * LONG])
 
 
 def test_frames_that_are_none_are_not_looked_for_long(tmp_path, opened):
@@ -235,6 +271,35 @@ def test_joined_files_of_one_format(tmp_path, opened, name):
     path.write_bytes(b"".join(parts(tmp_path, JOINED[name], (32_000, 1), (32_000, 1))))
 
     assert len(samples(opened(path))) == pytest.approx(192_000, rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["aac.m4a", "tta.tta", "wma.wma"])
+def test_joined_files_of_which_ffmpeg_reads_the_first(tmp_path, opened, name):
+    """That one, and a word about the other."""
+    path = tmp_path / name
+    encode(path, *(FFMPEG.get(name) or LOSSLESS[name][1:]))
+    plain = opened(path)
+    expected, data = read_all(plain), path.read_bytes()
+    path.write_bytes(data * 2)
+    decoder = opened(path)
+
+    assert "" == plain.warning
+    assert expected == read_all(decoder)
+    assert decoder.warning.endswith(f" bytes were left out: another file begins at {len(data)}")
+
+
+def test_lengths_of_mp4_asf_and_tta_that_lie(tmp_path):
+    """Whatever they say: no other file is found, and nothing is looked through for long."""
+    path = tmp_path / "a"
+    film = b"\0\0\0\x08ftyp\0\0\0\x08moof"
+    tta = b"TTA1" + bytes(6) + b"\1\0\0\0\xff\xff\xff\xff"
+    asf = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+    for data in (film * 2, film[:8] * 3000, b"\0\0\0\1ftyp" + b"\xff" * 8, tta, tta[:9], asf * 2):
+        path.write_bytes(data)
+        with path.open("rb") as file:
+            said = joined.damage(Part(descriptor=file.fileno(), start=0, end=len(data)))
+
+        assert ("another file" in said) == (data == film[:8] * 3000)
 
 
 @pytest.mark.parametrize("name", ["aac", "flac", "mp3", "ogg"])

@@ -12,6 +12,7 @@ from decoding.packets import counter_of
 from decoding.part import Part
 from tests.decoding import oggpages
 from tests.decoding.corpus import ffmpeg, read_all, truth, write
+from tests.decoding.test_tags import ID3V1, LYRICS3V2, ape
 from wire import to_float32
 
 RATE = 44_100
@@ -179,6 +180,17 @@ def test_an_mp3_that_begins_within_a_frame(tmp_path, opened, vbr):
     path.write_bytes(vbr[0][100:] + b"".join(vbr[1:]))
 
     assert SAMPLES * (len(vbr) - 1) == len(samples(opened(path)))
+    with pytest.raises(NoDecoder):
+        opened(path, ffmpeg=NO_FFMPEG)
+
+
+@pytest.mark.parametrize("tag", [ID3V1, ape(), LYRICS3V2], ids=["id3v1", "ape", "lyrics"])
+def test_mp3_files_that_were_joined_with_their_tags(tmp_path, opened, vbr, tag):
+    """A tag in the middle is no end: ffmpeg decodes both files; without it, an error."""
+    path = tmp_path / "a.mp3"
+    path.write_bytes((b"".join(vbr) + tag) * 2)
+
+    assert len(samples(opened(path))) >= SAMPLES * 2 * (len(vbr) - 1)
     with pytest.raises(NoDecoder):
         opened(path, ffmpeg=NO_FFMPEG)
 

@@ -99,6 +99,8 @@ def test_where_the_audio_is(tmp_path, front, behind):
         b"x" * 200 + b"LYRICS200",
         b"x" * 200 + b"000000LYRICS200",
         b"x" * 200 + b"LYRICSEND",
+        b"x" * 500 + ape().replace(b"\x33\0\0\0", (400).to_bytes(4, "little")),
+        b"x" * 500 + b"3DI\4\0\x10" + synchsafe(400),
         bytes(500),
         b"x" + bytes(500),
         id3v2(padding=10),
@@ -283,6 +285,32 @@ def test_an_ffmpeg_that_can_read_whole_files_only(tmp_path, opened):
     path.write_bytes(id3v2(TITLE) + data)
 
     assert expected == read_all(opened(path, ffmpeg=str(script)))
+
+
+@pytest.mark.parametrize("name", ["layer3.mp3", "s16.flac", "s16.wav"])
+@pytest.mark.parametrize("content", [b"", TITLE, TITLE + bytes(500)])
+def test_a_tag_that_claims_audio(tmp_path, opened, name, content):
+    """Audio that begins within the tag, behind its frames, is audio."""
+    path = tmp_path / name
+    data = make(path)
+    expected = read_all(opened(path))
+    head = b"ID3\4\0\0" + synchsafe(len(content) + len(data) // 2)
+    path.write_bytes(head + content + data)
+    decoder = opened(path, ffmpeg=NO_FFMPEG)
+
+    assert expected == read_all(decoder)
+    assert "" == decoder.warning
+
+
+def test_a_tag_that_leads_to_no_audio(tmp_path, opened):
+    """Where its end cannot be found, there is a word."""
+    path = tmp_path / "layer3.mp3"
+    data = make(path)
+    path.write_bytes(b"ID3\4\0\0" + synchsafe(len(data) // 2 + 1001) + b"\1" * 1000 + data)
+    decoder = opened(path)
+    read_all(decoder)
+
+    assert "tags in front claim" in decoder.warning
 
 
 def test_a_broken_cover_in_a_pipe(tmp_path):

@@ -176,7 +176,12 @@ CHUNK = b"LIST\x06\0\0\0INFOab"
         (b"LIST\xff\xff\xff\x7fINFO", False),
         (bytes(3000), False),
         (b"\0", False),
-        (b"abc", True),
+        (b"\r\n\r\n", False),
+        (CHUNK + b"\r\n\r\n", False),
+        (b"12345678", False),
+        (b"123456789", True),
+        (b"data\x06\0\0\0abcdef", True),
+        (CHUNK + b"data\x06\0\0\0abcdef", True),
         (b"\x01\x02\x03\x04" * 100, True),
         (CHUNK + b"\x01\x02\x03\x04" * 100, True),
         (b"abcd\xff\xff\xff\x7f" + bytes(100) + b"x", True),
@@ -192,6 +197,19 @@ def test_what_is_behind_the_samples(tmp_path, opened, behind, warned, channels):
 
     assert np.array_equal(expected, samples(decoder))
     assert warned == ("were left out" in decoder.warning)
+
+
+@pytest.mark.parametrize("form", ["WAV", "RF64", "AIFF", "AU", "CAF"])
+def test_joined_files(tmp_path, opened, form):
+    """The first one, by libsndfile, and a word about the other."""
+    data = made(form, "PCM_16", 1)
+    (tmp_path / "a").write_bytes(data)
+    expected = truth(tmp_path / "a")
+    (tmp_path / "a").write_bytes(data * 2)
+    decoder = opened(tmp_path / "a", ffmpeg=NO_FFMPEG)
+
+    assert np.array_equal(expected, samples(decoder))
+    assert f"behind the {2 * FRAMES} that the file claims were left out" in decoder.warning
 
 
 def test_a_header_with_nothing_but_chunks_behind_it(tmp_path, opened):
