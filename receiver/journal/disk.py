@@ -89,12 +89,15 @@ class Disk(Protocol):
     def replace(self, path: Path, data: bytes) -> None:
         """Make *data* the content of *path*, durably, and never a part of it."""
 
-    def publish(self, path: Path, data: bytes) -> bool:
+    def take(self, path: Path, owner: str) -> str:
         """
-        Create *path* with *data*, durably, and never with a part of it.
+        Create *path*, which says who took it; return who did, *owner* or an earlier one.
 
-        Returns False if there is such a file: of several that try, one succeeds.
+        Of several that try, one succeeds. It is durable when `rename` has returned in its folder.
         """
+
+    def taken(self, path: Path) -> str | None:
+        """Return who took *path*; None if nobody did."""
 
     def rename(self, path: Path, target: Path) -> None:
         """Give a file its final name, durably; what had that name is gone."""

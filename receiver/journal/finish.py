@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from msgspec.structs import replace
 
 from receiver.recording import Container, container_for, digest_recording, write_recording
 from wire import Digest, Hello, Receipt, StorageFailed
@@ -115,20 +114,20 @@ def _record(
         if seen != expected:
             what = f"{hello.stream}: digest of the recording"
             raise StorageFailed(what, seen=seen, expected=expected)
+        path = _take_name(disk, layout, hello, f".{container}")
+        original = _keep(disk, path, hello, sound) if work.keep_original else ""
         manifest = Manifest(
-            recording="",
+            recording=path.name,
             name=hello.name,
             format=form,
             metadata=hello.metadata,
             receipt=receipt,
             samples=expected if sound.original else "",
+            original=original,
         )
-        kept = suffix_of(hello.name) if sound.original and work.keep_original else None
-        path, original = _take_name(disk, layout, manifest, f".{container}", kept)
-        if original is not None and sound.original is not None:
-            disk.sync_file(sound.original)
-            disk.rename(sound.original, original)
         disk.rename(draft, path)
+        disk.replace(path.with_suffix(".json"), msgspec.json.encode(manifest))
+        disk.remove(_taken(path))
     finally:
         with suppress(OSError):
             disk.remove(draft)
@@ -146,26 +145,41 @@ def _require_whole(hello: Hello, receipt: Receipt, sound: Sound) -> None:
         raise StorageFailed(what, seen=seen, expected=expected)
 
 
-def _take_name(
-    disk: Disk, layout: Layout, manifest: Manifest, suffix: str, kept: str | None
-) -> tuple[Path, Path | None]:
-    """
-    Take a name that no other stream has; return where the recording and its original go.
+def _keep(disk: Disk, path: Path, hello: Hello, sound: Sound) -> str:
+    """Give the file that was decoded its place beside the recording; return its name there."""
+    if sound.original is None:
+        return ""
+    kept = path.with_name(f"{path.stem}.original{suffix_of(hello.name)}")
+    disk.sync_file(sound.original)
+    disk.rename(sound.original, kept)
+    return kept.name
 
-    The manifest takes it: of several receivers that create it, one succeeds, and it says whose the
-    name is, whatever crashes after that. Streams of one name may have ids that begin alike: then
-    the later one gets all of its id. *kept* is the original's suffix, None if it is not kept.
+
+def _take_name(disk: Disk, layout: Layout, hello: Hello, suffix: str) -> Path:
     """
-    stream = manifest.receipt.stream
+    Take a name for the recording that no other stream has.
+
+    Of several receivers that take a name, one succeeds; what says so is removed when there is a
+    manifest, which says it as well. Streams of one name may have ids that begin alike: then the
+    later one gets all of its id.
+    """
+    stream = hello.stream
     for digits in (SHORT_DIGITS, len(stream)):
-        path = layout.recording(manifest.name, stream, suffix, digits)
-        original = None if kept is None else path.with_name(f"{path.stem}.original{kept}")
-        named = replace(manifest, recording=path.name, original=original.name if original else "")
-        data, place = msgspec.json.encode(named), path.with_suffix(".json")
-        if owner_of(disk, place) == stream:  # taken before a crash
-            disk.replace(place, data)
-            return path, original
+        path = layout.recording(hello.name, stream, suffix, digits)
+        manifest = path.with_suffix(".json")
+        owner, crashed = owner_of(disk, manifest), disk.taken(_taken(path)) == stream
         # A recording without a manifest has an owner, too, who has removed it or lost it.
-        if not disk.exists(path) and disk.publish(place, data):
-            return path, original
-    raise StorageFailed(f"{stream}: name of the recording", seen=place.name, expected="a free one")
+        if owner not in (None, stream) or (disk.exists(path) and not (owner or crashed)):
+            continue
+        if disk.take(_taken(path), stream) != stream:
+            continue
+        if owner_of(disk, manifest) in (None, stream):  # also now that nobody else can take it
+            return path
+        disk.remove(_taken(path))
+    what = f"{stream}: name of the recording"
+    raise StorageFailed(what, seen=manifest.name, expected="a free one")
+
+
+def _taken(path: Path) -> Path:
+    """What says whose the name of a recording is, while it is being made."""
+    return path.with_name(f".{path.stem}.taken")

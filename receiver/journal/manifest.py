@@ -12,11 +12,7 @@ from .disk import Disk
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """
-    What lies beside a recording, as ``.json``. Whose manifest it is has the name.
-
-    It is there a moment before the recording.
-    """
+    """What lies beside a recording, as ``.json``, once the recording is there."""
 
     recording: str
     """Name of the audio file."""

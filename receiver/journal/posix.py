@@ -133,18 +133,29 @@ class PosixDisk:
 
     def replace(self, path: Path, data: bytes) -> None:
         """See Disk."""
-        with _draft(path, data) as draft:
+        draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            with draft.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
             self.rename(draft, path)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
 
-    def publish(self, path: Path, data: bytes) -> bool:
-        """See Disk. Renaming would replace what another process has just put there."""
-        with _draft(path, data) as draft:
-            try:
-                path.hardlink_to(draft)
-            except FileExistsError:
-                return False
-        self.sync_folder(path.parent)
-        return True
+    def take(self, path: Path, owner: str) -> str:
+        """See Disk. A link that leads nowhere is made at once, with all that it says."""
+        with suppress(FileExistsError):
+            path.symlink_to(owner)
+        return str(path.readlink())
+
+    def taken(self, path: Path) -> str | None:
+        """See Disk."""
+        try:
+            return str(path.readlink())
+        except FileNotFoundError:
+            return None
 
     def rename(self, path: Path, target: Path) -> None:
         """See Disk."""
@@ -192,17 +203,3 @@ class PosixDisk:
             yield mine
         finally:
             os.close(handle)
-
-
-@contextmanager
-def _draft(path: Path, data: bytes) -> Iterator[Path]:
-    """Yield a synced file beside *path* that holds *data*; its name is gone at the end."""
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        with draft.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield draft
-    finally:
-        draft.unlink(missing_ok=True)

@@ -45,10 +45,8 @@ def verify(disk: Disk, layout: Layout) -> Iterator[Finding]:
         except (OSError, WireError) as exc:
             yield Finding(folder.name, "open", fault=str(exc))
     for name in sorted(disk.names(layout.audio)):
-        if not name.endswith(".json") or name.startswith("."):
-            continue
-        if finding := _recording(disk, layout, layout.audio / name):
-            yield finding
+        if name.endswith(".json") and not name.startswith("."):
+            yield _recording(disk, layout.audio / name)
 
 
 def _journal(disk: Disk, layout: Layout, folder: Path) -> Finding | None:
@@ -85,15 +83,11 @@ def _require_own(disk: Disk, recording: Path, done: Done) -> None:
         raise StorageFailed(f"{recording}: receipt", seen=seen, expected=expected)
 
 
-def _recording(disk: Disk, layout: Layout, path: Path) -> Finding | None:
+def _recording(disk: Disk, path: Path) -> Finding:
     try:
         with disk.read(path) as file:
             manifest = msgspec.json.decode(file.read(), type=Manifest)
         receipt = manifest.receipt
-        if not disk.exists(path.with_name(manifest.recording)):
-            folder = layout.folder(receipt.stream)
-            if parts(disk, folder) and read_done(disk, folder) is None:
-                return None  # it is being made, of a journal that is checked itself
         digest = digest_recording(path.with_name(manifest.recording), manifest.format)
         _require("frames", digest.units, receipt.frames)
         _require("digest", digest.hexdigest(), manifest.samples or receipt.digest)
