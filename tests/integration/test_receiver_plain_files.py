@@ -70,7 +70,7 @@ async def until_recorded(store):
     """Wait for the recording; return its manifest and its samples."""
     audio = Layout(store).audio
     async with asyncio.timeout(PATIENCE_S):
-        while not list(audio.glob("*.wav")):
+        while not list(audio.glob("*.json")):
             await asyncio.sleep(0.02)
     (manifest,) = audio.glob("*.json")
     facts = json.loads(manifest.read_text())

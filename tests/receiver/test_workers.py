@@ -198,9 +198,9 @@ async def test_calls_that_wait_for_their_turn_do_not_hang():
         nonlocal most
         most = max(most, len(alive()))
         with model:
-            time.sleep(0.12)  # the model's work
+            time.sleep(0.08)  # the model's work
 
-    async with watched(threads=2, timeout=0.3) as workers:
+    async with watched(threads=2, timeout=1.2) as workers:
         before = len(alive())
         works = [Work(call) for _ in range(24)]
         await submitted(workers, *works)
