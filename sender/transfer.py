@@ -132,10 +132,9 @@ class Transfer:
 
     def settle(self) -> None:
         """Remember what the source held, and let go of what was kept for it. It blocks."""
-        if self._known or not (self._ledger and self._content):
-            pass  # the ledger has it, or there is none
-        elif evidence := self.source.evidence:
-            self._ledger.record(self.source.stream, evidence, *self._content)
+        new = self._content if not self._known else None
+        if self._ledger and new and (evidence := self.source.evidence):
+            self._ledger.record(self.source.stream, evidence, *new)
         self.source.forget()
 
     def lost(self) -> None:
