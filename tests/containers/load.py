@@ -48,7 +48,7 @@ class Load:
     def retried(self):
         """The names of the streams that have lost a connection so far."""
         lines = [json.loads(line) for line in self._log.read_text().splitlines()]
-        return {Path(line["stream"]).name for line in lines if line["event"] == "retrying"}
+        return {Path(line["name"]).name for line in lines if line["event"] == "retrying"}
 
     def outcomes(self):
         """Wait for the end; return the exit code and the report's lines by the file's name."""

@@ -110,13 +110,14 @@ def test_decoding(box):
 
 
 def test_ffmpeg_has_no_network(box):
-    """It knows files, pipes and descriptors only; addresses and playlists are refused."""
+    """It knows files, parts of them, pipes and descriptors; addresses and playlists are refused."""
     lines = inside(box, "ffmpeg", "-v", "error", "-protocols").split()
 
-    assert {"Supported", "file", "protocols:", "Input:", "Output:", "fd", "pipe"} == set(lines)
+    known = {"file", "fd", "pipe", "subfile"}  # the last one cuts tags off
+    assert known | {"Supported", "protocols:", "Input:", "Output:"} == set(lines)
     for url in ("http://127.0.0.1/a.wav", "https://127.0.0.1/a.wav", "tcp://127.0.0.1:9"):
         with pytest.raises(CommandFailedError, match="Protocol not found"):
             inside(box, "ffmpeg", "-nostdin", "-v", "error", "-i", url, "-f", "null", "-")
-    for sneaky in ("concat:/sounds/ac3.ac3|/etc/passwd", "subfile,,start,0,end,9,,:/etc/passwd"):
-        with pytest.raises(CommandFailedError, match="Protocol not found"):
-            inside(box, "ffmpeg", "-nostdin", "-v", "error", "-i", sneaky, "-f", "null", "-")
+    sneaky = "concat:/sounds/ac3.ac3|/etc/passwd"
+    with pytest.raises(CommandFailedError, match="Protocol not found"):
+        inside(box, "ffmpeg", "-nostdin", "-v", "error", "-i", sneaky, "-f", "null", "-")
