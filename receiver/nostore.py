@@ -39,7 +39,7 @@ class NoStore:
     Keeps nothing but the place where each stream stands, in memory: acks mean "processed".
 
     A sender can resume for as long as this process lives. *remembered* bounds how many ended
-    streams are known, so that sending one again costs nothing.
+    streams are known, so that sending one again sends nothing.
     """
 
     level = Level.RECEIVED

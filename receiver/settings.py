@@ -96,7 +96,7 @@ class Limits:
     """Bytes of samples for each byte of the file; up to 256 MiB are always allowed."""
 
     remembered_receipts: Annotated[int, Parameter(validator=Positive)] = 10_000
-    """Receipts that the store `none` remembers, so that sending again costs nothing."""
+    """Receipts that the store `none` remembers, so that sending again sends nothing."""
 
     def __post_init__(self) -> None:
         needed = self.max_connections * MINIMUM_WINDOW
