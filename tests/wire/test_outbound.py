@@ -505,6 +505,12 @@ def test_receipt_may_come_on_the_next_connection():
     assert ("DONE", RECEIPT) == (half.phase.name, half.receipt)
 
 
+def test_without_its_beginning_a_source_has_no_digest():
+    """A sender that has let it go cannot compare a receipt with it."""
+    assert wire.Outbound(HELLO).summed
+    assert not wire.Outbound(HELLO, first=1).summed
+
+
 def test_receipt_may_be_trusted():
     """A sender that was told so believes the receiver, whatever the source holds."""
     half = outbound("greeting")
