@@ -55,7 +55,7 @@ test: .venv/ready ## Unit and integration tests, with asyncio's debug checks
 
 coverage: .venv/ready ## The same, with coverage: wire at 100 % of branches, all above 90 %
 	$(BIN)/pytest --numprocesses $(WORKERS) --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
-	$(BIN)/coverage report --include='wire/*' --fail-under=100
+	$(BIN)/coverage report --include='sonoduct/wire/*' --fail-under=100
 
 check: .venv/ready ## Format, lint, types, import layers
 	$(BIN)/ruff format --check .

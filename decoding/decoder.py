@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final, Protocol, Self
 
-from wire import Format
+from sonoduct.wire import Format
 
 from .errors import NO_FRAME, DecodeError, GaveUp, LimitReached, NotAudio
 from .facts import Facts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from wire import CHANNELS, SAMPLERATES, Encoding, Format
+from sonoduct.wire import CHANNELS, SAMPLERATES, Encoding, Format
 
 from .errors import Unfit
 

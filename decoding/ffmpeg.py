@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from runtime.child import Child, OutOfTime
-from wire import Encoding
+from sonoduct.wire import Encoding
 
 from .errors import GaveUp, LimitReached, NoDecoder, NotAudio
 from .job import Job

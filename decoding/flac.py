@@ -7,7 +7,7 @@ from typing import Final
 
 import soundfile
 
-from wire import Buffer, Encoding, Format, Malformed, pack24, unpack24
+from sonoduct.wire import Buffer, Encoding, Format, Malformed, pack24, unpack24
 
 MAGIC: Final = b"fLaC"
 

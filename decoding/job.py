@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runtime.cancellation import Cancellation
 from runtime.child import Bounds
-from wire import Encoding
+from sonoduct.wire import Encoding
 
 from .means import Means
 from .part import Part

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from wire import Encoding
+from sonoduct.wire import Encoding
 
 from . import ogg, sound
 from .decoder import FileDecoder

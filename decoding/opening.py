@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from runtime.cancellation import Cancellation
-from wire import Encoding
+from sonoduct.wire import Encoding
 
 from . import fronttags, ogg
 from .decoder import Decoder, FileDecoder

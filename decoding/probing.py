@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from wire import Encoding
+from sonoduct.wire import Encoding
 
 from .means import Means
 from .opening import open_decoder

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from runtime.child import Bounds, Child
-from wire import Encoding, Format, pack24
+from sonoduct.wire import Encoding, Format, pack24
 
 from .errors import GaveUp, NotAudio
 from .facts import require_fit

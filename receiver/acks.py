@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from wire import Ack, Inbound
+from sonoduct.wire import Ack, Inbound
 
 INTERVAL_S: Final = 0.5
 """

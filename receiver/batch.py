@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from wire import Buffer, Format, Samples, Value, to_float32
+from sonoduct.wire import Buffer, Format, Samples, Value, to_float32
 
 from .processors import Factory, Finding, StreamInfo
 from .workers import Job

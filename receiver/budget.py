@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wire import Overloaded
+from sonoduct.wire import Overloaded
 
 from .settings import MINIMUM_WINDOW, Limits
 

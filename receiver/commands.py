@@ -15,7 +15,7 @@ from runtime.exposition import metrics_endpoint
 from runtime.logs import configure
 from runtime.loop import run_loop
 from runtime.signals import stop_event
-from wire import StorageFailed
+from sonoduct.wire import StorageFailed
 
 from .journal import Layout, PosixDisk, require_version
 from .service import serve

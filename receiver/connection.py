@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 
-from wire import WireError, error_for
+from sonoduct.wire import WireError, error_for
 
 from .link import LinkClosedError, Take
 from .metrics import WEBSOCKET_FAULTS

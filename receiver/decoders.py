@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from decoding import DecodeError, Decoder, Means, open_decoder
 from runtime.cancellation import Cancellation
-from wire import Format, ProcessingFailed, StorageFailed
+from sonoduct.wire import Format, ProcessingFailed, StorageFailed
 
 from .metrics import Metrics
 from .store import Original

@@ -9,13 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from wire import (
-    Control,
-    Message,
-    decode_chunk,
-    decode_control,
-    encode_control,
-)
+from sonoduct.wire import Control, Message, decode_chunk, decode_control, encode_control
 
 
 class Dialect(Protocol):

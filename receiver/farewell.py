@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from wire import Control, Drain, Draining, Error, WireError
+from sonoduct.wire import Control, Drain, Draining, Error, WireError
 
 RETRY_MS: Final = 500
 """What a draining receiver asks its senders to wait at most."""

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from wire import Chunk, Eos, Fenced, Format, Hello, Level, Receipt, Value, WireError
+from sonoduct.wire import Chunk, Eos, Fenced, Format, Hello, Level, Receipt, Value, WireError
 
 from .decoders import Decoders, Opened
 from .metrics import Traffic

@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
-from wire import Fenced, Held, Hello, Receipt, Terms, WireError
+from sonoduct.wire import Fenced, Held, Hello, Receipt, Terms, WireError
 
 from .stream import Holder, Stream
 

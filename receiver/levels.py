@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from wire import Samples, Value, Values
+from sonoduct.wire import Samples, Value, Values
 
 from .processors import Finding, StreamInfo
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from wire import (
+from sonoduct.wire import (
     BadChecksum,
     Chunk,
     Digest,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from wire import Ack, Control, Event
+from sonoduct.wire import Ack, Control, Event
 
 from .dialect import Dialect
 from .link import Link, LinkClosedError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from wire import Buffer, Chunk, Format, Value
+from sonoduct.wire import Buffer, Chunk, Format, Value
 
 from .batch import Block
 from .processing import Processing

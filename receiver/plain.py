@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from decoding import MPEG_BYTES, SIGNATURE_BYTES, may_be_mpeg, suffix_of_container
-from wire import (
+from sonoduct.wire import (
     CHANNELS,
     SAMPLERATES,
     Buffer,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Final, NamedTuple, Protocol
 
-from wire import Samples, Values
+from sonoduct.wire import Samples, Values
 
 GROUP: Final = "sonoduct.processors"
 """Entry point group under which packages offer processors by name."""

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 
 import soundfile
 
-from wire import Buffer, Digest, Encoding, Format, StorageFailed, pack24, unpack24
+from sonoduct.wire import Buffer, Digest, Encoding, Format, StorageFailed, pack24, unpack24
 
 Container = Literal["wav", "flac"]
 

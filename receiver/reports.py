@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from wire import CONTROL_BYTES, Value
+from sonoduct.wire import CONTROL_BYTES, Value
 
 ROOM: Final = CONTROL_BYTES - 512
 """JSON bytes for reports and failures; the rest of a receipt and what wraps it take below 512."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import Executor
 
-from wire import Chunk, Eos, Hello, Level, Receipt, WireError
+from sonoduct.wire import Chunk, Eos, Hello, Level, Receipt, WireError
 
 from .metrics import Traffic
 from .pipeline import Pipeline

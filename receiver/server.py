@@ -16,7 +16,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from runtime.logs import LogLimit
-from wire import SUBPROTOCOL
+from sonoduct.wire import SUBPROTOCOL
 
 from .connection import GuardedConnection, WebSocketLink, peer_of
 from .dialect import Dialect, Sonoduct

@@ -15,7 +15,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from runtime.lag import LoopLag
-from wire import SUBPROTOCOL, Hello, Kind
+from sonoduct.wire import SUBPROTOCOL, Hello, Kind
 
 from .decoders import Decoders
 from .filestream import FileStream

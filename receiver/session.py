@@ -8,9 +8,9 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-import wire
 from runtime.logs import LogLimit
-from wire import Deadlines
+from sonoduct import wire
+from sonoduct.wire import Deadlines
 
 from .acks import Acks
 from .dialect import Dialect

@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 
 import decoding
 from decoding import LEAST_MEMORY, Means
-from wire import CHANNELS, HEADER_BYTES, SAMPLERATES, Deadlines, Encoding, Format
+from sonoduct.wire import CHANNELS, HEADER_BYTES, SAMPLERATES, Deadlines, Encoding, Format
 
 from .processors import find_processors
 

@@ -7,7 +7,7 @@ from collections import deque
 from functools import partial
 from typing import Final, Protocol
 
-from wire import Value
+from sonoduct.wire import Value
 
 from .batch import Batch, Block, Instance, sentence
 from .metrics import Durations

@@ -7,14 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from wire import (
-    Chunk,
-    Eos,
-    Hello,
-    Level,
-    Receipt,
-    WireError,
-)
+from sonoduct.wire import Chunk, Eos, Hello, Level, Receipt, WireError
 
 Receipting = Callable[[str], Awaitable[Receipt]]
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
-from wire import Chunk, Eos, Format, Hello, Level, Receipt, WireError
+from sonoduct.wire import Chunk, Eos, Format, Hello, Level, Receipt, WireError
 
 from .metrics import Traffic
 from .processing import Processing

@@ -9,8 +9,8 @@ from typing import Final
 
 import structlog
 
-import wire
-from wire import Draining, Eos, Hello, Level, Receipt, Terms, WireError
+from sonoduct import wire
+from sonoduct.wire import Draining, Eos, Hello, Level, Receipt, Terms, WireError
 
 from .budget import Budget
 from .lease import Complete, Entry, Lease

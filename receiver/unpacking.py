@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from msgspec.structs import replace
 
 from decoding.flac import unpack
-from wire import Chunk, Format, Malformed, ProcessingFailed, WireError
+from sonoduct.wire import Chunk, Format, Malformed, ProcessingFailed, WireError
 
 BATCH: Final = 16
 """Chunks handed to a thread at once."""

@@ -10,7 +10,7 @@ import structlog
 
 from decoding import DecodeError, Decoder, Means, open_decoder
 from runtime.cancellation import Cancellation
-from wire import Encoding
+from sonoduct.wire import Encoding
 
 from .errors import SourceError
 from .fingerprint import Fingerprint, require_same, state_of

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wire import Phase
+from sonoduct.wire import Phase
 
 from .transfer import Transfer
 

@@ -14,7 +14,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from runtime.cancellation import Cancellation
-from wire import Hello, Kind, Phase, Receipt, WireError
+from sonoduct.wire import Hello, Kind, Phase, Receipt, WireError
 
 from .errors import OddAnswerError, SourceEndsError, UnreachableError
 from .ledger import Ledger

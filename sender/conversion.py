@@ -9,7 +9,7 @@ import numpy as np
 import soxr
 from msgspec.structs import replace
 
-from wire import CHANNELS, Compression, Encoding, Format, Samples, to_float32
+from sonoduct.wire import CHANNELS, Compression, Encoding, Format, Samples, to_float32
 
 from .errors import SourceError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Final
 
-from wire import Encoding
+from sonoduct.wire import Encoding
 
 from .conversion import Conversion, Converter
 from .errors import SourceError

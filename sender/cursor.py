@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from wire import RecordKind, records
+from sonoduct.wire import RecordKind, records
 
 
 class Cursor:

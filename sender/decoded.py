@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from decoding import DecodeError, Means, NoDecoder, NotAudio, StreamDecoder, find_ffmpeg
-from wire import Encoding, Format
+from sonoduct.wire import Encoding, Format
 
 from .address import input_options, public_name
 from .errors import SourceError

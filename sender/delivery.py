@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from wire import Receipt, WireError
+from sonoduct.wire import Receipt, WireError
 
 from .board import Board
 from .client import Client

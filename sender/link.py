@@ -20,7 +20,7 @@ from websockets.exceptions import (
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from wire import CONTROL_BYTES, SUBPROTOCOL
+from sonoduct.wire import CONTROL_BYTES, SUBPROTOCOL
 
 from .errors import NotAReceiverError, OddAnswerError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Final, Protocol
 
-from wire import Format
+from sonoduct.wire import Format
 
 from .conversion import Converter
 from .errors import SourceError

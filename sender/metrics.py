@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from wire import Receipt
+from sonoduct.wire import Receipt
 
 if TYPE_CHECKING:
     from .transfer import Transfer

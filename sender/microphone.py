@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import structlog
 
-from wire import Encoding, Format
+from sonoduct.wire import Encoding, Format
 
 from .errors import SourceError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from wire import RETRYABLE, Outbound, Phase, WireError, error_for
+from sonoduct.wire import RETRYABLE, Outbound, Phase, WireError, error_for
 
 from .backoff import Backoff
 from .errors import OddAnswerError, UnreachableError

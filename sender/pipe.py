@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from decoding import Means
-from wire import CHANNELS, SAMPLERATES, Encoding, Format
+from sonoduct.wire import CHANNELS, SAMPLERATES, Encoding, Format
 
 from .audiofile import DEFAULTS, AudioFile
 from .errors import SourceError

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from wire import Digest, Receipt, to_float32
+from sonoduct.wire import Digest, Receipt, to_float32
 
 from .errors import NotAReceiverError, SourceError, UnreachableError
 from .link import Link, LinkClosedError, open_link

@@ -11,7 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from wire import Receipt
+from sonoduct.wire import Receipt
 
 from .microphone import Device
 

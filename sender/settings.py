@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from decoding import LEAST_MEMORY, Limits, Means
-from wire import SAMPLERATES, Encoding, Level
+from sonoduct.wire import SAMPLERATES, Encoding, Level
 
 from .conversion import Conversion, parse_channels
 from .validators import (

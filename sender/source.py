@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Protocol
 
-from wire import Format
+from sonoduct.wire import Format
 
 
 class Source(Protocol):

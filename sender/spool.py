@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from wire import HEADER_BYTES, Hello, RecordKind, encode_record, records
+from sonoduct.wire import HEADER_BYTES, Hello, RecordKind, encode_record, records
 
 from .cursor import Cursor
 from .errors import SourceError, SpoolFullError

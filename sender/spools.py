@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from wire import Format, Hello, WireError, records
+from sonoduct.wire import Format, Hello, WireError, records
 
 from .errors import SourceError
 from .source import identity

@@ -11,7 +11,7 @@ import structlog
 from msgspec.structs import replace
 
 from decoding.flac import pack
-from wire import (
+from sonoduct.wire import (
     Ack,
     BadChecksum,
     Buffer,

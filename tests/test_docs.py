@@ -15,7 +15,7 @@ import receiver
 import sender.find
 import sender.metrics
 import sender.settings
-import wire
+from sonoduct import wire
 from tests.receiver.rawclient import running, speaking
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from zlib_ng.zlib_ng import crc32
 from benchmarks.processes import Program, child
 from receiver.levels import Levels
 from receiver.processors import StreamInfo
-from wire import Encoding, to_float32
+from sonoduct.wire import Encoding, to_float32
 
 from . import Contender, bare
 from .decoder import rest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wire import Buffer
+from sonoduct.wire import Buffer
 
 
 def after(buffers: Sequence[Buffer], written: int) -> Sequence[Buffer]:

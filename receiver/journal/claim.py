@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from receiver.store import Listener, Original, Receipting
-from wire import (
+from sonoduct.wire import (
     BadChecksum,
     Chunk,
     Digest,

@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from functools import partial
 from typing import Final, Protocol, TypeAlias
 
-from wire import StorageFailed, WireError
+from sonoduct.wire import StorageFailed, WireError
 
 from .disk import DiskFull
 from .entries import Entry

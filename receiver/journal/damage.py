@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wire import HEADER_BYTES, VERSION, StorageFailed, WireError, decode_header
+from sonoduct.wire import HEADER_BYTES, VERSION, StorageFailed, WireError, decode_header
 
 from .disk import Disk
 

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from wire import Buffer, StorageFailed
+from sonoduct.wire import Buffer, StorageFailed
 
 
 class DiskFull(StorageFailed):

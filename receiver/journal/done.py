@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from wire import Receipt, StorageFailed
+from sonoduct.wire import Receipt, StorageFailed
 
 from .disk import Disk
 from .layout import DONE, parts

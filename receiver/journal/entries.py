@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
-from wire import Buffer, Chunk, Receipt, records
+from sonoduct.wire import Buffer, Chunk, Receipt, records
 
 
 class End(NamedTuple):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from receiver.recording import Container, container_for, write_recording
-from wire import Buffer, Hello, Kind, Receipt, RecordKind, StorageFailed
+from sonoduct.wire import Buffer, Hello, Kind, Receipt, RecordKind, StorageFailed
 
 from .disk import Disk
 from .done import read_done

@@ -8,7 +8,7 @@ from os import SEEK_END
 from pathlib import Path
 from typing import Final
 
-from wire import (
+from sonoduct.wire import (
     HEADER_BYTES,
     Fenced,
     Gone,
@@ -19,7 +19,7 @@ from wire import (
     StorageFailed,
     TooLarge,
 )
-from wire.records import Mark, read_records
+from sonoduct.wire.records import Mark, read_records
 
 from .disk import Disk
 from .done import Done, State, read_done

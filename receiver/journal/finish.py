@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from receiver.recording import Container, container_for, digest_recording, write_recording
-from wire import Digest, Hello, Receipt, StorageFailed
+from sonoduct.wire import Digest, Hello, Receipt, StorageFailed
 
 from .disk import Disk
 from .done import Done, State, clear_left, read_done, write_done

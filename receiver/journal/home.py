@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from receiver.store import Original
-from wire import Digest, Hello
+from sonoduct.wire import Digest, Hello
 
 from .committer import Committer
 

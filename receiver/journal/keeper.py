@@ -14,7 +14,7 @@ import structlog
 
 from decoding import Means
 from receiver.recording import Container
-from wire import Fenced, Hello, StorageFailed
+from sonoduct.wire import Fenced, Hello, StorageFailed
 
 from .ages import Ages
 from .disk import Disk

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from wire import Format, Receipt
+from sonoduct.wire import Format, Receipt
 
 from .disk import Disk
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from receiver.store import Original
-from wire import Digest, Hello, RecordKind, StorageFailed
+from sonoduct.wire import Digest, Hello, RecordKind, StorageFailed
 
 from .disk import Disk
 from .layout import Layout

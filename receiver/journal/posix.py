@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from wire import Buffer
+from sonoduct.wire import Buffer
 
 from . import filesystem
 from .buffers import after

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from decoding.flac import unpack
-from wire import (
+from sonoduct.wire import (
     HEADER_BYTES,
     Buffer,
     Hello,
@@ -24,7 +24,7 @@ from wire import (
     StorageFailed,
     WireError,
 )
-from wire.records import Mark, Record, hello_of, read_closing, read_records, receipt_of
+from sonoduct.wire.records import Mark, Record, hello_of, read_closing, read_records, receipt_of
 
 from .damage import require_no_record
 from .disk import Disk

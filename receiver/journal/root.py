@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from wire import StorageFailed
+from sonoduct.wire import StorageFailed
 
 from .disk import Disk
 from .layout import MARK, SHELVES, Layout

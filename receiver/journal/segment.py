@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from wire import Buffer
+from sonoduct.wire import Buffer
 
 from .buffers import after
 from .disk import Disk

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from decoding import DecodeError, Decoder, Means, open_decoder
-from wire import Buffer, Digest, Format, Hello, Kind, Receipt, RecordKind, StorageFailed
+from sonoduct.wire import Buffer, Digest, Format, Hello, Kind, Receipt, RecordKind, StorageFailed
 
 from .disk import Disk
 from .layout import Layout

@@ -14,7 +14,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from receiver.store import Listener, Original
-from wire import Digest, Hello, Level, StorageFailed
+from sonoduct.wire import Digest, Hello, Level, StorageFailed
 
 from .backlog import Backlog
 from .claim import JournalClaim

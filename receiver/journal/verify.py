@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from receiver.recording import digest_recording
-from wire import Kind, StorageFailed, WireError
+from sonoduct.wire import Kind, StorageFailed, WireError
 
 from .damage import require_no_record, require_unopened
 from .disk import Disk

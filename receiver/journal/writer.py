@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from wire import Buffer, Fenced, Hello, StorageFailed, WireError, records
+from sonoduct.wire import Buffer, Fenced, Hello, StorageFailed, WireError, records
 
 from .disk import Disk, DiskFull, is_full
 from .entries import End, Entry

@@ -9,6 +9,7 @@ import pytest
 
 from decoding import DecodeError, GaveUp, LimitReached, Limits, NotAudio, Unfit, joined
 from decoding.part import Part
+from sonoduct.wire import to_float32
 from tests.decoding.corpus import (
     FFMPEG,
     LOSSLESS,
@@ -20,7 +21,6 @@ from tests.decoding.corpus import (
     truth,
     write,
 )
-from wire import to_float32
 
 LONG = 100_000
 

@@ -11,9 +11,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import wire
 from decoding.flac import pack, unpack
-from wire import Compression, Encoding, Malformed
+from sonoduct import wire
+from sonoduct.wire import Compression, Encoding, Malformed
 
 VECTORS = json.loads((Path(__file__).parents[1] / "wire" / "vectors.json").read_text("utf-8"))
 EXACT = [Encoding.S16LE, Encoding.S24LE]

@@ -10,10 +10,10 @@ from decoding import NoDecoder, ogg
 from decoding.mpeg import parse_frame
 from decoding.packets import counter_of
 from decoding.part import Part
+from sonoduct.wire import to_float32
 from tests.decoding import oggpages
 from tests.decoding.corpus import ffmpeg, read_all, truth, write
 from tests.decoding.test_tags import ID3V1, LYRICS3V2, ape
-from wire import to_float32
 
 RATE = 44_100
 SECONDS = 4

@@ -8,6 +8,7 @@ import pytest
 
 from decoding import StreamDecoder
 from decoding.part import without_tags
+from sonoduct.wire import to_float32
 from tests.decoding.corpus import (
     FFMPEG,
     LOSSLESS,
@@ -18,7 +19,6 @@ from tests.decoding.corpus import (
     truth,
     write,
 )
-from wire import to_float32
 
 NO_FFMPEG = "no-such-program"
 

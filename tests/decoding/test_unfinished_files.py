@@ -9,8 +9,8 @@ import soundfile
 
 from decoding import NotAudio
 from decoding.sound import Shown, Sound, SoundError
+from sonoduct.wire import to_float32
 from tests.decoding.corpus import RATE, ffmpeg, read_all, tone, truth, write
-from wire import to_float32
 
 NO_FFMPEG = "no-such-program"
 FRAMES = 5000

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from sonoduct.wire import Encoding, to_float32
 from tests.decoding.corpus import (
     FFMPEG,
     LOSSLESS,
@@ -15,7 +16,6 @@ from tests.decoding.corpus import (
     truth,
     write,
 )
-from wire import Encoding, to_float32
 
 HERE = ("s16.wav", "s24.wav", "float.wav", "ulaw.wav", "s24.rf64", "s24.flac")
 """What is decoded in this process otherwise; the rest is in a child anyway."""

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from websockets.asyncio.server import serve
 
-import wire
+from sonoduct import wire
 
 
 def url_of(server):

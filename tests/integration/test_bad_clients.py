@@ -13,7 +13,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-import wire
+from sonoduct import wire
 from tests.receiver.faulty import Faulty, Hang
 from tests.receiver.rawclient import PATIENCE_S, SMALL, digest, running, sound, speaking
 

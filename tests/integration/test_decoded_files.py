@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from decoding import Means, open_decoder
 from sender import SourceError
 from sender.audiofile import AudioFile
+from sonoduct.wire import to_float32
 from tests.decoding.bombs import write_bomb
 from tests.decoding.corpus import FFMPEG, LOSSLESS, encode, ffmpeg, read_all, truth
 from tests.integration.clients import connected
@@ -18,7 +19,6 @@ from tests.integration.proxy import Proxy
 from tests.integration.recorder import Recorder, listening
 from tests.integration.sounds import noise, same, samples, write
 from tests.receiver.rawclient import running
-from wire import to_float32
 
 KINDS = ("aac.m4a", "front.m4a", "video.mp4", "opus.webm", "alac24.m4a", "wavpack-float.wv")
 

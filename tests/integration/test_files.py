@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-import wire
 from receiver.filestream import AHEAD
 from receiver.inspect import export_stream, verify_store
 from receiver.journal import Layout, PosixDisk
 from receiver.pipeline import Pipeline
+from sonoduct import wire
 from tests.integration.clients import connected
 from tests.integration.commands import COMMANDS, outcomes, sent, started, watching
 from tests.integration.proxy import free_port

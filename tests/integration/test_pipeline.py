@@ -10,9 +10,9 @@ import soundfile
 import xxhash
 from prometheus_client import CollectorRegistry
 
-import wire
 from sender import SourceError
 from sender.audiofile import AudioFile
+from sonoduct import wire
 from tests.integration.clients import connected
 from tests.integration.proxy import Proxy
 from tests.integration.recorder import SMALL, Recorder, listening

@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-import wire
 from receiver import stage
 from receiver.processors import is_prompt
+from sonoduct import wire
 from tests.receiver.faulty import Hang
 from tests.receiver.rawclient import (
     PATIENCE_S,

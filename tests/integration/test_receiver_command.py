@@ -7,7 +7,7 @@ import urllib.request
 
 import pytest
 
-import wire
+from sonoduct import wire
 from tests.integration.commands import COMMANDS, started
 from tests.receiver.rawclient import digest, sound, speaking
 

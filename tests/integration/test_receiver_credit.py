@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-import wire
 from receiver import acks, server
 from receiver.journal import committer
+from sonoduct import wire
 from tests.integration.recorder import Recorder
 from tests.receiver.faulty import Faulty, Hang
 from tests.receiver.rawclient import LEAST, SMALL, digest, running, sound, speaking

@@ -9,8 +9,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-import wire
 from receiver import server
+from sonoduct import wire
 from tests.integration.recorder import Recorder
 from tests.receiver.rawclient import LEAST, PATIENCE_S, SMALL, digest, running, sound
 

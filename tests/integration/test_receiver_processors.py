@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-import wire
 from receiver import Finding
+from sonoduct import wire
 from tests.integration.recorder import Recorder
 from tests.receiver.faulty import Faulty, Hang
 from tests.receiver.rawclient import FORMAT, SMALL, digest, running, sound, speaking

@@ -11,7 +11,7 @@ from websockets.asyncio.client import connect
 
 import receiver
 import receiver.server
-import wire
+from sonoduct import wire
 from tests.integration.recorder import Recorder
 from tests.receiver.faulty import Faulty, Hang
 from tests.receiver.rawclient import PATIENCE_S, digest, outbound, running, sound, speaking

@@ -10,13 +10,13 @@ import pytest
 import soundfile
 from websockets.asyncio.client import connect
 
-import wire
 from receiver.__main__ import app
 from receiver.inspect import export_stream, verify_store
 from receiver.journal import Layout, PosixDisk
 from receiver.journal.export import NotFound
 from receiver.levels import Levels
 from runtime.command import run
+from sonoduct import wire
 from tests.integration.commands import COMMANDS, started
 from tests.receiver.rawclient import FORMAT, PATIENCE_S, digest, running, sound, speaking
 

@@ -7,8 +7,8 @@ import threading
 import pytest
 from websockets.exceptions import InvalidStatus
 
-import wire
 from receiver.journal import PosixDisk
+from sonoduct import wire
 from tests.integration.recorder import Recorder
 from tests.receiver.faulty import Faulty, Hang
 from tests.receiver.journal.faultydisk import refuse

@@ -6,7 +6,7 @@ import pytest
 
 import receiver
 import sender
-import wire
+from sonoduct import wire
 from tests.integration.recorder import Recorder, listening
 from tests.integration.sounds import noise, same, samples, write
 

@@ -6,9 +6,9 @@ import re
 import pytest
 from prometheus_client import CollectorRegistry
 
-import wire
 from sender import NotAReceiverError, SourceError, UnreachableError
 from sender.errors import OddAnswerError, SourceEndsError
+from sonoduct import wire
 from tests.integration.clients import connected
 from tests.integration.commands import sent
 from tests.integration.recorder import Recorder, listening

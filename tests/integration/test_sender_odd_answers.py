@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.server import serve
 
-import wire
 from sender import NotAReceiverError, UnreachableError
 from sender.errors import OddAnswerError
+from sonoduct import wire
 from tests.integration.clients import connected
 from tests.integration.proxy import Proxy
 from tests.integration.recorder import Recorder, listening

@@ -7,9 +7,9 @@ import pytest
 import soundfile
 from prometheus_client import CollectorRegistry
 
-import wire
 from sender import UnreachableError, link
 from sender.audiofile import AudioFile
+from sonoduct import wire
 from tests.integration.clients import connected
 from tests.integration.proxy import Proxy, free_port
 from tests.integration.recorder import SMALL, Recorder, listening

@@ -7,13 +7,13 @@ import pytest
 import soundfile
 from prometheus_client import CollectorRegistry
 
-import wire
 from receiver.journal import Layout
 from sender.client import Client
 from sender.ledger import open_ledger
 from sender.metrics import Metrics
 from sender.opening import open_file
 from sender.settings import Settings
+from sonoduct import wire
 from tests.integration.clients import connected
 from tests.integration.sounds import RATE
 from tests.receiver.rawclient import running, speaking

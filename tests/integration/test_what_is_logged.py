@@ -5,8 +5,8 @@ import asyncio
 from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 
-import wire
 from receiver.journal import PosixDisk
+from sonoduct import wire
 from tests.integration.clients import connected
 from tests.integration.proxy import Proxy
 from tests.integration.recorder import Recorder, listening

@@ -12,7 +12,7 @@ from websockets.typing import Subprotocol
 
 import receiver
 import receiver.settings
-import wire
+from sonoduct import wire
 
 PATIENCE_S = 10
 """How long a test waits for something that is bound to happen."""

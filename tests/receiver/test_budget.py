@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import wire
 from receiver import Limits
 from receiver.budget import Budget
 from receiver.settings import MINIMUM_WINDOW
+from sonoduct import wire
 
 KIB = 1024
 

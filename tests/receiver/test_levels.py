@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-import wire
 from receiver import StreamInfo
 from receiver.levels import Levels
+from sonoduct import wire
 from tests.receiver.rawclient import running, speaking
 
 RATE = 8000

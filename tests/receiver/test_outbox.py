@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-import wire
 from receiver import outbox
 from receiver.dialect import Sonoduct
 from receiver.outbox import Outbox
+from sonoduct import wire
 from tests.receiver.rawclient import PATIENCE_S
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import wire
 from receiver.plain import Plain
+from sonoduct import wire
 
 STEREO = wire.Format(samplerate=44100, channels=2, encoding=wire.Encoding.F32LE)
 FRAME = STEREO.frame_bytes

@@ -8,8 +8,8 @@ import soundfile
 
 import receiver.recording
 from receiver.recording import container_for, digest_recording, read_recording, write_recording
+from sonoduct.wire import Encoding, Format, StorageFailed
 from tests.receiver.rawclient import digest, sound
-from wire import Encoding, Format, StorageFailed
 
 FRAMES = 3000
 DTYPES = {"s16le": "<i2", "s24le": "<i4", "f32le": "<f4"}

@@ -4,8 +4,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-import wire
 from receiver.reports import fit
+from sonoduct import wire
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 RECEIPT = wire.Receipt(

@@ -9,8 +9,8 @@ import soundfile
 from decoding.sound import smallest_encoding
 from sender.audiofile import AudioFile
 from sender.errors import SourceError
+from sonoduct.wire import Encoding, to_float32
 from tests.integration.sounds import noise, write
-from wire import Encoding, to_float32
 
 NAMES = [
     *(("a.wav", subtype) for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "ULAW")),

@@ -12,8 +12,8 @@ from sender.client import Client
 from sender.metrics import Metrics
 from sender.settings import Settings
 from sender.wholefile import WholeFile
+from sonoduct.wire import Ack, Level, Opened
 from tests.integration.sounds import write
-from wire import Ack, Level, Opened
 
 
 def drawn(board):

@@ -16,8 +16,8 @@ from sender.audiofile import AudioFile
 from sender.conversion import Conversion, Converter, parse_channels
 from sender.converted import converted
 from sender.errors import SourceError
+from sonoduct.wire import Encoding, Format, to_float32
 from tests.integration.sounds import noise, same, samples, write
-from wire import Encoding, Format, to_float32
 
 FORMAT = Format(samplerate=44_100, channels=2, encoding=Encoding.F32LE)
 

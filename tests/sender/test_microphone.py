@@ -17,7 +17,7 @@ from sender.errors import SourceError
 from sender.live import LiveStream
 from sender.microphone import PIECES, Microphone, input_devices, open_microphone
 from sender.spools import Spools
-from wire import Encoding, Format
+from sonoduct.wire import Encoding, Format
 
 STEREO = Format(samplerate=48_000, channels=2, encoding=Encoding.S16LE)
 BLOCK = 480

@@ -4,11 +4,11 @@ import uuid
 
 import pytest
 
-import wire
 from sender.errors import OddAnswerError, UnreachableError
 from sender.link import LinkClosedError
 from sender.persistence import Persistence
 from sender.settings import Settings
+from sonoduct import wire
 
 HELLO = wire.Hello(
     stream=uuid.uuid4().hex,

@@ -7,8 +7,8 @@ import pytest
 
 from sender.errors import SourceError
 from sender.pipe import SPOOL_BYTES, Pipe, SpooledPipe, parse_raw
+from sonoduct.wire import Encoding, Format
 from tests.integration.sounds import write
-from wire import Encoding, Format
 
 MONO = Format(samplerate=8000, channels=1, encoding=Encoding.S16LE)
 

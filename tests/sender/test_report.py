@@ -5,7 +5,7 @@ import json
 
 from runtime.console import results_console
 from sender.report import Outcome, print_table, write_line
-from wire import Receipt
+from sonoduct.wire import Receipt
 
 RECEIPT = Receipt(
     stream="1" * 32,

@@ -10,7 +10,7 @@ from sender.errors import SourceError, SpoolFullError
 from sender.live import LiveStream, SpooledStream
 from sender.pipe import RawPipe
 from sender.spools import Spools
-from wire import Encoding, Format
+from sonoduct.wire import Encoding, Format
 
 MONO = Format(samplerate=8000, channels=1, encoding=Encoding.S16LE)
 TO = "ws://receiver:8766"

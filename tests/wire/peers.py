@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import xxhash
 
-import wire
+from sonoduct import wire
 
 FORMAT = wire.Format(samplerate=8000, channels=2, encoding=wire.Encoding.S16LE)
 UNIT_BYTES = FORMAT.frame_bytes

@@ -8,9 +8,9 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import wire
+from sonoduct import wire
+from sonoduct.wire import Level
 from tests.wire.peers import UNIT_BYTES, Carriage, Plan, Receiver, Sender, Store
-from wire import Level
 
 TROUBLED_STEPS = 1500
 

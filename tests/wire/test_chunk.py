@@ -5,7 +5,7 @@ from zlib import crc32
 
 import pytest
 
-import wire
+from sonoduct import wire
 
 PAYLOAD = b"\x01\x00\x02\x00"
 GOOD = {"version": 1, "kind": 1, "flags": 0, "length": 4, "units": 2, "epoch": 7, "offset": 9}

@@ -5,7 +5,7 @@ import time
 import msgspec
 import pytest
 
-import wire
+from sonoduct import wire
 
 STREAM = "0123456789abcdef" * 2
 FORMAT = {"samplerate": 48_000, "channels": 2, "encoding": "s16le"}

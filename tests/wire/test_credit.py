@@ -1,6 +1,6 @@
 """Credit: counting bytes by the units they carry."""
 
-from wire.credit import Grant, Ledger
+from sonoduct.wire.credit import Grant, Ledger
 
 
 def test_new_ledger_is_empty():

@@ -3,7 +3,7 @@
 import pytest
 import xxhash
 
-import wire
+from sonoduct import wire
 
 AUDIO = bytes(range(200))
 

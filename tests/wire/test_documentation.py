@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import wire
+from sonoduct import wire
 
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text("utf-8"))
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-import wire
-from wire import Encoding
+from sonoduct import wire
+from sonoduct.wire import Encoding
 
 SAMPLERATE = 48_000
 EXTREMES_16 = [-(2**15), -(2**15) + 1, -1, 0, 1, 2**15 - 1]

@@ -2,8 +2,8 @@
 
 import pytest
 
-import wire
-from wire.errors import REASON_BYTES
+from sonoduct import wire
+from sonoduct.wire.errors import REASON_BYTES
 
 CODES = {
     wire.Malformed: 4400,

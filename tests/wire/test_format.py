@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-import wire
+from sonoduct import wire
 
 
 def make(samplerate=48_000, channels=2, encoding=wire.Encoding.S16LE):

@@ -2,8 +2,8 @@
 
 import pytest
 
-import wire
-from wire import Level
+from sonoduct import wire
+from sonoduct.wire import Level
 
 STREAM = "0123456789abcdef" * 2
 FORMAT = wire.Format(samplerate=48_000, channels=2, encoding=wire.Encoding.S16LE)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import wire
-from wire import messages
+from sonoduct import wire
+from sonoduct.wire import messages
 
 quick = settings(deadline=None, max_examples=150)
 

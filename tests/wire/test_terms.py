@@ -2,7 +2,7 @@
 
 import pytest
 
-import wire
+from sonoduct import wire
 
 MIB = 1024 * 1024
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xxhash
 
-import wire
+from sonoduct import wire
 
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text("utf-8"))
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import soundfile
 
+from sonoduct.wire import Receipt
 from tests.faults.processes.evidence import RATE, make, require_all, unfinished
 from tests.faults.processes.extent import either, percentiles, slowness, spread
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.waiting import ended, until
 from tests.integration.commands import outcomes, sending
-from wire import Receipt
 
 pytestmark = pytest.mark.faults
 

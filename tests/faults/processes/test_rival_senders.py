@@ -9,13 +9,13 @@ import pytest
 
 from receiver.journal import Layout
 from sender.audiofile import AudioFile
+from sonoduct.wire import Receipt
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import FULL, either
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.streams import Track
 from tests.faults.processes.waiting import ended, until
 from tests.integration.commands import outcomes, sending
-from wire import Receipt
 
 pytestmark = pytest.mark.faults
 

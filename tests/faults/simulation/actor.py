@@ -6,10 +6,10 @@ import errno
 from contextlib import suppress
 
 import receiver.journal.keeper
-import wire
 from receiver.journal import Keeping, Layout
 from receiver.journal.done import Done, State, read_done, write_done
 from receiver.journal.finish import complete, digest_of
+from sonoduct import wire
 
 from .baton import Task
 from .disk import ModelDisk

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import wire
+from sonoduct import wire
 
 from .plan import HELLO, UNIT_BYTES, Broken
 

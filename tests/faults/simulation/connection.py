@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 
-import wire
 from receiver.journal import fence
 from receiver.journal.disk import DiskFull
 from receiver.journal.entries import ending
 from receiver.journal.finish import digest_of
+from sonoduct import wire
 
 from .actor import Actor
 from .plan import FOLDER

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import xxhash
 
-import wire
+from sonoduct import wire
 
 FORMAT = wire.Format(samplerate=8000, channels=1, encoding=wire.Encoding.S16LE)
 UNIT_BYTES = FORMAT.frame_bytes

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import wire
 from receiver.journal.done import read_done
 from receiver.journal.finish import complete
 from receiver.journal.reader import read_stream
-from wire import RecordKind
+from sonoduct import wire
+from sonoduct.wire import RecordKind
 
 from .disk import ModelDisk
 from .plan import FOLDER, Broken

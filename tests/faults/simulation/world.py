@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from itertools import chain
 
-import wire
 from receiver.journal import fence
+from sonoduct import wire
 
 from .actor import Keeper
 from .client import Client

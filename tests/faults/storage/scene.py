@@ -2,7 +2,7 @@
 
 import uuid
 
-import wire
+from sonoduct import wire
 from tests.integration.sounds import noise
 
 FRAMES = 4_000

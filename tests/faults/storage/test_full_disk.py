@@ -9,9 +9,9 @@ from contextlib import suppress
 
 import pytest
 
-import wire
 from receiver.journal import Layout
 from receiver.journal.layout import Part
+from sonoduct import wire
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either, spread
 from tests.faults.processes.receivers import Receiver, serving

@@ -13,13 +13,13 @@ from receiver.journal.fence import claim
 from receiver.journal.finish import finish
 from receiver.journal.reader import read_stream
 from sender.audiofile import AudioFile
+from sonoduct.wire import RecordKind
 from tests.faults.processes.evidence import RATE, make, manifests, require_all
 from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.streams import Track, playing, progress, send_again
 from tests.faults.storage.mounts import make_image, mounted
 from tests.integration.sounds import same, samples
-from wire import RecordKind
 
 pytestmark = pytest.mark.faults
 

@@ -6,7 +6,6 @@ from contextlib import suppress
 
 import pytest
 
-import wire
 from receiver.journal import Layout, PosixDisk
 from receiver.journal.entries import ending
 from receiver.journal.fence import claim
@@ -14,6 +13,7 @@ from receiver.journal.finish import finish
 from receiver.journal.layout import Part, parts
 from receiver.journal.reader import read_stream
 from sender.audiofile import AudioFile
+from sonoduct import wire
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving

@@ -2,11 +2,11 @@
 
 from functools import partial
 
-import wire
 from receiver.journal.fence import claim
 from receiver.journal.layout import parts
 from receiver.journal.reader import read_stream
 from receiver.journal.writer import Writer
+from sonoduct import wire
 from tests.receiver.rawclient import FORMAT, digest, sound
 
 STREAM = "5eed" * 8

@@ -17,6 +17,17 @@ from receiver.journal.done import Done, State, read_done, write_done
 from receiver.journal.entries import ending
 from receiver.journal.fence import MOST_EPOCHS
 from receiver.journal.layout import Part
+from sonoduct.wire import (
+    Encoding,
+    Fenced,
+    Format,
+    Gone,
+    Held,
+    Kind,
+    Malformed,
+    StorageFailed,
+    TooLarge,
+)
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
 from tests.receiver.journal.scene import (
     FRAMES,
@@ -32,7 +43,6 @@ from tests.receiver.journal.scene import (
     receipt,
     writer,
 )
-from wire import Encoding, Fenced, Format, Gone, Held, Kind, Malformed, StorageFailed, TooLarge
 
 DISK = PosixDisk()
 HASTY = HastyDisk()

@@ -17,6 +17,7 @@ from receiver.journal.finish import digest_of, finish
 from receiver.journal.manifest import Manifest
 from receiver.journal.writer import Writer
 from receiver.recording import digest_recording, read_recording
+from sonoduct.wire import Encoding, Format, StorageFailed
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
 from tests.receiver.journal.scene import (
     FRAMES,
@@ -29,7 +30,6 @@ from tests.receiver.journal.scene import (
     receipt,
 )
 from tests.receiver.rawclient import FORMAT, sound
-from wire import Encoding, Format, StorageFailed
 
 DISK = PosixDisk()
 HASTY = HastyDisk()

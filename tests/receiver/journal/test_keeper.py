@@ -14,6 +14,7 @@ from receiver.journal.done import Done, State, read_done, write_done
 from receiver.journal.entries import ending
 from receiver.journal.keeper import Keeper
 from receiver.journal.layout import Part, parts
+from sonoduct.wire import Fenced, Gone, StorageFailed
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
 from tests.receiver.journal.scene import (
     FRAMES,
@@ -27,7 +28,6 @@ from tests.receiver.journal.scene import (
     names,
     receipt,
 )
-from wire import Fenced, Gone, StorageFailed
 
 DISK = PosixDisk()
 EXPIRY_S = 3600

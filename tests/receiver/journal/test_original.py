@@ -21,10 +21,10 @@ from receiver.journal.original import assembled
 from receiver.journal.sound import Work
 from receiver.journal.verify import verify
 from receiver.journal.writer import Writer
+from sonoduct.wire import Digest, Kind, Receipt, StorageFailed
 from tests.integration.sounds import noise
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
 from tests.receiver.journal.scene import STREAM, chunk, hello
-from wire import Digest, Kind, Receipt, StorageFailed
 
 DISK, HASTY = PosixDisk(), HastyDisk()
 FRAMES = 3000

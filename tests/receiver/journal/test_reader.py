@@ -5,10 +5,11 @@ import random
 
 import pytest
 
-import wire
 from receiver.journal import PosixDisk
 from receiver.journal.finish import complete
 from receiver.journal.reader import last_segment, read_stream, segments, tail_of
+from sonoduct import wire
+from sonoduct.wire import Fenced, StorageFailed, records
 from tests.receiver.journal.faultydisk import FaultyDisk
 from tests.receiver.journal.scene import (
     SOUND,
@@ -21,7 +22,6 @@ from tests.receiver.journal.scene import (
     receipt,
     writer,
 )
-from wire import Fenced, StorageFailed, records
 
 DISK = PosixDisk()
 

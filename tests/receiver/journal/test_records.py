@@ -6,8 +6,8 @@ import pytest
 
 from receiver.journal import PosixDisk
 from receiver.journal.reader import segments, tail_of, whole_tail_of
+from sonoduct.wire import StorageFailed, encode_record, records
 from tests.receiver.journal.scene import SOUND, WIDTH, chunk, contents, hello, receipt
-from wire import StorageFailed, encode_record, records
 
 DISK = PosixDisk()
 OPENING = records.opening(1, 0, hello(name="täglich", metadata={"a": "b"}))

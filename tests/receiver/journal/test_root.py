@@ -7,8 +7,8 @@ import pytest
 from receiver.journal import Layout, PosixDisk, require_version
 from receiver.journal.layout import SHELVES
 from receiver.journal.root import prepare
+from sonoduct.wire import StorageFailed
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
-from wire import StorageFailed
 
 HASTY = HastyDisk()
 MADE = ["audio", "store.json", "streams"]

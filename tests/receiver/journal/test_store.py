@@ -18,6 +18,7 @@ from receiver.journal.layout import Part
 from receiver.journal.reader import last_segment, tail_of
 from receiver.journal.root import prepare
 from receiver.recording import read_recording
+from sonoduct.wire import BadChecksum, Eos, Fenced, Gone, Level, StorageFailed, TooLarge
 from tests.receiver.journal.faultydisk import FaultyDisk, refuse
 from tests.receiver.journal.scene import (
     FRAMES,
@@ -32,7 +33,6 @@ from tests.receiver.journal.scene import (
     receipt,
 )
 from tests.receiver.rawclient import FORMAT, PATIENCE_S, digest
-from wire import BadChecksum, Eos, Fenced, Gone, Level, StorageFailed, TooLarge
 
 DISK = PosixDisk()
 RESERVE = 1000

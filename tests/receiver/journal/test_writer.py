@@ -11,6 +11,7 @@ from receiver.journal.disk import DiskFull
 from receiver.journal.entries import ending
 from receiver.journal.layout import Part
 from receiver.journal.reader import last_segment, segments, tail_of
+from sonoduct.wire import Fenced, StorageFailed
 from tests.receiver.journal.faultydisk import FaultyDisk
 from tests.receiver.journal.scene import (
     SOUND,
@@ -24,7 +25,6 @@ from tests.receiver.journal.scene import (
     receipt,
     writer,
 )
-from wire import Fenced, StorageFailed
 
 DISK = PosixDisk()
 SMALL = 500
