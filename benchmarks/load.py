@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from runtime.loop import run_loop
+from sonoduct.runtime.loop import run_loop
 from sonoduct.wire import SUBPROTOCOL, Encoding, Format, Hello, encode_chunk, encode_control
 
 from .probe import stamp

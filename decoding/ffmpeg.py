@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from runtime.child import Child, OutOfTime
+from sonoduct.runtime.child import Child, OutOfTime
 from sonoduct.wire import Encoding
 
 from .errors import GaveUp, LimitReached, NoDecoder, NotAudio

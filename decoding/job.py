@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from runtime.cancellation import Cancellation
-from runtime.child import Bounds
+from sonoduct.runtime.cancellation import Cancellation
+from sonoduct.runtime.child import Bounds
 from sonoduct.wire import Encoding
 
 from .means import Means

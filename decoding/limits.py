@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from runtime.child import Bounds
+from sonoduct.runtime.child import Bounds
 
 SHARE_BYTES: Final = 16 * 1024 * 1024
 """For each of these in the file, its time is granted once more."""

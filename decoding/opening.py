@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from runtime.cancellation import Cancellation
+from sonoduct.runtime.cancellation import Cancellation
 from sonoduct.wire import Encoding
 
 from . import fronttags, ogg

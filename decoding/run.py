@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, Protocol
 
-from runtime.child import Child, OutOfTime
+from sonoduct.runtime.child import Child, OutOfTime
 
 from . import sound
 from .errors import GaveUp, LimitReached

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from runtime.child import Bounds, Child
+from sonoduct.runtime.child import Bounds, Child
 from sonoduct.wire import Encoding, Format, pack24
 
 from .errors import GaveUp, NotAudio

@@ -6,7 +6,7 @@ import sys
 from importlib.metadata import version
 from typing import Final
 
-from runtime.command import command_line, run
+from sonoduct.runtime.command import command_line, run
 
 app = command_line("receiver", version("sonoduct"), "Turns streams of audio into numpy arrays.")
 COMMANDS: Final = {

@@ -11,10 +11,10 @@ from cyclopts import Parameter
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from structlog import get_logger
 
-from runtime.exposition import metrics_endpoint
-from runtime.logs import configure
-from runtime.loop import run_loop
-from runtime.signals import stop_event
+from sonoduct.runtime.logs import configure
+from sonoduct.runtime.loop import run_loop
+from sonoduct.runtime.metrics import metrics_endpoint
+from sonoduct.runtime.signals import stop_event
 from sonoduct.wire import StorageFailed
 
 from .journal import Layout, PosixDisk, require_version

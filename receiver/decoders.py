@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Final, NamedTuple
 
 from decoding import DecodeError, Decoder, Means, open_decoder
-from runtime.cancellation import Cancellation
+from sonoduct.runtime.cancellation import Cancellation
 from sonoduct.wire import Format, ProcessingFailed, StorageFailed
 
 from .metrics import Metrics

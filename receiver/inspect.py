@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from runtime.console import faults_console, results_console
+from sonoduct.runtime.console import faults_console, results_console
 
 from .journal.disk import Disk
 from .journal.export import export, find_stream

@@ -15,7 +15,7 @@ from websockets.exceptions import NegotiationError
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from runtime.logs import LogLimit
+from sonoduct.runtime.logs import LogLimit
 from sonoduct.wire import SUBPROTOCOL
 
 from .connection import GuardedConnection, WebSocketLink, peer_of

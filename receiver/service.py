@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry
 
-from runtime.lag import LoopLag
+from sonoduct.runtime.lag import LoopLag
 from sonoduct.wire import SUBPROTOCOL, Hello, Kind
 
 from .decoders import Decoders

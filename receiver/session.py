@@ -8,8 +8,8 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from runtime.logs import LogLimit
 from sonoduct import wire
+from sonoduct.runtime.logs import LogLimit
 from sonoduct.wire import Deadlines
 
 from .acks import Acks

@@ -6,7 +6,7 @@ import sys
 from importlib.metadata import version
 from typing import Final
 
-from runtime.command import command_line, run
+from sonoduct.runtime.command import command_line, run
 
 app = command_line(
     "sender", version("sonoduct"), "Streams audio to a receiver: exactly once, with a receipt."

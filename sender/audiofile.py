@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from decoding import DecodeError, Decoder, Means, open_decoder
-from runtime.cancellation import Cancellation
+from sonoduct.runtime.cancellation import Cancellation
 from sonoduct.wire import Encoding
 
 from .errors import SourceError

@@ -16,12 +16,12 @@ from cyclopts import CycloptsError, Parameter
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from structlog import get_logger
 
-from runtime.command import INTERRUPTED
-from runtime.console import faults_console, results_console
-from runtime.exposition import metrics_endpoint
-from runtime.logs import configure
-from runtime.loop import run_loop
-from runtime.signals import stop_event
+from sonoduct.runtime.command import INTERRUPTED
+from sonoduct.runtime.console import faults_console, results_console
+from sonoduct.runtime.logs import configure
+from sonoduct.runtime.loop import run_loop
+from sonoduct.runtime.metrics import metrics_endpoint
+from sonoduct.runtime.signals import stop_event
 
 from .board import Board
 from .delivery import Deliveries

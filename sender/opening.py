@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runtime.cancellation import Cancellation
+from sonoduct.runtime.cancellation import Cancellation
 
 from .audiofile import AudioFile
 from .converted import converted

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from runtime.cancellation import Cancellation
+from sonoduct.runtime.cancellation import Cancellation
 
 from .address import public_name
 from .client import Client

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from runtime.cancellation import Cancellation
+from sonoduct.runtime.cancellation import Cancellation
 
 from .client import Client
 from .delivery import Deliveries, no_thread

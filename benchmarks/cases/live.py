@@ -11,10 +11,10 @@ from benchmarks.processes import child
 from benchmarks.results import Case
 from benchmarks.rounds import scratch
 from benchmarks.watching import arrivals, percentile, probed, watched
-from runtime.logs import configure
-from runtime.loop import run_loop
 from sender import Settings, connect
 from sender.audiofile import AudioFile
+from sonoduct.runtime.logs import configure
+from sonoduct.runtime.loop import run_loop
 
 OURS = "sonoduct, durable"
 RATE, CHUNK_S = 16_000, 0.06

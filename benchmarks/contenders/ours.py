@@ -11,14 +11,14 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from benchmarks.processes import receiver
-from runtime.logs import configure
-from runtime.loop import run_loop
 from sender import Settings, connect
 from sender.board import Board
 from sender.delivery import Deliveries
 from sender.metrics import Metrics
 from sender.send import Sending
 from sender.settings import SendSettings
+from sonoduct.runtime.logs import configure
+from sonoduct.runtime.loop import run_loop
 
 from . import Contender, require
 

@@ -66,7 +66,7 @@ def test_program(name, image):
 
     assert [name] == config["Entrypoint"]
     assert "10001:10001" == config["User"]
-    assert ["CMD", "python", "-m", "runtime.health"] == config["Healthcheck"]["Test"][:4]
+    assert ["CMD", "python", "-m", "sonoduct.runtime.health"] == config["Healthcheck"]["Test"][:4]
     assert version("sonoduct") == docker("run", "--rm", image, "--version").strip()
 
 
@@ -76,7 +76,12 @@ def test_the_other_program_is_not_there(name, image):
     find = ("-name", other, "-o", "-name", "pytest", "-o", "-name", f"{other}*.py")
 
     assert "" == run(image, "find", "/opt/sonoduct", *find)
-    assert "" == run(image, "python", "-c", f"import {name}, decoding, runtime, wire, soundfile")
+    assert "" == run(
+        image,
+        "python",
+        "-c",
+        f"import {name}, sonoduct.audio.decoding, sonoduct.runtime, sonoduct.wire, soundfile",
+    )
 
 
 def test_labels(name, image):

@@ -16,7 +16,7 @@ import imageio_ffmpeg
 import pytest
 
 from decoding import GaveUp, LimitReached, Limits, NoDecoder, NotAudio, sound
-from runtime import launch
+from sonoduct.runtime import launch
 from tests.decoding.bombs import write_bomb
 from tests.decoding.corpus import encode, read_all, write
 

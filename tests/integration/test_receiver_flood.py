@@ -6,8 +6,8 @@ import pytest
 
 import receiver
 import receiver.server
-from runtime.loop import run_loop
 from sonoduct import wire
+from sonoduct.runtime.loop import run_loop
 from tests.receiver.rawclient import digest, running, sound, speaking
 from tests.receiver.rawsocket import BINARY, PING, flood, frame, open_socket
 

@@ -7,8 +7,8 @@ from collections import defaultdict
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from runtime.exposition import metrics_endpoint
 from sonoduct import wire
+from sonoduct.runtime.metrics import metrics_endpoint
 from tests.integration.recorder import Recorder
 from tests.receiver.faulty import Faulty
 from tests.receiver.rawclient import LEAST, SMALL, Client, running, sound, speaking

@@ -15,8 +15,8 @@ from receiver.inspect import export_stream, verify_store
 from receiver.journal import Layout, PosixDisk
 from receiver.journal.export import NotFound
 from receiver.levels import Levels
-from runtime.command import run
 from sonoduct import wire
+from sonoduct.runtime.command import run
 from tests.integration.commands import COMMANDS, started
 from tests.receiver.rawclient import FORMAT, PATIENCE_S, digest, running, sound, speaking
 

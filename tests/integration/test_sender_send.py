@@ -11,12 +11,12 @@ from fcntl import ioctl
 
 from prometheus_client import CollectorRegistry
 
-from runtime.console import faults_console
 from sender.board import Board
 from sender.delivery import Deliveries
 from sender.metrics import Metrics
 from sender.send import Sending
 from sender.settings import SendSettings
+from sonoduct.runtime.console import faults_console
 from tests.integration.commands import COMMANDS, sending, sent, started
 from tests.integration.proxy import free_port
 from tests.integration.recorder import Recorder, listening

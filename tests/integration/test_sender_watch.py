@@ -11,7 +11,6 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from runtime.console import faults_console
 from sender.board import Board
 from sender.client import Client
 from sender.delivery import Deliveries
@@ -21,6 +20,7 @@ from sender.metrics import Metrics
 from sender.report import Outcome
 from sender.settings import WatchSettings
 from sender.watch import Watch
+from sonoduct.runtime.console import faults_console
 from tests.integration.commands import PATIENCE_S, watching
 from tests.integration.proxy import Proxy, free_port
 from tests.integration.recorder import Recorder, listening

@@ -11,7 +11,7 @@ import pytest
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from runtime.command import Output, command_line, run
+from sonoduct.runtime.command import Output, command_line, run
 
 
 @Parameter(name="*")

@@ -10,7 +10,7 @@ import sys
 import pytest
 import structlog
 
-from runtime.logs import LogLimit, LogStream, configure
+from sonoduct.runtime.logs import LogLimit, LogStream, configure
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_disk_that_is_full():
 
 PROGRAM = """
 import os, sys
-from runtime.command import keep_standard_streams
+from sonoduct.runtime.command import keep_standard_streams
 keep_standard_streams()
 print("to nobody")
 handle = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)

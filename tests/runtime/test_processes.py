@@ -13,15 +13,15 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from runtime import health
-from runtime.exposition import metrics_endpoint
-from runtime.lag import LoopLag
+from sonoduct.runtime import health
+from sonoduct.runtime.lag import LoopLag
+from sonoduct.runtime.metrics import metrics_endpoint
 
 PATIENCE_S = 20
 
 LOGGING = """
 import logging, structlog
-from runtime.logs import configure
+from sonoduct.runtime.logs import configure
 configure("info")
 log = structlog.get_logger()
 log.debug("quiet")
@@ -37,7 +37,7 @@ except ZeroDivisionError:
 
 WAITING = """
 import asyncio, sys
-from runtime.signals import stop_event
+from sonoduct.runtime.signals import stop_event
 async def main():
     with stop_event() as stop:
         print("ready", flush=True)
@@ -119,7 +119,7 @@ def test_health_asks_a_url(path, code):
         threading.Thread(target=server.handle_request, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/{path}"
         run = subprocess.run(
-            [sys.executable, "-m", "runtime.health", url],
+            [sys.executable, "-m", "sonoduct.runtime.health", url],
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
@@ -187,7 +187,7 @@ def test_metrics_are_served_and_the_port_is_freed():
 
 async def test_lag_is_how_late_the_loop_wakes_up(monkeypatch):
     """A callback that keeps the loop busy shows."""
-    monkeypatch.setattr("runtime.lag.INTERVAL_S", 0.01)
+    monkeypatch.setattr("sonoduct.runtime.lag.INTERVAL_S", 0.01)
     asyncio.get_running_loop().slow_callback_duration = 10  # asyncio's own warning is not the point
     lag = LoopLag()
     watching = asyncio.create_task(lag.watch())

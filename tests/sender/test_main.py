@@ -2,8 +2,8 @@
 
 import pytest
 
-from runtime.command import run
 from sender.__main__ import app
+from sonoduct.runtime.command import run
 
 
 @pytest.fixture(autouse=True)

@@ -10,13 +10,13 @@ import threading
 import numpy as np
 import pytest
 
-from runtime.command import run
 from sender.__main__ import app
 from sender.conversion import Conversion, Converter
 from sender.errors import SourceError
 from sender.live import LiveStream
 from sender.microphone import PIECES, Microphone, input_devices, open_microphone
 from sender.spools import Spools
+from sonoduct.runtime.command import run
 from sonoduct.wire import Encoding, Format
 
 STEREO = Format(samplerate=48_000, channels=2, encoding=Encoding.S16LE)

@@ -3,8 +3,8 @@
 import io
 import json
 
-from runtime.console import results_console
 from sender.report import Outcome, print_table, write_line
+from sonoduct.runtime.console import results_console
 from sonoduct.wire import Receipt
 
 RECEIPT = Receipt(

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from decoding import sound
-from runtime import launch
+from sonoduct.runtime import launch
 
 CODE = Path(__file__).parents[3]
 

@@ -1,4 +1,4 @@
-"""``python -m runtime.health URL`` exits with 0 if URL answers 2xx: a container's health check."""
+"""A container's health check: ``python -m sonoduct.runtime.health URL`` exits with 0 on 2xx."""
 
 from __future__ import annotations
 
