@@ -14,7 +14,7 @@ import imageio_ffmpeg
 import numpy as np
 import soundfile
 
-from decoding import Means, open_decoder
+from sonoduct.audio.decoding import Means, open_decoder
 
 SAMPLERATE: Final = 44_100
 CHANNELS: Final = 2

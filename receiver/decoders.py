@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Final, NamedTuple
 
-from decoding import DecodeError, Decoder, Means, open_decoder
+from sonoduct.audio.decoding import DecodeError, Decoder, Means, open_decoder
 from sonoduct.runtime.cancellation import Cancellation
 from sonoduct.wire import Format, ProcessingFailed, StorageFailed
 

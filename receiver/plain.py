@@ -15,7 +15,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from decoding import MPEG_BYTES, SIGNATURE_BYTES, may_be_mpeg, suffix_of_container
+from sonoduct.audio.decoding import MPEG_BYTES, SIGNATURE_BYTES, may_be_mpeg, suffix_of_container
+from sonoduct.audio.g711 import ALAW, MULAW, Table
 from sonoduct.wire import (
     CHANNELS,
     SAMPLERATES,
@@ -36,8 +37,6 @@ from sonoduct.wire import (
     Receipt,
     encode_chunk,
 )
-
-from .g711 import ALAW, MULAW, Table
 
 END: Final = "Done"
 ANSWER: Final = "Done!"

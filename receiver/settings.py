@@ -8,8 +8,8 @@ from typing import Annotated, Final, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-import decoding
-from decoding import LEAST_MEMORY, Means
+from sonoduct.audio import decoding
+from sonoduct.audio.decoding import LEAST_MEMORY, Means
 from sonoduct.wire import CHANNELS, HEADER_BYTES, SAMPLERATES, Deadlines, Encoding, Format
 
 from .processors import find_processors

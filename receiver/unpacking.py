@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from msgspec.structs import replace
 
-from decoding.flac import unpack
+from sonoduct.audio.flac import unpack
 from sonoduct.wire import Chunk, Format, Malformed, ProcessingFailed, WireError
 
 BATCH: Final = 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from decoding import CONTAINERS
+from sonoduct.audio.decoding import CONTAINERS
 
 SCHEMES: Final = ("http", "https", "rtsp", "rtsps")
 """What an address may begin with."""

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from decoding import DecodeError, Decoder, Means, open_decoder
+from sonoduct.audio.decoding import DecodeError, Decoder, Means, open_decoder
 from sonoduct.runtime.cancellation import Cancellation
 from sonoduct.wire import Encoding
 

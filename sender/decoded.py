@@ -9,7 +9,14 @@ from typing import Final
 
 import structlog
 
-from decoding import DecodeError, Means, NoDecoder, NotAudio, StreamDecoder, find_ffmpeg
+from sonoduct.audio.decoding import (
+    DecodeError,
+    Means,
+    NoDecoder,
+    NotAudio,
+    StreamDecoder,
+    find_ffmpeg,
+)
 from sonoduct.wire import Encoding, Format
 
 from .address import input_options, public_name

@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from decoding import NoDecoder
+from sonoduct.audio.decoding import NoDecoder
 
 from .address import public_name
 from .conversion import Converter

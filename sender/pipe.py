@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from decoding import Means
+from sonoduct.audio.decoding import Means
 from sonoduct.wire import CHANNELS, SAMPLERATES, Encoding, Format
 
 from .audiofile import DEFAULTS, AudioFile

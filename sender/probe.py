@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from decoding import DecodeError, Found, Means, probe
+from sonoduct.audio.decoding import DecodeError, Found, Means, probe
 
 from .find import find_files, summary
 from .settings import ProbeSettings

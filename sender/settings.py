@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from decoding import LEAST_MEMORY, Limits, Means
+from sonoduct.audio.decoding import LEAST_MEMORY, Limits, Means
 from sonoduct.wire import SAMPLERATES, Encoding, Level
 
 from .conversion import Conversion, parse_channels

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
-from decoding.flac import pack
+from sonoduct.audio.flac import pack
 from sonoduct.wire import (
     Ack,
     BadChecksum,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from receiver.recording import Container, container_for, write_recording
+from sonoduct.audio.recording import Container, container_for, write_recording
 from sonoduct.wire import Buffer, Hello, Kind, Receipt, RecordKind, StorageFailed
 
 from .disk import Disk

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from receiver.recording import Container, container_for, digest_recording, write_recording
+from sonoduct.audio.recording import Container, container_for, digest_recording, write_recording
 from sonoduct.wire import Digest, Hello, Receipt, StorageFailed
 
 from .disk import Disk

@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from decoding import Means
-from receiver.recording import Container
+from sonoduct.audio.decoding import Means
+from sonoduct.audio.recording import Container
 from sonoduct.wire import Fenced, Hello, StorageFailed
 
 from .ages import Ages

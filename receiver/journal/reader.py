@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from decoding.flac import unpack
+from sonoduct.audio.flac import unpack
 from sonoduct.wire import (
     HEADER_BYTES,
     Buffer,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from decoding import DecodeError, Decoder, Means, open_decoder
+from sonoduct.audio.decoding import DecodeError, Decoder, Means, open_decoder
 from sonoduct.wire import Buffer, Digest, Format, Hello, Kind, Receipt, RecordKind, StorageFailed
 
 from .disk import Disk

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from receiver.recording import digest_recording
+from sonoduct.audio.recording import digest_recording
 from sonoduct.wire import Kind, StorageFailed, WireError
 
 from .damage import require_no_record, require_unopened

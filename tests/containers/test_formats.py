@@ -32,7 +32,8 @@ SOUNDFILE = ("wav", "flac", "ogg", "opus", "mp3")
 HERTZ = 440
 
 DECODE = """
-import json, pathlib, sys, decoding
+import json, pathlib, sys
+from sonoduct.audio import decoding
 for name in sys.argv[1:]:
     found = decoding.probe(pathlib.Path(name), decoding.Means(), isolated=True, count=True)
     print(json.dumps([found.decoder, found.samplerate, found.channels, found.frames]))

@@ -4,7 +4,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from decoding import Limits, Means, open_decoder
+from sonoduct.audio.decoding import Limits, Means, open_decoder
 
 
 @pytest.fixture(name="opened")

@@ -7,8 +7,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from decoding import DecodeError, GaveUp, LimitReached, Limits, NotAudio, Unfit, joined
-from decoding.part import Part
+from sonoduct.audio.decoding import DecodeError, GaveUp, LimitReached, Limits, NotAudio, Unfit
+from sonoduct.audio.decoding.containers import joined
+from sonoduct.audio.decoding.containers.part import Part
 from sonoduct.wire import to_float32
 from tests.decoding.corpus import (
     FFMPEG,

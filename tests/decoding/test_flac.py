@@ -11,8 +11,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from decoding.flac import pack, unpack
 from sonoduct import wire
+from sonoduct.audio.flac import pack, unpack
 from sonoduct.wire import Compression, Encoding, Malformed
 
 VECTORS = json.loads((Path(__file__).parents[1] / "wire" / "vectors.json").read_text("utf-8"))

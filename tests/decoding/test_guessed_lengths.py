@@ -6,10 +6,11 @@ import time
 import numpy as np
 import pytest
 
-from decoding import NoDecoder, ogg
-from decoding.mpeg import parse_frame
-from decoding.packets import counter_of
-from decoding.part import Part
+from sonoduct.audio.decoding import NoDecoder
+from sonoduct.audio.decoding.containers import ogg
+from sonoduct.audio.decoding.containers.mpeg import parse_frame
+from sonoduct.audio.decoding.containers.packets import counter_of
+from sonoduct.audio.decoding.containers.part import Part
 from sonoduct.wire import to_float32
 from tests.decoding import oggpages
 from tests.decoding.corpus import ffmpeg, read_all, truth, write

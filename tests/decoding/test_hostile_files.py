@@ -15,7 +15,8 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from decoding import GaveUp, LimitReached, Limits, NoDecoder, NotAudio, sound
+from sonoduct.audio.decoding import GaveUp, LimitReached, Limits, NoDecoder, NotAudio
+from sonoduct.audio.decoding import sndfile as sound
 from sonoduct.runtime import launch
 from tests.decoding.bombs import write_bomb
 from tests.decoding.corpus import encode, read_all, write
@@ -186,7 +187,7 @@ def test_without_ffmpeg(tmp_path, opened, monkeypatch):
 LOOK = """
 import sys
 from pathlib import Path
-from decoding import DecodeError, Means, open_decoder
+from sonoduct.audio.decoding import DecodeError, Means, open_decoder
 for path in sys.argv[2:]:
     try:
         decoder = open_decoder(Path(path), Means(ffmpeg=sys.argv[1]), isolated=True)

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from decoding import DecodeError, GaveUp
+from sonoduct.audio.decoding import DecodeError, GaveUp
 from tests.decoding.corpus import FFMPEG, LOSSLESS, SOUNDFILE, encode, read_all, write
 
 HERE = ("s16.wav", "float.wav", "ulaw.wav", "s24.flac")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from decoding import MPEG_BYTES, SIGNATURE_BYTES, may_be_mpeg, suffix_of_container
+from sonoduct.audio.decoding import MPEG_BYTES, SIGNATURE_BYTES, may_be_mpeg, suffix_of_container
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 SOUND = np.random.default_rng(0).integers(-9000, 9000, (16_000, 1)).astype("<i2")

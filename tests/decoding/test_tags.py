@@ -6,8 +6,8 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from decoding import StreamDecoder
-from decoding.part import without_tags
+from sonoduct.audio.decoding import StreamDecoder
+from sonoduct.audio.decoding.containers.part import without_tags
 from sonoduct.wire import to_float32
 from tests.decoding.corpus import (
     FFMPEG,

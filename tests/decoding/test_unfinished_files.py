@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from decoding import NotAudio
-from decoding.sound import Shown, Sound, SoundError
+from sonoduct.audio.decoding import NotAudio
+from sonoduct.audio.decoding.sndfile import Shown, Sound, SoundError
 from sonoduct.wire import to_float32
 from tests.decoding.corpus import RATE, ffmpeg, read_all, tone, truth, write
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from decoding.flac import pack
 from receiver.inspect import export_stream, verify_store
 from receiver.journal import Layout, PosixDisk
 from sender import SourceError
 from sonoduct import wire
+from sonoduct.audio.flac import pack
 from tests.integration.clients import connected
 from tests.integration.commands import sending, sent
 from tests.integration.recorder import Recorder

@@ -7,9 +7,9 @@ import pytest
 import soundfile
 from prometheus_client import CollectorRegistry
 
-from decoding import Means, open_decoder
 from sender import SourceError
 from sender.audiofile import AudioFile
+from sonoduct.audio.decoding import Means, open_decoder
 from sonoduct.wire import to_float32
 from tests.decoding.bombs import write_bomb
 from tests.decoding.corpus import FFMPEG, LOSSLESS, encode, ffmpeg, read_all, truth

@@ -13,8 +13,8 @@ import soundfile
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from receiver.g711 import ALAW, MULAW
 from receiver.journal import Layout
+from sonoduct.audio.g711 import ALAW, MULAW
 from tests.receiver.rawclient import PATIENCE_S, running, sound
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 import pytest
 from prometheus_client import CollectorRegistry
 
-from decoding import Means
 from receiver.decoders import Decoders
 from receiver.metrics import Metrics
 from receiver.store import Original
 from sonoduct import wire
+from sonoduct.audio.decoding import Means
 from tests.integration.sounds import write
 
 PATIENCE_S = 10

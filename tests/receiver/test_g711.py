@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from receiver.g711 import ALAW, MULAW
+from sonoduct.audio.g711 import ALAW, MULAW
 
 
 @pytest.mark.parametrize(("table", "subtype"), [(MULAW, "ULAW"), (ALAW, "ALAW")])

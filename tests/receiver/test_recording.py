@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 import soundfile
 
-import receiver.recording
-from receiver.recording import container_for, digest_recording, read_recording, write_recording
+import sonoduct.audio.recording
+from sonoduct.audio.recording import (
+    container_for,
+    digest_recording,
+    read_recording,
+    write_recording,
+)
 from sonoduct.wire import Encoding, Format, StorageFailed
 from tests.receiver.rawclient import digest, sound
 
@@ -116,7 +121,7 @@ def test_flac_where_it_fits(tmp_path, made, expected):
 def test_what_wav_cannot_count_goes_into_rf64(tmp_path, monkeypatch, encoding):
     """One byte more than the limit is enough, and the samples are exact."""
     made = form(encoding)
-    monkeypatch.setattr(receiver.recording, "WAV_BYTES", FRAMES * made.frame_bytes)
+    monkeypatch.setattr(sonoduct.audio.recording, "WAV_BYTES", FRAMES * made.frame_bytes)
     fits = written(tmp_path / "a.wav", made)
     more = fits + fits[: made.frame_bytes]
     written(tmp_path / "b.wav", made, source=more)

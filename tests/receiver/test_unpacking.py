@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from decoding.flac import pack
 from receiver.unpacking import BATCH, Unpacking
 from sonoduct import wire
+from sonoduct.audio.flac import pack
 from tests.receiver.rawclient import sound
 
 FLAC = wire.Format(

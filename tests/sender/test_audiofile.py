@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from decoding.sound import smallest_encoding
 from sender.audiofile import AudioFile
 from sender.errors import SourceError
+from sonoduct.audio.decoding.sndfile import smallest_encoding
 from sonoduct.wire import Encoding, to_float32
 from tests.integration.sounds import noise, write
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from decoding import DecodeError, Limits, Means, probe
+from sonoduct.audio.decoding import DecodeError, Limits, Means, probe
 from tests.decoding.corpus import write
 from tests.decoding.mutations import BASES, make_bases, mutate
 from tests.faults.decoding.tracing import Trace, traced

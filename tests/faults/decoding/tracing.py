@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from decoding import sound
+from sonoduct.audio.decoding import sndfile as sound
 from sonoduct.runtime import launch
 
 CODE = Path(__file__).parents[3]

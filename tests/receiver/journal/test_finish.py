@@ -9,14 +9,14 @@ from contextlib import suppress
 import msgspec
 import pytest
 
-import receiver.recording
+import sonoduct.audio.recording
 from receiver.journal import Layout, PosixDisk
 from receiver.journal.done import Done, State, read_done
 from receiver.journal.entries import ending
 from receiver.journal.finish import digest_of, finish
 from receiver.journal.manifest import Manifest
 from receiver.journal.writer import Writer
-from receiver.recording import digest_recording, read_recording
+from sonoduct.audio.recording import digest_recording, read_recording
 from sonoduct.wire import Encoding, Format, StorageFailed
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
 from tests.receiver.journal.scene import (
@@ -120,7 +120,7 @@ def test_a_journal_becomes_a_recording(layout, encoding, channels, wanted):
 
 def test_a_long_recording_is_rf64(layout, monkeypatch):
     """Beyond what a WAV file can count."""
-    monkeypatch.setattr(receiver.recording, "WAV_BYTES", len(SOUND) - 1)
+    monkeypatch.setattr(sonoduct.audio.recording, "WAV_BYTES", len(SOUND) - 1)
     folder = stored(layout)
     path = finish(DISK, layout, folder, "wav")
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import soundfile
 
-import decoding
 import receiver.journal.sound
 from receiver.journal import Layout, PosixDisk
 from receiver.journal.done import read_done
@@ -21,6 +20,7 @@ from receiver.journal.original import assembled
 from receiver.journal.sound import Work
 from receiver.journal.verify import verify
 from receiver.journal.writer import Writer
+from sonoduct.audio import decoding
 from sonoduct.wire import Digest, Kind, Receipt, StorageFailed
 from tests.integration.sounds import noise
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk

@@ -17,7 +17,7 @@ from receiver.journal.entries import ending
 from receiver.journal.layout import Part
 from receiver.journal.reader import last_segment, tail_of
 from receiver.journal.root import prepare
-from receiver.recording import read_recording
+from sonoduct.audio.recording import read_recording
 from sonoduct.wire import BadChecksum, Eos, Fenced, Gone, Level, StorageFailed, TooLarge
 from tests.receiver.journal.faultydisk import FaultyDisk, refuse
 from tests.receiver.journal.scene import (

@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
-from .errors import NO_FRAME, NotAudio
+from sonoduct.audio.decoding.errors import NO_FRAME, NotAudio
+from sonoduct.audio.decoding.sndfile import stands_for_unknown
+
 from .part import Part
-from .sound import stands_for_unknown
 
 _VOC: Final = b"Creative Voice File\x1a"
 _VOC_BYTES: Final = 22

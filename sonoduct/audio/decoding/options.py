@@ -9,8 +9,8 @@ from sonoduct.runtime.cancellation import Cancellation
 from sonoduct.runtime.child import Bounds
 from sonoduct.wire import Encoding
 
+from .containers.part import Part
 from .means import Means
-from .part import Part
 
 
 @dataclass(frozen=True, kw_only=True)

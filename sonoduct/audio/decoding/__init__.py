@@ -5,6 +5,7 @@ From an audio file to samples in their canonical bytes; shared by the sender and
 whatever is not to be trusted.
 """
 
+from .containers.signature import MPEG_BYTES, SIGNATURE_BYTES, may_be_mpeg, suffix_of_container
 from .decoder import Decoder
 from .errors import DecodeError, GaveUp, LimitReached, NoDecoder, NotAudio, Unfit
 from .facts import Facts
@@ -13,7 +14,6 @@ from .limits import LEAST_MEMORY, Limits
 from .means import Means
 from .opening import open_decoder
 from .probing import Found, probe
-from .signature import MPEG_BYTES, SIGNATURE_BYTES, may_be_mpeg, suffix_of_container
 from .streaming import StreamDecoder
 
 __all__ = [

@@ -11,8 +11,8 @@ from sonoduct.wire import Format
 
 from .errors import NO_FRAME, DecodeError, GaveUp, LimitReached, NotAudio
 from .facts import Facts
-from .job import Job
-from .run import Run
+from .options import Job
+from .runs import Run
 
 SKIP_FRAMES: Final = 65536
 

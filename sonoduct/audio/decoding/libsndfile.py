@@ -8,15 +8,16 @@ from typing import Final
 
 from sonoduct.wire import Encoding
 
-from . import ogg, sound
+from . import sndfile as sound
+from .containers import ogg
+from .containers.sniff import Route
 from .decoder import FileDecoder
 from .errors import GaveUp
 from .facts import Facts, require_fit
 from .fallback import Fallback, pass_over
 from .ffmpeg import FfmpegRun, find_ffmpeg
-from .job import Job
-from .run import Run, SoundChildRun, SoundRun
-from .sniff import Route
+from .options import Job
+from .runs import Run, SoundChildRun, SoundRun
 
 _CODECS: Final = {
     "MPEG_LAYER_I": "mp1",

@@ -8,7 +8,7 @@ from typing import Final
 import xxhash
 
 from .errors import DecodeError, GaveUp
-from .run import Run
+from .runs import Run
 
 PIECE: Final = 1024 * 1024
 

@@ -12,8 +12,8 @@ from sonoduct.runtime.child import Child, OutOfTime
 from sonoduct.wire import Encoding
 
 from .errors import GaveUp, LimitReached, NoDecoder, NotAudio
-from .job import Job
-from .run import ChildRun
+from .options import Job
+from .runs import ChildRun
 from .wavepipe import read_header
 
 CONTAINERS: Final = (

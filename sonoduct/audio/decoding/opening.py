@@ -12,17 +12,18 @@ from typing import Final
 from sonoduct.runtime.cancellation import Cancellation
 from sonoduct.wire import Encoding
 
-from . import fronttags, ogg
+from .containers import ogg
+from .containers import tags as fronttags
+from .containers.framed import without_padding
+from .containers.part import without_tags
+from .containers.sniff import Route, Way, sniff
 from .decoder import Decoder, FileDecoder
 from .errors import DecodeError, GaveUp, NoDecoder, NotAudio
 from .facts import Facts, require_fit
 from .ffmpeg import NO_PROTOCOL, FfmpegRun, Said, ask, find_ffmpeg
-from .framed import without_padding
-from .job import Job
 from .libsndfile import by_libsndfile
 from .means import Means
-from .part import without_tags
-from .sniff import Route, Way, sniff
+from .options import Job
 
 MALFORMED: Final = "malformed"
 """What libsndfile calls a file that it knows, but that is not all there."""

@@ -11,10 +11,10 @@ from typing import Final, Protocol
 
 from sonoduct.runtime.child import Child, OutOfTime
 
-from . import sound
+from . import sndfile as sound
 from .errors import GaveUp, LimitReached
-from .job import Job
-from .sound import Header, Shown, Sound, SoundError
+from .options import Job
+from .sndfile import Header, Shown, Sound, SoundError
 
 HEADER_BYTES: Final = 4096
 """The longest header that a child writes before its samples."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import enum
 from typing import Final, NamedTuple
 
-from . import flacfile, joined, mpeg, ogg, unfinished
+from sonoduct.audio.decoding.sndfile import WHOLE, Shown
+
+from . import flac as flacfile
+from . import joined, mpeg, ogg, unfinished
 from .part import Part
-from .sound import WHOLE, Shown
 
 HEAD_BYTES: Final = 64 * 1024
 """How far the format chunk of a WAV file is looked for."""

@@ -1,0 +1,1 @@
+"""Samples: to and from bytes, chunks, recordings and files."""

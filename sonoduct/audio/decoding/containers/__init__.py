@@ -1,0 +1,1 @@
+"""What the bytes of an audio file tell about it, without a decoder."""
