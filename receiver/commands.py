@@ -17,9 +17,9 @@ from sonoduct.runtime.metrics import metrics_endpoint
 from sonoduct.runtime.signals import stop_event
 from sonoduct.wire import StorageFailed
 
-from .journal import Layout, PosixDisk, require_version
 from .service import serve
 from .settings import Settings
+from .stores.journal import Layout, PosixDisk, require_version
 
 
 def serve_command(settings: Settings | None = None) -> int:

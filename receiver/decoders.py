@@ -13,7 +13,7 @@ from sonoduct.runtime.cancellation import Cancellation
 from sonoduct.wire import Format, ProcessingFailed, StorageFailed
 
 from .metrics import Metrics
-from .store import Original
+from .stores import Original
 
 BLOCK_BYTES: Final = 64 * 1024
 """Samples of one block for the processors."""

@@ -15,7 +15,7 @@ from .metrics import Traffic
 from .pipeline import Pipeline
 from .processing import Processing
 from .processors import Finding
-from .store import Claim
+from .stores import Claim
 from .stream import Stream
 
 log = structlog.get_logger()

@@ -10,10 +10,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from sonoduct.runtime.console import faults_console, results_console
 
-from .journal.disk import Disk
-from .journal.export import export, find_stream
-from .journal.layout import Layout
-from .journal.verify import verify
+from .stores.journal.disk import Disk
+from .stores.journal.export import export, find_stream
+from .stores.journal.layout import Layout
+from .stores.journal.verify import verify
 
 
 def export_stream(disk: Disk, layout: Layout, stream: str, output: Path | None) -> int:

@@ -10,7 +10,7 @@ from sonoduct.wire import Chunk, Eos, Hello, Level, Receipt, WireError
 from .metrics import Traffic
 from .pipeline import Pipeline
 from .processing import Processing
-from .store import Claim
+from .stores import Claim
 from .stream import Stream
 from .unpacking import Unpacking
 

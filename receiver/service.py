@@ -19,15 +19,15 @@ from sonoduct.wire import SUBPROTOCOL, Hello, Kind
 
 from .decoders import Decoders
 from .filestream import FileStream
-from .journal import Bounds, JournalStore, Keeping, Layout, PosixDisk
 from .metrics import Metrics
-from .nostore import NoStore
 from .processing import Processing
 from .processors import Factory, find_processors, named
 from .samplestream import SampleStream
 from .server import Server, reachable
 from .settings import Settings
-from .store import Claim, Store
+from .stores import Claim, Store
+from .stores.journal import Bounds, JournalStore, Keeping, Layout, PosixDisk
+from .stores.memory import NoStore
 from .stream import Stream
 from .streams import Streams
 from .workers import Workers

@@ -11,7 +11,7 @@ from sonoduct.wire import Chunk, Eos, Format, Hello, Level, Receipt, WireError
 from .metrics import Traffic
 from .processing import Processing
 from .processors import Finding, StreamInfo
-from .store import Claim
+from .stores import Claim
 
 
 class Holder(Protocol):

@@ -17,7 +17,7 @@ from .lease import Complete, Entry, Lease
 from .metrics import Metrics
 from .processing import Processing
 from .settings import Limits
-from .store import Store
+from .stores import Store
 from .stream import Holder, Make, Stream
 
 log = structlog.get_logger()

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from receiver.inspect import export_stream, verify_store
-from receiver.journal import Layout, PosixDisk
+from receiver.stores.journal import Layout, PosixDisk
 from sender import SourceError
 from sonoduct import wire
 from sonoduct.audio.flac import pack

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from receiver.inspect import verify_store
-from receiver.journal import Layout, PosixDisk
+from receiver.stores.journal import Layout, PosixDisk
 from tests.integration.clients import connected
 from tests.integration.proxy import Proxy
 from tests.integration.recorder import Recorder

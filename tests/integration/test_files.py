@@ -11,8 +11,8 @@ import soundfile
 
 from receiver.filestream import AHEAD
 from receiver.inspect import export_stream, verify_store
-from receiver.journal import Layout, PosixDisk
 from receiver.pipeline import Pipeline
+from receiver.stores.journal import Layout, PosixDisk
 from sonoduct import wire
 from tests.integration.clients import connected
 from tests.integration.commands import COMMANDS, outcomes, sent, started, watching

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from receiver import acks, server
-from receiver.journal import committer
+from receiver.stores.journal import committer
 from sonoduct import wire
 from tests.integration.recorder import Recorder
 from tests.receiver.faulty import Faulty, Hang

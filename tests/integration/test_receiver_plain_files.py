@@ -13,7 +13,7 @@ import soundfile
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from receiver.journal import Layout
+from receiver.stores.journal import Layout
 from sonoduct.audio.g711 import ALAW, MULAW
 from tests.receiver.rawclient import PATIENCE_S, running, sound
 

@@ -12,9 +12,9 @@ from websockets.asyncio.client import connect
 
 from receiver.__main__ import app
 from receiver.inspect import export_stream, verify_store
-from receiver.journal import Layout, PosixDisk
-from receiver.journal.export import NotFound
 from receiver.levels import Levels
+from receiver.stores.journal import Layout, PosixDisk
+from receiver.stores.journal.export import NotFound
 from sonoduct import wire
 from sonoduct.runtime.command import run
 from tests.integration.commands import COMMANDS, started

@@ -7,7 +7,7 @@ import threading
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from receiver.journal import PosixDisk
+from receiver.stores.journal import PosixDisk
 from sonoduct import wire
 from tests.integration.recorder import Recorder
 from tests.receiver.faulty import Faulty, Hang

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from receiver.inspect import verify_store
-from receiver.journal import Layout, PosixDisk
+from receiver.stores.journal import Layout, PosixDisk
 from tests.integration.commands import outcomes, sending, sent
 from tests.receiver.rawclient import PATIENCE_S, running, sound
 

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from prometheus_client import CollectorRegistry
 
-from receiver.journal import Layout
+from receiver.stores.journal import Layout
 from sender.client import Client
 from sender.ledger import open_ledger
 from sender.metrics import Metrics

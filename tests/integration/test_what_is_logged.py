@@ -5,7 +5,7 @@ import asyncio
 from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 
-from receiver.journal import PosixDisk
+from receiver.stores.journal import PosixDisk
 from sonoduct import wire
 from tests.integration.clients import connected
 from tests.integration.proxy import Proxy

@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from receiver.decoders import Decoders
 from receiver.metrics import Metrics
-from receiver.store import Original
+from receiver.stores import Original
 from sonoduct import wire
 from sonoduct.audio.decoding import Means
 from tests.integration.sounds import write

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from receiver.journal.committer import GROUP_S
+from receiver.stores.journal.committer import GROUP_S
 from tests.decoding.corpus import ffmpeg
 from tests.faults.processes.evidence import RATE, manifests, unfinished
 from tests.faults.processes.extent import either

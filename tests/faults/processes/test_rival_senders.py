@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from receiver.journal import Layout
+from receiver.stores.journal import Layout
 from sender.audiofile import AudioFile
 from sonoduct.wire import Receipt
 from tests.faults.processes.evidence import RATE, make, require_all

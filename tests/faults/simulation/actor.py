@@ -5,10 +5,9 @@ from __future__ import annotations
 import errno
 from contextlib import suppress
 
-import receiver.journal.keeper
-from receiver.journal import Keeping, Layout
-from receiver.journal.done import Done, State, read_done, write_done
-from receiver.journal.finish import complete, digest_of
+from receiver.stores.journal import Keeping, Layout, janitor
+from receiver.stores.journal.done import Done, State, read_done, write_done
+from receiver.stores.journal.recordings import complete, digest_of
 from sonoduct import wire
 
 from .baton import Task
@@ -73,11 +72,11 @@ class Actor:
 
 
 class Keeper(Actor):
-    """Looks after the journal, as receiver.journal.Keeper does, but makes no recording of it."""
+    """Looks after the journal as janitor.Keeper does, but makes no recording of it."""
 
     def work(self):
         """Write done.json if there is an END; let go of what is not needed any more."""
-        keeper = receiver.journal.keeper.Keeper(self.disk, Layout(FOLDER.parents[2]), KEEPING)
+        keeper = janitor.Keeper(self.disk, Layout(FOLDER.parents[2]), KEEPING)
         with suppress(OSError, wire.StorageFailed):  # another one may be removing it
             keeper._tend(FOLDER)
         try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from receiver.journal import fence
-from receiver.journal.disk import DiskFull
-from receiver.journal.entries import ending
-from receiver.journal.finish import digest_of
+from receiver.stores.journal import fence
+from receiver.stores.journal.disk import DiskFull
+from receiver.stores.journal.entries import ending
+from receiver.stores.journal.recordings import digest_of
 from sonoduct import wire
 
 from .actor import Actor

@@ -33,7 +33,7 @@ class Reading:
 
 
 class ModelDisk:
-    """See receiver.journal.Disk; composite calls have the steps that PosixDisk makes."""
+    """See receiver.stores.journal.Disk; composite calls have the steps that PosixDisk makes."""
 
     def __init__(self, storage, label=""):
         self.storage = storage

@@ -5,13 +5,14 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from unittest.mock import patch
 
-from receiver.journal import fence, keeper, reader
-from receiver.journal.done import clear
-from receiver.journal.entries import End
-from receiver.journal.layout import Part, parts
-from receiver.journal.reader import last_segment, tail_of
-from receiver.journal.segment import SegmentFile
-from receiver.journal.writer import Writer
+from receiver.stores.journal import fence, reader
+from receiver.stores.journal import janitor as keeper
+from receiver.stores.journal.done import clear
+from receiver.stores.journal.entries import End
+from receiver.stores.journal.layout import Part, parts
+from receiver.stores.journal.reader import last_segment, tail_of
+from receiver.stores.journal.segment import SegmentFile
+from receiver.stores.journal.writer import Writer
 
 from .actor import Calls
 from .plan import FOLDER

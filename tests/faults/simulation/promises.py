@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from receiver.journal.done import read_done
-from receiver.journal.finish import complete
-from receiver.journal.reader import read_stream
+from receiver.stores.journal.done import read_done
+from receiver.stores.journal.reader import read_stream
+from receiver.stores.journal.recordings import complete
 from sonoduct import wire
 from sonoduct.wire import RecordKind
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from itertools import chain
 
-from receiver.journal import fence
+from receiver.stores.journal import fence
 from sonoduct import wire
 
 from .actor import Keeper

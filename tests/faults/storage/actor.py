@@ -10,11 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from receiver.journal import Layout, PosixDisk
-from receiver.journal.disk import DiskFull
-from receiver.journal.entries import ending
-from receiver.journal.fence import claim
-from receiver.journal.finish import finish
+from receiver.stores.journal import Layout, PosixDisk
+from receiver.stores.journal.disk import DiskFull
+from receiver.stores.journal.entries import ending
+from receiver.stores.journal.fence import claim
+from receiver.stores.journal.recordings import finish
 from tests.faults.storage.scene import CHUNKS, HELLO, chunk, receipt
 
 ROLL_BYTES = 3000

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from receiver.journal import Keeping, Layout, PosixDisk
-from receiver.journal.keeper import Keeper
+from receiver.stores.journal import Keeping, Layout, PosixDisk
+from receiver.stores.journal.janitor import Keeper
 from tests.faults.processes.extent import either
 from tests.faults.processes.waiting import PATIENCE_S
 from tests.faults.storage.actor import carry

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver.journal import Layout
-from receiver.journal.committer import GROUP_S
-from receiver.journal.layout import Part
+from receiver.stores.journal import Layout
+from receiver.stores.journal.committer import GROUP_S
+from receiver.stores.journal.layout import Part
 from sender.audiofile import AudioFile
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either, spread

@@ -9,8 +9,8 @@ from contextlib import suppress
 
 import pytest
 
-from receiver.journal import Layout
-from receiver.journal.layout import Part
+from receiver.stores.journal import Layout
+from receiver.stores.journal.layout import Part
 from sonoduct import wire
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either, spread

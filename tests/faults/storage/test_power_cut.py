@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from receiver.journal import Layout, PosixDisk, committer
-from receiver.journal.fence import claim
-from receiver.journal.finish import finish
-from receiver.journal.reader import read_stream
+from receiver.stores.journal import Layout, PosixDisk, committer
+from receiver.stores.journal.fence import claim
+from receiver.stores.journal.reader import read_stream
+from receiver.stores.journal.recordings import finish
 from sender.audiofile import AudioFile
 from sonoduct.wire import RecordKind
 from tests.faults.processes.evidence import RATE, make, manifests, require_all

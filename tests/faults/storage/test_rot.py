@@ -6,12 +6,12 @@ from contextlib import suppress
 
 import pytest
 
-from receiver.journal import Layout, PosixDisk
-from receiver.journal.entries import ending
-from receiver.journal.fence import claim
-from receiver.journal.finish import finish
-from receiver.journal.layout import Part, parts
-from receiver.journal.reader import read_stream
+from receiver.stores.journal import Layout, PosixDisk
+from receiver.stores.journal.entries import ending
+from receiver.stores.journal.fence import claim
+from receiver.stores.journal.layout import Part, parts
+from receiver.stores.journal.reader import read_stream
+from receiver.stores.journal.recordings import finish
 from sender.audiofile import AudioFile
 from sonoduct import wire
 from tests.faults.processes.evidence import RATE, make, require_all

@@ -4,7 +4,7 @@ import errno
 import os
 from functools import partial
 
-from receiver.journal import PosixDisk
+from receiver.stores.journal import PosixDisk
 
 METHODS = [name for name in vars(PosixDisk) if not name.startswith("_")]
 

@@ -2,10 +2,10 @@
 
 from functools import partial
 
-from receiver.journal.fence import claim
-from receiver.journal.layout import parts
-from receiver.journal.reader import read_stream
-from receiver.journal.writer import Writer
+from receiver.stores.journal.fence import claim
+from receiver.stores.journal.layout import parts
+from receiver.stores.journal.reader import read_stream
+from receiver.stores.journal.writer import Writer
 from sonoduct import wire
 from tests.receiver.rawclient import FORMAT, digest, sound
 

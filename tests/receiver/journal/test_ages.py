@@ -2,11 +2,11 @@
 
 import pytest
 
-from receiver.journal import Keeping, PosixDisk
-from receiver.journal.ages import Ages
-from receiver.journal.done import State, read_done
-from receiver.journal.keeper import Keeper
-from receiver.journal.layout import Layout
+from receiver.stores.journal import Keeping, PosixDisk
+from receiver.stores.journal.ages import Ages
+from receiver.stores.journal.done import State, read_done
+from receiver.stores.journal.janitor import Keeper
+from receiver.stores.journal.layout import Layout
 from tests.receiver.journal.faultydisk import HastyDisk
 from tests.receiver.journal.scene import STREAM, chunks, claimed, hello
 

@@ -10,13 +10,13 @@ from contextlib import suppress
 
 import pytest
 
-import receiver.journal.fence
-from receiver.journal import PosixDisk
-from receiver.journal.disk import DiskFull
-from receiver.journal.done import Done, State, read_done, write_done
-from receiver.journal.entries import ending
-from receiver.journal.fence import MOST_EPOCHS
-from receiver.journal.layout import Part
+import receiver.stores.journal.fence
+from receiver.stores.journal import PosixDisk
+from receiver.stores.journal.disk import DiskFull
+from receiver.stores.journal.done import Done, State, read_done, write_done
+from receiver.stores.journal.entries import ending
+from receiver.stores.journal.fence import MOST_EPOCHS
+from receiver.stores.journal.layout import Part
 from sonoduct.wire import (
     Encoding,
     Fenced,
@@ -311,7 +311,7 @@ def test_a_newer_claim_in_the_middle_of_one(folder, method, nth):
 
 def test_a_stream_that_is_claimed_all_the_time(folder, monkeypatch):
     """There is an end to trying."""
-    monkeypatch.setattr(receiver.journal.fence, "ATTEMPTS", 3)
+    monkeypatch.setattr(receiver.stores.journal.fence, "ATTEMPTS", 3)
     disk = FaultyDisk()
     for nth in (1, 2, 3):
         disk.before("create", lambda path: path.touch(), nth)
@@ -370,7 +370,7 @@ def test_audio_between_empty_claims_stays(folder):
 
 def test_a_writer_that_slept_while_its_followers_were_removed(folder, monkeypatch):
     """It finds a newer name, or its own file gone, and acknowledges nothing."""
-    monkeypatch.setattr(receiver.journal.fence, "THIN_EVERY", 8)
+    monkeypatch.setattr(receiver.stores.journal.fence, "THIN_EVERY", 8)
     first = claimed(DISK, folder, hello()).writer
     first.commit([chunk(1, 0, 50)])
     second = claimed(DISK, folder, hello()).writer

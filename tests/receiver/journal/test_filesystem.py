@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.journal import filesystem
+from receiver.stores.journal import filesystem
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from receiver.journal import Keeping, Layout, PosixDisk
-from receiver.journal.done import Done, State, read_done, write_done
-from receiver.journal.entries import ending
-from receiver.journal.keeper import Keeper
-from receiver.journal.layout import Part, parts
+from receiver.stores.journal import Keeping, Layout, PosixDisk
+from receiver.stores.journal.done import Done, State, read_done, write_done
+from receiver.stores.journal.entries import ending
+from receiver.stores.journal.janitor import Keeper
+from receiver.stores.journal.layout import Part, parts
 from sonoduct.wire import Fenced, Gone, StorageFailed
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
 from tests.receiver.journal.scene import (

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import soundfile
 
-import receiver.journal.sound
-from receiver.journal import Layout, PosixDisk
-from receiver.journal.done import read_done
-from receiver.journal.entries import ending
-from receiver.journal.finish import finish
-from receiver.journal.manifest import Manifest
-from receiver.journal.original import assembled
-from receiver.journal.sound import Work
-from receiver.journal.verify import verify
-from receiver.journal.writer import Writer
+import receiver.stores.journal.sound
+from receiver.stores.journal import Layout, PosixDisk
+from receiver.stores.journal.done import read_done
+from receiver.stores.journal.entries import ending
+from receiver.stores.journal.manifest import Manifest
+from receiver.stores.journal.original import assembled
+from receiver.stores.journal.recordings import finish
+from receiver.stores.journal.sound import Work
+from receiver.stores.journal.verify import verify
+from receiver.stores.journal.writer import Writer
 from sonoduct.audio import decoding
 from sonoduct.wire import Digest, Kind, Receipt, StorageFailed
 from tests.integration.sounds import noise
@@ -84,7 +84,7 @@ def near(monkeypatch):
         assert isolated
         return decoding.open_decoder(path, means, isolated=False)
 
-    monkeypatch.setattr(receiver.journal.sound, "open_decoder", opened)
+    monkeypatch.setattr(receiver.stores.journal.sound, "open_decoder", opened)
 
 
 def drafts(layout):

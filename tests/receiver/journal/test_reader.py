@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from receiver.journal import PosixDisk
-from receiver.journal.finish import complete
-from receiver.journal.reader import last_segment, read_stream, segments, tail_of
+from receiver.stores.journal import PosixDisk
+from receiver.stores.journal.reader import last_segment, read_stream, segments, tail_of
+from receiver.stores.journal.recordings import complete
 from sonoduct import wire
 from sonoduct.wire import Fenced, StorageFailed, records
 from tests.receiver.journal.faultydisk import FaultyDisk

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from receiver.journal import PosixDisk
-from receiver.journal.reader import segments, tail_of, whole_tail_of
+from receiver.stores.journal import PosixDisk
+from receiver.stores.journal.reader import segments, tail_of, whole_tail_of
 from sonoduct.wire import StorageFailed, encode_record, records
 from tests.receiver.journal.scene import SOUND, WIDTH, chunk, contents, hello, receipt
 

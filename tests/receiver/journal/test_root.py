@@ -4,9 +4,9 @@ import errno
 
 import pytest
 
-from receiver.journal import Layout, PosixDisk, require_version
-from receiver.journal.layout import SHELVES
-from receiver.journal.root import prepare
+from receiver.stores.journal import Layout, PosixDisk, require_version
+from receiver.stores.journal.layout import SHELVES
+from receiver.stores.journal.root import prepare
 from sonoduct.wire import StorageFailed
 from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
 

@@ -9,14 +9,15 @@ from contextlib import asynccontextmanager
 import pytest
 from structlog.testing import capture_logs
 
-import receiver.journal.committer
-import receiver.journal.store
-from receiver.journal import Bounds, JournalStore, Keeping, Layout, PosixDisk, committer
-from receiver.journal.done import State, read_done
-from receiver.journal.entries import ending
-from receiver.journal.layout import Part
-from receiver.journal.reader import last_segment, tail_of
-from receiver.journal.root import prepare
+import receiver.stores.journal.committer
+import receiver.stores.journal.janitor
+import receiver.stores.journal.store
+from receiver.stores.journal import Bounds, JournalStore, Keeping, Layout, PosixDisk, committer
+from receiver.stores.journal.done import State, read_done
+from receiver.stores.journal.entries import ending
+from receiver.stores.journal.layout import Part
+from receiver.stores.journal.reader import last_segment, tail_of
+from receiver.stores.journal.root import prepare
 from sonoduct.audio.recording import read_recording
 from sonoduct.wire import BadChecksum, Eos, Fenced, Gone, Level, StorageFailed, TooLarge
 from tests.receiver.journal.faultydisk import FaultyDisk, refuse
@@ -107,7 +108,7 @@ def disk():
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
     """Full disks are tried again soon."""
-    monkeypatch.setattr(receiver.journal.committer, "RETRY_S", 0.005)
+    monkeypatch.setattr(receiver.stores.journal.committer, "RETRY_S", 0.005)
 
 
 @asynccontextmanager
@@ -219,8 +220,8 @@ async def test_streams_are_committed_in_groups(tmp_path, disk):
 
 async def test_a_large_group_does_not_wait(tmp_path, disk, monkeypatch):
     """So many bytes are committed at once, fewer after a while."""
-    monkeypatch.setattr(receiver.journal.committer, "GROUP_S", 3600)
-    monkeypatch.setattr(receiver.journal.committer, "GROUP_BYTES", 1000)
+    monkeypatch.setattr(receiver.stores.journal.committer, "GROUP_S", 3600)
+    monkeypatch.setattr(receiver.stores.journal.committer, "GROUP_BYTES", 1000)
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         append(claim, 0, 50)
@@ -682,7 +683,7 @@ async def test_the_end_waits_for_room(tmp_path, disk, left):
 
 async def test_an_end_that_never_came_to_the_disk_has_no_receipt(tmp_path, disk, monkeypatch):
     """Whoever commits while the claim is sealed, and the disk is full, hears that."""
-    monkeypatch.setattr(receiver.journal.committer, "RETRY_S", 0.2)
+    monkeypatch.setattr(receiver.stores.journal.committer, "RETRY_S", 0.2)
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         append(claim, 0, FRAMES)
@@ -743,8 +744,8 @@ async def test_running_finishes_what_a_crash_left(tmp_path, disk, folder, monkey
     made.commit(chunks(1, 0, FRAMES))
     made.commit([ending(made.epoch, receipt())])
     made.drop()
-    monkeypatch.setattr(receiver.journal.keeper, "QUIET_S", -1)
-    monkeypatch.setattr(receiver.journal.store, "TEND_S", 0.005)
+    monkeypatch.setattr(receiver.stores.journal.janitor, "QUIET_S", -1)
+    monkeypatch.setattr(receiver.stores.journal.store, "TEND_S", 0.005)
     (damaged := Layout(tmp_path).folder("0" * 32)).mkdir(parents=True)
     (damaged / "done.json").touch()
     with capture_logs() as logs:
@@ -767,8 +768,8 @@ async def test_what_was_complete_a_moment_ago_is_looked_at_again(
     made.commit(chunks(1, 0, FRAMES))
     made.commit([ending(made.epoch, receipt())])
     made.drop()
-    monkeypatch.setattr(receiver.journal.keeper, "QUIET_S", 0.3)
-    monkeypatch.setattr(receiver.journal.store, "AGAIN_S", 0.4)
+    monkeypatch.setattr(receiver.stores.journal.janitor, "QUIET_S", 0.3)
+    monkeypatch.setattr(receiver.stores.journal.store, "AGAIN_S", 0.4)
     async with opened(tmp_path, disk) as store:
         running = asyncio.create_task(store.run())
         async with asyncio.timeout(PATIENCE_S):
@@ -798,7 +799,7 @@ async def test_closing_with_audio_under_way(tmp_path, disk, folder, caplog):
         store.close()
         append(claim, 100, 200)
         store.committer.hurry()
-        await asyncio.sleep(receiver.journal.committer.GROUP_S * 2)
+        await asyncio.sleep(receiver.stores.journal.committer.GROUP_S * 2)
 
     assert [] == caplog.records
     assert 0 == claim.kept

@@ -5,12 +5,12 @@ import os
 
 import pytest
 
-import receiver.journal.reader
-from receiver.journal import PosixDisk
-from receiver.journal.disk import DiskFull
-from receiver.journal.entries import ending
-from receiver.journal.layout import Part
-from receiver.journal.reader import last_segment, segments, tail_of
+import receiver.stores.journal.reader
+from receiver.stores.journal import PosixDisk
+from receiver.stores.journal.disk import DiskFull
+from receiver.stores.journal.entries import ending
+from receiver.stores.journal.layout import Part
+from receiver.stores.journal.reader import last_segment, segments, tail_of
 from sonoduct.wire import Fenced, StorageFailed
 from tests.receiver.journal.faultydisk import FaultyDisk
 from tests.receiver.journal.scene import (
@@ -106,7 +106,7 @@ def test_a_closed_segment_is_not_read(tmp_path, monkeypatch):
     made = writer(DISK, tmp_path)
     made.commit(chunks(1, 0, 100))
     made.close()
-    monkeypatch.delattr(receiver.journal.reader, "records_of")
+    monkeypatch.delattr(receiver.stores.journal.reader, "records_of")
 
     assert (100, True) == (tail(tmp_path).offset, tail(tmp_path).closed)
     assert 100 == claimed(DISK, tmp_path, hello()).offset

@@ -20,8 +20,8 @@ from .ages import Ages
 from .disk import Disk
 from .done import State, clear_left, read_done
 from .ending import forget, give_up, is_over
-from .finish import finish
 from .layout import DONE, Layout, parts
+from .recordings import finish
 from .sound import Work
 
 log = structlog.get_logger()

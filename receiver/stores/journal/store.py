@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
 
-from receiver.store import Listener, Original
+from receiver.stores import Listener, Original
 from sonoduct.wire import Digest, Hello, Level, StorageFailed
 
 from .backlog import Backlog
@@ -21,10 +21,10 @@ from .claim import JournalClaim
 from .committer import Committer
 from .disk import Disk
 from .fence import Granted, claim
-from .finish import digest_of
-from .keeper import Keeper, Keeping
+from .janitor import Keeper, Keeping
 from .layout import Layout
 from .original import assembled
+from .recordings import digest_of
 from .root import prepare
 
 THREADS: Final = 4
@@ -56,7 +56,7 @@ class Bounds:
 
 
 class JournalStore:
-    """See receiver.store.Store. Several receivers may share one, on a local file system."""
+    """See receiver.stores.Store. Several receivers may share one, on a local file system."""
 
     level = Level.DURABLE
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from receiver.store import Original
+from receiver.stores import Original
 from sonoduct.wire import Digest, Hello, RecordKind, StorageFailed
 
 from .disk import Disk

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from .disk import Disk
 from .done import Done, State, clear, encode_done, read_done
-from .finish import complete
 from .layout import DONE, Part, parts
+from .recordings import complete
 
 
 def is_over(disk: Disk, folder: Path) -> bool:

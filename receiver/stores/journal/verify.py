@@ -16,10 +16,10 @@ from sonoduct.wire import Kind, StorageFailed, WireError
 from .damage import require_no_record, require_unopened
 from .disk import Disk
 from .done import Done, State, read_done
-from .finish import digest_of
 from .layout import Layout, parts
 from .manifest import Manifest, read_manifest
 from .reader import read_stream, segments, tail_of, whole_tail_of
+from .recordings import digest_of
 
 BLOCK_BYTES: Final = 1024 * 1024
 

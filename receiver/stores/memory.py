@@ -21,7 +21,7 @@ from sonoduct.wire import (
     StorageFailed,
 )
 
-from .store import Listener, Original, Receipting
+from . import Listener, Original, Receipting
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
-from receiver.store import Listener, Original, Receipting
+from receiver.stores import Listener, Original, Receipting
 from sonoduct.wire import (
     BadChecksum,
     Chunk,
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 class JournalClaim:
-    """See receiver.store.Claim."""
+    """See receiver.stores.Claim."""
 
     def __init__(self, hello: Hello, granted: Granted, home: Home, listener: Listener) -> None:
         self.epoch = granted.epoch

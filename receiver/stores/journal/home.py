@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from receiver.store import Original
+from receiver.stores import Original
 from sonoduct.wire import Digest, Hello
 
 from .committer import Committer

@@ -6,7 +6,7 @@ the fence, then the scan. docs/decisions/0005 says why each step is needed.
 """
 
 from .disk import Disk
-from .keeper import Keeping
+from .janitor import Keeping
 from .layout import Layout
 from .posix import PosixDisk
 from .root import require_version
