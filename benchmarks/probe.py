@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from receiver.levels import Levels
+from receiver.processors.levels import Levels
 
 FILE = "BENCHMARK_ARRIVALS"
 """Environment variable: where to."""

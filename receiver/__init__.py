@@ -6,19 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from .processors import Finding, Processor, StreamInfo
+    from .processing.processor import Finding, Processor, StreamInfo
     from .service import Receiver, serve
     from .settings import Limits, Settings
 
 __all__ = ["Finding", "Limits", "Processor", "Receiver", "Settings", "StreamInfo", "serve"]
 
 _HOMES: Final = {
-    "Finding": "processors",
+    "Finding": "processing.processor",
     "Limits": "settings",
-    "Processor": "processors",
+    "Processor": "processing.processor",
     "Receiver": "service",
     "Settings": "settings",
-    "StreamInfo": "processors",
+    "StreamInfo": "processing.processor",
     "serve": "service",
 }
 

@@ -17,20 +17,20 @@ from prometheus_client import CollectorRegistry
 from sonoduct.runtime.lag import LoopLag
 from sonoduct.wire import SUBPROTOCOL, Hello, Kind
 
-from .decoders import Decoders
-from .filestream import FileStream
+from .connections.server import Server, reachable
 from .metrics import Metrics
-from .processing import Processing
-from .processors import Factory, find_processors, named
-from .samplestream import SampleStream
-from .server import Server, reachable
+from .processing.processing import Processing
+from .processing.processor import Factory, find_processors, named
+from .processing.workers import Workers
 from .settings import Settings
 from .stores import Claim, Store
 from .stores.journal import Bounds, JournalStore, Keeping, Layout, PosixDisk
 from .stores.memory import NoStore
-from .stream import Stream
-from .streams import Streams
-from .workers import Workers
+from .streams.decoders import Decoders
+from .streams.file import FileStream
+from .streams.pcm import SampleStream
+from .streams.registry import Streams
+from .streams.stream import Stream
 
 log = structlog.get_logger()
 

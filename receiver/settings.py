@@ -12,7 +12,7 @@ from sonoduct.audio import decoding
 from sonoduct.audio.decoding import LEAST_MEMORY, Means
 from sonoduct.wire import CHANNELS, HEADER_BYTES, SAMPLERATES, Deadlines, Encoding, Format
 
-from .processors import find_processors
+from .processing.processor import find_processors
 
 MINIMUM_WINDOW: Final = 64 * 1024
 """Bytes that every connection is sure to get, however many there are."""

@@ -11,8 +11,8 @@ import xxhash
 from zlib_ng.zlib_ng import crc32
 
 from benchmarks.processes import Program, child
-from receiver.levels import Levels
-from receiver.processors import StreamInfo
+from receiver.processing.processor import StreamInfo
+from receiver.processors.levels import Levels
 from sonoduct.wire import Encoding, to_float32
 
 from . import Contender, bare

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from receiver.filestream import AHEAD
 from receiver.inspect import export_stream, verify_store
-from receiver.pipeline import Pipeline
+from receiver.processing.pipeline import Pipeline
 from receiver.stores.journal import Layout, PosixDisk
+from receiver.streams.file import AHEAD
 from sonoduct import wire
 from tests.integration.clients import connected
 from tests.integration.commands import COMMANDS, outcomes, sent, started, watching
@@ -165,8 +165,8 @@ async def test_a_receiver_killed_while_it_decodes(tmp_path):
 @pytest.mark.parametrize("resumed", [False, True])
 async def test_a_sender_is_not_kept_in_the_dark(tmp_path, monkeypatch, resumed):
     """Acks come while a file is decoded, also on a connection that brought none of it."""
-    monkeypatch.setattr("receiver.acks.BEAT_S", 0.02)
-    monkeypatch.setattr("receiver.server.LOOK_S", 0.02)
+    monkeypatch.setattr("receiver.connections.acks.BEAT_S", 0.02)
+    monkeypatch.setattr("receiver.connections.server.LOOK_S", 0.02)
     recorder, data = Recorder(), write(tmp_path / "a.wav").read_bytes()
     recorder.gate.clear()
     async with keeping(tmp_path, recorder) as receiver:
@@ -196,7 +196,7 @@ async def test_a_sender_is_not_kept_in_the_dark(tmp_path, monkeypatch, resumed):
 
 async def test_a_decoder_waits_for_the_processors(tmp_path, monkeypatch):
     """However long the file: a few blocks are ahead of the slowest processor, and no more."""
-    monkeypatch.setattr("receiver.decoders.BLOCK_BYTES", 4000)
+    monkeypatch.setattr("receiver.streams.decoders.BLOCK_BYTES", 4000)
     feed, ends = Pipeline.feed, []
     monkeypatch.setattr(
         Pipeline, "feed", lambda self, *args: (ends.append(args[1]), feed(self, *args))
@@ -243,7 +243,7 @@ async def test_the_same_sender_takes_over_while_it_is_decoded(tmp_path):
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_another_sender_waits_while_it_is_decoded(tmp_path, monkeypatch, elsewhere):
     """Decoding is progress, here and at receivers that share the store."""
-    monkeypatch.setattr("receiver.filestream.SIGN_S", 0.02)
+    monkeypatch.setattr("receiver.streams.file.SIGN_S", 0.02)
     recorder, data = Recorder(), write(tmp_path / "a.wav").read_bytes()
     recorder.gate.clear()
     limits = {"takeover_timeout": 0.3}

@@ -7,8 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from receiver import stage
-from receiver.processors import is_prompt
+from receiver.processing import stage
+from receiver.processing.processor import is_prompt
 from sonoduct import wire
 from tests.receiver.faulty import Hang
 from tests.receiver.rawclient import (

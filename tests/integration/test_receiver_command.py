@@ -131,7 +131,7 @@ async def test_every_option_is_also_a_variable():
     env = {
         "RECEIVER_CHUNK_BYTES": "2048",
         "RECEIVER_WINDOW_BYTES": "131072",
-        "RECEIVER_PROCESSORS": "receiver.levels:Levels",
+        "RECEIVER_PROCESSORS": "receiver.processors.levels:Levels",
         "RECEIVER_WORKERS": "99",
     }
     async with serving("--workers", "1", env=env) as program:

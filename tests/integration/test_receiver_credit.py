@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from receiver import acks, server
+from receiver.connections import acks, server
 from receiver.stores.journal import committer
 from sonoduct import wire
 from tests.integration.recorder import Recorder

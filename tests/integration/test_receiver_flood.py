@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import receiver
-import receiver.server
+import receiver.connections.server
 from sonoduct import wire
 from sonoduct.runtime.loop import run_loop
 from tests.receiver.rawclient import digest, running, sound, speaking
@@ -42,7 +42,11 @@ def test_who_never_reads_is_not_read_for_long(kind, run):
 
 def test_the_library_alone_would_read_on(monkeypatch):
     """The flood is one: without the guard it goes on, and so does the receiver's memory."""
-    monkeypatch.setattr(receiver.server, "GuardedConnection", receiver.server.ServerConnection)
+    monkeypatch.setattr(
+        receiver.connections.server,
+        "GuardedConnection",
+        receiver.connections.server.ServerConnection,
+    )
 
     # A busy machine may keep it from reading for a moment, but not for so long.
     assert not run_loop(unread(*FLOODS["pings"], seconds=1.2, stall=1.1))

@@ -9,7 +9,7 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from receiver import server
+from receiver.connections import server
 from sonoduct import wire
 from tests.integration.recorder import Recorder
 from tests.receiver.rawclient import LEAST, PATIENCE_S, SMALL, digest, running, sound

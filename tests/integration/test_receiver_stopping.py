@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
 
 import receiver
-import receiver.server
+import receiver.connections.server
 from sonoduct import wire
 from tests.integration.recorder import Recorder
 from tests.receiver.faulty import Faulty, Hang
@@ -233,7 +233,7 @@ async def test_draining_ends_in_time_whatever_processors_do():
 
 async def test_leaving_does_not_wait_for_ever(monkeypatch):
     """Without draining, too, a receiver ends although a processor hangs, and leaves no task."""
-    monkeypatch.setattr(receiver.server, "CLOSE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(receiver.connections.server, "CLOSE_TIMEOUT_S", 0.2)
     with Hang() as hang:
         before = asyncio.all_tasks()
         async with running(Faulty("process", hang)) as inside:

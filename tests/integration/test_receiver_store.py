@@ -12,7 +12,7 @@ from websockets.asyncio.client import connect
 
 from receiver.__main__ import app
 from receiver.inspect import export_stream, verify_store
-from receiver.levels import Levels
+from receiver.processors.levels import Levels
 from receiver.stores.journal import Layout, PosixDisk
 from receiver.stores.journal.export import NotFound
 from sonoduct import wire

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver import Limits
-from receiver.budget import Budget
 from receiver.settings import MINIMUM_WINDOW
+from receiver.streams.budget import Budget
 from sonoduct import wire
 
 KIB = 1024

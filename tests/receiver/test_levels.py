@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from receiver import StreamInfo
-from receiver.levels import Levels
+from receiver.processors.levels import Levels
 from sonoduct import wire
 from tests.receiver.rawclient import running, speaking
 

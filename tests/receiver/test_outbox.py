@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from receiver import outbox
-from receiver.dialect import Sonoduct
-from receiver.outbox import Outbox
+from receiver.connections import outbox
+from receiver.connections.outbox import Outbox
+from receiver.dialects import Sonoduct
 from sonoduct import wire
 from tests.receiver.rawclient import PATIENCE_S
 

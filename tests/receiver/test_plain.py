@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.plain import Plain
+from receiver.dialects.plain import Plain
 from sonoduct import wire
 
 STEREO = wire.Format(samplerate=44100, channels=2, encoding=wire.Encoding.F32LE)

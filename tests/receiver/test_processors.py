@@ -4,26 +4,29 @@ import functools
 
 import pytest
 
-from receiver.levels import Levels
-from receiver.processors import find_processors, named
+from receiver.processing.processor import find_processors, named
+from receiver.processors.levels import Levels
 
 
 def test_installed_and_spelled_out_processors_are_found():
     """By the name of an entry point, or as MODULE:CLASS."""
     assert {"levels": Levels} == find_processors(["levels"])
-    assert {"levels": Levels} == find_processors(["receiver.levels:Levels"])
+    assert {"levels": Levels} == find_processors(["receiver.processors.levels:Levels"])
     assert {} == find_processors([])
 
 
 def test_all_that_cannot_be_found_is_said_together():
     """One sentence names every processor that is wrong, and what there is."""
     with pytest.raises(ValueError, match="nope") as caught:
-        find_processors(["nope", "levels", "no.module:Class", "receiver.levels:Missing"])
+        find_processors(["nope", "levels", "no.module:Class", "receiver.processors.levels:Missing"])
 
     sentence = str(caught.value)
     assert "processor 'nope': expected MODULE:CLASS or one of levels" in sentence
     assert "processor 'no.module:Class': No module named 'no'" in sentence
-    assert "processor 'receiver.levels:Missing': module 'receiver.levels' has no" in sentence
+    assert (
+        "processor 'receiver.processors.levels:Missing': module 'receiver.processors.levels' has no"
+        in sentence
+    )
 
 
 class Configured:
@@ -48,4 +51,4 @@ def test_names_that_would_hide_each_other_are_refused():
     with pytest.raises(ValueError, match=r"processors named 'partial': 2, expected 1"):
         named(partials)
     with pytest.raises(ValueError, match=r"processors named 'levels': 2, expected 1"):
-        find_processors(["levels", "receiver.levels:Levels"])
+        find_processors(["levels", "receiver.processors.levels:Levels"])

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 
-from receiver import workers as module
-from receiver.workers import Job, Workers
+from receiver.processing import workers as module
+from receiver.processing.workers import Job, Workers
 from tests.integration.recorder import Recorder
 from tests.receiver.faulty import Faulty, Hang
 from tests.receiver.rawclient import PATIENCE_S, running, sound, speaking

@@ -7,11 +7,11 @@ from collections import deque
 from functools import partial
 from typing import Final, Protocol
 
+from receiver.metrics import Durations
 from sonoduct.wire import Value
 
 from .batch import Batch, Block, Instance, sentence
-from .metrics import Durations
-from .processors import Factory, Finding, StreamInfo, is_prompt
+from .processor import Factory, Finding, StreamInfo, is_prompt
 from .workers import Job, Workers
 
 BATCH: Final = 16

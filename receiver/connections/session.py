@@ -8,19 +8,19 @@ from typing import Final
 import structlog
 from msgspec.structs import replace
 
+from receiver.dialects import Dialect
+from receiver.metrics import Metrics
+from receiver.processing.processor import Finding
+from receiver.streams.lease import Complete, Lease
+from receiver.streams.registry import Streams
 from sonoduct import wire
 from sonoduct.runtime.logs import LogLimit
 from sonoduct.wire import Deadlines
 
 from .acks import Acks
-from .dialect import Dialect
 from .farewell import farewell, result_of
-from .lease import Complete, Lease
 from .link import Link, LinkClosedError
-from .metrics import Metrics
 from .outbox import Outbox
-from .processors import Finding
-from .streams import Streams
 
 log = structlog.get_logger()
 

@@ -8,14 +8,14 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from receiver.metrics import Traffic
+from receiver.processing.pipeline import Pipeline
+from receiver.processing.processing import Processing
+from receiver.processing.processor import Finding
+from receiver.stores import Claim
 from sonoduct.wire import Chunk, Eos, Fenced, Format, Hello, Level, Receipt, Value, WireError
 
 from .decoders import Decoders, Opened
-from .metrics import Traffic
-from .pipeline import Pipeline
-from .processing import Processing
-from .processors import Finding
-from .stores import Claim
 from .stream import Stream
 
 log = structlog.get_logger()

@@ -12,7 +12,7 @@ import numpy as np
 
 from sonoduct.wire import Buffer, Format, Samples, Value, to_float32
 
-from .processors import Factory, Finding, StreamInfo
+from .processor import Factory, Finding, StreamInfo
 from .workers import Job
 
 TURN_S: Final = 0.25

@@ -10,10 +10,10 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 
+from receiver.metrics import WEBSOCKET_FAULTS
 from sonoduct.wire import WireError, error_for
 
 from .link import LinkClosedError, Take
-from .metrics import WEBSOCKET_FAULTS
 
 
 class GuardedConnection(ServerConnection):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from concurrent.futures import Executor
 
+from receiver.metrics import Traffic
+from receiver.processing.pipeline import Pipeline
+from receiver.processing.processing import Processing
+from receiver.stores import Claim
 from sonoduct.wire import Chunk, Eos, Hello, Level, Receipt, WireError
 
-from .metrics import Traffic
-from .pipeline import Pipeline
-from .processing import Processing
-from .stores import Claim
 from .stream import Stream
 from .unpacking import Unpacking
 

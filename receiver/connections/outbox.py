@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+from receiver.dialects import Dialect
 from sonoduct.wire import Ack, Control, Event
 
-from .dialect import Dialect
 from .link import Link, LinkClosedError
 
 EVENTS: Final = 64

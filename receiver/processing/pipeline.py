@@ -9,7 +9,7 @@ from sonoduct.wire import Buffer, Chunk, Format, Value
 
 from .batch import Block
 from .processing import Processing
-from .processors import Finding, StreamInfo
+from .processor import Finding, StreamInfo
 from .reports import fit
 
 

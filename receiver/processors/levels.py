@@ -7,9 +7,8 @@ from typing import Final
 
 import numpy as np
 
+from receiver.processing.processor import Finding, StreamInfo
 from sonoduct.wire import Samples, Value, Values
-
-from .processors import Finding, StreamInfo
 
 CLIPPED: Final = 32767 / 32768
 

@@ -6,12 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol
 
+from receiver.metrics import Traffic
+from receiver.processing.processing import Processing
+from receiver.processing.processor import Finding, StreamInfo
+from receiver.stores import Claim
 from sonoduct.wire import Chunk, Eos, Format, Hello, Level, Receipt, WireError
-
-from .metrics import Traffic
-from .processing import Processing
-from .processors import Finding, StreamInfo
-from .stores import Claim
 
 
 class Holder(Protocol):

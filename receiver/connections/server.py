@@ -15,16 +15,16 @@ from websockets.exceptions import NegotiationError
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from receiver.dialects import Dialect, Sonoduct
+from receiver.dialects.plain import Plain
+from receiver.metrics import Metrics
+from receiver.settings import PLAIN_MESSAGE, Settings
+from receiver.streams.registry import Streams
 from sonoduct.runtime.logs import LogLimit
 from sonoduct.wire import SUBPROTOCOL
 
-from .connection import GuardedConnection, WebSocketLink, peer_of
-from .dialect import Dialect, Sonoduct
-from .metrics import Metrics
-from .plain import Plain
 from .session import Session
-from .settings import PLAIN_MESSAGE, Settings
-from .streams import Streams
+from .websocket import GuardedConnection, WebSocketLink, peer_of
 
 log = structlog.get_logger()
 

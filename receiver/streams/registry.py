@@ -9,15 +9,15 @@ from typing import Final
 
 import structlog
 
+from receiver.metrics import Metrics
+from receiver.processing.processing import Processing
+from receiver.settings import Limits
+from receiver.stores import Store
 from sonoduct import wire
 from sonoduct.wire import Draining, Eos, Hello, Level, Receipt, Terms, WireError
 
 from .budget import Budget
 from .lease import Complete, Entry, Lease
-from .metrics import Metrics
-from .processing import Processing
-from .settings import Limits
-from .stores import Store
 from .stream import Holder, Make, Stream
 
 log = structlog.get_logger()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from receiver.settings import MINIMUM_WINDOW, Limits
 from sonoduct.wire import Overloaded
-
-from .settings import MINIMUM_WINDOW, Limits
 
 
 class Budget:

@@ -9,8 +9,9 @@ from weakref import WeakSet
 
 import structlog
 
-from .metrics import Metrics
-from .processors import Factory
+from receiver.metrics import Metrics
+
+from .processor import Factory
 from .stage import Owner, Stage
 from .workers import Workers
 

@@ -8,12 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Final, NamedTuple
 
+from receiver.metrics import Metrics
+from receiver.stores import Original
 from sonoduct.audio.decoding import DecodeError, Decoder, Means, open_decoder
 from sonoduct.runtime.cancellation import Cancellation
 from sonoduct.wire import Format, ProcessingFailed, StorageFailed
-
-from .metrics import Metrics
-from .stores import Original
 
 BLOCK_BYTES: Final = 64 * 1024
 """Samples of one block for the processors."""
