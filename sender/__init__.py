@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .client import Client, connect
     from .errors import NotAReceiverError, SenderError, SourceError, UnreachableError
     from .settings import Settings
-    from .source import Source
+    from .sources import Source
 
 __all__ = [
     "Client",
@@ -27,7 +27,7 @@ _HOMES: Final = {
     "NotAReceiverError": "errors",
     "SenderError": "errors",
     "Settings": "settings",
-    "Source": "source",
+    "Source": "sources",
     "SourceError": "errors",
     "UnreachableError": "errors",
     "connect": "client",

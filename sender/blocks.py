@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 
-from .wholefile import Sendable
+from .sources.whole import Sendable
 
 
 async def read_ahead(

@@ -18,13 +18,13 @@ from sonoduct.wire import Hello, Kind, Phase, Receipt, WireError
 
 from .errors import OddAnswerError, SourceEndsError, UnreachableError
 from .ledger import Ledger
-from .link import Link, open_link
 from .metrics import Metrics
 from .opening import open_file
-from .persistence import Persistence
+from .retry import Persistence
 from .settings import Settings
+from .sources.whole import Sendable
 from .transfer import OnEvent, Transfer
-from .wholefile import Sendable
+from .websocket import Link, open_link
 
 log = structlog.get_logger()
 

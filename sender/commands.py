@@ -24,18 +24,18 @@ from sonoduct.runtime.metrics import metrics_endpoint
 from sonoduct.runtime.signals import stop_event
 
 from .board import Board
-from .delivery import Deliveries
 from .errors import SourceError
-from .find import summary
+from .jobs.delivery import Deliveries
+from .jobs.find import summary
+from .jobs.probe import probe_paths
+from .jobs.send import Sending
+from .jobs.watch import Watch
 from .ledger import open_ledger
 from .metrics import Metrics
-from .microphone import input_devices
-from .probe import probe_paths
-from .report import Outcome, print_devices, print_table, write_line
-from .send import Sending
 from .settings import ProbeSettings, SendSettings, WatchSettings
-from .source import printable
-from .watch import Watch
+from .sources import printable
+from .sources.microphone import input_devices
+from .terminal import Outcome, print_devices, print_table, write_line
 
 VERSION = version("sonoduct")
 

@@ -13,17 +13,17 @@ import structlog
 
 from sonoduct.audio.decoding import NoDecoder
 
-from .address import public_name
-from .conversion import Converter
-from .converted import converted
-from .decoded import from_address, from_pipe
 from .errors import SourceError
-from .live import Input, LiveStream
-from .microphone import open_microphone
-from .pipe import Pipe, RawPipe, SpooledPipe, parse_raw
 from .settings import SendSettings
-from .source import Source
-from .spools import Spools
+from .sources import Source
+from .sources.address import public_name
+from .sources.conversion import Converter
+from .sources.converted import converted
+from .sources.decoded import from_address, from_pipe
+from .sources.live import Input, LiveStream
+from .sources.microphone import open_microphone
+from .sources.pipe import Pipe, RawPipe, SpooledPipe, parse_raw
+from .sources.spools import Spools
 
 log = structlog.get_logger()
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from sonoduct.runtime.cancellation import Cancellation
 
-from .audiofile import AudioFile
-from .converted import converted
 from .settings import Settings
-from .wholefile import Sendable, WholeFile
+from .sources.converted import converted
+from .sources.file import AudioFile
+from .sources.whole import Sendable, WholeFile
 
 
 def open_file(path: Path, settings: Settings, cancellation: Cancellation | None = None) -> Sendable:

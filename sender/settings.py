@@ -11,7 +11,7 @@ from cyclopts.validators import Number
 from sonoduct.audio.decoding import LEAST_MEMORY, Limits, Means
 from sonoduct.wire import SAMPLERATES, Encoding, Level
 
-from .conversion import Conversion, parse_channels
+from .sources.conversion import Conversion, parse_channels
 from .validators import (
     require_address,
     require_channels,

@@ -32,12 +32,12 @@ from sonoduct.wire import (
 from .blocks import read_ahead
 from .errors import SourceEndsError, SourceError
 from .ledger import Ledger
-from .link import ABNORMAL, Link, LinkClosedError
 from .metrics import Metrics
 from .pacing import Pacing
 from .settings import Settings
-from .source import identity
-from .wholefile import Sendable
+from .sources import identity
+from .sources.whole import Sendable
+from .websocket import ABNORMAL, Link, LinkClosedError
 
 log = structlog.get_logger()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .address import parse_address
-from .conversion import parse_channels
-from .pipe import parse_raw
+from .sources.address import parse_address
+from .sources.conversion import parse_channels
+from .sources.pipe import parse_raw
 
 
 def require_websocket(_type: object, value: str) -> None:

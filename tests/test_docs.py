@@ -12,7 +12,7 @@ import soundfile
 from prometheus_client import CollectorRegistry
 
 import receiver
-import sender.find
+import sender.jobs.find
 import sender.metrics
 import sender.settings
 from sonoduct import wire
@@ -95,7 +95,7 @@ def test_each_suffix_is_documented_and_each_documented_one_is_taken():
     table = AUDIO[AUDIO.index("| suffixes |") :].partition("\n\n")[0]
     documented = re.findall(r"`(\.\w+)`", table)
 
-    assert sorted(sender.find.SUFFIXES) == sorted(documented)
+    assert sorted(sender.jobs.find.SUFFIXES) == sorted(documented)
     assert len(set(documented)) == len(documented)
 
 

@@ -12,7 +12,7 @@ from benchmarks.results import Case
 from benchmarks.rounds import scratch
 from benchmarks.watching import arrivals, percentile, probed, watched
 from sender import Settings, connect
-from sender.audiofile import AudioFile
+from sender.sources.file import AudioFile
 from sonoduct.runtime.logs import configure
 from sonoduct.runtime.loop import run_loop
 

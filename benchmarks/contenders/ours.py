@@ -13,9 +13,9 @@ from rich.console import Console
 from benchmarks.processes import receiver
 from sender import Settings, connect
 from sender.board import Board
-from sender.delivery import Deliveries
+from sender.jobs.delivery import Deliveries
+from sender.jobs.send import Sending
 from sender.metrics import Metrics
-from sender.send import Sending
 from sender.settings import SendSettings
 from sonoduct.runtime.logs import configure
 from sonoduct.runtime.loop import run_loop

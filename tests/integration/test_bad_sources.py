@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from sender import SourceError
-from sender.audiofile import AudioFile
+from sender.sources.file import AudioFile
 from tests.integration.clients import connected
 from tests.integration.commands import sending, sent
 from tests.integration.proxy import Proxy

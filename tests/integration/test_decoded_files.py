@@ -8,7 +8,7 @@ import soundfile
 from prometheus_client import CollectorRegistry
 
 from sender import SourceError
-from sender.audiofile import AudioFile
+from sender.sources.file import AudioFile
 from sonoduct.audio.decoding import Means, open_decoder
 from sonoduct.wire import to_float32
 from tests.decoding.bombs import write_bomb

@@ -11,7 +11,7 @@ import xxhash
 from prometheus_client import CollectorRegistry
 
 from sender import SourceError
-from sender.audiofile import AudioFile
+from sender.sources.file import AudioFile
 from sonoduct import wire
 from tests.integration.clients import connected
 from tests.integration.proxy import Proxy

@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from sender import NotAReceiverError, Settings, UnreachableError
-from sender.audiofile import AudioFile
-from sender.plain import send_plain
+from sender.dialects.plain import send_plain
+from sender.sources.file import AudioFile
 from tests.integration.commands import sent, started
 from tests.integration.proxy import free_port
 from tests.integration.recorder import Recorder, listening

@@ -7,8 +7,9 @@ import pytest
 import soundfile
 from prometheus_client import CollectorRegistry
 
-from sender import UnreachableError, link
-from sender.audiofile import AudioFile
+from sender import UnreachableError
+from sender import websocket as link
+from sender.sources.file import AudioFile
 from sonoduct import wire
 from tests.integration.clients import connected
 from tests.integration.proxy import Proxy, free_port

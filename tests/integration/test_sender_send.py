@@ -12,9 +12,9 @@ from fcntl import ioctl
 from prometheus_client import CollectorRegistry
 
 from sender.board import Board
-from sender.delivery import Deliveries
+from sender.jobs.delivery import Deliveries
+from sender.jobs.send import Sending
 from sender.metrics import Metrics
-from sender.send import Sending
 from sender.settings import SendSettings
 from sonoduct.runtime.console import faults_console
 from tests.integration.commands import COMMANDS, sending, sent, started

@@ -154,7 +154,7 @@ async def test_a_ledger_saves_reading(tmp_path, encoding, monkeypatch):
     """A file with a record is proved by it; after a change it is read."""
     path, store = twin(tmp_path / "a.wav", 1), tmp_path / "store"
     later = path.stat().st_ctime_ns + 10_000_000_000
-    monkeypatch.setattr("sender.fingerprint.time.time_ns", lambda: later)
+    monkeypatch.setattr("sender.sources.fingerprint.time.time_ns", lambda: later)
 
     async def send():
         """Send the file; return whether it was known, and how often it was read."""

@@ -13,13 +13,13 @@ from structlog.testing import capture_logs
 
 from sender.board import Board
 from sender.client import Client
-from sender.delivery import Deliveries
 from sender.errors import SourceError
-from sender.find import Fault, Found
+from sender.jobs.delivery import Deliveries
+from sender.jobs.find import Fault, Found
+from sender.jobs.watch import Watch
 from sender.metrics import Metrics
-from sender.report import Outcome
 from sender.settings import WatchSettings
-from sender.watch import Watch
+from sender.terminal import Outcome
 from sonoduct.runtime.console import faults_console
 from tests.integration.commands import PATIENCE_S, watching
 from tests.integration.proxy import Proxy, free_port
@@ -404,7 +404,7 @@ async def test_what_vanishes_while_it_is_listed_is_no_fault(tmp_path, monkeypatc
     """Only the folder that is watched has to be there."""
     gone = Fault(tmp_path / "gone", "No such file or directory")
     found = Found(files=[tmp_path / "gone" / "a.wav"], faults=[gone])
-    monkeypatch.setattr("sender.watch.walk", lambda _folder: found)
+    monkeypatch.setattr("sender.jobs.watch.walk", lambda _folder: found)
     watch = Service(tmp_path, "ws://127.0.0.1:1").watch
 
     with capture_logs() as log:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from sender.audiofile import AudioFile
 from sender.errors import SourceError
+from sender.sources.file import AudioFile
 from sonoduct.audio.decoding.sndfile import smallest_encoding
 from sonoduct.wire import Encoding, to_float32
 from tests.integration.sounds import noise, write

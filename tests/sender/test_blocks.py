@@ -7,9 +7,9 @@ from contextlib import aclosing
 
 import pytest
 
-from sender.audiofile import AudioFile
 from sender.blocks import read_ahead
 from sender.errors import SourceError
+from sender.sources.file import AudioFile
 from tests.integration.sounds import write
 
 

@@ -12,10 +12,10 @@ import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sender.audiofile import AudioFile
-from sender.conversion import Conversion, Converter, parse_channels
-from sender.converted import converted
 from sender.errors import SourceError
+from sender.sources.conversion import Conversion, Converter, parse_channels
+from sender.sources.converted import converted
+from sender.sources.file import AudioFile
 from sonoduct.wire import Encoding, Format, to_float32
 from tests.integration.sounds import noise, same, samples, write
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from sender.find import Fault, find_files, summary, walk
+from sender.jobs.find import Fault, find_files, summary, walk
 from tests.rights import enterable_folder, without_rights
 
 

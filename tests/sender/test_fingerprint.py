@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from sender.fingerprint import SAMPLE_BYTES, Fingerprint
+from sender.sources.fingerprint import SAMPLE_BYTES, Fingerprint
 
 SIZE = 4 * SAMPLE_BYTES
 LONG_AGO = 1_700_000_000_000_000_000
@@ -61,7 +61,7 @@ def test_short_files_are_looked_at_whole(tmp_path):
 def test_evidence_of_a_file_that_rests(path, monkeypatch):
     """It stays the same while the file does, and differs once a byte was changed."""
     later = path.stat().st_ctime_ns + 10_000_000_000
-    monkeypatch.setattr("sender.fingerprint.time.time_ns", lambda: later)
+    monkeypatch.setattr("sender.sources.fingerprint.time.time_ns", lambda: later)
     first = Fingerprint(path)
     before = first.evidence
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from sender import SourceError
 from sender.board import Board
 from sender.client import Client
-from sender.delivery import Deliveries
+from sender.jobs.delivery import Deliveries
 from sender.metrics import Metrics
 from sender.opening import open_file
 from sender.settings import Settings

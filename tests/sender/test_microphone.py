@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from sender.__main__ import app
-from sender.conversion import Conversion, Converter
 from sender.errors import SourceError
-from sender.live import LiveStream
-from sender.microphone import PIECES, Microphone, input_devices, open_microphone
-from sender.spools import Spools
+from sender.sources.conversion import Conversion, Converter
+from sender.sources.live import LiveStream
+from sender.sources.microphone import PIECES, Microphone, input_devices, open_microphone
+from sender.sources.spools import Spools
 from sonoduct.runtime.command import run
 from sonoduct.wire import Encoding, Format
 

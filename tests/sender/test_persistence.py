@@ -5,9 +5,9 @@ import uuid
 import pytest
 
 from sender.errors import OddAnswerError, UnreachableError
-from sender.link import LinkClosedError
-from sender.persistence import Persistence
+from sender.retry import Persistence
 from sender.settings import Settings
+from sender.websocket import LinkClosedError
 from sonoduct import wire
 
 HELLO = wire.Hello(

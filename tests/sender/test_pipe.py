@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from sender.errors import SourceError
-from sender.pipe import SPOOL_BYTES, Pipe, SpooledPipe, parse_raw
+from sender.sources.pipe import SPOOL_BYTES, Pipe, SpooledPipe, parse_raw
 from sonoduct.wire import Encoding, Format
 from tests.integration.sounds import write
 
@@ -70,7 +70,7 @@ def test_the_same_container_is_the_same_stream(tmp_path):
 
 def test_a_container_that_is_too_long(ends, monkeypatch):
     """The spool is bounded."""
-    monkeypatch.setattr("sender.pipe.SPOOL_BYTES", 10)
+    monkeypatch.setattr("sender.sources.pipe.SPOOL_BYTES", 10)
     reading, writing, close = ends
     os.write(writing, b"x" * 11)
     close()

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from sender.source import printable
+from sender.sources import printable
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import io
 import json
 
-from sender.report import Outcome, print_table, write_line
+from sender.terminal import Outcome, print_table, write_line
 from sonoduct.runtime.console import results_console
 from sonoduct.wire import Receipt
 

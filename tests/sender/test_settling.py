@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sender.watch import Settling
+from sender.jobs.watch import Settling
 
 A, B = Path("in/a.wav"), Path("in/b.wav")
 FIRST, SECOND = (1, 1, 1, 1), (2, 2, 1, 2)

@@ -5,11 +5,11 @@ import threading
 
 import pytest
 
-from sender.conversion import Conversion, Converter
 from sender.errors import SourceError, SpoolFullError
-from sender.live import LiveStream, SpooledStream
-from sender.pipe import RawPipe
-from sender.spools import Spools
+from sender.sources.conversion import Conversion, Converter
+from sender.sources.live import LiveStream, SpooledStream
+from sender.sources.pipe import RawPipe
+from sender.sources.spools import Spools
 from sonoduct.wire import Encoding, Format
 
 MONO = Format(samplerate=8000, channels=1, encoding=Encoding.S16LE)

@@ -6,10 +6,10 @@ import random
 import pytest
 
 from sender import SourceError
-from sender.audiofile import AudioFile
 from sender.opening import open_file
 from sender.settings import Settings
-from sender.wholefile import WholeFile
+from sender.sources.file import AudioFile
+from sender.sources.whole import WholeFile
 from tests.integration.sounds import write
 
 

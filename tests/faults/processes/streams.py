@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import asynccontextmanager
 
-from sender.audiofile import AudioFile
+from sender.sources.file import AudioFile
 from tests.faults.processes.waiting import PATIENCE_S, until
 from tests.integration.clients import connected
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sender.audiofile import AudioFile
+from sender.sources.file import AudioFile
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from receiver.stores.journal import Layout
-from sender.audiofile import AudioFile
+from sender.sources.file import AudioFile
 from sonoduct.wire import Receipt
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import FULL, either

@@ -11,7 +11,7 @@ import pytest
 from receiver.stores.journal import Layout
 from receiver.stores.journal.committer import GROUP_S
 from receiver.stores.journal.layout import Part
-from sender.audiofile import AudioFile
+from sender.sources.file import AudioFile
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either, spread
 from tests.faults.processes.receivers import Receiver, serving

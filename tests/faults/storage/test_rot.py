@@ -12,7 +12,7 @@ from receiver.stores.journal.fence import claim
 from receiver.stores.journal.layout import Part, parts
 from receiver.stores.journal.reader import read_stream
 from receiver.stores.journal.recordings import finish
-from sender.audiofile import AudioFile
+from sender.sources.file import AudioFile
 from sonoduct import wire
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from typing import Final, Protocol
 
+from sender.errors import SourceError
 from sonoduct.wire import Format
 
 from .conversion import Converter
-from .errors import SourceError
 from .spool import Spool
 
 PIECE: Final = 64 * 1024

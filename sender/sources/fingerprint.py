@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import xxhash
 
-from .errors import SourceError
+from sender.errors import SourceError
 
 SAMPLE_BYTES: Final = 64 * 1024
 """Read from the start, the middle and the end of a file."""

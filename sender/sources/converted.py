@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from typing import Final
 
+from sender.errors import SourceError
 from sonoduct.wire import Encoding
 
+from . import Source, identity
 from .conversion import Conversion, Converter
-from .errors import SourceError
-from .source import Source, identity
 
 BLOCK_FRAMES: Final = 4096
 """

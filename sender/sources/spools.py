@@ -6,10 +6,10 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from sender.errors import SourceError
 from sonoduct.wire import Format, Hello, WireError, records
 
-from .errors import SourceError
-from .source import identity
+from . import identity
 from .spool import SUFFIX, Spool
 
 

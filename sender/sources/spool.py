@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from sender.errors import SourceError, SpoolFullError
 from sonoduct.wire import HEADER_BYTES, Hello, RecordKind, encode_record, records
 
 from .cursor import Cursor
-from .errors import SourceError, SpoolFullError
 
 FILES: Final = 16
 """A spool's limit is spread over so many files; one is the least that can be let go of."""

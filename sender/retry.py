@@ -9,8 +9,8 @@ from sonoduct.wire import RETRYABLE, Outbound, Phase, WireError, error_for
 
 from .backoff import Backoff
 from .errors import OddAnswerError, UnreachableError
-from .link import ABNORMAL, LinkClosedError
 from .settings import Settings
+from .websocket import ABNORMAL, LinkClosedError
 
 OWN_CODES: Final = 4000
 """From here on close codes are the protocol's (RFC 6455, section 7.4.2); proxies have others."""

@@ -8,13 +8,13 @@ from typing import Final
 
 import structlog
 
+from sender.errors import SourceError
 from sonoduct.audio.decoding import DecodeError, Decoder, Means, open_decoder
 from sonoduct.runtime.cancellation import Cancellation
 from sonoduct.wire import Encoding
 
-from .errors import SourceError
+from . import identity, printable
 from .fingerprint import Fingerprint, require_same, state_of
-from .source import identity, printable
 
 log = structlog.get_logger()
 

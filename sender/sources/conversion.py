@@ -9,9 +9,8 @@ import numpy as np
 import soxr
 from msgspec.structs import replace
 
+from sender.errors import SourceError
 from sonoduct.wire import CHANNELS, Compression, Encoding, Format, Samples, to_float32
-
-from .errors import SourceError
 
 QUALITY: Final = "VHQ"
 """Of soxr: its noise stays below the last of 24 bits, at about half the speed of its default."""

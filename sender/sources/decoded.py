@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from sender.errors import SourceError
 from sonoduct.audio.decoding import (
     DecodeError,
     Means,
@@ -20,7 +21,6 @@ from sonoduct.audio.decoding import (
 from sonoduct.wire import Encoding, Format
 
 from .address import input_options, public_name
-from .errors import SourceError
 
 log = structlog.get_logger()
 

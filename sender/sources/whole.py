@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import TypeAlias
 
-from .errors import SourceError
+from sender.errors import SourceError
+
+from . import Source, identity, printable
 from .fingerprint import Fingerprint, require_same, state_of
-from .source import Source, identity, printable
 
 
 class WholeFile:

@@ -11,11 +11,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from sender.settings import ProbeSettings
+from sender.sources import printable
 from sonoduct.audio.decoding import DecodeError, Found, Means, probe
 
 from .find import find_files, summary
-from .settings import ProbeSettings
-from .source import printable
 
 Line = tuple[str, Found | str]
 """A file's name, and what it is or why nothing is known."""

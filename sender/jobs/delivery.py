@@ -9,18 +9,23 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from sender.board import Board
+from sender.client import Client
+from sender.dialects.plain import send_plain
+from sender.errors import (
+    NotAReceiverError,
+    NoThreadError,
+    SenderError,
+    SourceError,
+    UnreachableError,
+)
+from sender.metrics import Metrics
+from sender.settings import Settings
+from sender.sources import printable
+from sender.sources.whole import Sendable, WholeFile
+from sender.terminal import Outcome
+from sender.transfer import Transfer
 from sonoduct.wire import Receipt, WireError
-
-from .board import Board
-from .client import Client
-from .errors import NotAReceiverError, NoThreadError, SenderError, SourceError, UnreachableError
-from .metrics import Metrics
-from .plain import send_plain
-from .report import Outcome
-from .settings import Settings
-from .source import printable
-from .transfer import Transfer
-from .wholefile import Sendable, WholeFile
 
 log = structlog.get_logger()
 

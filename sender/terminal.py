@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sonoduct.wire import Receipt
 
-from .microphone import Device
+from .sources.microphone import Device
 
 DIGEST_COLUMNS: Final = 32
 

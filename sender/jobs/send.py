@@ -12,21 +12,21 @@ from typing import Final
 
 import structlog
 
+from sender.client import Client
+from sender.errors import SourceError
+from sender.inputs import NAME, Inputs, Opening
+from sender.ledger import Ledger
+from sender.metrics import Metrics
+from sender.opening import open_file
+from sender.settings import SendSettings
+from sender.sources import printable
+from sender.sources.address import public_name
+from sender.sources.live import SpooledStream
+from sender.sources.whole import Sendable
 from sonoduct.runtime.cancellation import Cancellation
 
-from .address import public_name
-from .client import Client
 from .delivery import Deliveries
-from .errors import SourceError
 from .find import find_files, summary
-from .inputs import NAME, Inputs, Opening
-from .ledger import Ledger
-from .live import SpooledStream
-from .metrics import Metrics
-from .opening import open_file
-from .settings import SendSettings
-from .source import printable
-from .wholefile import Sendable
 
 log = structlog.get_logger()
 

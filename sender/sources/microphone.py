@@ -14,9 +14,8 @@ from typing import Any, Final
 
 import structlog
 
+from sender.errors import SourceError
 from sonoduct.wire import Encoding, Format
-
-from .errors import SourceError
 
 log = structlog.get_logger()
 

@@ -8,13 +8,12 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
+from sender.errors import NotAReceiverError, SourceError, UnreachableError
+from sender.pacing import Pacing
+from sender.settings import Settings
+from sender.sources import Source
+from sender.websocket import Link, LinkClosedError, open_link
 from sonoduct.wire import Digest, Receipt, to_float32
-
-from .errors import NotAReceiverError, SourceError, UnreachableError
-from .link import Link, LinkClosedError, open_link
-from .pacing import Pacing
-from .settings import Settings
-from .source import Source
 
 FRAMES: Final = 4096
 """The tutorial's block."""

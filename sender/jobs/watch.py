@@ -15,17 +15,17 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from sender.client import Client
+from sender.ledger import Ledger
+from sender.metrics import Metrics
+from sender.opening import open_file
+from sender.settings import WatchSettings
+from sender.sources import printable
+from sender.terminal import Outcome
 from sonoduct.runtime.cancellation import Cancellation
 
-from .client import Client
 from .delivery import Deliveries, no_thread
 from .find import Fault, summary, walk
-from .ledger import Ledger
-from .metrics import Metrics
-from .opening import open_file
-from .report import Outcome
-from .settings import WatchSettings
-from .source import printable
 
 log = structlog.get_logger()
 

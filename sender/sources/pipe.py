@@ -10,12 +10,12 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from sender.errors import SourceError
 from sonoduct.audio.decoding import Means
 from sonoduct.wire import CHANNELS, SAMPLERATES, Encoding, Format
 
-from .audiofile import DEFAULTS, AudioFile
-from .errors import SourceError
-from .source import identity
+from . import identity
+from .file import DEFAULTS, AudioFile
 
 POLL_S: Final = 0.2
 """How soon a waiting read notices that it is to end."""

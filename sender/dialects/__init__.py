@@ -1,0 +1,1 @@
+"""Servers of other kinds that can be sent to."""
