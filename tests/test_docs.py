@@ -16,7 +16,7 @@ import sender.jobs.find
 import sender.metrics
 import sender.settings
 from sonoduct import wire
-from tests.receiver.rawclient import running, speaking
+from tests.support.rawclient import running, speaking
 
 ROOT = Path(__file__).parents[1]
 AUDIO = (ROOT / "docs" / "audio.md").read_text()

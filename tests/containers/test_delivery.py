@@ -9,7 +9,7 @@ import soundfile
 from tests.containers.deadlines import until
 from tests.containers.metrics import query
 from tests.containers.system import running
-from tests.integration.sounds import write
+from tests.support.sounds import write
 
 pytestmark = pytest.mark.containers
 

@@ -9,7 +9,7 @@ import soundfile
 
 from tests.containers.deadlines import until
 from tests.containers.engine import ROOT, CommandFailedError, docker, inside
-from tests.integration.sounds import same, samples, write
+from tests.support.sounds import same, samples, write
 
 pytestmark = pytest.mark.containers
 

@@ -9,7 +9,7 @@ from sender import Settings, connect
 from tests.containers.engine import docker, inspect
 from tests.containers.load import assert_arrived, loaded
 from tests.containers.replicas import await_streams, await_targets, homes, of_each, opened
-from tests.integration.sounds import write
+from tests.support.sounds import write
 
 pytestmark = pytest.mark.containers
 

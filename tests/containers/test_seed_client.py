@@ -8,7 +8,7 @@ import pytest
 import xxhash
 
 from tests.containers.engine import ROOT
-from tests.integration.sounds import samples, write
+from tests.support.sounds import samples, write
 
 pytestmark = pytest.mark.containers
 

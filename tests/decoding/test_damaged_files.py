@@ -11,7 +11,7 @@ from sonoduct.audio.decoding import DecodeError, GaveUp, LimitReached, Limits, N
 from sonoduct.audio.decoding.containers import joined
 from sonoduct.audio.decoding.containers.part import Part
 from sonoduct.wire import to_float32
-from tests.decoding.corpus import (
+from tests.support.corpus import (
     FFMPEG,
     LOSSLESS,
     RATE,

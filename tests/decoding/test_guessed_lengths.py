@@ -12,9 +12,9 @@ from sonoduct.audio.decoding.containers.mpeg import parse_frame
 from sonoduct.audio.decoding.containers.packets import counter_of
 from sonoduct.audio.decoding.containers.part import Part
 from sonoduct.wire import to_float32
-from tests.decoding import oggpages
-from tests.decoding.corpus import ffmpeg, read_all, truth, write
 from tests.decoding.test_tags import ID3V1, LYRICS3V2, ape
+from tests.support import oggpages
+from tests.support.corpus import ffmpeg, read_all, truth, write
 
 RATE = 44_100
 SECONDS = 4

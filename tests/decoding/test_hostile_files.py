@@ -18,8 +18,8 @@ import pytest
 from sonoduct.audio.decoding import GaveUp, LimitReached, Limits, NoDecoder, NotAudio
 from sonoduct.audio.decoding import sndfile as sound
 from sonoduct.runtime import launch
-from tests.decoding.bombs import write_bomb
-from tests.decoding.corpus import encode, read_all, write
+from tests.support.bombs import write_bomb
+from tests.support.corpus import encode, read_all, write
 
 MEGABYTE = 1_000_000
 

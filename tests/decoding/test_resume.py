@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from sonoduct.audio.decoding import DecodeError, GaveUp
-from tests.decoding.corpus import FFMPEG, LOSSLESS, SOUNDFILE, encode, read_all, write
+from tests.support.corpus import FFMPEG, LOSSLESS, SOUNDFILE, encode, read_all, write
 
 HERE = ("s16.wav", "float.wav", "ulaw.wav", "s24.flac")
 CHILD = ("s24.aiff", "layer3.mp3", "opus.ogg")

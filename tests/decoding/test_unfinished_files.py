@@ -10,7 +10,7 @@ import soundfile
 from sonoduct.audio.decoding import NotAudio
 from sonoduct.audio.decoding.sndfile import Shown, Sound, SoundError
 from sonoduct.wire import to_float32
-from tests.decoding.corpus import RATE, ffmpeg, read_all, tone, truth, write
+from tests.support.corpus import RATE, ffmpeg, read_all, tone, truth, write
 
 NO_FFMPEG = "no-such-program"
 FRAMES = 5000

@@ -6,16 +6,7 @@ import numpy as np
 import pytest
 
 from sonoduct.wire import Encoding, to_float32
-from tests.decoding.corpus import (
-    FFMPEG,
-    LOSSLESS,
-    SOUNDFILE,
-    encode,
-    ffmpeg,
-    read_all,
-    truth,
-    write,
-)
+from tests.support.corpus import FFMPEG, LOSSLESS, SOUNDFILE, encode, ffmpeg, read_all, truth, write
 
 HERE = ("s16.wav", "s24.wav", "float.wav", "ulaw.wav", "s24.rf64", "s24.flac")
 """What is decoded in this process otherwise; the rest is in a child anyway."""

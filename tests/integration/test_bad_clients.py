@@ -14,8 +14,8 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from sonoduct import wire
-from tests.receiver.faulty import Faulty, Hang
-from tests.receiver.rawclient import PATIENCE_S, SMALL, digest, running, sound, speaking
+from tests.support.faulty import Faulty, Hang
+from tests.support.rawclient import PATIENCE_S, SMALL, digest, running, sound, speaking
 
 HELLO = wire.encode_control(
     wire.Hello(

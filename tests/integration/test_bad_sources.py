@@ -10,11 +10,11 @@ import soundfile
 
 from sender import SourceError
 from sender.sources.file import AudioFile
-from tests.integration.clients import connected
-from tests.integration.commands import sending, sent
-from tests.integration.proxy import Proxy
-from tests.integration.recorder import SMALL, Recorder, listening
-from tests.integration.sounds import noise, same, samples, write
+from tests.support.clients import connected
+from tests.support.commands import sending, sent
+from tests.support.proxy import Proxy
+from tests.support.recorder import SMALL, Recorder, listening
+from tests.support.sounds import noise, same, samples, write
 
 NO_AUDIO = "no audio: ffmpeg: Invalid data found when processing input"
 TOO_LONG = "x" * 300

@@ -12,11 +12,11 @@ from receiver.stores.journal import Layout, PosixDisk
 from sender import SourceError
 from sonoduct import wire
 from sonoduct.audio.flac import pack
-from tests.integration.clients import connected
-from tests.integration.commands import sending, sent
-from tests.integration.recorder import Recorder
-from tests.integration.sounds import same, samples, write
-from tests.receiver.rawclient import FORMAT, PATIENCE_S, digest, running, sound, speaking
+from tests.support.clients import connected
+from tests.support.commands import sending, sent
+from tests.support.rawclient import FORMAT, PATIENCE_S, digest, running, sound, speaking
+from tests.support.recorder import Recorder
+from tests.support.sounds import same, samples, write
 
 ROOM = {"reserve_bytes": 0}
 FLAC = wire.Format(

@@ -11,14 +11,14 @@ from sender import SourceError
 from sender.sources.file import AudioFile
 from sonoduct.audio.decoding import Means, open_decoder
 from sonoduct.wire import to_float32
-from tests.decoding.bombs import write_bomb
-from tests.decoding.corpus import FFMPEG, LOSSLESS, encode, ffmpeg, read_all, truth
-from tests.integration.clients import connected
-from tests.integration.commands import outcomes, sending, sent
-from tests.integration.proxy import Proxy
-from tests.integration.recorder import Recorder, listening
-from tests.integration.sounds import noise, same, samples, write
-from tests.receiver.rawclient import running
+from tests.support.bombs import write_bomb
+from tests.support.clients import connected
+from tests.support.commands import outcomes, sending, sent
+from tests.support.corpus import FFMPEG, LOSSLESS, encode, ffmpeg, read_all, truth
+from tests.support.proxy import Proxy
+from tests.support.rawclient import running
+from tests.support.recorder import Recorder, listening
+from tests.support.sounds import noise, same, samples, write
 
 KINDS = ("aac.m4a", "front.m4a", "video.mp4", "opus.webm", "alac24.m4a", "wavpack-float.wv")
 

@@ -7,11 +7,11 @@ import pytest
 
 from receiver.inspect import verify_store
 from receiver.stores.journal import Layout, PosixDisk
-from tests.integration.clients import connected
-from tests.integration.proxy import Proxy
-from tests.integration.recorder import Recorder
-from tests.integration.sounds import same, samples, write
-from tests.receiver.rawclient import PATIENCE_S, running
+from tests.support.clients import connected
+from tests.support.proxy import Proxy
+from tests.support.rawclient import PATIENCE_S, running
+from tests.support.recorder import Recorder
+from tests.support.sounds import same, samples, write
 
 FRAMES = 60_007
 CUTS = 20

@@ -14,12 +14,12 @@ from receiver.processing.pipeline import Pipeline
 from receiver.stores.journal import Layout, PosixDisk
 from receiver.streams.file import AHEAD
 from sonoduct import wire
-from tests.integration.clients import connected
-from tests.integration.commands import COMMANDS, outcomes, sent, started, watching
-from tests.integration.proxy import free_port
-from tests.integration.recorder import Recorder
-from tests.integration.sounds import noise, same, samples, write
-from tests.receiver.rawclient import PATIENCE_S, running, sound, speaking
+from tests.support.clients import connected
+from tests.support.commands import COMMANDS, outcomes, sent, started, watching
+from tests.support.proxy import free_port
+from tests.support.rawclient import PATIENCE_S, running, sound, speaking
+from tests.support.recorder import Recorder
+from tests.support.sounds import noise, same, samples, write
 
 ROOM = {"reserve_bytes": 0}
 SOUNDS = Path(__file__).parents[1] / "containers" / "sounds"

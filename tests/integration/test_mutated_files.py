@@ -3,9 +3,9 @@
 import json
 import re
 
-from tests.decoding.mutations import make_bases, mutate
-from tests.integration.commands import COMMANDS, sent, started
-from tests.integration.recorder import Recorder, listening
+from tests.support.commands import COMMANDS, sent, started
+from tests.support.mutations import make_bases, mutate
+from tests.support.recorder import Recorder, listening
 
 NAMES = (
     *("s16.wav", "ima.wav", "s24.aiff", "s16.flac", "vorbis.ogg", "layer3.mp3", "alac24.caf"),

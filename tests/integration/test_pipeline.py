@@ -13,10 +13,10 @@ from prometheus_client import CollectorRegistry
 from sender import SourceError
 from sender.sources.file import AudioFile
 from sonoduct import wire
-from tests.integration.clients import connected
-from tests.integration.proxy import Proxy
-from tests.integration.recorder import SMALL, Recorder, listening
-from tests.integration.sounds import RATE, noise, same, samples, write
+from tests.support.clients import connected
+from tests.support.proxy import Proxy
+from tests.support.recorder import SMALL, Recorder, listening
+from tests.support.sounds import RATE, noise, same, samples, write
 
 SOURCES = [
     ("u8.wav", "PCM_U8", "s16le"),

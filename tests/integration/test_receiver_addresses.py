@@ -4,9 +4,9 @@ import socket
 
 import pytest
 
-from tests.integration.clients import connected
-from tests.integration.sounds import write
-from tests.receiver.rawclient import running
+from tests.support.clients import connected
+from tests.support.rawclient import running
+from tests.support.sounds import write
 
 needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
 

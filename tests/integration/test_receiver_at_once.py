@@ -10,16 +10,9 @@ import pytest
 from receiver.processing import stage
 from receiver.processing.processor import is_prompt
 from sonoduct import wire
-from tests.receiver.faulty import Hang
-from tests.receiver.rawclient import (
-    PATIENCE_S,
-    digest,
-    outbound,
-    running,
-    sound,
-    speaking,
-)
-from tests.receiver.rawsocket import BINARY, TEXT, frame, open_socket
+from tests.support.faulty import Hang
+from tests.support.rawclient import PATIENCE_S, digest, outbound, running, sound, speaking
+from tests.support.rawsocket import BINARY, TEXT, frame, open_socket
 
 FRAMES = 1000
 LARGE = {"chunk_bytes": 512 * 1024}

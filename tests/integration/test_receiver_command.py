@@ -8,8 +8,8 @@ import urllib.request
 import pytest
 
 from sonoduct import wire
-from tests.integration.commands import COMMANDS, started
-from tests.receiver.rawclient import digest, sound, speaking
+from tests.support.commands import COMMANDS, started
+from tests.support.rawclient import digest, sound, speaking
 
 HANGING = """
 import time

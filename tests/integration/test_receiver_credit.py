@@ -8,9 +8,9 @@ import pytest
 from receiver.connections import acks, server
 from receiver.stores.journal import committer
 from sonoduct import wire
-from tests.integration.recorder import Recorder
-from tests.receiver.faulty import Faulty, Hang
-from tests.receiver.rawclient import LEAST, SMALL, digest, running, sound, speaking
+from tests.support.faulty import Faulty, Hang
+from tests.support.rawclient import LEAST, SMALL, digest, running, sound, speaking
+from tests.support.recorder import Recorder
 
 MIB = 1024 * 1024
 

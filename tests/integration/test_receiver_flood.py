@@ -8,8 +8,8 @@ import receiver
 import receiver.connections.server
 from sonoduct import wire
 from sonoduct.runtime.loop import run_loop
-from tests.receiver.rawclient import digest, running, sound, speaking
-from tests.receiver.rawsocket import BINARY, PING, flood, frame, open_socket
+from tests.support.rawclient import digest, running, sound, speaking
+from tests.support.rawsocket import BINARY, PING, flood, frame, open_socket
 
 PINGS = frame(PING, bytes(125)) * 50
 FLOODS = {

@@ -9,9 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sonoduct import wire
 from sonoduct.runtime.metrics import metrics_endpoint
-from tests.integration.recorder import Recorder
-from tests.receiver.faulty import Faulty
-from tests.receiver.rawclient import LEAST, SMALL, Client, running, sound, speaking
+from tests.support.faulty import Faulty
+from tests.support.rawclient import LEAST, SMALL, Client, running, sound, speaking
+from tests.support.recorder import Recorder
 
 CODES = [
     "4400",

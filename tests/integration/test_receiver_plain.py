@@ -11,8 +11,8 @@ from websockets.exceptions import ConnectionClosed
 
 from receiver.connections import server
 from sonoduct import wire
-from tests.integration.recorder import Recorder
-from tests.receiver.rawclient import LEAST, PATIENCE_S, SMALL, digest, running, sound
+from tests.support.rawclient import LEAST, PATIENCE_S, SMALL, digest, running, sound
+from tests.support.recorder import Recorder
 
 MONO = wire.Format(samplerate=16000, channels=1, encoding=wire.Encoding.F32LE)
 STEREO = wire.Format(samplerate=44100, channels=2, encoding=wire.Encoding.F32LE)

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 
 from receiver.stores.journal import Layout
 from sonoduct.audio.g711 import ALAW, MULAW
-from tests.receiver.rawclient import PATIENCE_S, running, sound
+from tests.support.rawclient import PATIENCE_S, running, sound
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 ROOM = {"reserve_bytes": 0}

@@ -9,9 +9,9 @@ import pytest
 
 from receiver import Finding
 from sonoduct import wire
-from tests.integration.recorder import Recorder
-from tests.receiver.faulty import Faulty, Hang
-from tests.receiver.rawclient import FORMAT, SMALL, digest, running, sound, speaking
+from tests.support.faulty import Faulty, Hang
+from tests.support.rawclient import FORMAT, SMALL, digest, running, sound, speaking
+from tests.support.recorder import Recorder
 
 ENCODINGS = list(wire.Encoding)
 

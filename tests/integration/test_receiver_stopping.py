@@ -12,9 +12,9 @@ from websockets.asyncio.client import connect
 import receiver
 import receiver.connections.server
 from sonoduct import wire
-from tests.integration.recorder import Recorder
-from tests.receiver.faulty import Faulty, Hang
-from tests.receiver.rawclient import PATIENCE_S, digest, outbound, running, sound, speaking
+from tests.support.faulty import Faulty, Hang
+from tests.support.rawclient import PATIENCE_S, digest, outbound, running, sound, speaking
+from tests.support.recorder import Recorder
 
 
 async def status(inside, path):

@@ -17,8 +17,8 @@ from receiver.stores.journal import Layout, PosixDisk
 from receiver.stores.journal.export import NotFound
 from sonoduct import wire
 from sonoduct.runtime.command import run
-from tests.integration.commands import COMMANDS, started
-from tests.receiver.rawclient import FORMAT, PATIENCE_S, digest, running, sound, speaking
+from tests.support.commands import COMMANDS, started
+from tests.support.rawclient import FORMAT, PATIENCE_S, digest, running, sound, speaking
 
 SOUND = sound(30_000)
 ROOM = {"reserve_bytes": 0}

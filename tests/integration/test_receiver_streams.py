@@ -9,18 +9,10 @@ from websockets.exceptions import InvalidStatus
 
 from receiver.stores.journal import PosixDisk
 from sonoduct import wire
-from tests.integration.recorder import Recorder
-from tests.receiver.faulty import Faulty, Hang
-from tests.receiver.journal.faultydisk import refuse
-from tests.receiver.rawclient import (
-    LEAST,
-    PATIENCE_S,
-    digest,
-    outbound,
-    running,
-    sound,
-    speaking,
-)
+from tests.support.faulty import Faulty, Hang
+from tests.support.faultydisk import refuse
+from tests.support.rawclient import LEAST, PATIENCE_S, digest, outbound, running, sound, speaking
+from tests.support.recorder import Recorder
 
 STREAM = "5" * 32
 ANOTHER = wire.Format(samplerate=16000, channels=2, encoding=wire.Encoding.S16LE)

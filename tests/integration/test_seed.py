@@ -11,11 +11,11 @@ from prometheus_client import CollectorRegistry
 from sender import NotAReceiverError, Settings, UnreachableError
 from sender.dialects.plain import send_plain
 from sender.sources.file import AudioFile
-from tests.integration.commands import sent, started
-from tests.integration.proxy import free_port
-from tests.integration.recorder import Recorder, listening
-from tests.integration.sounds import RATE, same, samples, write
-from tests.integration.strangers import plain_server
+from tests.support.commands import sent, started
+from tests.support.proxy import free_port
+from tests.support.recorder import Recorder, listening
+from tests.support.sounds import RATE, same, samples, write
+from tests.support.strangers import plain_server
 
 SEED = Path(__file__).parents[1] / "seed"
 

@@ -7,8 +7,8 @@ import pytest
 import receiver
 import sender
 from sonoduct import wire
-from tests.integration.recorder import Recorder, listening
-from tests.integration.sounds import noise, same, samples, write
+from tests.support.recorder import Recorder, listening
+from tests.support.sounds import noise, same, samples, write
 
 
 class Telling:

@@ -9,11 +9,11 @@ from prometheus_client import CollectorRegistry
 from sender import NotAReceiverError, SourceError, UnreachableError
 from sender.errors import OddAnswerError, SourceEndsError
 from sonoduct import wire
-from tests.integration.clients import connected
-from tests.integration.commands import sent
-from tests.integration.recorder import Recorder, listening
-from tests.integration.sounds import write
-from tests.integration.strangers import (
+from tests.support.clients import connected
+from tests.support.commands import sent
+from tests.support.recorder import Recorder, listening
+from tests.support.sounds import write
+from tests.support.strangers import (
     finishing,
     http_server,
     odd_receiver,

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.integration.commands import sending, sent
-from tests.integration.recorder import Recorder, listening
-from tests.integration.sounds import noise, same
+from tests.support.commands import sending, sent
+from tests.support.recorder import Recorder, listening
+from tests.support.sounds import noise, same
 
 FRAMES = 60_000
 EXACT = (

@@ -9,12 +9,12 @@ import soundfile
 import soxr
 from prometheus_client import CollectorRegistry
 
-from tests.integration.clients import connected
-from tests.integration.commands import outcomes, sending, sent
-from tests.integration.proxy import Proxy
-from tests.integration.recorder import Recorder, listening
-from tests.integration.sounds import noise, same, samples, write
-from tests.receiver.rawclient import PATIENCE_S, running
+from tests.support.clients import connected
+from tests.support.commands import outcomes, sending, sent
+from tests.support.proxy import Proxy
+from tests.support.rawclient import PATIENCE_S, running
+from tests.support.recorder import Recorder, listening
+from tests.support.sounds import noise, same, samples, write
 
 CUTS = (200_000, 0, 90_000, 420, 131_313)
 

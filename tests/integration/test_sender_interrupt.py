@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 from prometheus_client import CollectorRegistry
 
-from tests.integration.clients import connected
-from tests.integration.commands import sending, sent, watching
-from tests.integration.proxy import Proxy, free_port
-from tests.integration.recorder import SMALL, Recorder, listening
-from tests.integration.sounds import noise, same, samples, write
+from tests.support.clients import connected
+from tests.support.commands import sending, sent, watching
+from tests.support.proxy import Proxy, free_port
+from tests.support.recorder import SMALL, Recorder, listening
+from tests.support.sounds import noise, same, samples, write
 
 SOON_S = 5
 """An interrupted process ends well within this; nothing that it might wait for is as short."""

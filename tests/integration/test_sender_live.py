@@ -6,9 +6,9 @@ import os
 
 import numpy as np
 
-from tests.integration.commands import sending
-from tests.integration.proxy import Proxy, free_port
-from tests.integration.recorder import SMALL, Recorder, listening
+from tests.support.commands import sending
+from tests.support.proxy import Proxy, free_port
+from tests.support.recorder import SMALL, Recorder, listening
 
 RAW = ("-", "--raw", "s16le:8000:1", "--progress", "never")
 PIECE = 16 * 1024

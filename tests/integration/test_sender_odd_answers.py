@@ -10,11 +10,11 @@ from websockets.asyncio.server import serve
 from sender import NotAReceiverError, UnreachableError
 from sender.errors import OddAnswerError
 from sonoduct import wire
-from tests.integration.clients import connected
-from tests.integration.proxy import Proxy
-from tests.integration.recorder import Recorder, listening
-from tests.integration.sounds import same, samples, write
-from tests.integration.strangers import http_server, opened, tcp_server, url_of
+from tests.support.clients import connected
+from tests.support.proxy import Proxy
+from tests.support.recorder import Recorder, listening
+from tests.support.sounds import same, samples, write
+from tests.support.strangers import http_server, opened, tcp_server, url_of
 
 CUT = 200_000
 """Bytes after which the first connection is lost."""

@@ -3,9 +3,9 @@
 import json
 import os
 
-from tests.decoding.corpus import encode
-from tests.integration.commands import COMMANDS, started
-from tests.integration.sounds import write
+from tests.support.commands import COMMANDS, started
+from tests.support.corpus import encode
+from tests.support.sounds import write
 
 
 async def probed(*arguments, **how):

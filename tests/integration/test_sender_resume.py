@@ -11,10 +11,10 @@ from sender import UnreachableError
 from sender import websocket as link
 from sender.sources.file import AudioFile
 from sonoduct import wire
-from tests.integration.clients import connected
-from tests.integration.proxy import Proxy, free_port
-from tests.integration.recorder import SMALL, Recorder, listening
-from tests.integration.sounds import noise, same, samples, write
+from tests.support.clients import connected
+from tests.support.proxy import Proxy, free_port
+from tests.support.recorder import SMALL, Recorder, listening
+from tests.support.sounds import noise, same, samples, write
 
 EVERYWHERE = (
     *(0, 9_999),  # before the handshake; in the middle of a chunk

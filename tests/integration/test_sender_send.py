@@ -17,11 +17,11 @@ from sender.jobs.send import Sending
 from sender.metrics import Metrics
 from sender.settings import SendSettings
 from sonoduct.runtime.console import faults_console
-from tests.integration.commands import COMMANDS, sending, sent, started
-from tests.integration.proxy import free_port
-from tests.integration.recorder import Recorder, listening
-from tests.integration.sounds import noise, same, samples, write
-from tests.rights import enterable_folder, without_rights
+from tests.support.commands import COMMANDS, sending, sent, started
+from tests.support.proxy import free_port
+from tests.support.recorder import Recorder, listening
+from tests.support.rights import enterable_folder, without_rights
+from tests.support.sounds import noise, same, samples, write
 
 
 async def test_files_and_folders(tmp_path):

@@ -8,8 +8,8 @@ import soundfile
 
 from receiver.inspect import verify_store
 from receiver.stores.journal import Layout, PosixDisk
-from tests.integration.commands import outcomes, sending, sent
-from tests.receiver.rawclient import PATIENCE_S, running, sound
+from tests.support.commands import outcomes, sending, sent
+from tests.support.rawclient import PATIENCE_S, running, sound
 
 RAW = ("-", "--raw", "s16le:8000:2", "--progress", "never")
 SOUND = sound(200_000)

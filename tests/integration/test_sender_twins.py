@@ -14,9 +14,9 @@ from sender.metrics import Metrics
 from sender.opening import open_file
 from sender.settings import Settings
 from sonoduct import wire
-from tests.integration.clients import connected
-from tests.integration.sounds import RATE
-from tests.receiver.rawclient import running, speaking
+from tests.support.clients import connected
+from tests.support.rawclient import running, speaking
+from tests.support.sounds import RATE
 
 FRAMES = 400_000
 LONG_AGO = 1_700_000_000_000_000_000

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.integration.commands import sending, sent
-from tests.integration.proxy import free_port
-from tests.integration.recorder import Recorder, listening
-from tests.integration.rtsp import Rtsp
-from tests.integration.sounds import noise, same, samples, write
 from tests.integration.test_sender_containers import ffmpeg
+from tests.support.commands import sending, sent
+from tests.support.proxy import free_port
+from tests.support.recorder import Recorder, listening
+from tests.support.rtsp import Rtsp
+from tests.support.sounds import noise, same, samples, write
 
 SEGMENT_S = 1
 FREE = 5

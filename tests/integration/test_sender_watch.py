@@ -21,11 +21,11 @@ from sender.metrics import Metrics
 from sender.settings import WatchSettings
 from sender.terminal import Outcome
 from sonoduct.runtime.console import faults_console
-from tests.integration.commands import PATIENCE_S, watching
-from tests.integration.proxy import Proxy, free_port
-from tests.integration.recorder import Recorder, listening
-from tests.integration.sounds import same, samples, write
-from tests.rights import enterable_folder, with_rights, without_rights
+from tests.support.commands import PATIENCE_S, watching
+from tests.support.proxy import Proxy, free_port
+from tests.support.recorder import Recorder, listening
+from tests.support.rights import enterable_folder, with_rights, without_rights
+from tests.support.sounds import same, samples, write
 
 
 async def scraped(port):

@@ -7,11 +7,11 @@ from websockets.asyncio.client import connect
 
 from receiver.stores.journal import PosixDisk
 from sonoduct import wire
-from tests.integration.clients import connected
-from tests.integration.proxy import Proxy
-from tests.integration.recorder import Recorder, listening
-from tests.integration.sounds import write
-from tests.receiver.rawclient import PATIENCE_S, running, sound, speaking
+from tests.support.clients import connected
+from tests.support.proxy import Proxy
+from tests.support.rawclient import PATIENCE_S, running, sound, speaking
+from tests.support.recorder import Recorder, listening
+from tests.support.sounds import write
 
 ROOM = {"reserve_bytes": 0}
 

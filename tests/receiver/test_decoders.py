@@ -12,7 +12,7 @@ from receiver.stores import Original
 from receiver.streams.decoders import Decoders
 from sonoduct import wire
 from sonoduct.audio.decoding import Means
-from tests.integration.sounds import write
+from tests.support.sounds import write
 
 PATIENCE_S = 10
 

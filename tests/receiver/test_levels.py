@@ -8,7 +8,7 @@ import pytest
 from receiver import StreamInfo
 from receiver.processors.levels import Levels
 from sonoduct import wire
-from tests.receiver.rawclient import running, speaking
+from tests.support.rawclient import running, speaking
 
 RATE = 8000
 

@@ -8,7 +8,7 @@ from receiver.connections import outbox
 from receiver.connections.outbox import Outbox
 from receiver.dialects import Sonoduct
 from sonoduct import wire
-from tests.receiver.rawclient import PATIENCE_S
+from tests.support.rawclient import PATIENCE_S
 
 
 class Reader:

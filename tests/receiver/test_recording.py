@@ -14,7 +14,7 @@ from sonoduct.audio.recording import (
     write_recording,
 )
 from sonoduct.wire import Encoding, Format, StorageFailed
-from tests.receiver.rawclient import digest, sound
+from tests.support.rawclient import digest, sound
 
 FRAMES = 3000
 DTYPES = {"s16le": "<i2", "s24le": "<i4", "f32le": "<f4"}

@@ -9,7 +9,7 @@ import pytest
 from receiver.streams.unpacking import BATCH, Unpacking
 from sonoduct import wire
 from sonoduct.audio.flac import pack
-from tests.receiver.rawclient import sound
+from tests.support.rawclient import sound
 
 FLAC = wire.Format(
     samplerate=8000,

@@ -9,9 +9,9 @@ import pytest
 
 from receiver.processing import workers as module
 from receiver.processing.workers import Job, Workers
-from tests.integration.recorder import Recorder
-from tests.receiver.faulty import Faulty, Hang
-from tests.receiver.rawclient import PATIENCE_S, running, sound, speaking
+from tests.support.faulty import Faulty, Hang
+from tests.support.rawclient import PATIENCE_S, running, sound, speaking
+from tests.support.recorder import Recorder
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from sender.errors import SourceError
 from sender.sources.file import AudioFile
 from sonoduct.audio.decoding.sndfile import smallest_encoding
 from sonoduct.wire import Encoding, to_float32
-from tests.integration.sounds import noise, write
+from tests.support.sounds import noise, write
 
 NAMES = [
     *(("a.wav", subtype) for subtype in ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "ULAW")),

@@ -10,7 +10,7 @@ import pytest
 from sender.blocks import read_ahead
 from sender.errors import SourceError
 from sender.sources.file import AudioFile
-from tests.integration.sounds import write
+from tests.support.sounds import write
 
 
 @pytest.fixture(name="source")

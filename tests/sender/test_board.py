@@ -13,7 +13,7 @@ from sender.settings import Settings
 from sender.sources.file import AudioFile
 from sender.sources.whole import WholeFile
 from sonoduct.wire import Ack, Level, Opened
-from tests.integration.sounds import write
+from tests.support.sounds import write
 
 
 def drawn(board):

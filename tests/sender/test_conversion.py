@@ -17,7 +17,7 @@ from sender.sources.conversion import Conversion, Converter, parse_channels
 from sender.sources.converted import converted
 from sender.sources.file import AudioFile
 from sonoduct.wire import Encoding, Format, to_float32
-from tests.integration.sounds import noise, same, samples, write
+from tests.support.sounds import noise, same, samples, write
 
 FORMAT = Format(samplerate=44_100, channels=2, encoding=Encoding.F32LE)
 

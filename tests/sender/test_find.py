@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from sender.jobs.find import Fault, find_files, summary, walk
-from tests.rights import enterable_folder, without_rights
+from tests.support.rights import enterable_folder, without_rights
 
 
 @pytest.fixture(name="folder")

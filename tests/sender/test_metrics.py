@@ -13,10 +13,10 @@ from sender.jobs.delivery import Deliveries
 from sender.metrics import Metrics
 from sender.opening import open_file
 from sender.settings import Settings
-from tests.integration.clients import connected
-from tests.integration.proxy import Proxy, free_port
-from tests.integration.recorder import SMALL, Recorder, listening
-from tests.integration.sounds import write
+from tests.support.clients import connected
+from tests.support.proxy import Proxy, free_port
+from tests.support.recorder import SMALL, Recorder, listening
+from tests.support.sounds import write
 
 RESULTS = {"sent", "known", "failed", "interrupted"}
 REASONS = {"refused", "lost", "drained", "overloaded", "held", "fenced", "error"}

@@ -8,7 +8,7 @@ import pytest
 from sender.errors import SourceError
 from sender.sources.pipe import SPOOL_BYTES, Pipe, SpooledPipe, parse_raw
 from sonoduct.wire import Encoding, Format
-from tests.integration.sounds import write
+from tests.support.sounds import write
 
 MONO = Format(samplerate=8000, channels=1, encoding=Encoding.S16LE)
 

@@ -10,7 +10,7 @@ from sender.opening import open_file
 from sender.settings import Settings
 from sender.sources.file import AudioFile
 from sender.sources.whole import WholeFile
-from tests.integration.sounds import write
+from tests.support.sounds import write
 
 
 @pytest.fixture

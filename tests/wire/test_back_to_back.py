@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sonoduct import wire
 from sonoduct.wire import Level
-from tests.wire.peers import UNIT_BYTES, Carriage, Plan, Receiver, Sender, Store
+from tests.support.peers import UNIT_BYTES, Carriage, Plan, Receiver, Sender, Store
 
 TROUBLED_STEPS = 1500
 

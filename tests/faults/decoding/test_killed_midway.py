@@ -11,14 +11,14 @@ import pytest
 import soundfile
 
 from receiver.stores.journal.committer import GROUP_S
-from tests.decoding.corpus import ffmpeg
 from tests.faults.processes.evidence import RATE, manifests, unfinished
 from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.waiting import ended, until
-from tests.integration.commands import outcomes, sending
-from tests.integration.proxy import PIECE, Proxy
-from tests.integration.sounds import noise, same, samples
+from tests.support.commands import outcomes, sending
+from tests.support.corpus import ffmpeg
+from tests.support.proxy import PIECE, Proxy
+from tests.support.sounds import noise, same, samples
 
 pytestmark = pytest.mark.faults
 

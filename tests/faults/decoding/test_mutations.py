@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 
 from sonoduct.audio.decoding import DecodeError, Limits, Means, probe
-from tests.decoding.corpus import write
-from tests.decoding.mutations import BASES, make_bases, mutate
 from tests.faults.decoding.tracing import Trace, traced
 from tests.faults.processes.extent import either, percentiles
 from tests.faults.processes.ports import steady_port
 from tests.faults.processes.waiting import ended, until
 from tests.faults.storage.tracing import obstacle
-from tests.integration.commands import COMMANDS, outcomes, started
 from tests.integration.test_mutated_files import place, write_mutations
+from tests.support.commands import COMMANDS, outcomes, started
+from tests.support.corpus import write
+from tests.support.mutations import BASES, make_bases, mutate
 
 pytestmark = pytest.mark.faults
 

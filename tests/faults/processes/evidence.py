@@ -7,7 +7,7 @@ from pathlib import Path
 import soundfile
 
 from tests.faults.processes.waiting import until
-from tests.integration.sounds import noise, same, samples
+from tests.support.sounds import noise, same, samples
 
 RATE = 16_000
 

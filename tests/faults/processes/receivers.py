@@ -5,7 +5,7 @@ import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from tests.faults.processes.ports import steady_port
-from tests.integration.commands import COMMANDS, started
+from tests.support.commands import COMMANDS, started
 
 
 class Receiver:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from sender.sources.file import AudioFile
 from tests.faults.processes.waiting import PATIENCE_S, until
-from tests.integration.clients import connected
+from tests.support.clients import connected
 
 MICROPHONE = {"realtime": True, "chunk_frames": 400, "patience": PATIENCE_S}
 """40 chunks in each second of 16 kHz, for a stream that goes on while receivers come and go."""

@@ -17,7 +17,7 @@ from tests.faults.processes.evidence import RATE, make, require_all, unfinished
 from tests.faults.processes.extent import either, percentiles, slowness, spread
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.waiting import ended, until
-from tests.integration.commands import outcomes, sending
+from tests.support.commands import outcomes, sending
 
 pytestmark = pytest.mark.faults
 

@@ -14,8 +14,8 @@ from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.toxics import Network, Toxics
 from tests.faults.processes.waiting import until
-from tests.integration.clients import connected
-from tests.integration.commands import watching
+from tests.support.clients import connected
+from tests.support.commands import watching
 
 pytestmark = pytest.mark.faults
 

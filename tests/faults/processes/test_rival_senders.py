@@ -15,7 +15,7 @@ from tests.faults.processes.extent import FULL, either
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.streams import Track
 from tests.faults.processes.waiting import ended, until
-from tests.integration.commands import outcomes, sending
+from tests.support.commands import outcomes, sending
 
 pytestmark = pytest.mark.faults
 

@@ -11,9 +11,9 @@ from tests.faults.processes.evidence import RATE, make, manifests, unfinished
 from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.waiting import until
-from tests.integration.clients import connected
-from tests.integration.commands import watching
-from tests.integration.sounds import same, samples
+from tests.support.clients import connected
+from tests.support.commands import watching
+from tests.support.sounds import same, samples
 
 pytestmark = pytest.mark.faults
 

@@ -3,7 +3,7 @@
 import uuid
 
 from sonoduct import wire
-from tests.integration.sounds import noise
+from tests.support.sounds import noise
 
 FRAMES = 4_000
 SIZES = (1, 300, 77, 500, 1_000, 20, 900, 402, 800)

@@ -9,8 +9,8 @@ from contextlib import suppress
 import pytest
 
 from tests.faults.storage.mounts import few_files, make_read_only, small_disk
-from tests.integration.commands import COMMANDS, started
-from tests.receiver.rawclient import running, sound, speaking
+from tests.support.commands import COMMANDS, started
+from tests.support.rawclient import running, sound, speaking
 
 pytestmark = pytest.mark.faults
 

@@ -18,7 +18,7 @@ from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.streams import MICROPHONE, send_again
 from tests.faults.processes.waiting import until
 from tests.faults.storage.tracing import injecting, require_strace
-from tests.integration.clients import connected
+from tests.support.clients import connected
 
 pytestmark = pytest.mark.faults
 

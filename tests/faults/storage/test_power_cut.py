@@ -19,7 +19,7 @@ from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.streams import Track, playing, progress, send_again
 from tests.faults.storage.mounts import make_image, mounted
-from tests.integration.sounds import same, samples
+from tests.support.sounds import same, samples
 
 pytestmark = pytest.mark.faults
 

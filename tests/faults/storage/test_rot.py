@@ -19,8 +19,8 @@ from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.waiting import until
 from tests.faults.storage.scene import FORMAT
-from tests.integration.clients import connected
-from tests.integration.sounds import noise
+from tests.support.clients import connected
+from tests.support.sounds import noise
 
 pytestmark = pytest.mark.faults
 

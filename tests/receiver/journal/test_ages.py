@@ -7,8 +7,8 @@ from receiver.stores.journal.ages import Ages
 from receiver.stores.journal.done import State, read_done
 from receiver.stores.journal.janitor import Keeper
 from receiver.stores.journal.layout import Layout
-from tests.receiver.journal.faultydisk import HastyDisk
-from tests.receiver.journal.scene import STREAM, chunks, claimed, hello
+from tests.support.faultydisk import HastyDisk
+from tests.support.journal import STREAM, chunks, claimed, hello
 
 HOUR = 3600.0
 

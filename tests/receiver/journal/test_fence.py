@@ -28,8 +28,8 @@ from sonoduct.wire import (
     StorageFailed,
     TooLarge,
 )
-from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
-from tests.receiver.journal.scene import (
+from tests.support.faultydisk import FaultyDisk, HastyDisk
+from tests.support.journal import (
     FRAMES,
     SOUND,
     STREAM,

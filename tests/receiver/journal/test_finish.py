@@ -18,18 +18,9 @@ from receiver.stores.journal.recordings import digest_of, finish
 from receiver.stores.journal.writer import Writer
 from sonoduct.audio.recording import digest_recording, read_recording
 from sonoduct.wire import Encoding, Format, StorageFailed
-from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
-from tests.receiver.journal.scene import (
-    FRAMES,
-    SOUND,
-    STREAM,
-    chunk,
-    claimed,
-    hello,
-    names,
-    receipt,
-)
-from tests.receiver.rawclient import FORMAT, sound
+from tests.support.faultydisk import FaultyDisk, HastyDisk
+from tests.support.journal import FRAMES, SOUND, STREAM, chunk, claimed, hello, names, receipt
+from tests.support.rawclient import FORMAT, sound
 
 DISK = PosixDisk()
 HASTY = HastyDisk()

@@ -15,8 +15,8 @@ from receiver.stores.journal.entries import ending
 from receiver.stores.journal.janitor import Keeper
 from receiver.stores.journal.layout import Part, parts
 from sonoduct.wire import Fenced, Gone, StorageFailed
-from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
-from tests.receiver.journal.scene import (
+from tests.support.faultydisk import FaultyDisk, HastyDisk
+from tests.support.journal import (
     FRAMES,
     SOUND,
     STREAM,

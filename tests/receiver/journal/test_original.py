@@ -22,9 +22,9 @@ from receiver.stores.journal.verify import verify
 from receiver.stores.journal.writer import Writer
 from sonoduct.audio import decoding
 from sonoduct.wire import Digest, Kind, Receipt, StorageFailed
-from tests.integration.sounds import noise
-from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
-from tests.receiver.journal.scene import STREAM, chunk, hello
+from tests.support.faultydisk import FaultyDisk, HastyDisk
+from tests.support.journal import STREAM, chunk, hello
+from tests.support.sounds import noise
 
 DISK, HASTY = PosixDisk(), HastyDisk()
 FRAMES = 3000

@@ -10,8 +10,8 @@ from receiver.stores.journal.reader import last_segment, read_stream, segments, 
 from receiver.stores.journal.recordings import complete
 from sonoduct import wire
 from sonoduct.wire import Fenced, StorageFailed, records
-from tests.receiver.journal.faultydisk import FaultyDisk
-from tests.receiver.journal.scene import (
+from tests.support.faultydisk import FaultyDisk
+from tests.support.journal import (
     SOUND,
     WIDTH,
     chunks,

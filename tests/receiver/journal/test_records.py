@@ -7,7 +7,7 @@ import pytest
 from receiver.stores.journal import PosixDisk
 from receiver.stores.journal.reader import segments, tail_of, whole_tail_of
 from sonoduct.wire import StorageFailed, encode_record, records
-from tests.receiver.journal.scene import SOUND, WIDTH, chunk, contents, hello, receipt
+from tests.support.journal import SOUND, WIDTH, chunk, contents, hello, receipt
 
 DISK = PosixDisk()
 OPENING = records.opening(1, 0, hello(name="täglich", metadata={"a": "b"}))

@@ -8,7 +8,7 @@ from receiver.stores.journal import Layout, PosixDisk, require_version
 from receiver.stores.journal.layout import SHELVES
 from receiver.stores.journal.root import prepare
 from sonoduct.wire import StorageFailed
-from tests.receiver.journal.faultydisk import FaultyDisk, HastyDisk
+from tests.support.faultydisk import FaultyDisk, HastyDisk
 
 HASTY = HastyDisk()
 MADE = ["audio", "store.json", "streams"]

@@ -20,8 +20,8 @@ from receiver.stores.journal.reader import last_segment, tail_of
 from receiver.stores.journal.root import prepare
 from sonoduct.audio.recording import read_recording
 from sonoduct.wire import BadChecksum, Eos, Fenced, Gone, Level, StorageFailed, TooLarge
-from tests.receiver.journal.faultydisk import FaultyDisk, refuse
-from tests.receiver.journal.scene import (
+from tests.support.faultydisk import FaultyDisk, refuse
+from tests.support.journal import (
     FRAMES,
     SOUND,
     STREAM,
@@ -33,7 +33,7 @@ from tests.receiver.journal.scene import (
     names,
     receipt,
 )
-from tests.receiver.rawclient import FORMAT, PATIENCE_S, digest
+from tests.support.rawclient import FORMAT, PATIENCE_S, digest
 
 DISK = PosixDisk()
 RESERVE = 1000

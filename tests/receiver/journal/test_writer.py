@@ -12,8 +12,8 @@ from receiver.stores.journal.entries import ending
 from receiver.stores.journal.layout import Part
 from receiver.stores.journal.reader import last_segment, segments, tail_of
 from sonoduct.wire import Fenced, StorageFailed
-from tests.receiver.journal.faultydisk import FaultyDisk
-from tests.receiver.journal.scene import (
+from tests.support.faultydisk import FaultyDisk
+from tests.support.journal import (
     SOUND,
     WIDTH,
     chunk,

@@ -7,7 +7,7 @@ from receiver.stores.journal.layout import parts
 from receiver.stores.journal.reader import read_stream
 from receiver.stores.journal.writer import Writer
 from sonoduct import wire
-from tests.receiver.rawclient import FORMAT, digest, sound
+from tests.support.rawclient import FORMAT, digest, sound
 
 STREAM = "5eed" * 8
 FRAMES = 600

@@ -2,7 +2,7 @@
 
 import random
 
-from tests.decoding.corpus import FFMPEG, LOSSLESS, SOUNDFILE, encode, write
+from tests.support.corpus import FFMPEG, LOSSLESS, SOUNDFILE, encode, write
 
 BASES = (
     *("s16.wav", "float.wav", "s24.rf64", "ima.wav", "ms.wav", "gsm.wav", "ms.w64", "s24.aiff"),
