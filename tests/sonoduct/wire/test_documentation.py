@@ -9,7 +9,7 @@ import pytest
 from sonoduct import wire
 
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text("utf-8"))
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.md").read_text("utf-8")
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text("utf-8")
 
 
 def row(*cells):
