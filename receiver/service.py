@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry
 
-from sonoduct.runtime.lag import LoopLag
+from sonoduct.runtime.loop import LoopLag
 from sonoduct.wire import SUBPROTOCOL, Hello, Kind
 
 from .connections.server import Server, reachable

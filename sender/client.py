@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 from prometheus_client import CollectorRegistry
 
-from sonoduct.runtime.cancellation import Cancellation
+from sonoduct.runtime.child import Cancellation
 from sonoduct.wire import Hello, Kind, Phase, Receipt, WireError
 
 from .errors import OddAnswerError, SourceEndsError, UnreachableError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sonoduct.runtime.cancellation import Cancellation
+from sonoduct.runtime.child import Cancellation
 
 from .settings import Settings
 from .sources.converted import converted

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 
 from benchmarks.processes import Program, child
 from receiver.settings import Limits
-from sonoduct.runtime.memory import reuse_freed_memory
+from sonoduct.runtime.loop import reuse_freed_memory
 
 from . import Contender, require
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from receiver.metrics import Metrics
 from receiver.stores import Original
 from sonoduct.audio.decoding import DecodeError, Decoder, Means, open_decoder
-from sonoduct.runtime.cancellation import Cancellation
+from sonoduct.runtime.child import Cancellation
 from sonoduct.wire import Format, ProcessingFailed, StorageFailed
 
 BLOCK_BYTES: Final = 64 * 1024

@@ -23,7 +23,7 @@ from sender.sources import printable
 from sender.sources.address import public_name
 from sender.sources.live import SpooledStream
 from sender.sources.whole import Sendable
-from sonoduct.runtime.cancellation import Cancellation
+from sonoduct.runtime.child import Cancellation
 
 from .delivery import Deliveries
 from .find import find_files, summary

@@ -22,7 +22,7 @@ from sender.opening import open_file
 from sender.settings import WatchSettings
 from sender.sources import printable
 from sender.terminal import Outcome
-from sonoduct.runtime.cancellation import Cancellation
+from sonoduct.runtime.child import Cancellation
 
 from .delivery import Deliveries, no_thread
 from .find import Fault, summary, walk

@@ -10,7 +10,7 @@ import structlog
 
 from sender.errors import SourceError
 from sonoduct.audio.decoding import DecodeError, Decoder, Means, open_decoder
-from sonoduct.runtime.cancellation import Cancellation
+from sonoduct.runtime.child import Cancellation
 from sonoduct.wire import Encoding
 
 from . import identity, printable

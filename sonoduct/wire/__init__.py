@@ -41,7 +41,7 @@ from .errors import (
     error_for,
 )
 from .format import CHANNELS, SAMPLERATES, Compression, Format, Kind
-from .inbound import Inbound, Message
+from .inbound import Deadlines, Inbound, Message, Terms
 from .messages import (
     SUBPROTOCOL,
     Ack,
@@ -56,11 +56,12 @@ from .messages import (
     Hello,
     Level,
     Opened,
+    Receipt,
     State,
+    Value,
+    Values,
 )
 from .outbound import Outbound, Phase
-from .receipt import Receipt, Value, Values
-from .terms import Deadlines, Terms
 
 __all__ = [
     "CHANNELS",

@@ -23,8 +23,8 @@ from .messages import (
     Hello,
     Level,
     Opened,
+    Receipt,
 )
-from .receipt import Receipt
 
 MOST_CHUNK: Final = 16 * 1024 * 1024
 MOST_WINDOW: Final = 256 * 1024 * 1024

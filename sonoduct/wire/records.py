@@ -18,8 +18,7 @@ from .chunk import HEADER_BYTES, Header, decode_header, encode_record, require_c
 from .control import decode_control, encode_control
 from .encodings import Buffer
 from .errors import WireError
-from .messages import Hello
-from .receipt import Receipt
+from .messages import Hello, Receipt
 
 LONGEST_PAYLOAD: Final = 1024 * 1024
 """Bytes; a longer record is damage. The longest chunk has half of it."""

@@ -6,13 +6,11 @@ whatever is not to be trusted.
 """
 
 from .containers.signature import MPEG_BYTES, SIGNATURE_BYTES, may_be_mpeg, suffix_of_container
-from .decoder import Decoder
+from .decoder import Decoder, Facts
 from .errors import DecodeError, GaveUp, LimitReached, NoDecoder, NotAudio, Unfit
-from .facts import Facts
 from .ffmpeg import CONTAINERS, find_ffmpeg
-from .limits import LEAST_MEMORY, Limits
-from .means import Means
 from .opening import open_decoder
+from .options import LEAST_MEMORY, Limits, Means
 from .probing import Found, probe
 from .streaming import StreamDecoder
 

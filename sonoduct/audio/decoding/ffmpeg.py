@@ -6,7 +6,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 from sonoduct.runtime.child import Child, OutOfTime
 from sonoduct.wire import Encoding
@@ -14,7 +14,6 @@ from sonoduct.wire import Encoding
 from .errors import GaveUp, LimitReached, NoDecoder, NotAudio
 from .options import Job
 from .runs import ChildRun
-from .wavepipe import read_header
 
 CONTAINERS: Final = (
     *("aac", "ac3", "aiff", "amr", "ape", "asf", "au", "avi", "caf", "dsf", "dts", "eac3", "flac"),
@@ -218,3 +217,39 @@ class FfmpegRun(ChildRun):
         if _NOISE.match(sentence) or (label and label[1] in self._deaf_to):
             return ""
         return sentence
+
+
+class Readable(Protocol):
+    """What has a read that gives fewer bytes at the end only."""
+
+    def read(self, size: int) -> bytes:
+        """Return *size* bytes, fewer at the end."""
+
+
+class Samples(NamedTuple):
+    """What the samples after the header are."""
+
+    samplerate: int
+    channels: int
+
+
+def read_header(stream: Readable) -> Samples:
+    """
+    Read up to the first sample.
+
+    Raises:
+        GaveUp: if that is no WAV.
+    """
+    if (start := stream.read(12))[:4] + start[8:] != b"RIFFWAVE":
+        raise GaveUp(f"it wrote {start!r}, expected RIFF....WAVE")
+    samples = None
+    while (head := stream.read(8)) and not head.startswith(b"data"):
+        body = stream.read(int.from_bytes(head[4:], "little"))
+        if head.startswith(b"fmt "):
+            samples = Samples(
+                samplerate=int.from_bytes(body[4:8], "little"),
+                channels=int.from_bytes(body[2:4], "little"),
+            )
+    if samples is None or not head:
+        raise GaveUp("it wrote a WAV without samples")
+    return samples

@@ -11,13 +11,11 @@ from sonoduct.wire import Encoding
 from . import sndfile as sound
 from .containers import ogg
 from .containers.sniff import Route
-from .decoder import FileDecoder
+from .decoder import Facts, FileDecoder, require_fit
 from .errors import GaveUp
-from .facts import Facts, require_fit
-from .fallback import Fallback, pass_over
 from .ffmpeg import FfmpegRun, find_ffmpeg
 from .options import Job
-from .runs import Run, SoundChildRun, SoundRun
+from .runs import Fallback, Run, SoundChildRun, SoundRun, pass_over
 
 _CODECS: Final = {
     "MPEG_LAYER_I": "mp1",

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from sonoduct.runtime.cancellation import Cancellation
+from sonoduct.runtime.child import Cancellation
 from sonoduct.wire import Encoding
 
 from .containers import ogg
@@ -17,13 +17,11 @@ from .containers import tags as fronttags
 from .containers.framed import without_padding
 from .containers.part import without_tags
 from .containers.sniff import Route, Way, sniff
-from .decoder import Decoder, FileDecoder
+from .decoder import Decoder, Facts, FileDecoder, require_fit
 from .errors import DecodeError, GaveUp, NoDecoder, NotAudio
-from .facts import Facts, require_fit
 from .ffmpeg import NO_PROTOCOL, FfmpegRun, Said, ask, find_ffmpeg
 from .libsndfile import by_libsndfile
-from .means import Means
-from .options import Job
+from .options import Job, Means
 
 MALFORMED: Final = "malformed"
 """What libsndfile calls a file that it knows, but that is not all there."""

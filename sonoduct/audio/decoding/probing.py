@@ -8,8 +8,8 @@ from typing import Final
 
 from sonoduct.wire import Encoding
 
-from .means import Means
 from .opening import open_decoder
+from .options import Means
 
 BLOCK_FRAMES: Final = 65536
 

@@ -12,10 +12,9 @@ import numpy as np
 from sonoduct.runtime.child import Bounds, Child
 from sonoduct.wire import Encoding, Format, pack24
 
+from .decoder import require_fit
 from .errors import GaveUp, NotAudio
-from .facts import require_fit
-from .ffmpeg import CONTAINERS, PICTURES, SAID_BYTES, understand
-from .wavepipe import read_header
+from .ffmpeg import CONTAINERS, PICTURES, SAID_BYTES, read_header, understand
 
 FIRST_BYTES: Final = 64 * 1024
 SAMPLE_BYTES: Final = 4

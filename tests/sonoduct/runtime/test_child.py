@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sonoduct.runtime.cancellation import Cancellation
-from sonoduct.runtime.child import Bounds, Child, OutOfTime
+from sonoduct.runtime.child import Bounds, Cancellation, Child, OutOfTime
 
 ROOM = Bounds(memory_bytes=2**30, cpu_seconds=5, wall_seconds=10)
 

@@ -5,7 +5,7 @@ import sys
 
 FAULTS = """
 import resource, sys
-from sonoduct.runtime.memory import reuse_freed_memory
+from sonoduct.runtime.loop import reuse_freed_memory
 if sys.argv[1] == "reuse":
     reuse_freed_memory()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

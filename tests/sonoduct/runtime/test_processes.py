@@ -14,7 +14,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from sonoduct.runtime import health
-from sonoduct.runtime.lag import LoopLag
+from sonoduct.runtime.loop import LoopLag
 from sonoduct.runtime.metrics import metrics_endpoint
 
 PATIENCE_S = 20
@@ -187,7 +187,7 @@ def test_metrics_are_served_and_the_port_is_freed():
 
 async def test_lag_is_how_late_the_loop_wakes_up(monkeypatch):
     """A callback that keeps the loop busy shows."""
-    monkeypatch.setattr("sonoduct.runtime.lag.INTERVAL_S", 0.01)
+    monkeypatch.setattr("sonoduct.runtime.loop.INTERVAL_S", 0.01)
     asyncio.get_running_loop().slow_callback_duration = 10  # asyncio's own warning is not the point
     lag = LoopLag()
     watching = asyncio.create_task(lag.watch())

@@ -9,7 +9,7 @@ import pytest
 from sonoduct.audio.decoding import NoDecoder
 from sonoduct.audio.decoding.containers import ogg
 from sonoduct.audio.decoding.containers.mpeg import parse_frame
-from sonoduct.audio.decoding.containers.packets import counter_of
+from sonoduct.audio.decoding.containers.ogg import counter_of
 from sonoduct.audio.decoding.containers.part import Part
 from sonoduct.wire import to_float32
 from tests.sonoduct.audio.decoding.test_tags import ID3V1, LYRICS3V2, ape
