@@ -7,9 +7,8 @@ the fence, then the scan. docs/decisions/0005 says why each step is needed.
 
 from .disk import Disk
 from .janitor import Keeping
-from .layout import Layout
+from .layout import Layout, require_version
 from .posix import PosixDisk
-from .root import require_version
 from .store import Bounds, JournalStore
 
 __all__ = ["Bounds", "Disk", "JournalStore", "Keeping", "Layout", "PosixDisk", "require_version"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from receiver.stores import Listener, Original, Receipting
 from sonoduct.wire import (
@@ -22,12 +23,34 @@ from sonoduct.wire import (
     WireError,
 )
 
-from .committer import Work
+from .committer import Committer, Work
 from .disk import DiskFull
-from .entries import End, Entry, ending
 from .fence import Granted
-from .home import Home
-from .writer import Writer
+from .writer import End, Entry, Writer, ending
+
+
+class Home(Protocol):
+    """The store that a claim belongs to."""
+
+    committer: Committer
+    stream_bytes: int
+
+    @property
+    def executor(self) -> Executor:
+        """Where what blocks is done."""
+
+    def recompute(self, hello: Hello) -> Digest:
+        """Return the digest of what the journal holds; blocks."""
+
+    def spool(self, hello: Hello) -> AbstractContextManager[Original]:
+        """See Claim."""
+
+    def completed(self, hello: Hello) -> None:
+        """The stream has its receipt: a recording can be made of it."""
+
+    def cancelled(self, hello: Hello, epoch: int) -> None:
+        """The stream was given up: remove it; blocks."""
+
 
 T = TypeVar("T")
 

@@ -12,8 +12,7 @@ from typing import Final, Protocol, TypeAlias
 from sonoduct.wire import StorageFailed, WireError
 
 from .disk import DiskFull
-from .entries import Entry
-from .writer import Writer
+from .writer import Entry, Writer
 
 GROUP_BYTES: Final = 8 * 1024 * 1024
 GROUP_S: Final = 0.2

@@ -119,3 +119,12 @@ class Disk(Protocol):
 
     def lock(self, folder: Path) -> AbstractContextManager[bool]:
         """Hold *folder* against whoever else locks it; gives False if somebody does already."""
+
+
+def after(buffers: Sequence[Buffer], written: int) -> Sequence[Buffer]:
+    """Return what is left of *buffers* behind their first *written* bytes."""
+    for index, buffer in enumerate(buffers):
+        if written < len(buffer):
+            return [memoryview(buffer)[written:], *buffers[index + 1 :]]
+        written -= len(buffer)
+    return []

@@ -13,8 +13,8 @@ from sonoduct.wire import Buffer, Hello, Kind, Receipt, RecordKind, StorageFaile
 from .disk import Disk
 from .done import read_done
 from .layout import Layout, suffix_of
-from .manifest import read_manifest
 from .reader import canonical_of, last_segment, read_stream, segments, tail_of
+from .recordings import read_manifest
 
 
 class NotFound(StorageFailed):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,13 +18,49 @@ from sonoduct.audio.decoding import Means
 from sonoduct.audio.recording import Container
 from sonoduct.wire import Fenced, Hello, StorageFailed
 
-from .ages import Ages
 from .disk import Disk
-from .done import State, clear_left, read_done
-from .ending import forget, give_up, is_over
+from .done import State, clear_left, forget, give_up, is_over, read_done
 from .layout import DONE, Layout, parts
+from .original import Work
 from .recordings import finish
-from .sound import Work
+
+JUMP_S: Final = 2.0
+"""A smaller difference between the two clocks is drift."""
+
+JUMPS: Final = 64
+"""Jumps that are remembered; the oldest go first."""
+
+
+class Ages:
+    """
+    Takes jumps of the wall clock out of the ages of files that were written before them.
+
+    A clock that is set back makes files younger, which costs time and no audio. One that is set
+    forward makes them older: without this, streams would expire whose senders were away for a
+    moment.
+    """
+
+    def __init__(
+        self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
+    ) -> None:
+        """*wall* dates files; *steady* goes on by one second in each second."""
+        self._wall = wall
+        self._steady = steady
+        self._difference = wall() - steady()
+        self._jumps: deque[tuple[float, float]] = deque(maxlen=JUMPS)
+        """Each with the wall clock's time before it, and its seconds."""
+
+    def steady(self, age: float) -> float:
+        """Return the seconds that a file of *age* by the wall clock has really existed."""
+        now = self._wall()
+        difference = now - self._steady()
+        jump, written = difference - self._difference, now - age
+        if abs(jump) > JUMP_S:
+            self._difference = difference
+            if jump > 0:
+                self._jumps.append((now - jump, jump))
+        return age - sum(seconds for before, seconds in self._jumps if written <= before)
+
 
 log = structlog.get_logger()
 
@@ -213,3 +251,49 @@ class Keeper:
     def _expire(self, folder: Path, epoch: int) -> None:
         if not is_over(self._disk, folder) and give_up(self._disk, folder, State.EXPIRED, epoch):
             log.warning("stream_expired", stream=folder.name)
+
+
+PAUSE_S: Final = 0.1
+"""Without a commit, and there is time for recordings."""
+
+LATEST_S: Final = 5.0
+"""A recording waits no longer: with live streams there never is a pause."""
+
+
+class Backlog:
+    """
+    Journals that are complete, in the order of their receipts. Lives on the event loop.
+
+    A recording costs as much as receiving its stream did, and nobody waits for it as its sender
+    waits for a receipt: a thousand short files have theirs in two thirds of the time.
+    """
+
+    def __init__(self, record: Callable[[Path], object], last_commit: Callable[[], float]) -> None:
+        """*record* begins to make a recording; *last_commit* is by the event loop's clock."""
+        self._record = record
+        self._last_commit = last_commit
+        self._loop = asyncio.get_running_loop()
+        self._due: dict[Path, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, folder: Path) -> None:
+        """The journal in *folder* is complete."""
+        self._due.setdefault(folder, self._loop.time())
+        if self._timer is None:
+            self._timer = self._loop.call_later(PAUSE_S, self._look)
+
+    def flush(self) -> None:
+        """Begin with all of them."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due, self._due = self._due, {}
+        for folder in due:
+            self._record(folder)
+
+    def _look(self) -> None:
+        now, oldest = self._loop.time(), next(iter(self._due.values()))
+        if now - self._last_commit() >= PAUSE_S or now - oldest >= LATEST_S:
+            self.flush()
+        else:
+            self._timer = self._loop.call_later(PAUSE_S, self._look)

@@ -16,6 +16,7 @@ from pathlib import Path
 from sonoduct.audio.flac import unpack
 from sonoduct.wire import (
     HEADER_BYTES,
+    VERSION,
     Buffer,
     Hello,
     Malformed,
@@ -23,12 +24,58 @@ from sonoduct.wire import (
     RecordKind,
     StorageFailed,
     WireError,
+    decode_header,
 )
 from sonoduct.wire.records import Mark, Record, hello_of, read_closing, read_records, receipt_of
 
-from .damage import require_no_record
 from .disk import Disk
 from .layout import Part, parts
+
+
+def require_no_record(disk: Disk, path: Path, start: int) -> None:
+    """
+    Check that no record follows byte *start* of a segment, where the records that are right end.
+
+    An opening is durable before anything is written behind it, and so is a chunk before the next
+    group of them; a record behind one that is not right shows that something changed it later.
+
+    Raises:
+        StorageFailed: if there is one.
+    """
+    with disk.read(path) as file:
+        file.seek(start)
+        rest = file.read()
+    at = rest.find(VERSION, 1)  # every header begins with it
+    while at >= 0:
+        if is_header(rest[at : at + HEADER_BYTES]):
+            what = f"{path}: damaged from byte {start} to"
+            raise StorageFailed(what, seen=start + at, expected="no record after a bad one")
+        at = rest.find(VERSION, at + 1)
+
+
+def require_unopened(disk: Disk, path: Path) -> None:
+    """
+    Tell a segment whose opening was cut short, as by a crash, from one whose opening is damaged.
+
+    Raises:
+        StorageFailed: if there is a whole opening, and it is not right.
+    """
+    with disk.read(path) as file:
+        start = file.read(HEADER_BYTES)
+        rest = file.read()
+    if len(start) < HEADER_BYTES:
+        return
+    if not is_header(start) or len(rest) >= decode_header(start).length:
+        raise StorageFailed(f"{path}: its opening is damaged, or of another version")
+
+
+def is_header(data: bytes) -> bool:
+    """Whether *data* is the header of a record."""
+    try:
+        decode_header(data)
+    except WireError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,3 +222,11 @@ def _segment(disk: Disk, folder: Path, part: Part) -> Segment | None:
     if record is None or hello is None or record.header.epoch != part.epoch:
         return None
     return Segment(part, path, record.header.offset, hello)
+
+
+def complete(disk: Disk, folder: Path) -> tuple[Hello, int, Receipt] | None:
+    """Return the hello, the epoch and the receipt of a complete journal; None if it is not."""
+    last = last_segment(disk, folder, below=2**63)
+    if last is None or (tail := tail_of(disk, last)).receipt is None:
+        return None
+    return last.hello, last.part.epoch, tail.receipt

@@ -10,25 +10,53 @@ from typing import Final
 import msgspec
 
 from sonoduct.audio.recording import Container, container_for, digest_recording, write_recording
-from sonoduct.wire import Digest, Hello, Receipt, StorageFailed
+from sonoduct.wire import Digest, Format, Hello, Receipt, StorageFailed
 
 from .disk import Disk
 from .done import Done, State, clear_left, read_done, write_done
 from .layout import SHORT_DIGITS, Layout, suffix_of
-from .manifest import Manifest, owner_of
-from .original import require_room
-from .reader import last_segment, tail_of
-from .sound import Sound, Work, payloads, sound_of
+from .original import Sound, Work, payloads, require_room, sound_of
+from .reader import complete, last_segment
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What lies beside a recording, as ``.json``, once the recording is there."""
+
+    recording: str
+    """Name of the audio file."""
+    name: str
+    """What the sender calls the stream."""
+    format: Format
+    """Of the recording's samples."""
+    metadata: dict[str, str]
+    receipt: Receipt
+    samples: str = ""
+    """Digest of the samples of a file that was decoded here; the receipt has that of its bytes."""
+    original: str = ""
+    """Name of that file, if it is kept."""
+
+
+def read_manifest(disk: Disk, path: Path) -> Manifest | None:
+    """Return what lies at *path*; None if nothing does, or something damaged."""
+    try:
+        with disk.read(path) as file:
+            return msgspec.json.decode(file.read(), type=Manifest)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+
+
+def owner_of(disk: Disk, manifest: Path) -> str | None:
+    """Return the stream that *manifest* is about; None if there is none, "" if it is damaged."""
+    try:
+        with disk.read(manifest) as file:
+            return msgspec.json.decode(file.read(), type=Manifest).receipt.stream
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError:
+        return ""
+
 
 WORK: Final = Work()
-
-
-def complete(disk: Disk, folder: Path) -> tuple[Hello, int, Receipt] | None:
-    """Return the hello, the epoch and the receipt of a complete journal; None if it is not."""
-    last = last_segment(disk, folder, below=2**63)
-    if last is None or (tail := tail_of(disk, last)).receipt is None:
-        return None
-    return last.hello, last.part.epoch, tail.receipt
 
 
 def finish(

@@ -16,16 +16,14 @@ from weakref import WeakValueDictionary
 from receiver.stores import Listener, Original
 from sonoduct.wire import Digest, Hello, Level, StorageFailed
 
-from .backlog import Backlog
 from .claim import JournalClaim
 from .committer import Committer
 from .disk import Disk
 from .fence import Granted, claim
-from .janitor import Keeper, Keeping
-from .layout import Layout
+from .janitor import Backlog, Keeper, Keeping
+from .layout import Layout, prepare
 from .original import assembled
 from .recordings import digest_of
-from .root import prepare
 
 THREADS: Final = 4
 """For claims, seals and what has to be summed again."""

@@ -13,13 +13,18 @@ import msgspec
 from sonoduct.audio.recording import digest_recording
 from sonoduct.wire import Kind, StorageFailed, WireError
 
-from .damage import require_no_record, require_unopened
 from .disk import Disk
 from .done import Done, State, read_done
 from .layout import Layout, parts
-from .manifest import Manifest, read_manifest
-from .reader import read_stream, segments, tail_of, whole_tail_of
-from .recordings import digest_of
+from .reader import (
+    read_stream,
+    require_no_record,
+    require_unopened,
+    segments,
+    tail_of,
+    whole_tail_of,
+)
+from .recordings import Manifest, digest_of, read_manifest
 
 BLOCK_BYTES: Final = 1024 * 1024
 

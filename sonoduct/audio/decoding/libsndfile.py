@@ -8,7 +8,7 @@ from typing import Final
 
 from sonoduct.wire import Encoding
 
-from . import sndfile as sound
+from . import sndfile
 from .containers import ogg
 from .containers.sniff import Route
 from .decoder import Facts, FileDecoder, require_fit
@@ -86,8 +86,8 @@ class _Starter:
         return run
 
 
-def _facts(header: sound.Header, route: Route, job: Job) -> Facts:
-    exact = Encoding(sound.smallest_encoding(header.subtype))
+def _facts(header: sndfile.Header, route: Route, job: Job) -> Facts:
+    exact = Encoding(sndfile.smallest_encoding(header.subtype))
     return Facts(
         format=require_fit(header.samplerate, header.channels, exact, job.wanted, header.subtype),
         decoder="soundfile",

@@ -13,7 +13,7 @@ import xxhash
 
 from sonoduct.runtime.child import Child, OutOfTime
 
-from . import sndfile as sound
+from . import sndfile
 from .errors import DecodeError, GaveUp, LimitReached
 from .options import Job
 from .sndfile import Header, Shown, Sound, SoundError
@@ -65,11 +65,11 @@ class SoundRun:
             GaveUp: if libsndfile does not know the file.
         """
         try:
-            self._sound = Sound(job.rewound(), job.wanted or sound.AUTO, offset, shown)
+            self._sound = Sound(job.rewound(), job.wanted or sndfile.AUTO, offset, shown)
         except SoundError as exc:
             raise GaveUp(str(exc)) from exc
         self.header = self._sound.header
-        self._block = sound.block_frames(self.header.channels)
+        self._block = sndfile.block_frames(self.header.channels)
         self._ahead = memoryview(b"")
         self._failure: GaveUp | None = None
 
@@ -162,8 +162,8 @@ class SoundChildRun(ChildRun):
         Raises:
             GaveUp: if libsndfile does not know the file.
         """
-        how = (job.wanted or sound.AUTO, str(offset), json.dumps(shown))
-        super().__init__([sys.executable, "-I", sound.__file__, *how], job)
+        how = (job.wanted or sndfile.AUTO, str(offset), json.dumps(shown))
+        super().__init__([sys.executable, "-I", sndfile.__file__, *how], job)
         try:
             self.header = self._header()
         except BaseException:

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from sonoduct.audio.decoding import sndfile as sound
+from sonoduct.audio.decoding import sndfile
 from sonoduct.runtime import launch
 
 CODE = Path(__file__).parents[3]
@@ -15,7 +15,7 @@ CALLS = "trace=%network,%process,io_uring_setup,open,openat,openat2,creat"
 OWN = (sys.prefix, sys.base_prefix, "/usr/", "/lib", "/etc/", "/proc/", "/sys/", "/dev/null")
 """What Python and the loader of programs open."""
 
-DECODERS = (sound.__file__, launch.__file__, "/dev/stdin")
+DECODERS = (sndfile.__file__, launch.__file__, "/dev/stdin")
 """What a child opens besides: its program, and by that name the file that it is given."""
 
 ENDING_S = 10

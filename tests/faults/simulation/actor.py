@@ -7,7 +7,8 @@ from contextlib import suppress
 
 from receiver.stores.journal import Keeping, Layout, janitor
 from receiver.stores.journal.done import Done, State, read_done, write_done
-from receiver.stores.journal.recordings import complete, digest_of
+from receiver.stores.journal.reader import complete
+from receiver.stores.journal.recordings import digest_of
 from sonoduct import wire
 
 from .baton import Task

@@ -6,8 +6,8 @@ from collections import deque
 
 from receiver.stores.journal import fence
 from receiver.stores.journal.disk import DiskFull
-from receiver.stores.journal.entries import ending
 from receiver.stores.journal.recordings import digest_of
+from receiver.stores.journal.writer import ending
 from sonoduct import wire
 
 from .actor import Actor

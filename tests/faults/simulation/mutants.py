@@ -8,11 +8,9 @@ from unittest.mock import patch
 from receiver.stores.journal import fence, reader
 from receiver.stores.journal import janitor as keeper
 from receiver.stores.journal.done import clear
-from receiver.stores.journal.entries import End
 from receiver.stores.journal.layout import Part, parts
 from receiver.stores.journal.reader import last_segment, tail_of
-from receiver.stores.journal.segment import SegmentFile
-from receiver.stores.journal.writer import Writer
+from receiver.stores.journal.writer import End, SegmentFile, Writer
 
 from .actor import Calls
 from .plan import FOLDER

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from receiver.stores.journal.done import read_done
-from receiver.stores.journal.reader import read_stream
-from receiver.stores.journal.recordings import complete
+from receiver.stores.journal.reader import complete, read_stream
 from sonoduct import wire
 from sonoduct.wire import RecordKind
 

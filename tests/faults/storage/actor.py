@@ -12,9 +12,9 @@ from pathlib import Path
 
 from receiver.stores.journal import Layout, PosixDisk
 from receiver.stores.journal.disk import DiskFull
-from receiver.stores.journal.entries import ending
 from receiver.stores.journal.fence import claim
 from receiver.stores.journal.recordings import finish
+from receiver.stores.journal.writer import ending
 from tests.faults.storage.scene import CHUNKS, HELLO, chunk, receipt
 
 ROLL_BYTES = 3000

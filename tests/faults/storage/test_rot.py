@@ -7,11 +7,11 @@ from contextlib import suppress
 import pytest
 
 from receiver.stores.journal import Layout, PosixDisk
-from receiver.stores.journal.entries import ending
 from receiver.stores.journal.fence import claim
 from receiver.stores.journal.layout import Part, parts
 from receiver.stores.journal.reader import read_stream
 from receiver.stores.journal.recordings import finish
+from receiver.stores.journal.writer import ending
 from sender.sources.file import AudioFile
 from sonoduct import wire
 from tests.faults.processes.evidence import RATE, make, require_all

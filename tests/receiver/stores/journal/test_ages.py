@@ -3,9 +3,8 @@
 import pytest
 
 from receiver.stores.journal import Keeping, PosixDisk
-from receiver.stores.journal.ages import Ages
 from receiver.stores.journal.done import State, read_done
-from receiver.stores.journal.janitor import Keeper
+from receiver.stores.journal.janitor import Ages, Keeper
 from receiver.stores.journal.layout import Layout
 from tests.support.faultydisk import HastyDisk
 from tests.support.journal import STREAM, chunks, claimed, hello

@@ -14,9 +14,9 @@ import receiver.stores.journal.fence
 from receiver.stores.journal import PosixDisk
 from receiver.stores.journal.disk import DiskFull
 from receiver.stores.journal.done import Done, State, read_done, write_done
-from receiver.stores.journal.entries import ending
 from receiver.stores.journal.fence import MOST_EPOCHS
 from receiver.stores.journal.layout import Part
+from receiver.stores.journal.writer import ending
 from sonoduct.wire import (
     Encoding,
     Fenced,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.stores.journal import filesystem
+from receiver.stores.journal import posix
 
 
 @pytest.fixture
@@ -22,12 +22,12 @@ def kind_of(path):
     """The file system's name, as the kernel lists it."""
     command = ("stat", "-f", "-c", "%t", path)
     answer = subprocess.run(command, capture_output=True, check=True, text=True)
-    return filesystem.KNOWN.get(int(answer.stdout, 16))
+    return posix.KNOWN.get(int(answer.stdout, 16))
 
 
 def test_it_is_relied_on_where_it_is_known(tmp_path, handle):
     """The type is what the system's own tool reads."""
-    found = filesystem.tells_of_faults(handle)
+    found = posix.tells_of_faults(handle)
 
     assert (kind_of(tmp_path) is not None) == found
 
@@ -37,7 +37,7 @@ def test_others_are_not(path):
     """They may not say what became of the files."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        assert not filesystem.tells_of_faults(handle)
+        assert not posix.tells_of_faults(handle)
     finally:
         os.close(handle)
 
@@ -54,17 +54,17 @@ def test_others_are_not(path):
 )
 def test_older_kernels_do_not_tell(handle, monkeypatch, release, expected):
     """Before 5.8 the call succeeded whatever happened."""
-    monkeypatch.setattr(filesystem, "_type_of", lambda _handle: 0xEF53)
+    monkeypatch.setattr(posix, "_type_of", lambda _handle: 0xEF53)
     monkeypatch.setattr(platform, "release", lambda: release)
 
-    assert expected == filesystem.tells_of_faults(handle)
+    assert expected == posix.tells_of_faults(handle)
 
 
 def test_it_is_done(tmp_path, handle):
     """It returns nothing, and can be done again."""
     (tmp_path / "file").write_bytes(bytes(100))
     for _ in range(2):
-        assert filesystem.sync_all(handle) is None
+        assert posix.sync_all(handle) is None
 
 
 def test_what_fails_is_said():
@@ -72,7 +72,7 @@ def test_what_fails_is_said():
     handle = os.open(Path("/"), os.O_RDONLY)
     os.close(handle)
     with pytest.raises(OSError, match="Bad file descriptor") as raised:
-        filesystem.sync_all(handle)
+        posix.sync_all(handle)
 
     assert errno.EBADF == raised.value.errno
-    assert not filesystem.tells_of_faults(handle)
+    assert not posix.tells_of_faults(handle)

@@ -12,10 +12,8 @@ import pytest
 import sonoduct.audio.recording
 from receiver.stores.journal import Layout, PosixDisk
 from receiver.stores.journal.done import Done, State, read_done
-from receiver.stores.journal.entries import ending
-from receiver.stores.journal.manifest import Manifest
-from receiver.stores.journal.recordings import digest_of, finish
-from receiver.stores.journal.writer import Writer
+from receiver.stores.journal.recordings import Manifest, digest_of, finish
+from receiver.stores.journal.writer import Writer, ending
 from sonoduct.audio.recording import digest_recording, read_recording
 from sonoduct.wire import Encoding, Format, StorageFailed
 from tests.support.faultydisk import FaultyDisk, HastyDisk

@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from receiver.stores.journal import Keeping, Layout, PosixDisk
 from receiver.stores.journal.done import Done, State, read_done, write_done
-from receiver.stores.journal.entries import ending
 from receiver.stores.journal.janitor import Keeper
 from receiver.stores.journal.layout import Part, parts
+from receiver.stores.journal.writer import ending
 from sonoduct.wire import Fenced, Gone, StorageFailed
 from tests.support.faultydisk import FaultyDisk, HastyDisk
 from tests.support.journal import (

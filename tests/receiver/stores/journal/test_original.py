@@ -10,16 +10,13 @@ import numpy as np
 import pytest
 import soundfile
 
-import receiver.stores.journal.sound
+import receiver.stores.journal.original
 from receiver.stores.journal import Layout, PosixDisk
 from receiver.stores.journal.done import read_done
-from receiver.stores.journal.entries import ending
-from receiver.stores.journal.manifest import Manifest
-from receiver.stores.journal.original import assembled
-from receiver.stores.journal.recordings import finish
-from receiver.stores.journal.sound import Work
+from receiver.stores.journal.original import Work, assembled
+from receiver.stores.journal.recordings import Manifest, finish
 from receiver.stores.journal.verify import verify
-from receiver.stores.journal.writer import Writer
+from receiver.stores.journal.writer import Writer, ending
 from sonoduct.audio import decoding
 from sonoduct.wire import Digest, Kind, Receipt, StorageFailed
 from tests.support.faultydisk import FaultyDisk, HastyDisk
@@ -84,7 +81,7 @@ def near(monkeypatch):
         assert isolated
         return decoding.open_decoder(path, means, isolated=False)
 
-    monkeypatch.setattr(receiver.stores.journal.sound, "open_decoder", opened)
+    monkeypatch.setattr(receiver.stores.journal.original, "open_decoder", opened)
 
 
 def drafts(layout):

@@ -6,8 +6,7 @@ import random
 import pytest
 
 from receiver.stores.journal import PosixDisk
-from receiver.stores.journal.reader import last_segment, read_stream, segments, tail_of
-from receiver.stores.journal.recordings import complete
+from receiver.stores.journal.reader import complete, last_segment, read_stream, segments, tail_of
 from sonoduct import wire
 from sonoduct.wire import Fenced, StorageFailed, records
 from tests.support.faultydisk import FaultyDisk

@@ -5,8 +5,7 @@ import errno
 import pytest
 
 from receiver.stores.journal import Layout, PosixDisk, require_version
-from receiver.stores.journal.layout import SHELVES
-from receiver.stores.journal.root import prepare
+from receiver.stores.journal.layout import SHELVES, prepare
 from sonoduct.wire import StorageFailed
 from tests.support.faultydisk import FaultyDisk, HastyDisk
 

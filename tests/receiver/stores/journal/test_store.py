@@ -14,10 +14,9 @@ import receiver.stores.journal.janitor
 import receiver.stores.journal.store
 from receiver.stores.journal import Bounds, JournalStore, Keeping, Layout, PosixDisk, committer
 from receiver.stores.journal.done import State, read_done
-from receiver.stores.journal.entries import ending
-from receiver.stores.journal.layout import Part
+from receiver.stores.journal.layout import Part, prepare
 from receiver.stores.journal.reader import last_segment, tail_of
-from receiver.stores.journal.root import prepare
+from receiver.stores.journal.writer import ending
 from sonoduct.audio.recording import read_recording
 from sonoduct.wire import BadChecksum, Eos, Fenced, Gone, Level, StorageFailed, TooLarge
 from tests.support.faultydisk import FaultyDisk, refuse

@@ -8,9 +8,9 @@ import pytest
 import receiver.stores.journal.reader
 from receiver.stores.journal import PosixDisk
 from receiver.stores.journal.disk import DiskFull
-from receiver.stores.journal.entries import ending
 from receiver.stores.journal.layout import Part
 from receiver.stores.journal.reader import last_segment, segments, tail_of
+from receiver.stores.journal.writer import ending
 from sonoduct.wire import Fenced, StorageFailed
 from tests.support.faultydisk import FaultyDisk
 from tests.support.journal import (

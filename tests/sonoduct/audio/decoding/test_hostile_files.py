@@ -15,8 +15,7 @@ from pathlib import Path
 import imageio_ffmpeg
 import pytest
 
-from sonoduct.audio.decoding import GaveUp, LimitReached, Limits, NoDecoder, NotAudio
-from sonoduct.audio.decoding import sndfile as sound
+from sonoduct.audio.decoding import GaveUp, LimitReached, Limits, NoDecoder, NotAudio, sndfile
 from sonoduct.runtime import launch
 from tests.support.bombs import write_bomb
 from tests.support.corpus import encode, read_all, write
@@ -229,4 +228,4 @@ def test_system_calls(tmp_path):
         for process, path in re.findall(opening, text, re.MULTILINE)
         if process != parent and not path.startswith(OWN)
     }
-    assert {sound.__file__, launch.__file__, "/dev/stdin"} == opened
+    assert {sndfile.__file__, launch.__file__, "/dev/stdin"} == opened
