@@ -19,15 +19,14 @@ from sonoduct.wire import SUBPROTOCOL, Hello, Kind
 
 from .connections.server import Server, reachable
 from .metrics import Metrics
-from .processing.processing import Processing
+from .processing.pipeline import Processing
 from .processing.processor import Factory, find_processors, named
 from .processing.workers import Workers
 from .settings import Settings
 from .stores import Claim, Store
 from .stores.journal import Bounds, JournalStore, Keeping, Layout, PosixDisk
 from .stores.memory import NoStore
-from .streams.decoders import Decoders
-from .streams.file import FileStream
+from .streams.file import Decoders, FileStream
 from .streams.pcm import SampleStream
 from .streams.registry import Streams
 from .streams.stream import Stream

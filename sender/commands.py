@@ -23,7 +23,6 @@ from sonoduct.runtime.loop import run_loop
 from sonoduct.runtime.metrics import metrics_endpoint
 from sonoduct.runtime.signals import stop_event
 
-from .board import Board
 from .errors import SourceError
 from .jobs.delivery import Deliveries
 from .jobs.find import summary
@@ -35,7 +34,7 @@ from .metrics import Metrics
 from .settings import ProbeSettings, SendSettings, WatchSettings
 from .sources import printable
 from .sources.microphone import input_devices
-from .terminal import Outcome, print_devices, print_table, write_line
+from .terminal import Board, Outcome, print_devices, print_table, write_line
 
 VERSION = version("sonoduct")
 

@@ -3,17 +3,100 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import PurePath
 from typing import Final, Protocol
 
 import msgspec
 from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
-from sonoduct.wire import Receipt
+from sonoduct.wire import Phase, Receipt
 
 from .sources.microphone import Device
+from .transfer import Transfer
+
+REFRESH_HZ: Final = 10
+MIB: Final = 1024 * 1024
+ROWS: Final = 20
+"""Streams shown at once; the rest is counted."""
+
+
+class Board:
+    """Draws the transfers that are on it; hidden, it draws nothing."""
+
+    def __init__(self, console: Console, *, shown: bool) -> None:
+        self._console = console
+        self._shown = shown
+        self._rows: dict[Transfer, float] = {}  # since when
+
+    @contextmanager
+    def drawn(self) -> Iterator[None]:
+        """Draw while the context is open, and leave nothing behind."""
+        if not self._shown:
+            yield
+            return
+        with Live(
+            console=self._console,
+            get_renderable=self._draw,
+            refresh_per_second=REFRESH_HZ,
+            transient=True,
+        ):
+            yield
+
+    @contextmanager
+    def row(self, transfer: Transfer) -> Iterator[None]:
+        """Show *transfer* while the context is open."""
+        self._rows[transfer] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._rows[transfer]
+
+    def _draw(self) -> Table:
+        table = Table(box=None, pad_edge=False, expand=True, show_header=False)
+        table.add_column(ratio=2, no_wrap=True, overflow="ellipsis")
+        table.add_column(ratio=2)
+        for _ in range(3):
+            table.add_column(justify="right", no_wrap=True)
+        rows = list(self._rows.items())
+        for transfer, since in rows[:ROWS]:
+            table.add_row(*_progress_cells(transfer, time.monotonic() - since))
+        if len(rows) > ROWS:
+            table.add_row(f"and {len(rows) - ROWS} more")
+        return table
+
+
+def _progress_cells(transfer: Transfer, elapsed: float) -> tuple[str | Text | ProgressBar, ...]:
+    source, outbound = transfer.source, transfer.outbound
+    form = source.format
+    per, shown = (MIB, _mebibytes) if form is None else (form.samplerate, _clock)
+    done = outbound.acknowledged / per
+    total = source.units / per if source.units else None
+    standing = f"{outbound.unacknowledged / 1024:.0f} KiB to ack"
+    return (
+        # The folder is in the table, here there is no room; a string's [brackets] would be markup.
+        Text(PurePath(source.name).name),
+        ProgressBar(total=total, completed=done, pulse=total is None),
+        f"{shown(done)} / {shown(total) if total else '?'}",
+        f"{done / elapsed:.1f} {'MiB/s' if form is None else 'x'}" if elapsed else "",
+        "no connection" if outbound.phase is Phase.LOST else standing,
+    )
+
+
+def _mebibytes(done: float) -> str:
+    return f"{done:.1f} MiB"
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
 
 DIGEST_COLUMNS: Final = 32
 
@@ -75,7 +158,7 @@ def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
         table.add_column(heading, justify="right")
     table.add_column("digest", overflow="fold", min_width=DIGEST_COLUMNS)
     for outcome in outcomes:
-        table.add_row(*_cells(outcome))
+        table.add_row(*_outcome_cells(outcome))
     console.print(table)
 
 
@@ -90,7 +173,7 @@ def print_devices(devices: Sequence[Device], console: Console) -> None:
     console.print(table)
 
 
-def _cells(outcome: Outcome) -> list[str]:
+def _outcome_cells(outcome: Outcome) -> list[str]:
     receipt = outcome.receipt
     if receipt is None:
         return [outcome.name, outcome.result, "", "", "", outcome.error or ""]

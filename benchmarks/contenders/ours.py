@@ -12,11 +12,11 @@ from rich.console import Console
 
 from benchmarks.processes import receiver
 from sender import Settings, connect
-from sender.board import Board
 from sender.jobs.delivery import Deliveries
 from sender.jobs.send import Sending
 from sender.metrics import Metrics
 from sender.settings import SendSettings
+from sender.terminal import Board
 from sonoduct.runtime.logs import configure
 from sonoduct.runtime.loop import run_loop
 

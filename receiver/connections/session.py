@@ -11,16 +11,33 @@ from msgspec.structs import replace
 from receiver.dialects import Dialect
 from receiver.metrics import Metrics
 from receiver.processing.processor import Finding
-from receiver.streams.lease import Complete, Lease
-from receiver.streams.registry import Streams
+from receiver.streams.registry import Complete, Lease, Streams
 from sonoduct import wire
 from sonoduct.runtime.logs import LogLimit
-from sonoduct.wire import Deadlines
+from sonoduct.wire import Control, Deadlines, Drain, Draining, Error, WireError
 
-from .acks import Acks
-from .farewell import farewell, result_of
 from .link import Link, LinkClosedError
-from .outbox import Outbox
+from .outbox import Acks, Outbox
+
+RETRY_MS: Final = 500
+"""What a draining receiver asks its senders to wait at most."""
+
+_RESULTS: Final = {4409: "fenced", 1012: "drained", 1013: "refused", 4423: "refused"}
+
+
+def result_of(error: WireError) -> str:
+    """Return what metrics call a connection that ended with *error*."""
+    return _RESULTS.get(error.close_code, "error")
+
+
+def farewell(error: WireError) -> Control:
+    """Return the message that comes before the close code."""
+    if isinstance(error, Draining):
+        return Drain(retry_ms=RETRY_MS)
+    return Error(
+        code=error.close_code, message=error.message, seen=error.seen, expected=error.expected
+    )
+
 
 log = structlog.get_logger()
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+from weakref import WeakSet
 
-from sonoduct.wire import Buffer, Chunk, Format, Value
+import msgspec
+import structlog
 
-from .batch import Block
-from .processing import Processing
-from .processor import Finding, StreamInfo
-from .reports import fit
+from receiver.metrics import Metrics
+from sonoduct.wire import CONTROL_BYTES, Buffer, Chunk, Format, Value
+
+from .processor import Factory, Finding, StreamInfo
+from .stage import Block, Owner, Stage
+from .workers import Workers
 
 
 class Listener(Protocol):
@@ -142,3 +148,89 @@ class Pipeline:
         self._progress = self._progress or asyncio.Event()
         self._progress.clear()
         await self._progress.wait()
+
+
+log = structlog.get_logger()
+
+
+class Switchable(Owner, Protocol):
+    """A stream's pipeline, as seen from here."""
+
+    def switch_off(self, processor: str, reason: str) -> None:
+        """Go on without *processor*."""
+
+    def give_up(self, reason: str) -> None:
+        """Go on without those processors that have something to do."""
+
+
+class Processing:
+    """Makes the stages of every stream, and switches a processor off that hangs again and again."""
+
+    def __init__(
+        self,
+        factories: Mapping[str, Factory],
+        workers: Mapping[str, Workers],
+        metrics: Metrics,
+        max_stuck: int,
+    ) -> None:
+        """Each of *factories* has its *workers*, so that no processor waits for another one."""
+        self.switched_off: dict[str, str] = {}
+        """The processors that no stream gets any more, and why."""
+        self.dropped: Callable[[float], None] = metrics.events_dropped.inc
+        """Count events that no connection is there for."""
+        self._factories = dict(factories)
+        self._workers = dict(workers)
+        self._metrics = metrics
+        self._max_stuck = max_stuck
+        self._hung: Counter[str] = Counter()
+        self._pipelines: WeakSet[Switchable] = WeakSet()
+
+    def stages(self, pipeline: Switchable) -> list[Stage]:
+        """Return a stage for each processor that is on."""
+        self._pipelines.add(pipeline)
+        return [
+            Stage(
+                name,
+                factory,
+                pipeline,
+                self._workers[name],
+                self._metrics.processing[name],
+            )
+            for name, factory in self._factories.items()
+        ]
+
+    def failed(self, processor: str, stream: str, reason: str, *, hung: bool) -> None:
+        """Count a failure; the processor's `max_stuck_calls`-th hanging call is its last."""
+        cause = "hung" if hung else "raised"
+        self._metrics.processor_failures.labels(processor, cause).inc()
+        log.error("processor_failed", processor=processor, stream=stream, reason=reason)
+        self._hung[processor] += hung
+        if self._hung[processor] >= self._max_stuck and processor in self._factories:
+            del self._factories[processor]
+            why = f"switched off after {self._max_stuck} hanging calls"
+            self.switched_off[processor] = why
+            log.error("processor_switched_off", processor=processor, hung=self._hung[processor])
+            for pipeline in list(self._pipelines):
+                pipeline.switch_off(processor, why)
+
+    def give_up(self) -> None:
+        """Let nobody wait for a processor any more."""
+        for pipeline in list(self._pipelines):
+            pipeline.give_up("the receiver stopped")
+
+
+ROOM: Final = CONTROL_BYTES - 512
+"""JSON bytes for reports and failures; the rest of a receipt and what wraps it take below 512."""
+
+
+def fit(reports: dict[str, dict[str, Value]], failures: dict[str, str]) -> None:
+    """Turn the largest reports into failures, and then leave failures out, until all fits."""
+    while reports and _size(reports) + _size(failures) > ROOM:
+        name = max(reports, key=lambda each: _size(reports[each]))
+        failures[name] = f"no room for its report of {_size(reports.pop(name))} bytes"
+    while failures and _size(reports) + _size(failures) > ROOM:
+        failures.popitem()
+
+
+def _size(part: object) -> int:
+    return len(msgspec.json.encode(part))

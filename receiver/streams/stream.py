@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from receiver.metrics import Traffic
-from receiver.processing.processing import Processing
+from receiver.processing.pipeline import Processing
 from receiver.processing.processor import Finding, StreamInfo
 from receiver.stores import Claim
 from sonoduct.wire import Chunk, Eos, Format, Hello, Level, Receipt, WireError

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from sender.board import Board
 from sender.client import Client
 from sender.dialects.plain import send_plain
 from sender.errors import (
@@ -23,7 +22,7 @@ from sender.metrics import Metrics
 from sender.settings import Settings
 from sender.sources import printable
 from sender.sources.whole import Sendable, WholeFile
-from sender.terminal import Outcome
+from sender.terminal import Board, Outcome
 from sender.transfer import Transfer
 from sonoduct.wire import Receipt, WireError
 

@@ -14,10 +14,9 @@ import structlog
 
 from sender.client import Client
 from sender.errors import SourceError
-from sender.inputs import NAME, Inputs, Opening
 from sender.ledger import Ledger
 from sender.metrics import Metrics
-from sender.opening import open_file
+from sender.opening import NAME, Inputs, Opening, open_file
 from sender.settings import SendSettings
 from sender.sources import printable
 from sender.sources.address import public_name

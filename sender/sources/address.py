@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from sonoduct.audio.decoding import CONTAINERS
+import structlog
+
+from sender.errors import SourceError
+from sonoduct.audio.decoding import (
+    CONTAINERS,
+    DecodeError,
+    Means,
+    NoDecoder,
+    NotAudio,
+    StreamDecoder,
+    find_ffmpeg,
+)
+from sonoduct.wire import Encoding, Format
 
 SCHEMES: Final = ("http", "https", "rtsp", "rtsps")
 """What an address may begin with."""
@@ -57,3 +72,94 @@ def input_options(text: str, timeout: float) -> tuple[str, ...]:
         *("-format_whitelist", ",".join((*CONTAINERS, *PLAYLISTS))),
         *(*how, "-i", text),
     )
+
+
+log = structlog.get_logger()
+
+FILE_ONLY: Final = "if it is audio, its decoder has to go back in it: send it as a file"
+"""As an MP4 whose index comes last, or a CAF."""
+
+NO_PROTOCOL: Final = "Protocol not found"
+OTHER_FFMPEG: Final = "this ffmpeg was built without it: name another one with --ffmpeg"
+
+
+class Decoded:
+    """What comes through ffmpeg; an Input."""
+
+    decoder = "ffmpeg"
+
+    def __init__(
+        self, name: str, stream: StreamDecoder, wished: Encoding | None, advice: str = ""
+    ) -> None:
+        """*wished* is the encoding that was asked for; *advice* goes with what is no audio."""
+        self.closed = False
+        self._name = name
+        self._stream = stream
+        self._wished = wished
+        self._advice = advice
+
+    def begin(self) -> Format:
+        """See Input."""
+        try:
+            return self._stream.begin(self._wished)
+        except NotAudio as exc:
+            advice = OTHER_FFMPEG if NO_PROTOCOL in str(exc) else self._advice
+            raise SourceError(f"{self._name}: {exc}{advice and f'; {advice}'}") from exc
+        except DecodeError as exc:
+            raise SourceError(f"{self._name}: {exc}") from exc
+
+    def read_some(self, size: int) -> bytes:
+        """See Input."""
+        try:
+            data = self._stream.read_some(size)
+        except DecodeError as exc:
+            if self.closed:
+                return b""
+            raise SourceError(f"{self._name}: {exc}") from exc
+        if not data and self._stream.warning:
+            log.warning("input_damaged", name=self._name, warning=self._stream.warning)
+        return data
+
+    def close(self) -> None:
+        """See Input."""
+        self.closed = True
+        self._stream.close()
+
+
+def from_pipe(name: str, descriptor: int, means: Means, wished: Encoding | None) -> Decoded:
+    """
+    Start decoding whatever container comes from *descriptor*.
+
+    Raises:
+        NoDecoder: without ffmpeg.
+        SourceError: if it cannot be started.
+    """
+    with _started(name):
+        stream = StreamDecoder(find_ffmpeg(means.ffmpeg), descriptor, means.limits.memory_bytes)
+    return Decoded(name, stream, wished, FILE_ONLY)
+
+
+def from_address(text: str, timeout: float, means: Means, wished: Encoding | None) -> Decoded:
+    """
+    Start decoding what is behind an address, until it has been silent for *timeout* seconds.
+
+    Raises:
+        SourceError: if ffmpeg cannot be started.
+    """
+    name, source = public_name(text), input_options(text, timeout)
+    memory = means.limits.memory_bytes
+    try:
+        program = find_ffmpeg(means.ffmpeg)
+    except NoDecoder as exc:
+        raise SourceError(f"{name}: {exc}") from exc
+    with _started(name):
+        stream = StreamDecoder(program, subprocess.DEVNULL, memory, source, network=True)
+    return Decoded(name, stream, wished)
+
+
+@contextmanager
+def _started(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise SourceError(f"{name}: ffmpeg: {exc.strerror}") from exc

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from sender.errors import SourceError
 from sonoduct.wire import Format
 
-from .conversion import Converter
+from .converted import Converter
 from .spool import Spool
 
 PIECE: Final = 64 * 1024

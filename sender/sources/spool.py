@@ -10,14 +10,47 @@ from __future__ import annotations
 import fcntl
 import shutil
 import threading
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from sender.errors import SourceError, SpoolFullError
-from sonoduct.wire import HEADER_BYTES, Hello, RecordKind, encode_record, records
+from sonoduct.wire import HEADER_BYTES, Format, Hello, RecordKind, WireError, encode_record, records
 
-from .cursor import Cursor
+from . import identity
+
+
+class Cursor:
+    """Where reading stands: the record last read, and the file behind it."""
+
+    def __init__(self, file: BinaryIO, base: int) -> None:
+        self._file = file
+        self.base = base
+        """The first unit that can be read without going back."""
+        self._record: records.Record | None = None
+
+    def close(self) -> None:
+        """Free the file."""
+        self._file.close()
+
+    def advance_to(self, offset: int) -> records.Record | None:
+        """Return the record that holds *offset*; None if the file ends before it."""
+        while (record := self._record) is None or not _holds(record, offset):
+            position = self._file.tell()
+            self._record = next(records.read_records(self._file), None)
+            if self._record is None:
+                self._file.seek(position)
+                return None
+            self.base = self._record.header.offset
+        return record
+
+
+def _holds(record: records.Record, offset: int) -> bool:
+    start = record.header.offset
+    return record.header.kind == RecordKind.AUDIO and start <= offset < start + record.header.units
+
 
 FILES: Final = 16
 """A spool's limit is spread over so many files; one is the least that can be let go of."""
@@ -199,3 +232,54 @@ class Spool:
                     self.end = record.header.offset + record.header.units
             self._files.append(_File(int(path.stem), path, path.stat().st_size))
             self.ended = True
+
+
+class Spools:
+    """The folder of all spools on their way to one receiver."""
+
+    def __init__(self, root: Path, to: str, limit: int) -> None:
+        self._folder = root.expanduser() / identity(to)[:16]
+        self._limit = limit
+
+    def create(self, name: str, format_: Format) -> Spool:
+        """
+        Start a spool.
+
+        Raises:
+            SourceError: if the disk refuses.
+        """
+        stream = uuid.uuid4().hex
+        hello = Hello(stream=stream, instance="spool", name=name, format=format_)
+        try:
+            return Spool(self._folder / stream, hello, self._limit)
+        except OSError as exc:
+            raise SourceError(f"{self._folder}: {exc.strerror}, expected room to spool") from exc
+
+    def left(self) -> Iterator[Spool]:
+        """Yield what runs that were killed have left; what another process writes is not ours."""
+        for folder in sorted(self._folder.glob("*/")):
+            hello = _hello(folder)
+            if hello is None:
+                continue
+            try:
+                spool = Spool(folder, hello, self._limit)
+            except OSError:  # another process has it
+                continue
+            spool.finish()  # whoever wrote to it is gone
+            if spool.end:
+                yield spool
+            else:
+                spool.close()
+                spool.remove()
+
+
+def _hello(folder: Path) -> Hello | None:
+    """What the first file of a spool says that the stream is."""
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        with path.open("rb") as file:
+            record = next(records.read_records(file), None)
+        try:
+            return records.hello_of(record) if record else None
+        except WireError:
+            return None
+    return None

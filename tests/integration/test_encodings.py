@@ -41,8 +41,8 @@ async def recorded(store):
 )
 async def test_cut_at_twenty_places(tmp_path, monkeypatch, encoding, subtype):
     """Each connection goes on where the one before was cut, wherever that was."""
-    monkeypatch.setattr("sender.backoff.FIRST_S", 0.01)
-    monkeypatch.setattr("sender.backoff.LAST_S", 0.02)
+    monkeypatch.setattr("sender.retry.FIRST_S", 0.01)
+    monkeypatch.setattr("sender.retry.LAST_S", 0.02)
     path, store = write(tmp_path / "a.wav", FRAMES, 2, subtype), tmp_path / "store"
     chance, recorder = random.Random(encoding + subtype), Recorder()
     cuts = [chance.randrange(15_000) for _ in range(CUTS)]

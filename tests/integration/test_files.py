@@ -165,7 +165,7 @@ async def test_a_receiver_killed_while_it_decodes(tmp_path):
 @pytest.mark.parametrize("resumed", [False, True])
 async def test_a_sender_is_not_kept_in_the_dark(tmp_path, monkeypatch, resumed):
     """Acks come while a file is decoded, also on a connection that brought none of it."""
-    monkeypatch.setattr("receiver.connections.acks.BEAT_S", 0.02)
+    monkeypatch.setattr("receiver.connections.outbox.BEAT_S", 0.02)
     monkeypatch.setattr("receiver.connections.server.LOOK_S", 0.02)
     recorder, data = Recorder(), write(tmp_path / "a.wav").read_bytes()
     recorder.gate.clear()
@@ -196,7 +196,7 @@ async def test_a_sender_is_not_kept_in_the_dark(tmp_path, monkeypatch, resumed):
 
 async def test_a_decoder_waits_for_the_processors(tmp_path, monkeypatch):
     """However long the file: a few blocks are ahead of the slowest processor, and no more."""
-    monkeypatch.setattr("receiver.streams.decoders.BLOCK_BYTES", 4000)
+    monkeypatch.setattr("receiver.streams.file.BLOCK_BYTES", 4000)
     feed, ends = Pipeline.feed, []
     monkeypatch.setattr(
         Pipeline, "feed", lambda self, *args: (ends.append(args[1]), feed(self, *args))

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from receiver.connections import acks, server
+from receiver.connections import outbox, server
 from receiver.stores.journal import committer
 from sonoduct import wire
 from tests.support.faulty import Faulty, Hang
@@ -30,7 +30,7 @@ async def test_acks_are_few_and_say_everything():
         await client.commit()
 
     assert 200 == client.outbound.chunks
-    assert len(received) <= took / acks.INTERVAL_S + 2
+    assert len(received) <= took / outbox.INTERVAL_S + 2
     assert sorted(received) == received
     assert 4000 == received[-1]
 
@@ -117,7 +117,7 @@ async def test_the_last_byte_of_the_window_may_be_used():
 
 async def test_a_waiting_sender_hears_that_the_receiver_lives(monkeypatch):
     """While processors are at work the last ack is repeated, so that nobody gives up."""
-    monkeypatch.setattr(acks, "BEAT_S", 0.05)
+    monkeypatch.setattr(outbox, "BEAT_S", 0.05)
     monkeypatch.setattr(server, "LOOK_S", 0.02)
     with Hang() as hang:
         async with (
@@ -136,7 +136,7 @@ async def test_a_waiting_sender_hears_that_the_receiver_lives(monkeypatch):
 
 async def test_an_idle_stream_is_not_told_the_same_again(monkeypatch):
     """Where nothing is at work an ack has nothing to repeat."""
-    monkeypatch.setattr(acks, "BEAT_S", 0.02)
+    monkeypatch.setattr(outbox, "BEAT_S", 0.02)
     monkeypatch.setattr(server, "LOOK_S", 0.02)
     async with running() as receiver, speaking(receiver.url) as client:
         await client.greet()

@@ -11,11 +11,11 @@ from fcntl import ioctl
 
 from prometheus_client import CollectorRegistry
 
-from sender.board import Board
 from sender.jobs.delivery import Deliveries
 from sender.jobs.send import Sending
 from sender.metrics import Metrics
 from sender.settings import SendSettings
+from sender.terminal import Board
 from sonoduct.runtime.console import faults_console
 from tests.support.commands import COMMANDS, sending, sent, started
 from tests.support.proxy import free_port

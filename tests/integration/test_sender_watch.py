@@ -11,7 +11,6 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from sender.board import Board
 from sender.client import Client
 from sender.errors import SourceError
 from sender.jobs.delivery import Deliveries
@@ -19,7 +18,7 @@ from sender.jobs.find import Fault, Found
 from sender.jobs.watch import Watch
 from sender.metrics import Metrics
 from sender.settings import WatchSettings
-from sender.terminal import Outcome
+from sender.terminal import Board, Outcome
 from sonoduct.runtime.console import faults_console
 from tests.support.commands import PATIENCE_S, watching
 from tests.support.proxy import Proxy, free_port

@@ -2,7 +2,7 @@
 
 import random
 
-from sender.backoff import Backoff
+from sender.retry import Backoff
 
 
 class Highest(random.Random):

@@ -7,9 +7,9 @@ from contextlib import aclosing
 
 import pytest
 
-from sender.blocks import read_ahead
 from sender.errors import SourceError
 from sender.sources.file import AudioFile
+from sender.transfer import read_ahead
 from tests.support.sounds import write
 
 

@@ -6,12 +6,12 @@ from contextlib import ExitStack
 from prometheus_client import CollectorRegistry
 from rich.console import Console
 
-from sender.board import ROWS, Board
 from sender.client import Client
 from sender.metrics import Metrics
 from sender.settings import Settings
 from sender.sources.file import AudioFile
 from sender.sources.whole import WholeFile
+from sender.terminal import ROWS, Board
 from sonoduct.wire import Ack, Level, Opened
 from tests.support.sounds import write
 

@@ -7,12 +7,12 @@ from prometheus_client import CollectorRegistry, generate_latest
 from rich.console import Console
 
 from sender import SourceError
-from sender.board import Board
 from sender.client import Client
 from sender.jobs.delivery import Deliveries
 from sender.metrics import Metrics
 from sender.opening import open_file
 from sender.settings import Settings
+from sender.terminal import Board
 from tests.support.clients import connected
 from tests.support.proxy import Proxy, free_port
 from tests.support.recorder import SMALL, Recorder, listening

@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.processing.reports import fit
+from receiver.processing.pipeline import fit
 from sonoduct import wire
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

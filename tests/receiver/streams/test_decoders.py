@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry
 
 from receiver.metrics import Metrics
 from receiver.stores import Original
-from receiver.streams.decoders import Decoders
+from receiver.streams.file import Decoders
 from sonoduct import wire
 from sonoduct.audio.decoding import Means
 from tests.support.sounds import write
@@ -43,7 +43,7 @@ def spooling(path, gate=None):
 
 async def test_a_file_is_decoded_in_blocks(tmp_path, decoders, monkeypatch):
     """As many bytes as it has frames, whichever way they are cut."""
-    monkeypatch.setattr("receiver.streams.decoders.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("receiver.streams.file.BLOCK_BYTES", 1000)
     blocks = []
     async with decoders.open(spooling(write(tmp_path / "a.wav", 3000)), "digest") as opened:
         while data := await decoders.read(opened):

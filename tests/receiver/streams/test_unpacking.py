@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from receiver.streams.unpacking import BATCH, Unpacking
+from receiver.streams.pcm import BATCH, Unpacking
 from sonoduct import wire
 from sonoduct.audio.flac import pack
 from tests.support.rawclient import sound
@@ -123,7 +123,7 @@ async def test_after_a_newer_claim_nothing_is_accepted(good):
 async def test_a_fault_of_ours_is_a_failure(monkeypatch):
     """The stream does not wait for ever."""
     listener = Listener()
-    monkeypatch.setattr("receiver.streams.unpacking.unpack", lambda *_: 1 / 0)
+    monkeypatch.setattr("receiver.streams.pcm.unpack", lambda *_: 1 / 0)
     with unpacking(listener) as (made, gate):
         made.put(chunk(0))
         gate.set()

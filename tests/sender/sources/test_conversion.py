@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sender.errors import SourceError
-from sender.sources.conversion import Conversion, Converter, parse_channels
-from sender.sources.converted import converted
+from sender.sources.converted import Conversion, Converter, converted, parse_channels
 from sender.sources.file import AudioFile
 from sonoduct.wire import Encoding, Format, to_float32
 from tests.support.sounds import noise, same, samples, write

@@ -12,10 +12,10 @@ import pytest
 
 from sender.__main__ import app
 from sender.errors import SourceError
-from sender.sources.conversion import Conversion, Converter
+from sender.sources.converted import Conversion, Converter
 from sender.sources.live import LiveStream
 from sender.sources.microphone import PIECES, Microphone, input_devices, open_microphone
-from sender.sources.spools import Spools
+from sender.sources.spool import Spools
 from sonoduct.runtime.command import run
 from sonoduct.wire import Encoding, Format
 

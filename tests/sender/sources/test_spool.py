@@ -6,10 +6,10 @@ import threading
 import pytest
 
 from sender.errors import SourceError, SpoolFullError
-from sender.sources.conversion import Conversion, Converter
+from sender.sources.converted import Conversion, Converter
 from sender.sources.live import LiveStream, SpooledStream
 from sender.sources.pipe import RawPipe
-from sender.sources.spools import Spools
+from sender.sources.spool import Spools
 from sonoduct.wire import Encoding, Format
 
 MONO = Format(samplerate=8000, channels=1, encoding=Encoding.S16LE)
