@@ -165,8 +165,8 @@ async def test_a_receiver_killed_while_it_decodes(tmp_path):
 @pytest.mark.parametrize("resumed", [False, True])
 async def test_a_sender_is_not_kept_in_the_dark(tmp_path, monkeypatch, resumed):
     """Acks come while a file is decoded, also on a connection that brought none of it."""
-    monkeypatch.setattr("receiver.connections.outbox.BEAT_S", 0.02)
-    monkeypatch.setattr("receiver.connections.server.LOOK_S", 0.02)
+    monkeypatch.setattr("receiver.connections.outbox.KEEPALIVE_S", 0.02)
+    monkeypatch.setattr("receiver.connections.server.CHECK_S", 0.02)
     recorder, data = Recorder(), write(tmp_path / "a.wav").read_bytes()
     recorder.gate.clear()
     async with keeping(tmp_path, recorder) as receiver:
@@ -243,7 +243,7 @@ async def test_the_same_sender_takes_over_while_it_is_decoded(tmp_path):
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_another_sender_waits_while_it_is_decoded(tmp_path, monkeypatch, elsewhere):
     """Decoding is progress, here and at receivers that share the store."""
-    monkeypatch.setattr("receiver.streams.file.SIGN_S", 0.02)
+    monkeypatch.setattr("receiver.streams.file.TOUCH_S", 0.02)
     recorder, data = Recorder(), write(tmp_path / "a.wav").read_bytes()
     recorder.gate.clear()
     limits = {"takeover_timeout": 0.3}
