@@ -51,16 +51,17 @@ class Grant(Ledger):
         """Bytes that may have come in all."""
         return self.window + self.settled
 
-    def require(self, size: int) -> None:
+    def spend(self, end: int, size: int) -> None:
         """
-        Check that the sender may send *size* bytes more, as far as it knows.
+        Add a message of *size* bytes, if the sender knows of credit for it.
 
         Raises:
-            Malformed: with the bytes that are too many.
+            Malformed: with the number of bytes above the credit; then nothing has changed.
         """
         over = self.added + size - self.announced
         if over > 0:
             raise Malformed("bytes over the window", seen=over, expected=0)
+        self.add(end, size)
 
     def announce(self) -> None:
         """The sender is being told of the edge."""
