@@ -8,9 +8,9 @@ import pytest
 from receiver.inspect import verify_store
 from receiver.stores.journal import Layout, PosixDisk
 from tests.support.clients import connected
-from tests.support.proxy import Proxy
 from tests.support.rawclient import PATIENCE_S, running
 from tests.support.recorder import Recorder
+from tests.support.relay import Relay
 from tests.support.sounds import same, samples, write
 
 FRAMES = 60_007
@@ -49,7 +49,7 @@ async def test_cut_at_twenty_places(tmp_path, monkeypatch, encoding, subtype):
     limits = {"reserve_bytes": 0, "chunk_bytes": 1200}
     async with (
         running(recorder, store=str(store), limits=limits) as receiver,
-        Proxy(receiver.port, cuts=cuts).listen() as proxy,
+        Relay(receiver.port, cuts=cuts).listen() as proxy,
         connected(proxy.url, encoding=encoding) as client,
     ):
         receipt = await client.send(path)

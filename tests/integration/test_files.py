@@ -16,9 +16,9 @@ from receiver.streams.file import AHEAD
 from sonoduct import wire
 from tests.support.clients import connected
 from tests.support.commands import COMMANDS, outcomes, sent, started, watching
-from tests.support.proxy import free_port
 from tests.support.rawclient import PATIENCE_S, running, sound, speaking
 from tests.support.recorder import Recorder
+from tests.support.relay import free_port
 from tests.support.sounds import noise, same, samples, write
 
 ROOM = {"reserve_bytes": 0}

@@ -8,9 +8,9 @@ from websockets.asyncio.client import connect
 from receiver.stores.journal import PosixDisk
 from sonoduct import wire
 from tests.support.clients import connected
-from tests.support.proxy import Proxy
 from tests.support.rawclient import PATIENCE_S, running, sound, speaking
 from tests.support.recorder import Recorder, listening
+from tests.support.relay import Relay
 from tests.support.sounds import write
 
 ROOM = {"reserve_bytes": 0}
@@ -104,7 +104,7 @@ async def test_a_sender_that_resumes(tmp_path):
     with capture_logs() as logs:
         async with (
             listening(recorder) as receiver,
-            Proxy(receiver.port, cuts=[200_000]).listen() as proxy,
+            Relay(receiver.port, cuts=[200_000]).listen() as proxy,
             connected(proxy.url) as client,
         ):
             receipt = await client.send(write(tmp_path / "a.wav", 400_000))
