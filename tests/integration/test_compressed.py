@@ -14,9 +14,10 @@ from sonoduct import wire
 from sonoduct.audio.flac import pack
 from tests.support.clients import connected
 from tests.support.commands import sending, sent
-from tests.support.rawclient import FORMAT, PATIENCE_S, digest, running, sound, speaking
+from tests.support.rawclient import FORMAT, digest, running, sound, speaking
 from tests.support.recorder import Recorder
 from tests.support.sounds import same, samples, write
+from tests.support.waits import recorded
 
 ROOM = {"reserve_bytes": 0}
 FLAC = wire.Format(
@@ -44,12 +45,9 @@ async def send(client, source, frames=500):
         await client.connection.send(half.chunk(len(part) // WIDTH, part, packed))
 
 
-async def recorded(store):
+async def stored(store):
     """Wait for the first recording; return its samples."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not list((store / "streams").glob("*/*/done.json")):
-            await asyncio.sleep(0.01)
-    (path,) = (store / "audio").glob("[!.]*.wav")
+    (path,) = await recorded(store)
     return soundfile.read(path, dtype="int16", always_2d=True)[0].tobytes()
 
 
@@ -189,7 +187,7 @@ async def test_an_open_stream_can_be_exported_and_verified(tmp_path, capsys):
             verified = verify_store(disk, layout)
             await send(client, SOUND)
             await client.commit()
-        kept = await recorded(layout.root)
+        kept = await stored(layout.root)
         done = verify_store(disk, layout)
 
     assert (0, 0, 0) == (exported, verified, done)
@@ -209,6 +207,6 @@ async def test_raw_standard_input_is_compressed_too(tmp_path):
             program.process.kill()
             await program.ended()
         await sent(*options)
-        kept = await recorded(store)
+        kept = await stored(store)
 
     assert SOUND == kept

@@ -16,10 +16,11 @@ from receiver.streams.file import AHEAD
 from sonoduct import wire
 from tests.support.clients import connected
 from tests.support.commands import COMMANDS, outcomes, sent, started, watching
-from tests.support.rawclient import PATIENCE_S, running, sound, speaking
+from tests.support.rawclient import running, sound, speaking
 from tests.support.recorder import Recorder
 from tests.support.relay import free_port
 from tests.support.sounds import noise, same, samples, write
+from tests.support.waits import recorded, until
 
 ROOM = {"reserve_bytes": 0}
 SOUNDS = Path(__file__).parents[1] / "containers" / "sounds"
@@ -47,14 +48,6 @@ async def sent_whole(receiver, data, **hello):
         yield client
 
 
-async def recorded(tmp_path, count=1):
-    """Wait for *count* recordings; return their paths."""
-    async with asyncio.timeout(PATIENCE_S):
-        while len(list((tmp_path / "store" / "streams").glob("*/*/done.json"))) < count:
-            await asyncio.sleep(0.01)
-    return sorted((tmp_path / "store" / "audio").glob("[!.]*.wav"))
-
-
 def made(path, **how):
     """Write a second of noise to *path*, as its ending says."""
     soundfile.write(path, 0.3 * noise(16_000, 2), 16_000, **how)
@@ -78,7 +71,7 @@ async def test_what_comes_out_is_what_soundfile_reads(tmp_path):
     async with keeping(tmp_path, recorder) as receiver, sending(receiver.url) as client:
         receipts = [await client.send(path) for path in paths]
         again = [await client.send(path) for path in paths]
-        recordings = await recorded(tmp_path, len(paths))
+        recordings = await recorded(tmp_path / "store", len(paths))
         frames = receiver.value("receiver_frames_total")
         size = receiver.value("receiver_received_bytes_total", dialect="sonoduct")
 
@@ -155,7 +148,7 @@ async def test_a_receiver_killed_while_it_decodes(tmp_path):
         async with started(*serve, env=env) as second:
             receipt = await work
             opened = await second.said("stream_opened")
-            (recording,) = await recorded(tmp_path)
+            (recording,) = await recorded(tmp_path / "store")
 
     assert path.stat().st_size == opened["offset"]
     assert {"slow": {"frames": 400_000}} == receipt.processors
@@ -206,9 +199,7 @@ async def test_a_decoder_waits_for_the_processors(tmp_path, monkeypatch):
     async with keeping(tmp_path, recorder) as receiver:
         async with sent_whole(receiver, data) as client:
             await client.say(client.outbound.eos())
-            async with asyncio.timeout(PATIENCE_S):
-                while not ends or ends[-1] <= AHEAD * 2000:
-                    await asyncio.sleep(0.01)
+            await until(lambda: ends and ends[-1] > AHEAD * 2000)
             await asyncio.sleep(0.2)  # for the blocks that must not come
             ahead = ends[-1]
             recorder.gate.set()
@@ -417,7 +408,7 @@ async def test_the_original_is_kept_on_request(tmp_path, capsys):
     )
     async with keeping(tmp_path, keep_original=True) as receiver, sending(receiver.url) as client:
         receipt = await client.send(path)
-        await recorded(tmp_path)
+        await recorded(tmp_path / "store")
     (original,) = layout.audio.glob("*.original.ogg")
     exported = export_stream(DISK, layout, receipt.stream, output)
     sound_before = verify_store(DISK, layout)
@@ -439,7 +430,7 @@ async def test_a_recording_is_exported_where_the_original_was_not_kept(tmp_path)
         await client.until(wire.Ack, lambda ack: ack.durable == len(data))
         before = export_stream(DISK, layout, stream, tmp_path / "open"), verify_store(DISK, layout)
         await client.commit()
-        await recorded(tmp_path)
+        await recorded(tmp_path / "store")
         after = export_stream(DISK, layout, stream, tmp_path / "done.wav")
 
     assert ((0, 0), 0) == (before, after)

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from receiver.stores.journal import Layout
 from sonoduct.audio.g711 import ALAW, MULAW
 from tests.support.rawclient import PATIENCE_S, running, sound
+from tests.support.waits import until
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 ROOM = {"reserve_bytes": 0}
@@ -69,10 +70,7 @@ FILES = [wav, flac, unfinished_wav, webm, ogg, mp3]
 async def until_recorded(store):
     """Wait for the recording; return its manifest and its samples."""
     audio = Layout(store).audio
-    async with asyncio.timeout(PATIENCE_S):
-        while not list(audio.glob("*.json")):
-            await asyncio.sleep(0.02)
-    (manifest,) = audio.glob("*.json")
+    (manifest,), _ = await until(lambda: list(audio.glob("*.json")))
     facts = json.loads(manifest.read_text())
     return facts, soundfile.read(audio / facts["recording"], dtype="int16", always_2d=True)[0]
 

@@ -18,7 +18,8 @@ from receiver.stores.journal.export import NotFound
 from sonoduct import wire
 from sonoduct.runtime.command import run
 from tests.support.commands import COMMANDS, started
-from tests.support.rawclient import FORMAT, PATIENCE_S, digest, running, sound, speaking
+from tests.support.rawclient import FORMAT, digest, running, sound, speaking
+from tests.support.waits import recorded
 
 SOUND = sound(30_000)
 ROOM = {"reserve_bytes": 0}
@@ -32,11 +33,9 @@ def recordings(store, dtype="int16"):
     }
 
 
-async def recorded(store, dtype="int16"):
+async def stored(store, dtype="int16"):
     """Wait for the first recording; return its samples."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not list((store / "streams").glob("*/*/done.json")):
-            await asyncio.sleep(0.01)
+    await recorded(store)
     (samples,) = recordings(store, dtype).values()
     return samples
 
@@ -54,7 +53,7 @@ async def test_a_stream_becomes_a_recording(tmp_path):
             await client.greet()
             await client.send(SOUND)
             receipt = await client.commit()
-        kept = await recorded(tmp_path)
+        kept = await stored(tmp_path)
 
     assert receipt.durable
     assert SOUND == kept
@@ -75,7 +74,7 @@ async def test_acks_say_durable_and_a_new_process_goes_on_there(tmp_path):
             opened = await client.greet()
             await client.send(SOUND)
             receipt = await client.commit()
-        kept = await recorded(tmp_path)
+        kept = await stored(tmp_path)
 
     assert (2, 15_000) == (opened.epoch, opened.offset)
     assert digest(SOUND) == receipt.digest
@@ -115,7 +114,7 @@ async def test_two_receivers_share_a_store(tmp_path):
             await stale.send(SOUND[:48_000])
             code, _ = await stale.closed()
             receipt = await client.commit()
-        kept = await recorded(tmp_path)
+        kept = await stored(tmp_path)
 
     assert 10_000 == opened.offset
     assert 4409 == code
@@ -240,7 +239,7 @@ async def test_verify_finds_a_changed_sample_in_a_recording(tmp_path, capsys):
             await client.greet()
             await client.send(SOUND)
             await client.commit()
-        await recorded(tmp_path)
+        await stored(tmp_path)
     before = verify_store(disk, layout)
     (path,) = (tmp_path / "audio").glob("*.wav")
     data = bytearray(path.read_bytes())
@@ -352,7 +351,7 @@ async def test_a_plain_stream_is_durable_before_its_answer(tmp_path):
             await plain.send("Done")
             facts, answer = json.loads(await plain.recv()), await plain.recv()
             left = list((tmp_path / "streams").glob("*/*/*"))
-        await recorded(tmp_path, dtype="float32")
+        await stored(tmp_path, dtype="float32")
 
     assert (5000, "Done!") == (facts["frames"], answer)
     assert left

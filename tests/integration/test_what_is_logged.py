@@ -8,10 +8,11 @@ from websockets.asyncio.client import connect
 from receiver.stores.journal import PosixDisk
 from sonoduct import wire
 from tests.support.clients import connected
-from tests.support.rawclient import PATIENCE_S, running, sound, speaking
+from tests.support.rawclient import running, sound, speaking
 from tests.support.recorder import Recorder, listening
 from tests.support.relay import Relay
 from tests.support.sounds import write
+from tests.support.waits import until
 
 ROOM = {"reserve_bytes": 0}
 
@@ -90,9 +91,7 @@ async def test_a_store_without_room(tmp_path, monkeypatch):
         async with running(store=str(tmp_path), limits=ROOM) as receiver:
             for free, event in ((0, "store_full"), (room, "store_has_room")):
                 monkeypatch.setattr(PosixDisk, "free", lambda *_, free=free: free)
-                async with asyncio.timeout(PATIENCE_S):
-                    while not lines(logs, event):
-                        await asyncio.sleep(0.05)
+                await until(lambda event=event: lines(logs, event))
 
     assert receiver.port
     assert 1 == len(lines(logs, "store_full")) == len(lines(logs, "store_has_room"))

@@ -14,11 +14,11 @@ from receiver.stores.journal.committer import GROUP_S
 from tests.faults.processes.evidence import RATE, manifests, unfinished
 from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.waiting import ended, until
 from tests.support.commands import outcomes, sending
 from tests.support.corpus import ffmpeg
 from tests.support.relay import PIECE, Relay
 from tests.support.sounds import noise, same, samples
+from tests.support.waits import ended, until
 
 pytestmark = pytest.mark.faults
 

@@ -3,8 +3,8 @@
 import asyncio
 from contextlib import asynccontextmanager, suppress
 
-from tests.faults.processes.waiting import until
 from tests.support.relay import Relay
+from tests.support.waits import until
 
 EVERY_S = 0.1
 """Between two looks at each receiver."""

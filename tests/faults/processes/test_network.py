@@ -12,10 +12,10 @@ from sender.sources.file import AudioFile
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.waiting import until
 from tests.support.clients import connected
 from tests.support.commands import watching
 from tests.support.relay import Relay, Toxics
+from tests.support.waits import until
 
 pytestmark = pytest.mark.faults
 

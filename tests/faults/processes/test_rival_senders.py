@@ -14,8 +14,8 @@ from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import FULL, either
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.streams import Track
-from tests.faults.processes.waiting import ended, until
 from tests.support.commands import outcomes, sending
+from tests.support.waits import ended, until
 
 pytestmark = pytest.mark.faults
 

@@ -15,10 +15,10 @@ import soundfile
 from receiver.stores.journal import Keeping, Layout, PosixDisk
 from receiver.stores.journal.janitor import Keeper
 from tests.faults.processes.extent import either
-from tests.faults.processes.waiting import PATIENCE_S
 from tests.faults.storage.actor import carry
 from tests.faults.storage.scene import FRAMES, HELLO, SOUND
 from tests.faults.storage.tracing import injecting, require_strace
+from tests.support.waits import PATIENCE_S
 
 pytestmark = pytest.mark.faults
 

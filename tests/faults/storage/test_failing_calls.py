@@ -16,9 +16,9 @@ from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either, spread
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.streams import MICROPHONE, send_again
-from tests.faults.processes.waiting import until
 from tests.faults.storage.tracing import injecting, require_strace
 from tests.support.clients import connected
+from tests.support.waits import until
 
 pytestmark = pytest.mark.faults
 

@@ -16,8 +16,8 @@ from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either, spread
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.streams import Track, playing, progress, send_again
-from tests.faults.processes.waiting import until
 from tests.faults.storage.mounts import small_disk
+from tests.support.waits import until
 
 pytestmark = pytest.mark.faults
 

@@ -17,10 +17,10 @@ from sonoduct import wire
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.waiting import until
 from tests.faults.storage.scene import FORMAT
 from tests.support.clients import connected
 from tests.support.sounds import noise
+from tests.support.waits import until
 
 pytestmark = pytest.mark.faults
 
