@@ -122,6 +122,7 @@ class Server:
         finally:
             del self._sessions[session]
             self._metrics.connections.labels(dialect.name, session.result).inc()
+            log.debug("connection_ended", peer=link.peer, result=session.result)
 
     def _admit(self, connection: ServerConnection, handshake: Handshake) -> Response | None:
         """

@@ -71,7 +71,8 @@ class Session:
 
     def __repr__(self) -> str:
         stream = self._hello.stream[:8] if self._hello else "no stream"
-        return f"<Session {self.dialect.name} {self._link.peer} {stream}, {self.result}>"
+        state = self.result if self._stopped else "open"
+        return f"<Session {self.dialect.name} {self._link.peer} {stream}, {state}>"
 
     async def run(self) -> None:
         """Serve the connection until it is closed."""

@@ -111,3 +111,26 @@ async def test_a_sender_that_resumes(tmp_path):
     (retry,), (resumed,) = lines(logs, "retrying"), lines(logs, "resumed")
     assert receipt.stream == retry["stream"] == resumed["stream"]
     assert str(tmp_path / "a.wav") == retry["name"] == resumed["name"]
+
+
+async def test_debug_tells_of_connections_and_claims():
+    """One line when a connection opens, when it ends and why, and when a holder is fenced."""
+    with capture_logs() as logs:
+        async with running() as receiver, speaking(receiver.url, stream="ab" * 16) as first:
+            await first.greet()
+            async with speaking(receiver.url, stream="ab" * 16) as second:
+                await second.greet()
+                await first.closed()
+                sessions = receiver.inside._server._sessions
+                (session,) = (each for each in sessions if each._lease)
+                shown = repr(session), repr(session._lease.stream)
+        await receiver.until("receiver_connections_total", bool, dialect="sonoduct", result="lost")
+
+    debug = [line for line in logs if line["log_level"] == "debug"]
+    events = [line["event"] for line in debug]
+    assert 2 == events.count("connection_opened") == events.count("connection_ended")
+    assert "ab" * 16 == next(line["stream"] for line in debug if line["event"] == "holder_fenced")
+    assert {"fenced"} <= {line.get("result") for line in debug}
+    assert shown[0].startswith("<Session sonoduct 127.0.0.1:")
+    assert shown[0].endswith(" abababab, open>")
+    assert "<PcmStream abababab at 0, held>" == shown[1]
