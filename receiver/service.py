@@ -24,8 +24,15 @@ from .processing.processor import Factory, find_processors, named
 from .processing.workers import Workers
 from .settings import Settings
 from .stores import Claim, Store
-from .stores.journal import Bounds, JournalStore, Keeping, Layout, PosixDisk
-from .stores.memory import NoStore
+from .stores.journal import (
+    JournalStore,
+    Layout,
+    PosixDisk,
+    RecordingOptions,
+    Retention,
+    StoreLimits,
+)
+from .stores.memory import MemoryStore
 from .streams.file import Decoders, FileStream
 from .streams.pcm import SampleStream
 from .streams.registry import Streams
@@ -157,17 +164,14 @@ def _store(settings: Settings, metrics: Metrics) -> Store:
 def _open_store(settings: Settings, metrics: Metrics) -> Store:
     limits = settings.limits
     if settings.store == "none":
-        return NoStore(limits.remembered_receipts)
-    keeping = Keeping(
-        settings.recording,
-        limits.expiry_timeout,
-        limits.receipt_timeout,
-        settings.means,
-        settings.keep_original,
+        return MemoryStore(limits.remembered_receipts)
+    return JournalStore(
+        Layout(PosixDisk(), Path(settings.store).absolute()),
+        RecordingOptions(settings.recording, settings.means, settings.keep_original),
+        Retention(limits.expiry_timeout, limits.receipt_timeout),
+        StoreLimits(limits.reserve_bytes, limits.stream_bytes, limits.takeover_timeout),
+        metrics.commit.observe,
     )
-    bounds = Bounds(limits.reserve_bytes, limits.stream_bytes, limits.takeover_timeout)
-    layout = Layout(Path(settings.store).absolute())
-    return JournalStore(PosixDisk(), layout, keeping, bounds, metrics.commit.observe)
 
 
 def _export(

@@ -222,7 +222,7 @@ class Session:
         self._acks.took(now)
         lease.stream.append(chunk, self._traffic, now)
         if lease.stream.exposed >= lease.terms.step:
-            lease.stream.claim.hurry()
+            lease.stream.claim.flush_soon()
 
     async def _control(self, message: wire.Message) -> None:
         self._handled = handled = asyncio.Event()

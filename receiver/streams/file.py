@@ -300,5 +300,5 @@ class FileStream(Stream):
         """Nobody is to take for dead what is at work."""
         while True:
             self.last_chunk = asyncio.get_running_loop().time()
-            await self.claim.sign()
+            await self.claim.touch()
             await asyncio.sleep(SIGN_S)

@@ -242,7 +242,7 @@ class Streams:
     async def _claim(self, hello: Hello, entry: Entry, holder: Holder) -> Lease | Complete:
         if entry.stream is not None:
             await entry.stream.unpacked()  # into the claim before, which ends now
-        claim = await self._store.claim(hello, entry)
+        claim = await self._store.claim(hello, on_kept=entry.advanced, on_failed=entry.failed)
         if claim.receipt is not None:
             return Complete(claim.epoch, claim.receipt)
         try:

@@ -8,7 +8,7 @@ from itertools import chain
 from receiver.stores.journal import fence
 from sonoduct import wire
 
-from .actor import Keeper
+from .actor import Janitor
 from .client import Client
 from .connection import Connection
 from .plan import FOLDER, Plan
@@ -166,7 +166,7 @@ class World:
 
     def _tend(self):
         """Have a receiver look for journals that are complete."""
-        self._add(Keeper)
+        self._add(Janitor)
 
     def _cut_power(self):
         self._kill(*self._receivers)

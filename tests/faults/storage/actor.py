@@ -10,10 +10,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from receiver.stores.journal import Layout, PosixDisk
+from receiver.stores.journal import Layout, PosixDisk, RecordingOptions
 from receiver.stores.journal.disk import DiskFull
 from receiver.stores.journal.fence import claim
-from receiver.stores.journal.recordings import finish
+from receiver.stores.journal.journal import Journal
+from receiver.stores.journal.recordings import Recorder
 from receiver.stores.journal.writer import ending
 from tests.faults.storage.scene import CHUNKS, HELLO, chunk, receipt
 
@@ -28,11 +29,11 @@ def say(*words):
 
 def carry(root, claims, promise):
     """Send the stream over *claims* connections, the last to its end; then record it."""
-    disk, layout = PosixDisk(), Layout(root)
+    disk, layout = PosixDisk(), Layout(PosixDisk(), root)
     disk.make_folder(layout.audio)
-    folder = layout.folder(HELLO.stream)
+    folder = layout.journal(HELLO.stream).folder
     for left in reversed(range(claims)):
-        granted = claim(disk, folder, HELLO, takeover_s=10)
+        granted = claim(Journal(disk, folder), HELLO, takeover_s=10)
         promise(granted.offset)
         if granted.receipt is not None:
             break
@@ -46,9 +47,9 @@ def carry(root, claims, promise):
             writer.commit([ending(writer.epoch, receipt())])
             promise("receipt")
         elif left % 2:
-            writer.close()
-        writer.drop()
-    finish(disk, layout, folder, "wav")
+            writer.seal()
+        writer.close()
+    Recorder(layout, RecordingOptions("wav")).record(layout.journal(HELLO.stream))
 
 
 def commit(writer, made):

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from receiver.stores.journal import Keeping, Layout, PosixDisk
-from receiver.stores.journal.janitor import Keeper
+from receiver.stores.journal import Layout, PosixDisk, RecordingOptions, Retention
+from receiver.stores.journal.janitor import Janitor
 from tests.faults.processes.extent import either
 from tests.faults.processes.waiting import PATIENCE_S
 from tests.faults.storage.actor import carry
@@ -110,7 +110,7 @@ def require_whole(store):
     """Check that *store* holds the one recording, bit for bit, and nothing that is left over."""
     for draft in (*store.glob("audio/.*"), *store.glob("streams/*/*/.*")):
         os.utime(draft, (0, 0))  # long after the kill
-    Keeper(PosixDisk(), Layout(store), Keeping("wav", 1e9, 1e9)).tend()
+    Janitor(Layout(PosixDisk(), store), RecordingOptions("wav"), Retention(1e9, 1e9)).sweep()
     (folder,) = store.glob("streams/*/*")
     (manifest,) = store.glob("audio/*.json")
     recording = store / "audio" / json.loads(manifest.read_bytes())["recording"]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver.stores.journal import Layout
+from receiver.stores.journal import Layout, PosixDisk
 from receiver.stores.journal.committer import GROUP_S
-from receiver.stores.journal.layout import Part
+from receiver.stores.journal.reader import Part
 from sender.sources.file import AudioFile
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either, spread
@@ -76,8 +76,8 @@ class Victim:
     async def _send(self, fault, when, frames):
         path = make(self._folder, next(self._numbers), frames)
         source = AudioFile(path)
-        layout = Layout(self.receiver.store)
-        paths = [fault.about(layout.folder(source.stream) / Part(1, 0).name)]
+        layout = Layout(PosixDisk(), self.receiver.store)
+        paths = [fault.about(layout.journal(source.stream).folder / Part(1, 0).name)]
         calls = fault.calls.format(when)
         async with connected(self.receiver.url, **MICROPHONE) as client:
             transfer = client.transfer(source)

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver.stores.journal import Layout, PosixDisk, committer
+from receiver.stores.journal import Layout, PosixDisk, RecordingOptions, committer
 from receiver.stores.journal.fence import claim
-from receiver.stores.journal.reader import read_stream
-from receiver.stores.journal.recordings import finish
+from receiver.stores.journal.recordings import Recorder
 from sender.sources.file import AudioFile
 from sonoduct.wire import RecordKind
 from tests.faults.processes.evidence import RATE, make, manifests, require_all
@@ -52,8 +51,9 @@ def power_cut(image, receiver, folder):
 
 def require_recorded(store, sent):
     """Check that each stream of *sent* has its recording, or a journal that becomes one."""
+    layout = Layout(PosixDisk(), store)
     for _, receipt in sent:
-        finish(PosixDisk(), Layout(store), Layout(store).folder(receipt.stream), "wav")
+        Recorder(layout, RecordingOptions("wav")).record(layout.journal(receipt.stream))
     found = manifests(store)
     for path, receipt in sent:
         recording = store / "audio" / found[receipt.stream]["recording"]
@@ -63,14 +63,15 @@ def require_recorded(store, sent):
 
 def require_kept(store, transfer):
     """Check that a claim on a stream goes on behind all that its sender was promised."""
-    outbound, folder = transfer.outbound, Layout(store).folder(transfer.outbound.hello.stream)
-    granted = claim(PosixDisk(), folder, outbound.hello, takeover_s=10)
+    outbound = transfer.outbound
+    journal = Layout(PosixDisk(), store).journal(outbound.hello.stream)
+    granted = claim(journal, outbound.hello, takeover_s=10)
 
     assert granted.offset >= outbound.durable, "acknowledged, and gone"
     if granted.writer is None:
         return  # complete: looked at with its recording
-    granted.writer.drop()
-    records = (each for each in read_stream(PosixDisk(), folder))
+    granted.writer.close()
+    records = (each for each in journal.records())
     audio = b"".join(each.payload for each in records if each.header.kind == RecordKind.AUDIO)
     source = AudioFile(Path(transfer.source.name))
     expected = source.read(0, granted.offset)

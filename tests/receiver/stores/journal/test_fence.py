@@ -13,9 +13,10 @@ import pytest
 import receiver.stores.journal.fence
 from receiver.stores.journal import PosixDisk
 from receiver.stores.journal.disk import DiskFull
-from receiver.stores.journal.done import Done, State, read_done, write_done
+from receiver.stores.journal.done import end_stream
 from receiver.stores.journal.fence import MOST_EPOCHS
-from receiver.stores.journal.layout import Part
+from receiver.stores.journal.journal import Done, Journal, State
+from receiver.stores.journal.reader import Part
 from receiver.stores.journal.writer import ending
 from sonoduct.wire import (
     Encoding,
@@ -55,13 +56,13 @@ def folder(tmp_path):
     return tmp_path / STREAM
 
 
-def begun(folder, how="drop"):
+def begun(folder, how="close"):
     """Write 100 frames under epoch 1, and end the claim."""
     made = writer(HastyDisk(), folder)
     made.commit(chunks(1, 0, 100))
     if how == "end":
         made.commit([ending(made.epoch, COMPLETE)])
-        made.drop()
+        made.close()
     else:
         getattr(made, how)()
     return folder
@@ -81,7 +82,7 @@ def test_a_new_stream(folder):
     assert [(1, 0)] == names(DISK, folder)
 
 
-@pytest.mark.parametrize("how", ["drop", "close"])
+@pytest.mark.parametrize("how", ["close", "seal"])
 def test_a_stream_goes_on_where_it_stands(folder, how):
     """The next claim has the next epoch, whether or not the last one ended well."""
     granted = claimed(DISK, begun(folder, how), hello())
@@ -132,7 +133,7 @@ def test_a_claim_that_died_is_buried_once(folder):
     disk = FaultyDisk()
     costs = []
     for _ in range(2):
-        claimed(disk, folder, hello()).writer.drop()
+        claimed(disk, folder, hello()).writer.close()
         costs.append(disk.calls.count("replace"))
 
     assert [3, 3] == costs
@@ -279,7 +280,7 @@ def test_somebody_else_ends_a_stream_whose_folder_was_new(folder):
 
     def end(_):
         begun(folder, "end")
-        write_done(DISK, folder, Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE))
+        end_stream(Journal(DISK, folder), Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE))
 
     disk.before("create", end)
     granted = claimed(disk, folder, hello())
@@ -333,9 +334,9 @@ def claim_and_leave(folder, *, closed):
     """Claim the stream, and bring nothing."""
     granted = claimed(HASTY, folder, hello())
     if closed:
-        granted.writer.close()
+        granted.writer.seal()
     else:
-        granted.writer.drop()
+        granted.writer.close()
     return granted
 
 
@@ -357,11 +358,11 @@ def test_audio_between_empty_claims_stays(folder):
     granted = claimed(HASTY, folder, hello())
     for start in range(0, 150, 50):
         granted.writer.commit([chunk(granted.epoch, start, start + 50)])
-        granted.writer.close()
+        granted.writer.seal()
         for _ in range(60):
             granted = claim_and_leave(folder, closed=True)
         granted = claimed(HASTY, folder, hello())
-    granted.writer.drop()
+    granted.writer.close()
 
     assert 150 == granted.offset
     assert SOUND[: 150 * WIDTH] == contents(DISK, folder)
@@ -409,7 +410,7 @@ def test_another_sender_gets_a_stream_that_idles(folder):
     assert (2, 100) == (claimed(DISK, folder, ANOTHER).epoch, claimed(DISK, folder, ANOTHER).offset)
 
 
-@pytest.mark.parametrize("how", ["close", "end"])
+@pytest.mark.parametrize("how", ["seal", "end"])
 def test_another_sender_gets_a_stream_that_was_given_back(folder, how):
     """A claim that ended in order holds nothing, nor does a stream that is complete."""
     granted = claimed(DISK, begun(folder, how), ANOTHER)
@@ -448,7 +449,7 @@ def test_a_stream_has_one_format(folder, changed):
 @pytest.mark.parametrize("state", [State.CANCELLED, State.EXPIRED])
 def test_a_stream_that_was_given_up(folder, state):
     """It is gone, for everybody."""
-    write_done(DISK, begun(folder), Done(state=state, epoch=1))
+    end_stream(Journal(DISK, begun(folder)), Done(state=state, epoch=1))
     for each in (hello(), ANOTHER):
         with pytest.raises(Gone, match=f"stream was {state}"):
             claimed(DISK, folder, each)
@@ -459,7 +460,7 @@ def test_a_stream_that_was_given_up(folder, state):
 def test_a_complete_stream_is_answered_with_its_receipt(folder):
     """Without a new claim."""
     begun(folder, "end")
-    write_done(DISK, folder, Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE))
+    end_stream(Journal(DISK, folder), Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE))
     granted = claimed(DISK, folder, hello())
 
     assert (1, 100, COMPLETE, None) == (
@@ -480,7 +481,7 @@ def test_a_complete_stream_that_nobody_has_finished(folder):
 
         assert (epoch, 100, COMPLETE) == (granted.epoch, granted.offset, granted.receipt)
     assert set() == disk.open
-    assert read_done(DISK, folder) is None
+    assert Journal(DISK, folder).done() is None
 
 
 def test_a_stream_that_is_completed_just_before_the_fence(folder):
@@ -488,7 +489,7 @@ def test_a_stream_that_is_completed_just_before_the_fence(folder):
     begun(folder, "end")
     done = Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE)
     disk = FaultyDisk()
-    disk.before("create", lambda _: write_done(DISK, folder, done))
+    disk.before("create", lambda _: end_stream(Journal(DISK, folder), done))
     granted = claimed(disk, folder, hello())
 
     assert COMPLETE == granted.receipt
@@ -503,7 +504,7 @@ def test_a_stream_that_is_completed_meanwhile(folder, nth, said):
     begun(folder, "end")
     done = Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE)
     disk = FaultyDisk()
-    disk.before("any", lambda *_: write_done(DISK, folder, done), nth)
+    disk.before("any", lambda *_: end_stream(Journal(DISK, folder), done), nth)
     with suppress(Fenced):
         assert COMPLETE == claimed(disk, folder, said).receipt
 
@@ -520,7 +521,7 @@ def test_a_damaged_done_is_an_error(folder):
         claimed(DISK, folder, hello())
 
 
-@pytest.mark.parametrize("how", ["drop", "close", "end"])
+@pytest.mark.parametrize("how", ["close", "seal", "end"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 def test_any_call_may_fail(tmp_path, how, code):
     """The claim is refused with 4507, leaves no file open, and the next one finds everything."""
@@ -528,7 +529,7 @@ def test_any_call_may_fail(tmp_path, how, code):
         folder = begun(tmp_path / str(nth), how)
         disk = FaultyDisk()
         disk.fail("any", code, nth)
-        said = ANOTHER if how == "close" else hello()
+        said = ANOTHER if how == "seal" else hello()
         try:
             granted = claimed(disk, folder, said)
         except StorageFailed as exc:
@@ -538,7 +539,7 @@ def test_any_call_may_fail(tmp_path, how, code):
             continue
         assert disk.calls[-1] == "close" or len(disk.calls) < nth, disk.calls
         if granted.writer is not None:
-            granted.writer.drop()
+            granted.writer.close()
         if len(disk.calls) < nth:
             break
 

@@ -12,15 +12,15 @@ import soundfile
 
 import receiver.stores.journal.original
 from receiver.stores.journal import Layout, PosixDisk
-from receiver.stores.journal.done import read_done
-from receiver.stores.journal.original import Work, assembled
-from receiver.stores.journal.recordings import Manifest, finish
+from receiver.stores.journal.journal import Journal
+from receiver.stores.journal.original import assembled
+from receiver.stores.journal.recordings import Manifest
 from receiver.stores.journal.verify import verify
 from receiver.stores.journal.writer import Writer, ending
 from sonoduct.audio import decoding
 from sonoduct.wire import Digest, Kind, Receipt, StorageFailed
 from tests.support.faultydisk import FaultyDisk, HastyDisk
-from tests.support.journal import STREAM, chunk, hello
+from tests.support.journal import STREAM, chunk, finish, hello
 from tests.support.sounds import noise
 
 DISK, HASTY = PosixDisk(), HastyDisk()
@@ -59,17 +59,17 @@ def receipt(data=DATA, frames=FRAMES):
 
 def stored(root, data=DATA, ended=None):
     """Write the journal of a file over two claims; return the layout, and where it lies."""
-    layout = Layout(root)
-    folder = layout.folder(STREAM)
+    layout = Layout(PosixDisk(), root)
+    folder = layout.journal(STREAM).folder
     HASTY.make_folder(folder)
     HASTY.make_folder(layout.audio)
     for epoch, start, stop in ((1, 0, 1001), (2, 1001, len(data))):
-        made = Writer(HASTY, folder, HELLO, epoch)
+        made = Writer(Journal(HASTY, folder), HELLO, epoch)
         made.open(start)
         for at in range(start, stop, 700):
             made.commit([chunk(epoch, at, min(at + 700, stop), data, 1)])
     made.commit([ending(made.epoch, ended or receipt(data))])
-    made.drop()
+    made.close()
     return layout, folder
 
 
@@ -99,15 +99,15 @@ def require_finished(layout, folder, path):
         manifest.format.channels,
         manifest.format.encoding,
     )
-    assert str(path.relative_to(layout.root)) == read_done(DISK, folder).recording
-    assert [None] == [finding.fault for finding in verify(DISK, layout)]
+    assert str(path.relative_to(layout.root)) == Journal(DISK, folder).done().recording
+    assert [None] == [finding.fault for finding in verify(layout)]
     assert [] == drafts(layout)
 
 
 def test_a_file_is_what_it_was(tmp_path):
     """For as long as somebody needs it."""
     layout, _ = stored(tmp_path)
-    with assembled(DISK, layout, HELLO) as original:
+    with assembled(layout, layout.journal(HELLO.stream)) as original:
         data = original.path.read_bytes()
 
     assert data == DATA
@@ -128,7 +128,7 @@ def test_a_file_becomes_a_recording(tmp_path, wanted):
 def test_the_original_is_kept_beside_it(tmp_path, near):
     """Under a name that is not the recording's, whatever its own was."""
     layout, folder = stored(tmp_path)
-    path = finish(DISK, layout, folder, "wav", Work(keep_original=True))
+    path = finish(DISK, layout, folder, "wav", keep_original=True)
 
     require_finished(layout, folder, path)
     assert DATA == path.with_name(f"a_b-{STREAM[:8]}.original.OGG").read_bytes()
@@ -138,15 +138,15 @@ def test_whatever_fails_can_be_done_again(tmp_path, near):
     """Each call to the disk fails once; then the recording is made, and nothing else is left."""
     layout, folder = stored(tmp_path / "counted")
     counting = FaultyDisk()
-    finish(counting, layout, folder, "wav", Work(keep_original=True))
+    finish(counting, layout, folder, "wav", keep_original=True)
     for nth in range(1, len(counting.calls) + 1):
         layout, folder = stored(tmp_path / str(nth))
         disk = FaultyDisk()
         disk.fail("any", errno.EIO, nth)
         with suppress(StorageFailed, OSError):
-            finish(disk, layout, folder, "wav", Work(keep_original=True))
-        if read_done(DISK, folder) is None:
-            finish(DISK, layout, folder, "wav", Work(keep_original=True))
+            finish(disk, layout, folder, "wav", keep_original=True)
+        if Journal(DISK, folder).done() is None:
+            finish(DISK, layout, folder, "wav", keep_original=True)
         (path,) = layout.audio.glob("[!.]*.wav")
         for left in drafts(layout):
             left.unlink()  # what the sweep removes later
@@ -163,7 +163,7 @@ def test_other_frames_than_before_are_a_fault(tmp_path, near):
 
     assert "frames that came out of the file 3000, expected 3001" in str(raised.value)
     assert ([], []) == (drafts(layout), list(layout.audio.iterdir()))
-    with assembled(DISK, layout, HELLO) as original:
+    with assembled(layout, layout.journal(HELLO.stream)) as original:
         assert DATA == original.path.read_bytes()
 
 
@@ -175,7 +175,7 @@ def test_what_is_decoded_no_more_stays(tmp_path, near):
         finish(DISK, layout, folder, "wav")
 
     assert [] == drafts(layout)
-    assert [None] == [finding.fault for finding in verify(DISK, layout)]
+    assert [None] == [finding.fault for finding in verify(layout)]
 
 
 def test_a_stop_is_heeded(tmp_path, near):
@@ -189,7 +189,7 @@ def test_a_stop_is_heeded(tmp_path, near):
                 raise StorageFailed("the receiver stops")
 
         with pytest.raises(StorageFailed, match="the receiver stops"):
-            finish(DISK, layout, folder, "wav", Work(stopping))
+            finish(DISK, layout, folder, "wav", running=stopping)
         assert [] == drafts(layout)
 
     require_finished(layout, folder, finish(DISK, layout, folder, "wav"))
@@ -210,5 +210,5 @@ def test_verify_counts_the_frames_of_what_is_complete(tmp_path):
     layout, _ = stored(tmp_path)
 
     assert [("complete", FRAMES, None)] == [
-        (finding.state, finding.frames, finding.fault) for finding in verify(DISK, layout)
+        (finding.state, finding.frames, finding.fault) for finding in verify(layout)
     ]

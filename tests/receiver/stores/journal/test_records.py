@@ -5,7 +5,7 @@ import io
 import pytest
 
 from receiver.stores.journal import PosixDisk
-from receiver.stores.journal.reader import segments, tail_of, whole_tail_of
+from receiver.stores.journal.journal import Journal
 from sonoduct.wire import StorageFailed, encode_record, records
 from tests.support.journal import SOUND, WIDTH, chunk, contents, hello, receipt
 
@@ -61,12 +61,12 @@ def test_each_damaged_byte_is_noticed(tmp_path):
         data[position] ^= 1 << position % 8
         folder = stored(tmp_path, data)
         expected = before(position)
-        found = segments(DISK, folder)
+        found = Journal(DISK, folder).segments()
 
         assert expected == contents(DISK, folder), position
         assert bool(found) == (position >= BOUNDS[0]), position
         for segment in found:
-            assert not whole_tail_of(DISK, segment).closed, position
+            assert not segment.whole_tail().closed, position
 
 
 def test_each_length_of_a_cut_segment(tmp_path):
@@ -74,12 +74,12 @@ def test_each_length_of_a_cut_segment(tmp_path):
     for length in range(len(SEGMENT)):
         folder = stored(tmp_path, SEGMENT[:length])
         expected = before(length)
-        found = segments(DISK, folder)
+        found = Journal(DISK, folder).segments()
 
         assert expected == contents(DISK, folder), length
         assert bool(found) == (length >= BOUNDS[0]), length
         for segment in found:
-            tail = tail_of(DISK, segment)
+            tail = segment.tail()
             assert (len(expected) // WIDTH, False) == (tail.offset, tail.closed), length
 
 
@@ -104,9 +104,9 @@ def test_an_end_that_is_damaged_is_none(tmp_path):
     for position in range(len(data) - len(END), len(data)):
         damaged = bytearray(data)
         damaged[position] ^= 1
-        (segment,) = segments(DISK, stored(tmp_path, damaged))
+        (segment,) = Journal(DISK, stored(tmp_path, damaged)).segments()
 
-        assert tail_of(DISK, segment).receipt is None, position
+        assert segment.tail().receipt is None, position
 
 
 def test_what_does_not_belong_is_not_read(tmp_path):
@@ -144,7 +144,7 @@ def test_a_segment_without_its_opening_is_none(tmp_path, opening):
     """A claim that died before it began does not count, whatever follows."""
     folder = stored(tmp_path, opening + b"".join(AUDIO))
 
-    assert [] == segments(DISK, folder)
+    assert [] == Journal(DISK, folder).segments()
     assert b"" == contents(DISK, folder)
 
 

@@ -12,10 +12,17 @@ from structlog.testing import capture_logs
 import receiver.stores.journal.committer
 import receiver.stores.journal.janitor
 import receiver.stores.journal.store
-from receiver.stores.journal import Bounds, JournalStore, Keeping, Layout, PosixDisk, committer
-from receiver.stores.journal.done import State, read_done
-from receiver.stores.journal.layout import Part, prepare
-from receiver.stores.journal.reader import last_segment, tail_of
+from receiver.stores.journal import (
+    JournalStore,
+    Layout,
+    PosixDisk,
+    RecordingOptions,
+    Retention,
+    StoreLimits,
+    committer,
+)
+from receiver.stores.journal.journal import Journal, State
+from receiver.stores.journal.reader import Part
 from receiver.stores.journal.writer import ending
 from sonoduct.audio.recording import read_recording
 from sonoduct.wire import BadChecksum, Eos, Fenced, Gone, Level, StorageFailed, TooLarge
@@ -116,7 +123,11 @@ async def opened(root, disk, **bounds):
     chosen = {"reserve_bytes": RESERVE, "stream_bytes": 10**6, "takeover_s": 10} | bounds
     observed = []
     made = JournalStore(
-        disk, Layout(root), Keeping("wav", 3600, 3600), Bounds(**chosen), observed.append
+        Layout(disk, root),
+        RecordingOptions("wav"),
+        Retention(3600, 3600),
+        StoreLimits(**chosen),
+        observed.append,
     )
     made.observed = observed
     try:
@@ -128,7 +139,9 @@ async def opened(root, disk, **bounds):
 async def begun(store, said=None):
     """Claim the stream; return the claim and its listener."""
     listener = Listening()
-    listener.claim = await store.claim(said or hello(), listener)
+    listener.claim = await store.claim(
+        said or hello(), on_kept=listener.advanced, on_failed=listener.failed
+    )
     return listener.claim, listener
 
 
@@ -155,8 +168,8 @@ async def committed(claim, source=SOUND):
 @pytest.fixture
 def folder(tmp_path):
     """Where the stream's journal is, in a store."""
-    prepare(DISK, Layout(tmp_path), 0)
-    return Layout(tmp_path).folder(STREAM)
+    Layout(DISK, tmp_path).prepare(0)
+    return Layout(PosixDisk(), tmp_path).journal(STREAM).folder
 
 
 async def test_a_stream_from_claim_to_recording(tmp_path, disk, folder):
@@ -176,7 +189,7 @@ async def test_a_stream_from_claim_to_recording(tmp_path, disk, folder):
     assert SOUND[: 300 * WIDTH] == durable
     assert receipt() == made
     assert SOUND == b"".join(read_recording(path, FORMAT))
-    assert (State.COMMITTED, []) == (read_done(DISK, folder).state, names(DISK, folder))
+    assert (State.COMMITTED, []) == (Journal(DISK, folder).done().state, names(DISK, folder))
     assert set() == disk.open
 
 
@@ -205,7 +218,7 @@ async def test_streams_are_committed_in_groups(tmp_path, disk):
         gate = Gate()
         disk.before("sync", gate)
         append(claim, 0, 50)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await gate.reached()
         append(claim, 50, 200)
         append(other, 0, 100)
@@ -247,14 +260,14 @@ async def group(store, count, first=0):
     """Have chunks of *count* streams committed together; return their listeners and the syncs."""
     numbers = range(first, first + count)
     begun_ones = [await begun(store, hello(stream=f"{number:032x}")) for number in numbers]
-    before = store._disk.calls.count("sync"), store._disk.calls.count("sync_all")
+    before = store._layout.disk.calls.count("sync"), store._layout.disk.calls.count("sync_all")
     for claim, _ in begun_ones:
         append(claim, 0, 100)
-    store.committer.hurry()
+    store.committer.flush_soon()
     listeners = [listener for _, listener in begun_ones]
     for listener in listeners:
         await listener.until(lambda each=listener: each.kept or each.failures)
-    syncs = store._disk.calls.count("sync"), store._disk.calls.count("sync_all")
+    syncs = store._layout.disk.calls.count("sync"), store._layout.disk.calls.count("sync_all")
     return listeners, (syncs[0] - before[0], syncs[1] - before[1])
 
 
@@ -358,14 +371,14 @@ async def test_a_second_claim_in_this_process_seals_the_first(tmp_path, disk, fo
         gate = Gate()
         disk.before("sync", gate)
         append(first, 0, 200)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await gate.reached()
         append(first, 200, 300)
         claiming = asyncio.create_task(begun(store, hello("another")))
         await asyncio.sleep(0)
         gate.open()
         second, _ = await claiming
-        tail = tail_of(DISK, last_segment(DISK, folder, below=2))
+        tail = Journal(DISK, folder).last_segment(below=2).tail()
 
     assert ([200, 300], []) == (listener.kept, listener.failures)
     assert (2, 300) == (second.epoch, second.offset)
@@ -401,11 +414,11 @@ async def test_a_failure_concerns_one_stream(tmp_path, disk):
         disk.fail("sync")
         append(claim, 0, 100)
         append(other, 0, 100)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await another.keeps(100)
         append(claim, 100, 200)
         append(other, 100, 200)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await another.keeps(200)
         await claim.seal()
         again, _ = await begun(store)
@@ -444,7 +457,7 @@ async def test_a_full_disk_is_waited_for(tmp_path, disk, folder, size):
         disk.before("write", fail, 3)
         disk.fail("write", errno.ENOSPC, 4)
         append(claim, 100, 300)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await gate.reached()
         append(claim, 300, FRAMES)
         before = (store.full, list(listener.kept), listener.failures)
@@ -468,7 +481,7 @@ async def test_the_reserve_is_left_free(tmp_path, disk):
         disk.space = RESERVE
         writes = disk.calls.count("write")
         append(claim, 0, 100)
-        store.committer.hurry()
+        store.committer.flush_soon()
         async with asyncio.timeout(PATIENCE_S):
             while not store.committer.full:
                 await asyncio.sleep(0.001)
@@ -499,7 +512,7 @@ async def test_a_connection_that_is_lost_while_the_disk_is_full(tmp_path, disk, 
         await listener.keeps(100)
         disk.space = 0
         append(claim, 100, 300)
-        store.committer.hurry()
+        store.committer.flush_soon()
         async with asyncio.timeout(PATIENCE_S):
             while not store.committer.full:
                 await asyncio.sleep(0.001)
@@ -524,7 +537,7 @@ async def test_what_was_acked_as_received_waits_for_room(tmp_path, disk):
         await listener.keeps(100)
         disk.space = 0
         append(claim, 100, 300)
-        store.committer.hurry()
+        store.committer.flush_soon()
         async with asyncio.timeout(PATIENCE_S):
             while not store.committer.full:
                 await asyncio.sleep(0.001)
@@ -554,7 +567,7 @@ async def test_a_disk_that_gets_full_while_a_claim_is_sealed(tmp_path, disk, fol
 
         disk.before("write", stop)
         append(claim, 100, 200)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await gate.reached()
         append(claim, 200, 300)
         sealing = asyncio.create_task(claim.seal())
@@ -585,9 +598,9 @@ async def test_a_failure_after_the_end_of_a_claim_is_nobody_elses(tmp_path, disk
 
         disk.before("sync", fail)
         append(claim, 0, 100)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await gate.reached()
-        claiming = asyncio.create_task(store.claim(hello(), listener))
+        claiming = asyncio.create_task(store.claim(hello(), listener.advanced, listener.failed))
         await asyncio.sleep(0)
         gate.open()
         again = await claiming
@@ -649,14 +662,14 @@ async def test_a_complete_stream_is_answered_and_finished(tmp_path, disk, folder
     made = claimed(DISK, folder, hello()).writer
     made.commit(chunks(1, 0, FRAMES))
     made.commit([ending(made.epoch, receipt())])
-    made.drop()
+    made.close()
     async with opened(tmp_path, disk) as store:
         disk.before("remove", gate := Gate())  # of the draft: the recording takes its time
         answers = [(await begun(store))[0] for _ in range(3)]
         gate.open()
 
     assert [receipt()] * 3 == [each.receipt for each in answers]
-    assert State.COMMITTED is read_done(DISK, folder).state
+    assert State.COMMITTED is Journal(DISK, folder).done().state
     assert set() == disk.open
 
 
@@ -742,10 +755,10 @@ async def test_running_finishes_what_a_crash_left(tmp_path, disk, folder, monkey
     made = claimed(DISK, folder, hello()).writer
     made.commit(chunks(1, 0, FRAMES))
     made.commit([ending(made.epoch, receipt())])
-    made.drop()
+    made.close()
     monkeypatch.setattr(receiver.stores.journal.janitor, "QUIET_S", -1)
-    monkeypatch.setattr(receiver.stores.journal.store, "TEND_S", 0.005)
-    (damaged := Layout(tmp_path).folder("0" * 32)).mkdir(parents=True)
+    monkeypatch.setattr(receiver.stores.journal.store, "SWEEP_S", 0.005)
+    (damaged := Layout(PosixDisk(), tmp_path).journal("0" * 32).folder).mkdir(parents=True)
     (damaged / "done.json").touch()
     with capture_logs() as logs:
         async with opened(tmp_path, disk) as store:
@@ -756,7 +769,7 @@ async def test_running_finishes_what_a_crash_left(tmp_path, disk, folder, monkey
             running.cancel()
 
     assert "recording_written" in [each["event"] for each in logs]
-    assert State.COMMITTED is read_done(DISK, folder).state
+    assert State.COMMITTED is Journal(DISK, folder).done().state
 
 
 async def test_what_was_complete_a_moment_ago_is_looked_at_again(
@@ -766,17 +779,17 @@ async def test_what_was_complete_a_moment_ago_is_looked_at_again(
     made = claimed(DISK, folder, hello()).writer
     made.commit(chunks(1, 0, FRAMES))
     made.commit([ending(made.epoch, receipt())])
-    made.drop()
+    made.close()
     monkeypatch.setattr(receiver.stores.journal.janitor, "QUIET_S", 0.3)
     monkeypatch.setattr(receiver.stores.journal.store, "AGAIN_S", 0.4)
     async with opened(tmp_path, disk) as store:
         running = asyncio.create_task(store.run())
         async with asyncio.timeout(PATIENCE_S):
-            while read_done(DISK, folder) is None:
+            while Journal(DISK, folder).done() is None:
                 await asyncio.sleep(0.01)
         running.cancel()
 
-    assert State.COMMITTED is read_done(DISK, folder).state
+    assert State.COMMITTED is Journal(DISK, folder).done().state
 
 
 async def test_closing_waits_for_what_is_under_way(tmp_path, disk):
@@ -797,7 +810,7 @@ async def test_closing_with_audio_under_way(tmp_path, disk, folder, caplog):
         append(claim, 0, 100)
         store.close()
         append(claim, 100, 200)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await asyncio.sleep(receiver.stores.journal.committer.GROUP_S * 2)
 
     assert [] == caplog.records
