@@ -35,8 +35,7 @@ ends.
 """
 
 MANY: Final = 16
-"""From so many files on, one syncfs is used instead of an fdatasync for each, if it tells of
-faults."""
+"""Least number of files for one syncfs instead of an fdatasync each, if syncfs reports faults."""
 
 SLOW_S: Final = 0.5
 ALONE_S: Final = 60.0

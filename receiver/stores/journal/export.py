@@ -86,7 +86,7 @@ def export(
 
 
 def _fault_behind(journal: Journal) -> str | None:
-    """Return the fault behind the last segment that can be read; None if there is none."""
+    """Return the fault behind the last segment that can be read; None if nothing is wrong."""
     try:
         journal.last_segment()
     except StorageFailed as exc:

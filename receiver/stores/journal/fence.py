@@ -146,7 +146,7 @@ def _scan(journal: Journal, hello: Hello, writer: Writer) -> Granted:
 
 
 def _count(journal: Journal, hello: Hello, writer: Writer) -> Tail | None:
-    """Return how the last segment ends as far as it is durable; None if there is none."""
+    """Return how the last segment ends as far as it is durable; None without a segment."""
     if writer.epoch == 1:
         return None
     last = journal.last_segment(writer.epoch)

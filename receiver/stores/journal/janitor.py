@@ -1,7 +1,7 @@
 """
-What is done with journals while no sender is connected: recordings, expiry, forgetting.
+The care of journals while no sender is connected: recordings, expiry, forgetting.
 
-`Janitor` looks at every journal and does what is due. `RecordingQueue` has recordings made as soon
+`Janitor` looks at every journal and does the work that is due. `RecordingQueue` has recordings made as soon
 as streams are complete. `Ages` tells how old files are, even if the clock was set.
 """
 
@@ -148,7 +148,7 @@ class Janitor:
             raise StorageFailed("the receiver stops; the next start goes on")
 
     def _look_at(self, journal: Journal) -> bool:
-        """Do what is due; return whether the journal is too young for a part of it."""
+        """Do the work that is due; return whether the journal is too young for a part of it."""
         try:
             return self._tend(journal)
         except FileNotFoundError:
@@ -210,7 +210,7 @@ class Janitor:
 
 
 PAUSE_S: Final = 0.1
-"""After so many seconds without a commit, recordings are begun."""
+"""Recordings begin after a pause of this length without a commit."""
 
 LATEST_S: Final = 5.0
 """A recording waits no longer than this: live streams leave no pause."""

@@ -3,7 +3,7 @@ A journal: the folder of one stream on a disk.
 
 The folder holds the stream's segments, and ``done.json`` once the stream is over. This module says
 what the folder holds. Other modules decide: `fence` who may append, `done` when a stream is over,
-`janitor` what is due.
+`janitor` when a journal needs work.
 
 The stream is made of the segments with a right opening, in the order of their epochs. Each counts
 up to the unit at which a later one starts, and up to its own first bad record. So readers never see

@@ -1,5 +1,5 @@
 """
-A store's folders: what they are called, and what makes a folder a store.
+A store's folders: their names, and the conditions for a folder to be a store.
 
 ``streams/ab/ab…/`` are the journals, ``audio/`` has the recordings, and ``store.json`` says that
 the folder is a store, and of which version.
@@ -142,5 +142,5 @@ class Layout:
 
 
 def suffix_of(name: str) -> str:
-    """Return the suffix of *name* with its dot; empty if there is none, or an unusual one."""
+    """Return the suffix of *name* with its dot; empty if it has none, or an unusual one."""
     return match[0] if (match := _SUFFIX.search(name)) else ""

@@ -108,7 +108,7 @@ class Segment:
 
 
 def read_segment(disk: Disk, path: Path, part: Part) -> Segment | None:
-    """Return the segment at *path*; None if there is none, or its opening is not right."""
+    """Return the segment at *path*; None if it is missing, or its opening is not right."""
     try:
         with disk.read(path) as file:
             record = next(read_records(file), None)

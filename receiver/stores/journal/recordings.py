@@ -57,7 +57,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def read_manifest(disk: Disk, path: Path) -> Manifest | None:
-    """Return the manifest at *path*; None if there is none, or it is damaged."""
+    """Return the manifest at *path*; None if it is missing or damaged."""
     try:
         with disk.read(path) as file:
             return msgspec.json.decode(file.read(), type=Manifest)
