@@ -1,8 +1,8 @@
 """
 The care of journals while no sender is connected: recordings, expiry, forgetting.
 
-`Janitor` looks at every journal and does the work that is due. `RecordingQueue` has recordings made as soon
-as streams are complete. `Ages` tells how old files are, even if the clock was set.
+`Janitor` looks at every journal and does the work that is due. `RecordingQueue` has recordings made
+as soon as streams are complete. `Ages` tells how old files are, even if the clock was set.
 """
 
 from __future__ import annotations
