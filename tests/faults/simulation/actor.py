@@ -1,4 +1,4 @@
-"""Who uses the disk: one thread each, which the scheduler lets go on from call to call."""
+"""The users of the disk: one thread each, which the scheduler resumes from call to call."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Actor:
         self.speed = world.rng.choice(world.plan.speeds)
         self.stopped = False
         self.left = False
-        """Nobody wants anything from it any more, and it can know that."""
+        """Whether its sender is gone, and it can know that."""
 
     @property
     def ready(self):
@@ -77,7 +77,7 @@ class Janitor(Actor):
     """Looks after the journal as janitor.Janitor does, but makes no recording of it."""
 
     def work(self):
-        """Write done.json if there is an END; let go of what is not needed any more."""
+        """Write done.json if there is an END; remove files that are not needed any more."""
         journal = Journal(self.disk, FOLDER)
         layout = Layout(self.disk, FOLDER.parents[2])
         with suppress(OSError, wire.StorageFailed):  # another one may be removing it

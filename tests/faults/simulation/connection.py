@@ -19,7 +19,7 @@ ATTEMPTS = 3
 
 
 class Hurried(Exception):
-    """There is no time, or no room, for what is left to do."""
+    """There is no time, or no room, for the rest of the work."""
 
 
 class Connection(Actor):
@@ -74,7 +74,7 @@ class Connection(Actor):
             self._writer.close()
 
     def _receive(self):
-        """Keep what comes, in groups of any size, up to the end of the stream."""
+        """Keep the chunks that come, in groups of any size, up to the end of the stream."""
         while True:
             message = self._take()
             if isinstance(message, wire.Eos):
@@ -132,7 +132,7 @@ class Connection(Actor):
         self._say(self._half.commit(receipt, 0))
 
     def _summed(self):
-        """Read the digest of what others have begun from the journal."""
+        """Compute the digest of a stream that other claims have begun, from the journal."""
         self._commit()
         digest = digest_of(Journal(self.disk, FOLDER))
         self._writer.require_latest()

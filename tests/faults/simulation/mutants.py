@@ -31,7 +31,7 @@ def unguarded(method):
 
 
 def end_unguarded():
-    """Let nobody look for newer claims once an END is written."""
+    """Do not look for newer claims once an END is written."""
     real = Writer.settle
 
     def settle(self, entries, *, synced=False):
@@ -124,7 +124,7 @@ def repeated_sync(self):
 
 @contextmanager
 def cut_off():
-    """Let a writer whose sync failed take back what was not synced before."""
+    """Let a writer whose sync failed cut off the bytes that were not synced before."""
     real_sync, real_poison = SegmentFile.sync, Writer._poison
 
     def sync(self):
@@ -151,7 +151,7 @@ def rewritten(self, buffers):
 
 
 def thinned_carelessly(journal, epoch):
-    """Remove every segment that holds no audio, whatever writer its name fences."""
+    """Remove every segment without audio, even if its name fences a writer."""
     for part in journal.parts():
         if part.epoch < epoch and not part.number and not fence._is_audible(journal, part):
             journal.disk.remove(journal.path(part))

@@ -1,4 +1,4 @@
-"""What was promised to the sender, and whether a disk keeps it."""
+"""The promises to the sender, and whether a disk keeps them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .plan import FOLDER, Broken
 
 
 class Promises:
-    """Whatever any connection has said, whether or not it arrived."""
+    """All that any connection has promised, whether or not it arrived."""
 
     def __init__(self, plan):
         self.durable = 0

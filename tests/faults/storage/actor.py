@@ -1,5 +1,5 @@
 """
-A process that keeps a stream in a store, by the journal's own code, and says what it promised.
+A process that keeps a stream in a store, by the journal's own code, and prints its promises.
 
 It reads a folder from standard input, forks, and waits in the child for a second line before it
 begins: time enough to attach to it. Forking costs less than importing everything each time.
@@ -16,6 +16,7 @@ from receiver.stores.journal.fence import claim
 from receiver.stores.journal.journal import Journal
 from receiver.stores.journal.recordings import Recorder
 from receiver.stores.journal.writer import ending
+from sonoduct.runtime import logs
 from tests.faults.storage.scene import CHUNKS, HELLO, chunk, receipt
 
 ROLL_BYTES = 3000
@@ -62,8 +63,9 @@ def commit(writer, made):
 
 def main():
     """Serve until standard input ends."""
+    logs.configure()  # on standard error: the answers go to standard output
     with tempfile.TemporaryDirectory() as folder:
-        carry(Path(folder), 3, lambda _: None)  # imports whatever is imported late
+        carry(Path(folder), 3, lambda _: None)  # so that late imports are done
     say("ready")
     for line in iter(sys.stdin.readline, ""):
         if not (child := os.fork()):

@@ -69,7 +69,7 @@ class Victim:
         """Send a stream while its call number *when* fails."""
         seconds = 0.3 + COMMIT_S * when
         while not await self._send(fault, when, int(seconds * RATE)):
-            seconds *= 2  # the calls were those of several threads, which count for themselves
+            seconds *= 2  # several threads made the calls, and each counts its own
 
             assert seconds < 60, f"no call {when} of {fault.calls}"
 
@@ -119,7 +119,7 @@ async def suffer(folder, fault):
 
 
 async def test_a_call_that_fails_is_neither_believed_nor_tried_twice(tmp_path, say):
-    """A full disk is waited for; what else fails ends the segment, and the stream goes on anew."""
+    """A full disk is waited for; any other failure ends the segment, and the stream continues."""
     require_strace()
     async with asyncio.TaskGroup() as group:
         tasks = [

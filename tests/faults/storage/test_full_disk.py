@@ -54,7 +54,7 @@ def stuck(outbound):
 
 
 async def test_a_full_disk_stops_streams_until_there_is_room(tmp_path, chance, say):
-    """Nothing is acknowledged that has no room, no stream fails, and all go on by themselves."""
+    """Audio without room is not acknowledged, no stream fails, and all continue by themselves."""
     now, waits = asyncio.get_running_loop().time, []
     files = (make(tmp_path, number, 3 * RATE) for number in range(10_000))
     with small_disk(tmp_path / "disk", "8m") as disk:

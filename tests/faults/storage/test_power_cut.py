@@ -37,7 +37,7 @@ def sounds(folder, chance):
 
 @contextmanager
 def power_cut(image, receiver, folder):
-    """Yield a mounted copy of *image* as it is at this moment, and let *receiver* go on."""
+    """Yield a mounted copy of *image* as it is at this moment; resume *receiver* after."""
     receiver.pause()
     copy = folder.with_suffix(".img")
     subprocess.run(("cp", "--sparse=always", image, copy), check=True, timeout=60)  # noqa: S607
@@ -62,7 +62,7 @@ def require_recorded(store, sent):
 
 
 def require_kept(store, transfer):
-    """Check that a claim on a stream goes on behind all that its sender was promised."""
+    """Check that a claim on a stream continues behind everything that its sender was promised."""
     outbound = transfer.outbound
     journal = Layout(PosixDisk(), store).journal(outbound.hello.stream)
     granted = claim(journal, outbound.hello, takeover_s=10)
@@ -81,7 +81,7 @@ def require_kept(store, transfer):
 
 
 @pytest.mark.parametrize("streams", [4, committer.MANY + 4], ids=["few", "many"])
-async def test_what_was_acknowledged_survives_a_power_cut(tmp_path, chance, say, streams):
+async def test_acknowledged_audio_survives_a_power_cut(tmp_path, chance, say, streams):
     """At any moment, the disk alone holds every durable sample, and every stream with a receipt."""
     many = streams >= committer.MANY  # then one call makes all of them durable
     settings, count = (MANY, either(4, 40)) if many else (QUICK, either(10, 200))

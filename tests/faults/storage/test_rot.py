@@ -62,7 +62,7 @@ def journal(root, claims):
 
 
 def require_detected(folder):
-    """Check that what can be read is the sound's beginning, and does not pass for all of it."""
+    """Check that reading gives the beginning of the sound, and does not take it for all of it."""
     heard, ended = b"", False
     try:
         for record in Journal(PosixDisk(), folder).records():

@@ -1,4 +1,4 @@
-"""How old files are, whatever the clock of the machine is set to."""
+"""How old files are, even if the clock of the machine is set."""
 
 import pytest
 
@@ -66,7 +66,7 @@ def test_several_jumps_add_up():
 
 
 def test_a_jump_back_makes_files_younger():
-    """They last longer, by as much; none is older than it is."""
+    """They last longer, by the length of the jump; no file looks older than it is."""
     clocks = Clocks()
     before = clocks.wall
     clocks.passes(10)

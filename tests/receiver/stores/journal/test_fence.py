@@ -1,4 +1,4 @@
-"""Claims: who gets a stream, from which unit on, and what becomes of those who had it before."""
+"""Claims: who gets a stream, from which unit on, and how earlier holders are fenced."""
 
 import errno
 import itertools
@@ -83,7 +83,7 @@ def test_a_new_stream(folder):
 
 
 @pytest.mark.parametrize("how", ["close", "seal"])
-def test_a_stream_goes_on_where_it_stands(folder, how):
+def test_a_stream_continues_where_it_stands(folder, how):
     """The next claim has the next epoch, whether or not the last one ended well."""
     granted = claimed(DISK, begun(folder, how), hello())
     granted.writer.commit(chunks(2, 100, 200))
@@ -114,7 +114,7 @@ def test_claims_that_died_are_skipped(folder):
 
 
 def test_a_damaged_opening_is_no_claim_that_died(folder):
-    """There is audio behind it that was acknowledged: nothing is emptied, and nothing goes on."""
+    """Acknowledged audio lies behind it: no file is emptied, and the claim is refused."""
     path = begun(folder) / Part(1, 0).name
     data = bytearray(path.read_bytes())
     data[40] ^= 1
@@ -126,7 +126,7 @@ def test_a_damaged_opening_is_no_claim_that_died(folder):
 
 
 def test_a_claim_that_died_is_buried_once(folder):
-    """What each later claim costs does not grow with those that died."""
+    """The cost of a later claim does not grow with the number of dead ones."""
     begun(folder)
     for epoch in range(2, 5):
         (folder / Part(epoch, 0).name).touch()
@@ -139,7 +139,7 @@ def test_a_claim_that_died_is_buried_once(folder):
     assert [3, 3] == costs
 
 
-def test_what_is_promised_is_synced_first(folder):
+def test_a_promise_is_synced_first(folder):
     """The fence comes before the scan, and the scanned file is made durable before it is read."""
     begun(folder)
     disk = FaultyDisk()
@@ -179,7 +179,7 @@ def test_many_claims_at_once(folder):
 
 
 def test_many_claims_that_all_write(folder):
-    """Whatever was acknowledged under any of them is there, once, and at its place."""
+    """All audio that any of them acknowledged is there, once, and at its place."""
     promised = []
     start = threading.Barrier(6)
 
@@ -246,7 +246,7 @@ def test_a_claim_that_is_late_to_look(folder):
     assert SOUND[: 300 * WIDTH] == contents(DISK, folder)
 
 
-def test_somebody_else_has_just_taken_the_epoch(folder):
+def test_another_claim_has_just_taken_the_epoch(folder):
     """The loser of a race takes the next one."""
     begun(folder)
     disk = FaultyDisk()
@@ -257,7 +257,7 @@ def test_somebody_else_has_just_taken_the_epoch(folder):
 
 
 def test_a_new_folder_is_not_looked_into(folder):
-    """Nobody has been there: one attempt at epoch 1 says so."""
+    """No claim can have come before: one attempt at epoch 1 is enough."""
     disk = FaultyDisk()
     granted = claimed(disk, folder, hello())
 
@@ -265,8 +265,8 @@ def test_a_new_folder_is_not_looked_into(folder):
     assert "names" not in disk.calls
 
 
-def test_somebody_else_is_faster_in_a_new_folder(folder):
-    """What they have kept by then counts."""
+def test_another_claim_is_faster_in_a_new_folder(folder):
+    """The audio that the other claim has kept by then counts."""
     disk = FaultyDisk()
     disk.before("create", lambda _: begun(folder))
     granted = claimed(disk, folder, hello())
@@ -274,7 +274,7 @@ def test_somebody_else_is_faster_in_a_new_folder(folder):
     assert (2, 100) == (granted.epoch, granted.offset)
 
 
-def test_somebody_else_ends_a_stream_whose_folder_was_new(folder):
+def test_another_claim_ends_a_stream_whose_folder_was_new(folder):
     """Epoch 1 is free again then, and done.json says why."""
     disk = FaultyDisk()
 
@@ -290,7 +290,7 @@ def test_somebody_else_ends_a_stream_whose_folder_was_new(folder):
 
 
 def test_a_shelf_that_is_missing_is_made(tmp_path):
-    """Whoever tidied up the store by hand has done no harm."""
+    """A person who removed empty folders by hand has done no harm."""
     granted = claimed(DISK, tmp_path / "shelf" / STREAM, hello())
 
     assert (1, 0) == (granted.epoch, granted.offset)
@@ -321,8 +321,8 @@ def test_a_stream_that_is_claimed_all_the_time(folder, monkeypatch):
         claimed(disk, folder, hello())
 
 
-def test_a_stream_has_so_many_claims(folder):
-    """As many as an epoch on the wire can count."""
+def test_the_number_of_claims_is_limited(folder):
+    """An epoch has 32 bits on the wire."""
     begun(folder)
     (folder / Part(MOST_EPOCHS, 0).name).touch()
 
@@ -341,7 +341,7 @@ def claim_and_leave(folder, *, closed):
 
 
 def test_claims_that_bring_nothing_leave_nothing(folder):
-    """Whoever claims a stream again and again neither ends it nor fills the folder with files."""
+    """Claiming a stream again and again neither ends it nor fills the folder with files."""
     begun(folder)
     for number in range(250):
         claim_and_leave(folder, closed=bool(number % 2))
@@ -436,7 +436,7 @@ def test_the_same_sender_does_not_wait(folder):
     ids=["channels", "samplerate", "encoding", "kind"],
 )
 def test_a_stream_has_one_format(folder, changed):
-    """Another one is refused, and those who come in the right one go on."""
+    """A claim in another format is refused, and a claim in the right one continues."""
     begun(folder)
     disk = FaultyDisk()
     with pytest.raises(Malformed, match="format"):
@@ -448,7 +448,7 @@ def test_a_stream_has_one_format(folder, changed):
 
 @pytest.mark.parametrize("state", [State.CANCELLED, State.EXPIRED])
 def test_a_stream_that_was_given_up(folder, state):
-    """It is gone, for everybody."""
+    """Its own sender and every other one hear that it is gone."""
     end_stream(Journal(DISK, begun(folder)), Done(state=state, epoch=1))
     for each in (hello(), ANOTHER):
         with pytest.raises(Gone, match=f"stream was {state}"):
@@ -472,7 +472,7 @@ def test_a_complete_stream_is_answered_with_its_receipt(folder):
     assert [] == names(DISK, folder)
 
 
-def test_a_complete_stream_that_nobody_has_finished(folder):
+def test_a_complete_stream_without_a_recording(folder):
     """Its END is enough, for any number of claims."""
     begun(folder, "end")
     disk = FaultyDisk()
@@ -513,7 +513,7 @@ def test_a_stream_that_is_completed_meanwhile(folder, nth, said):
 
 
 def test_a_damaged_done_is_an_error(folder):
-    """Nobody can say how the stream ended, so nobody gets it."""
+    """It is unknown how the stream ended, so no connection gets it."""
     begun(folder)
     (folder / "done.json").write_text('{"state": "lost"}')
 

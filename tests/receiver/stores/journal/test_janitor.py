@@ -1,4 +1,4 @@
-"""Journals that nobody is connected to: they are finished, expire, and are forgotten in the end."""
+"""Journals without a connection: they are finished, expire, and are forgotten in the end."""
 
 import errno
 import itertools
@@ -74,18 +74,18 @@ def ended(folder, **changed):
 
 
 def age(path, seconds):
-    """Let *path*, and what is in it, be that old."""
+    """Make *path* and its content look so old."""
     for each in path.iterdir() if path.is_dir() else [path]:
         os.utime(each, (time.time() - seconds,) * 2)
 
 
 def audio(layout):
-    """Return the suffixes of what is in audio."""
+    """Return the suffixes of the files in audio."""
     return sorted(path.suffix for path in layout.audio.iterdir())
 
 
 def test_what_a_crash_left_is_finished(layout, folder, janitor):
-    """A complete journal becomes a recording once it is clear that nobody else does that."""
+    """A complete journal becomes a recording once it is clear that no other receiver makes it."""
     ended(folder)
     janitor.sweep()
     before = audio(layout)
@@ -96,7 +96,7 @@ def test_what_a_crash_left_is_finished(layout, folder, janitor):
     assert State.COMMITTED is Journal(DISK, folder).done().state
 
 
-def test_finishing_says_what_it_did(folder, janitor):
+def test_finishing_is_logged(folder, janitor):
     """Once, and not for a stream that is open."""
     made = begun(folder).writer
     with capture_logs() as logs:
@@ -125,7 +125,7 @@ def test_a_recording_that_fails_is_tried_again(layout, folder):
 
 
 def test_an_open_stream_expires(folder, janitor):
-    """After the time that is set, and not before; whoever comes then is told."""
+    """After the time that is set, and not before; a later claim hears that it has expired."""
     begun(folder).writer.close()
     age(folder, EXPIRY_S - 5)
     janitor.sweep()
@@ -152,7 +152,7 @@ def test_nothing_expires_before_its_sender_could_come_back(layout, folder):
 
 
 def test_foreign_things_in_a_store_are_left_alone(layout, folder, janitor):
-    """They stop nobody from looking after the journals."""
+    """The janitor looks after the journals all the same."""
     stranger = layout.root / "streams" / ".DS_Store"
     begun(folder).writer.close()
     stranger.write_bytes(b"?")
@@ -264,7 +264,7 @@ def test_segments_that_a_crash_left_behind_a_receipt(folder, janitor):
 
 
 def test_drafts_that_a_crash_left(layout, folder, janitor):
-    """They are removed when nobody has written to them for long, and not before."""
+    """They are removed after hours without a write, and not before."""
     ended(folder)
     janitor.finish(Journal(DISK, folder))
     drafts = [layout.audio / ".a.wav.0123", folder / ".done.json.0123"]
@@ -301,7 +301,7 @@ def test_a_cancelled_stream_is_gone(folder, janitor):
 
 
 def test_a_fenced_connection_cancels_nothing(folder, janitor):
-    """The stream is somebody else's now."""
+    """The stream belongs to the newer connection."""
     old = begun(folder, 100)
     new = claimed(DISK, folder, hello("another", ack="durable"), takeover_s=0)
     with pytest.raises(Fenced):
@@ -355,7 +355,7 @@ def test_who_slept_removes_nothing_that_came_later(layout, folder):
 
 
 def test_who_sleeps_while_giving_up_is_waited_for(layout, folder):
-    """Nobody else ends the stream meanwhile, so it cannot begin anew below what is written then."""
+    """No other receiver ends the stream meanwhile, so it cannot begin anew below that epoch."""
     old = begun(folder, 100)
     disk, seen = FaultyDisk(), []
 
@@ -377,7 +377,7 @@ def test_who_sleeps_while_giving_up_is_waited_for(layout, folder):
 
 
 def test_a_stream_is_over_before_its_segments_go(layout, folder):
-    """A crash may have come before its end was on the disk, whoever removes what it left."""
+    """After a crash its end may not be on the disk yet: the folder is synced first."""
     ended(folder)
     Janitor(layout, RECORDINGS, RETENTION).finish(Journal(DISK, folder))
     (folder / Part(9, 0).name).touch()
@@ -463,7 +463,7 @@ def test_one_damaged_journal_does_not_keep_others_waiting(layout, janitor):
 
 @pytest.mark.parametrize("state", ["open", "complete", "finished", "empty"])
 def test_any_call_may_fail(tmp_path, state):
-    """The janitor says so and goes on; the next time it gets there."""
+    """The janitor logs it and continues; the next sweep finishes the work."""
     for nth in itertools.count(1):
         layout = Layout(PosixDisk(), tmp_path / str(nth))
         folder = layout.journal(STREAM).folder
@@ -495,8 +495,8 @@ def test_any_call_may_fail(tmp_path, state):
             break
 
 
-def test_what_is_no_store_is_said(tmp_path):
-    """The janitor does not end, whatever the disk says."""
+def test_a_store_that_cannot_be_read_is_logged(tmp_path):
+    """The janitor survives any error of the disk."""
     layout, disk = Layout(PosixDisk(), tmp_path), FaultyDisk()
     disk.fail("names")
     with capture_logs() as logs:

@@ -1,4 +1,4 @@
-"""Which folders can be a store; nothing is changed in those that cannot."""
+"""Which folders can be a store; nothing is changed in any other folder."""
 
 import errno
 
@@ -14,7 +14,7 @@ MADE = ["audio", "store.json", "streams"]
 
 
 def contents(root):
-    """What lies below *root*, with what files hold."""
+    """Return everything below *root*, with the content of files."""
     return {
         str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
         for path in root.rglob("*")
@@ -22,7 +22,7 @@ def contents(root):
 
 
 def names(folder):
-    """What lies in *folder* itself."""
+    """Return the names in *folder* itself."""
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -44,7 +44,7 @@ def test_a_new_folder_becomes_a_store(tmp_path):
 
 @pytest.mark.parametrize("there", [[], ["lost+found"], [".store.json.1234abcd"]])
 def test_an_empty_folder_becomes_a_store(tmp_path, there):
-    """What a new disk holds, or a crash has left, is in nobody's way."""
+    """The files of a new disk, or of a crash, do no harm."""
     for name in there:
         (tmp_path / name).mkdir()
     Layout(HASTY, tmp_path).prepare(0)
@@ -66,8 +66,8 @@ def test_claims_need_not_make_shelves_durable(tmp_path, there):
     assert 2 == disk.calls[made:].count("sync_folder")
 
 
-def test_a_store_stays_what_it_is(tmp_path):
-    """Whatever else has come to lie there meanwhile."""
+def test_a_store_stays_a_store(tmp_path):
+    """Foreign files that came later do no harm."""
     Layout(HASTY, tmp_path).prepare(0)
     (tmp_path / "notes.txt").write_text("mine")
     before = contents(tmp_path)

@@ -85,7 +85,7 @@ def near(monkeypatch):
 
 
 def drafts(layout):
-    """What lies among the recordings without being one."""
+    """Return the files among the recordings that are drafts."""
     return list(layout.audio.glob(".*"))
 
 
@@ -104,8 +104,8 @@ def require_finished(layout, folder, path):
     assert [] == drafts(layout)
 
 
-def test_a_file_is_what_it_was(tmp_path):
-    """For as long as somebody needs it."""
+def test_a_file_comes_back_unchanged(tmp_path):
+    """It exists inside the context, and no longer."""
     layout, _ = stored(tmp_path)
     with assembled(layout, layout.journal(HELLO.stream)) as original:
         data = original.path.read_bytes()
@@ -126,7 +126,7 @@ def test_a_file_becomes_a_recording(tmp_path, wanted):
 
 
 def test_the_original_is_kept_beside_it(tmp_path, near):
-    """Under a name that is not the recording's, whatever its own was."""
+    """Its name differs from the recording's, even if its own was the same."""
     layout, folder = stored(tmp_path)
     path = finish(DISK, layout, folder, "wav", keep_original=True)
 
@@ -134,8 +134,8 @@ def test_the_original_is_kept_beside_it(tmp_path, near):
     assert DATA == path.with_name(f"a_b-{STREAM[:8]}.original.OGG").read_bytes()
 
 
-def test_whatever_fails_can_be_done_again(tmp_path, near):
-    """Each call to the disk fails once; then the recording is made, and nothing else is left."""
+def test_any_failure_can_be_repeated(tmp_path, near):
+    """Each call to the disk fails once; then the recording is made, and no draft is left."""
     layout, folder = stored(tmp_path / "counted")
     counting = FaultyDisk()
     finish(counting, layout, folder, "wav", keep_original=True)
@@ -167,7 +167,7 @@ def test_other_frames_than_before_are_a_fault(tmp_path, near):
         assert DATA == original.path.read_bytes()
 
 
-def test_what_is_decoded_no_more_stays(tmp_path, near):
+def test_a_file_that_no_longer_decodes_stays(tmp_path, near):
     """A decoder that is gone, or another version that refuses, costs no byte."""
     data = b"no audio" * 500
     layout, folder = stored(tmp_path, data)
@@ -179,7 +179,7 @@ def test_what_is_decoded_no_more_stays(tmp_path, near):
 
 
 def test_a_stop_is_heeded(tmp_path, near):
-    """While the file is made, and while it is decoded; the next start goes on."""
+    """While the file is written, and while it is decoded; the next start makes the recording."""
     layout, folder = stored(tmp_path)
     for after in range(1, 8):
         calls = iter(range(after))
@@ -205,7 +205,7 @@ def test_without_room_nothing_is_begun(tmp_path, monkeypatch, near):
     assert [] == list(layout.audio.iterdir())
 
 
-def test_verify_counts_the_frames_of_what_is_complete(tmp_path):
+def test_verify_counts_the_frames_of_complete_journals(tmp_path):
     """A file that is not decoded yet has none."""
     layout, _ = stored(tmp_path)
 

@@ -26,7 +26,7 @@ DISK = PosixDisk()
 
 
 def write(folder, epoch, part, base, *rest):
-    """Write a segment with whatever is to be in it, as a paused receiver may have."""
+    """Write a segment of any content, as a paused receiver may have done."""
     data = b"".join((records.opening(epoch, base, hello()), *rest))
     (folder / f"{epoch:020d}.{part:06d}.seg").write_bytes(data)
 
@@ -60,7 +60,7 @@ def test_parts_of_one_epoch_are_one_stream(tmp_path):
     ]
 
 
-def test_what_a_fenced_writer_goes_on_writing_is_never_read(tmp_path):
+def test_audio_of_a_fenced_writer_is_never_read(tmp_path):
     """Its segment counts up to where the next claim starts, on a boundary of chunks or not."""
     write(tmp_path, 1, 0, 0, audio(1, 0, 100), noise(1, 100, 900))
     write(tmp_path, 2, 0, 100, audio(2, 100, 300))
@@ -68,8 +68,8 @@ def test_what_a_fenced_writer_goes_on_writing_is_never_read(tmp_path):
     assert played(300) == contents(DISK, tmp_path)
 
 
-def test_a_fenced_writer_that_went_on_in_another_part_is_never_read(tmp_path):
-    """Its later part starts at or beyond the newer claim, and nobody misses what is between."""
+def test_a_later_part_of_a_fenced_writer_is_never_read(tmp_path):
+    """Its later part starts at or beyond the newer claim, and no audio between them is missed."""
     write(tmp_path, 1, 0, 0, audio(1, 0, 100), records.closing(1, 100))
     write(tmp_path, 1, 1, 100, noise(1, 100, 200), noise(1, 200, 500))
     write(tmp_path, 2, 0, 100, audio(2, 100, 300))
@@ -93,7 +93,7 @@ def test_each_of_several_fenced_writers_is_cut_off(tmp_path):
 
 
 def test_missing_audio_is_an_error(tmp_path):
-    """What comes before the hole is read; then it is named."""
+    """The audio before the hole is read; then the error names the hole."""
     write(tmp_path, 1, 0, 0, audio(1, 0, 100))
     write(tmp_path, 2, 0, 150, audio(2, 150, 300))
     reading = Journal(DISK, tmp_path).records()
@@ -118,7 +118,7 @@ def test_a_stream_that_starts_in_the_middle_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("ended", [100, 200])
 def test_the_end_of_a_fenced_writer_does_not_count(tmp_path, ended):
-    """Whoever claimed later decides when the stream is complete."""
+    """The later claim decides when the stream is complete."""
     more = audio(1, 100, ended) if ended > 100 else b""
     write(tmp_path, 1, 0, 0, audio(1, 0, 100), more, records.end(1, receipt(played(ended))))
     write(tmp_path, 2, 0, 100, audio(2, 100, 300))
@@ -142,7 +142,7 @@ def test_an_end_is_read_although_a_later_claim_died_at_once(tmp_path):
     assert (hello(), 1, receipt(played(100))) == Journal(DISK, tmp_path).complete()
 
 
-def test_the_last_segment_is_that_of_an_older_epoch(tmp_path):
+def test_the_last_segment_has_an_older_epoch(tmp_path):
     """A claim does not find itself."""
     write(tmp_path, 1, 0, 0)
     write(tmp_path, 1, 1, 0)

@@ -1,4 +1,4 @@
-"""From a complete journal to a recording, whatever gets in between."""
+"""From a complete journal to a recording, with failures and other receivers in between."""
 
 import errno
 import itertools
@@ -37,7 +37,7 @@ HELLO = hello(name="talks/a b.mp3", metadata={"room": "12"})
 
 
 class Interrupted(BaseException):
-    """Nobody expects it, as nobody expects a kill."""
+    """No code catches it, just as no code survives a kill."""
 
 
 def interrupt(*_):
@@ -264,7 +264,7 @@ def test_a_recording_that_was_not_written_in_full(layout, wanted, harm):
 
 
 def test_another_receiver_is_faster(template, tmp_path):
-    """At any step; the recording is the same, and nobody stumbles."""
+    """At any step; the recording is the same, and neither receiver fails."""
     for nth in itertools.count(1):
         layout, folder = copied(template, tmp_path / str(nth))
         disk = FaultyDisk()
@@ -276,7 +276,7 @@ def test_another_receiver_is_faster(template, tmp_path):
 
 
 def test_another_stream_takes_the_name(template, tmp_path):
-    """At any step: each recording has its own name and manifest, and none is overwritten."""
+    """At any step: each recording has its own name and manifest, and no file is overwritten."""
     other = STREAM[:8] + "0" * 24
     for nth in itertools.count(1):
         layout, folder = copied(template, tmp_path / str(nth))
@@ -300,7 +300,7 @@ def test_another_stream_takes_the_name(template, tmp_path):
 
 
 def test_a_recording_without_its_manifest_is_left_alone(layout):
-    """Somebody has removed the manifest; the audio is still theirs."""
+    """A person removed the manifest; the audio is not overwritten."""
     DISK.make_folder(layout.audio)
     theirs = layout.audio / f"a_b-{STREAM[:8]}.wav"
     theirs.write_bytes(b"theirs")
@@ -332,7 +332,7 @@ def test_a_damaged_manifest_is_left_alone(layout):
     assert f"a_b-{STREAM}.wav" == path.name
 
 
-def test_the_manifest_can_be_read_by_anybody(layout):
+def test_the_manifest_is_plain_json(layout):
     """It is plain JSON with the names that the protocol uses."""
     path = finish(DISK, layout, stored(layout), "wav")
     manifest = json.loads(path.with_suffix(".json").read_text())
@@ -343,7 +343,7 @@ def test_the_manifest_can_be_read_by_anybody(layout):
 
 
 def test_the_digest_of_a_journal(layout):
-    """It is that of all claims together; a disk that refuses is a fault of the storage."""
+    """It covers all claims together; if the disk refuses, that is a fault of the storage."""
     folder, disk = stored(layout), FaultyDisk()
 
     assert receipt().digest == digest_of(Journal(DISK, folder)).hexdigest()

@@ -1,4 +1,4 @@
-"""Segments: what was written is read, and damage of any kind is never taken for audio."""
+"""Segments: all records are read as they were written, and damage is never taken for audio."""
 
 import io
 
@@ -34,7 +34,7 @@ def before(position):
 
 
 def test_records_survive():
-    """Reading gives back each record that was written, and what is in it."""
+    """Reading gives back each record with its content."""
     file = io.BytesIO(b"".join((OPENING, *AUDIO, END)))
     first, *audio, last = records.read_records(file)
 
@@ -70,7 +70,7 @@ def test_each_damaged_byte_is_noticed(tmp_path):
 
 
 def test_each_length_of_a_cut_segment(tmp_path):
-    """What is left of a segment counts up to its last whole record."""
+    """A segment that was cut counts up to its last whole record."""
     for length in range(len(SEGMENT)):
         folder = stored(tmp_path, SEGMENT[:length])
         expected = before(length)
@@ -98,7 +98,7 @@ def test_each_damaged_byte_before_another_segment(tmp_path):
                 contents(DISK, tmp_path)
 
 
-def test_an_end_that_is_damaged_is_none(tmp_path):
+def test_a_damaged_end_does_not_count(tmp_path):
     """A receipt is there whole, or the stream is open."""
     data = OPENING + b"".join(AUDIO) + END
     for position in range(len(data) - len(END), len(data)):
@@ -140,8 +140,8 @@ def test_what_does_not_belong_is_not_read(tmp_path):
     ],
     ids=["epoch", "no hello", "other message", "audio", "closing", "empty"],
 )
-def test_a_segment_without_its_opening_is_none(tmp_path, opening):
-    """A claim that died before it began does not count, whatever follows."""
+def test_a_segment_without_its_opening_does_not_count(tmp_path, opening):
+    """A claim that died before it began does not count, even with records behind it."""
     folder = stored(tmp_path, opening + b"".join(AUDIO))
 
     assert [] == Journal(DISK, folder).segments()

@@ -56,7 +56,7 @@ class Roomy(FaultyDisk):
 
 
 class Listening:
-    """Whoever holds a claim: it notes what it is told."""
+    """The holder of a claim: it notes every call."""
 
     def __init__(self):
         self.claim = None
@@ -73,7 +73,7 @@ class Listening:
         self._moved.set()
 
     async def until(self, reached):
-        """Wait until *reached* says that what came is enough."""
+        """Wait until *reached* returns True."""
         async with asyncio.timeout(PATIENCE_S):
             while not reached():
                 self._moved.clear()
@@ -102,7 +102,7 @@ class Gate:
             await self._reached.wait()
 
     def open(self):
-        """Let it go on."""
+        """Let it continue."""
         self._opened.set()
 
 
@@ -173,7 +173,7 @@ def folder(tmp_path):
 
 
 async def test_a_stream_from_claim_to_recording(tmp_path, disk, folder):
-    """What is acknowledged is in the journal, and closing waits for the recording."""
+    """Acknowledged audio is in the journal, and closing waits for the recording."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         before = (store.level, claim.epoch, claim.offset, claim.kept, claim.receipt)
@@ -194,7 +194,7 @@ async def test_a_stream_from_claim_to_recording(tmp_path, disk, folder):
 
 
 async def test_nothing_is_acknowledged_before_it_is_durable(tmp_path, disk):
-    """While the sync takes its time, `kept` stays, and so does whoever commits."""
+    """During a slow sync `kept` does not move, and a commit waits."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         gate = Gate()
@@ -211,7 +211,7 @@ async def test_nothing_is_acknowledged_before_it_is_durable(tmp_path, disk):
 
 
 async def test_streams_are_committed_in_groups(tmp_path, disk):
-    """What comes while one group is under way makes the next one, for all streams."""
+    """Chunks of all streams that come while one group is under way make the next one."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         other, another = await begun(store, OTHER)
@@ -231,7 +231,7 @@ async def test_streams_are_committed_in_groups(tmp_path, disk):
 
 
 async def test_a_large_group_does_not_wait(tmp_path, disk, monkeypatch):
-    """So many bytes are committed at once, fewer after a while."""
+    """A group of GROUP_BYTES is committed at once, a smaller one after a while."""
     monkeypatch.setattr(receiver.stores.journal.committer, "GROUP_S", 3600)
     monkeypatch.setattr(receiver.stores.journal.committer, "GROUP_BYTES", 1000)
     async with opened(tmp_path, disk) as store:
@@ -247,7 +247,7 @@ async def test_a_large_group_does_not_wait(tmp_path, disk, monkeypatch):
 
 
 class Whole(Roomy):
-    """A disk that says it can make everything durable at once, on whatever file system it is."""
+    """A disk that claims to have a syncfs that reports faults, on any file system."""
 
     def syncs_all(self, handle):
         return True
@@ -295,7 +295,7 @@ async def test_a_disk_that_cannot_be_synced_at_once(tmp_path, disk):
 
 
 async def test_a_fault_of_all_is_looked_for_in_each(tmp_path):
-    """One call failed for everybody: the stream whose file it was is refused, and no other."""
+    """If syncfs fails, the stream whose file lost data is refused, and no other."""
     disk = Whole()
     disk.before("sync_all", lambda *_: (disk.fail("sync", nth=3), refuse(errno.EIO)), nth=1)
     async with opened(tmp_path, disk) as store:
@@ -316,8 +316,8 @@ async def test_a_disk_that_others_fill(tmp_path, monkeypatch):
     assert ((0, 1), (committer.MANY, 0)) == (first, second)
 
 
-async def test_another_claim_goes_on(tmp_path, disk, folder):
-    """After the connection is lost what came is made safe, and the next one starts behind it."""
+async def test_another_claim_continues(tmp_path, disk, folder):
+    """When a connection is lost, its chunks are made safe; the next claim starts behind them."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
         append(claim, 0, 300)
@@ -331,7 +331,7 @@ async def test_another_claim_goes_on(tmp_path, disk, folder):
 
 
 async def test_a_digest_is_computed_again_when_a_stream_changed_hands(tmp_path, disk, folder):
-    """It is that of the journal, whoever wrote it; a wrong one is refused, and nothing is lost."""
+    """It covers the audio of all claims; a wrong one is refused, and nothing is lost."""
     async with opened(tmp_path, disk) as store:
         for start in (0, 200, 400):
             claim, _ = await begun(store)
@@ -407,7 +407,7 @@ async def test_a_claim_elsewhere_ends_this_one(tmp_path, disk, folder):
 
 
 async def test_a_failure_concerns_one_stream(tmp_path, disk):
-    """The others of its group are acknowledged; it goes on with what turns out to be there."""
+    """The others of its group are acknowledged; its next claim finds all audio that is there."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         other, another = await begun(store, OTHER)
@@ -427,8 +427,8 @@ async def test_a_failure_concerns_one_stream(tmp_path, disk):
     assert ([], 0, 100) == (listener.kept, claim.kept, again.offset)
 
 
-async def test_a_fault_of_ours_is_said_to_everybody(tmp_path, disk):
-    """Whatever is raised, nobody waits for an answer that never comes."""
+async def test_a_defect_is_told_to_every_stream(tmp_path, disk):
+    """Any exception reaches every stream of the group, so no stream waits for ever."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         disk.before("sync", lambda *_: 1 / 0)
@@ -474,7 +474,7 @@ async def test_a_full_disk_is_waited_for(tmp_path, disk, folder, size):
 
 
 async def test_the_reserve_is_left_free(tmp_path, disk):
-    """With less, nothing is written, and nothing new is taken; with more, it goes on."""
+    """With less room, nothing is written, and no stream is taken; with more, streams continue."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         before = (store.full, store.free_bytes)
@@ -505,7 +505,7 @@ async def test_a_store_that_cannot_be_asked_is_full(tmp_path, disk):
 
 
 async def test_a_connection_that_is_lost_while_the_disk_is_full(tmp_path, disk, folder):
-    """What was not acknowledged is dropped: its sender has it. Sealing does not wait for room."""
+    """Unacknowledged audio is dropped: its sender has it. Sealing does not wait for room."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         append(claim, 0, 100)
@@ -517,7 +517,7 @@ async def test_a_connection_that_is_lost_while_the_disk_is_full(tmp_path, disk, 
             while not store.committer.full:
                 await asyncio.sleep(0.001)
             await claim.seal()
-            while store.committer.full:  # as long as somebody tries
+            while store.committer.full:  # until the committer finds no claim that tries again
                 await asyncio.sleep(0.001)
         full = store.full
         disk.space = 10**9
@@ -529,7 +529,7 @@ async def test_a_connection_that_is_lost_while_the_disk_is_full(tmp_path, disk, 
     assert receipt() == made
 
 
-async def test_what_was_acked_as_received_waits_for_room(tmp_path, disk):
+async def test_audio_acked_as_received_waits_for_room(tmp_path, disk):
     """Its sender does not have it any more: it is kept, though the connection is lost."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store, hello(ack=Level.RECEIVED))
@@ -552,7 +552,7 @@ async def test_what_was_acked_as_received_waits_for_room(tmp_path, disk):
 
 @pytest.mark.parametrize("size", [0, 232])
 async def test_a_disk_that_gets_full_while_a_claim_is_sealed(tmp_path, disk, folder, size):
-    """Either all that follows is kept, or none: what comes behind a gap is never acknowledged."""
+    """All later chunks are kept, or no chunk is: audio behind a gap is never acknowledged."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
         append(claim, 0, 100)
@@ -586,8 +586,8 @@ async def test_a_disk_that_gets_full_while_a_claim_is_sealed(tmp_path, disk, fol
     assert receipt() == made
 
 
-async def test_a_failure_after_the_end_of_a_claim_is_nobody_elses(tmp_path, disk):
-    """The listener may stand for the next connection already; it hears nothing of the last one."""
+async def test_a_failure_after_the_end_of_a_claim_is_not_passed_on(tmp_path, disk):
+    """The holder may have its next connection already; it hears nothing of the last one."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         gate = Gate()
@@ -610,7 +610,7 @@ async def test_a_failure_after_the_end_of_a_claim_is_nobody_elses(tmp_path, disk
 
 
 async def test_a_stream_that_grows_too_long(tmp_path, disk, folder):
-    """The chunk that would be beyond the limit is refused; what came before stays."""
+    """The chunk that would be beyond the limit is refused; earlier chunks stay."""
     async with opened(tmp_path, disk, stream_bytes=100 * WIDTH) as store:
         claim, _ = await begun(store)
         append(claim, 0, 100)
@@ -622,7 +622,7 @@ async def test_a_stream_that_grows_too_long(tmp_path, disk, folder):
 
 
 async def test_a_stream_that_is_given_up(tmp_path, disk, folder):
-    """Its audio is removed, also what is under way, and it is gone."""
+    """Its audio is removed, and chunks under way with it."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
         append(claim, 0, 300)
@@ -634,7 +634,7 @@ async def test_a_stream_that_is_given_up(tmp_path, disk, folder):
 
 
 async def test_a_stream_that_was_taken_over_is_not_given_up(tmp_path, disk, folder):
-    """Whoever was fenced elsewhere hears that, and the stream stays."""
+    """A connection that was fenced elsewhere hears that, and the stream stays."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         append(claim, 0, 100)
@@ -646,7 +646,7 @@ async def test_a_stream_that_was_taken_over_is_not_given_up(tmp_path, disk, fold
     assert SOUND[: 100 * WIDTH] == contents(DISK, folder)
 
 
-async def test_a_stream_that_nobody_comes_back_for_stays(tmp_path, disk, folder):
+async def test_a_stream_whose_sender_is_away_stays(tmp_path, disk, folder):
     """Until it expires; this process need not remember it."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
@@ -658,7 +658,7 @@ async def test_a_stream_that_nobody_comes_back_for_stays(tmp_path, disk, folder)
 
 
 async def test_a_complete_stream_is_answered_and_finished(tmp_path, disk, folder):
-    """Any number of times, whoever still holds an answer; the recording is made if it is not."""
+    """It is answered any number of times, and its recording is made if it is missing."""
     made = claimed(DISK, folder, hello()).writer
     made.commit(chunks(1, 0, FRAMES))
     made.commit([ending(made.epoch, receipt())])
@@ -675,7 +675,7 @@ async def test_a_complete_stream_is_answered_and_finished(tmp_path, disk, folder
 
 @pytest.mark.parametrize("left", [0, 20])
 async def test_the_end_waits_for_room(tmp_path, disk, left):
-    """As chunks do: whoever commits hears nothing until there is some, then gets the receipt."""
+    """As chunks do: a commit waits until there is room, and then gets the receipt."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         append(claim, 0, FRAMES)
@@ -694,7 +694,7 @@ async def test_the_end_waits_for_room(tmp_path, disk, left):
 
 
 async def test_an_end_that_never_came_to_the_disk_has_no_receipt(tmp_path, disk, monkeypatch):
-    """Whoever commits while the claim is sealed, and the disk is full, hears that."""
+    """If the claim is sealed while the disk is full, the commit fails."""
     monkeypatch.setattr(receiver.stores.journal.committer, "RETRY_S", 0.2)
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
@@ -731,7 +731,7 @@ async def test_the_end_becomes_durable_with_what_waits_before_it(tmp_path, disk)
     assert 1 == calls.count("sync")
 
 
-async def test_a_claim_that_nobody_waits_for(tmp_path, disk, folder):
+async def test_a_claim_whose_connection_is_lost(tmp_path, disk, folder):
     """A connection that is lost meanwhile leaves no file open."""
     async with opened(tmp_path, disk) as store:
         gate = Gate()
@@ -772,9 +772,7 @@ async def test_running_finishes_what_a_crash_left(tmp_path, disk, folder, monkey
     assert State.COMMITTED is Journal(DISK, folder).done().state
 
 
-async def test_what_was_complete_a_moment_ago_is_looked_at_again(
-    tmp_path, disk, folder, monkeypatch
-):
+async def test_a_young_complete_journal_is_looked_at_again(tmp_path, disk, folder, monkeypatch):
     """A receiver may have been killed just then: its recording does not wait for the next look."""
     made = claimed(DISK, folder, hello()).writer
     made.commit(chunks(1, 0, FRAMES))
@@ -792,7 +790,7 @@ async def test_what_was_complete_a_moment_ago_is_looked_at_again(
     assert State.COMMITTED is Journal(DISK, folder).done().state
 
 
-async def test_closing_waits_for_what_is_under_way(tmp_path, disk):
+async def test_closing_waits_for_work_under_way(tmp_path, disk):
     """A recording that was begun is finished; nothing is claimed any more."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
@@ -804,7 +802,7 @@ async def test_closing_waits_for_what_is_under_way(tmp_path, disk):
 
 
 async def test_closing_with_audio_under_way(tmp_path, disk, folder, caplog):
-    """What was not acknowledged is not promised; nothing is tried after the end."""
+    """Unacknowledged audio is not promised; no commit starts after the end."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
         append(claim, 0, 100)
@@ -818,7 +816,7 @@ async def test_closing_with_audio_under_way(tmp_path, disk, folder, caplog):
 
 
 async def test_two_stores_share_a_folder(tmp_path, folder):
-    """Each fences the other's claims, and neither removes what is not its own."""
+    """Each fences the other's claims, and neither removes the other's files."""
     async with opened(tmp_path, one := Roomy()) as here, opened(tmp_path, two := Roomy()) as there:
         at = 0
         for turn in range(4):
@@ -834,3 +832,54 @@ async def test_two_stores_share_a_folder(tmp_path, folder):
     assert [".json", ".wav"] == sorted(path.suffix for path in (tmp_path / "audio").iterdir())
     assert Part(1, 0).name not in [path.name for path in folder.iterdir()]
     assert one.calls.count("create") == two.calls.count("create") == 2
+
+
+async def test_a_debugger_shows_how_far_things_are(tmp_path, disk):
+    """A claim, its writer, its journal and the committer tell stream, epoch and position."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        append(claim, 0, 100)
+        store.committer.flush_soon()
+        await listener.keeps(100)
+        shown = [repr(each) for each in (claim, claim._writer, claim._journal, store.committer)]
+        await claim.seal()
+
+    assert [
+        f"<JournalClaim {STREAM} epoch 1, 100 kept, 0 entries wait>",
+        f"<Writer {STREAM} epoch 1, 100 durable, open>",
+        f"<Journal {STREAM}>",
+        "<Committer idle, 0 streams with 0 bytes wait>",
+    ] == shown
+    assert repr(claim).endswith("0 entries wait, sealed>")
+    assert repr(claim._writer).endswith("100 durable, closed>")
+
+
+async def test_debug_events(tmp_path, disk):
+    """Each claim, group, seal and recording is one event with its numbers; a chunk is none."""
+    with capture_logs() as logs:
+        async with opened(tmp_path, disk) as store:
+            claim, listener = await begun(store)
+            append(claim, 0, 100)
+            store.committer.flush_soon()
+            await listener.keeps(100)
+            await claim.seal()
+            claim, _ = await begun(store)
+            append(claim, 100, FRAMES)
+            await committed(claim)
+
+    told = [
+        {key: value for key, value in each.items() if key not in ("seconds", "log_level")}
+        for each in logs
+        if each["log_level"] == "debug"
+    ]
+    first, rest = 2 * (32 + 50 * WIDTH), 10 * (32 + 50 * WIDTH)
+    claimed_ = {"event": "stream_claimed", "stream": STREAM, "complete": False}
+
+    assert claimed_ | {"epoch": 1, "offset": 0} == told[0]
+    assert {"event": "group_committed", "streams": 1, "bytes": first, "failed": 0} == told[1]
+    assert {"event": "claim_sealed", "stream": STREAM, "epoch": 1, "kept": 100} == told[2]
+    assert claimed_ | {"epoch": 2, "offset": 100} == told[3]
+    assert ["group_committed"] * (len(told) - 5) == [each["event"] for each in told[4:-1]]
+    assert rest < sum(each.get("bytes", 0) for each in told[4:])
+    assert "recording_started" == told[-1]["event"]
+    assert (FRAMES, "wav") == (told[-1]["frames"], told[-1]["container"])

@@ -1,4 +1,4 @@
-"""Writing a journal: what is durable when commit returns, and what a disk that fails leaves."""
+"""Writing a journal: commits are durable when they return, and a failing disk is handled."""
 
 import errno
 import os
@@ -64,7 +64,7 @@ def tail(folder):
     return Journal(DISK, folder).last_segment(below=99).tail()
 
 
-def test_commit_makes_durable_what_it_returns_for(tmp_path, disk):
+def test_a_commit_is_durable_when_it_returns(tmp_path, disk):
     """The sync comes after the write, and the look for a newer claim after the sync."""
     made = writer(disk, tmp_path)
     disk.calls.clear()
@@ -122,7 +122,7 @@ def test_a_segment_that_was_dropped_is_read(tmp_path):
 
 
 def test_nothing_follows_an_end(tmp_path):
-    """Not even a CLOSING, behind which nobody would look for it."""
+    """Not even a CLOSING: readers would not look for the END before it."""
     made = writer(DISK, tmp_path)
     made.commit([*chunks(1, 0, 100), ending(1, receipt(played(100)))])
     made.seal()
@@ -220,7 +220,7 @@ def test_closing_on_a_full_disk(tmp_path, disk):
 
 @pytest.mark.parametrize("size", [0, 20, 132, 150])
 def test_giving_up_after_a_full_disk(tmp_path, disk, size):
-    """What was not committed may be there, as far as it is whole; nothing follows it."""
+    """Uncommitted chunks may be there, as far as they are whole; nothing follows them."""
     made = writer(disk, tmp_path)
     made.commit(chunks(1, 0, 100))
     disk.tear(size)
@@ -241,7 +241,7 @@ def test_giving_up_after_a_full_disk(tmp_path, disk, size):
 @pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("size", [132, 150])
 def test_a_claim_while_a_disk_is_full(tmp_path, disk, size, again):
-    """It counts what was written so far, so nothing of that may be taken back."""
+    """It counts all that was written so far, so no byte of that may be taken back."""
     made = writer(disk, tmp_path)
     made.commit(chunks(1, 0, 100))
     disk.tear(size)
@@ -288,7 +288,7 @@ def test_a_sync_that_fails_is_final(tmp_path, disk, nth, code):
 
 @pytest.mark.parametrize("method", ["write", "sync_folder", "exists", "linked", "create"])
 def test_any_other_error_is_final(tmp_path, disk, method):
-    """What is acknowledged stays, and the stream goes on with another claim."""
+    """Acknowledged audio stays, and the stream continues with another claim."""
     made = writer(disk, tmp_path, roll_bytes=SMALL)
     made.commit(groups()[0])
     disk.fail(method)
@@ -391,7 +391,7 @@ def test_a_newer_part_is_no_newer_claim(tmp_path):
 
 
 def test_a_removed_segment_fences(tmp_path):
-    """Whoever completed or gave up the stream has removed it."""
+    """Another receiver completed or gave up the stream, and removed it."""
     made = writer(DISK, tmp_path)
     (tmp_path / Part(1, 0).name).unlink()
 
