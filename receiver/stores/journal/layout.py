@@ -8,6 +8,7 @@ the folder is a store, and of which version.
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,22 @@ class Layout:
         """Return the path for the recording of *stream*; *name* is for people and may be odd."""
         stem = _UNSAFE.sub("_", Path(name).stem).strip("._-")[:_NAME_CHARACTERS] or "stream"
         return self.audio / f"{stem}-{stream[:digits]}{suffix}"
+
+    def draft(self, stream: str) -> Path:
+        """Return a new path for a file of *stream* that is being written, hidden in ``audio/``."""
+        return self.audio / f".{stream}.{uuid.uuid4().hex[:8]}"
+
+    def require_room(self, stream: str, size: int) -> None:
+        """
+        Check that a recording of *size* bytes has room; it may use the reserve.
+
+        Raises:
+            StorageFailed: if it has not.
+        """
+        free = self.disk.free(self.audio)
+        if free < size:
+            what = f"{stream}: free bytes for the recording"
+            raise StorageFailed(what, seen=free, expected=size)
 
     def prepare(self, reserve_bytes: int) -> int:
         """

@@ -8,7 +8,6 @@ and is decoded.
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -90,9 +89,9 @@ def assembled(
     Raises:
         StorageFailed: if the disk refuses or has no room, or bytes are missing.
     """
-    path = draft_path(layout, journal)
+    path = layout.draft(journal.stream)
     last = journal.last_segment()
-    require_room(layout, journal, last.tail().offset if last else 0)
+    layout.require_room(journal.stream, last.tail().offset if last else 0)
     try:
         yield _write(layout, journal, path, require_running)
     except OSError as exc:
@@ -137,24 +136,6 @@ def payloads(
             payload = canonical_of(record, hello)
             digest.update(record.header.offset, record.header.units, payload)
             yield payload
-
-
-def draft_path(layout: Layout, journal: Journal) -> Path:
-    """Return a new path for a file that is being written; hidden among the recordings."""
-    return layout.audio / f".{journal.stream}.{uuid.uuid4().hex[:8]}"
-
-
-def require_room(layout: Layout, journal: Journal, size: int) -> None:
-    """
-    Check that the disk has room for *size* bytes; the reserve counts, for recordings may use it.
-
-    Raises:
-        StorageFailed: if it has not.
-    """
-    free = layout.disk.free(layout.audio)
-    if free < size:
-        what = f"{journal.stream}: free bytes for the recording"
-        raise StorageFailed(what, seen=free, expected=size)
 
 
 def _write(

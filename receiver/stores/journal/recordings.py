@@ -23,7 +23,7 @@ from . import done
 from .disk import Disk
 from .journal import Complete, Done, Journal, State
 from .layout import SHORT_DIGITS, Layout, suffix_of
-from .original import AudioToRecord, audio_of, draft_path, require_room
+from .original import AudioToRecord, audio_of
 
 log = structlog.get_logger()
 
@@ -113,22 +113,22 @@ class Recorder:
         with audio_of(
             self._layout, journal, complete, options.means, self._require_running
         ) as audio:
-            recording = self._write(journal, complete, audio)
+            recording = self._write(complete, audio)
         name = str(recording.relative_to(self._layout.root))
         receipt = complete.receipt
         how = Done(state=State.COMMITTED, epoch=complete.epoch, receipt=receipt, recording=name)
         done.end_stream(journal, how)
         return recording
 
-    def _write(self, journal: Journal, complete: Complete, audio: AudioToRecord) -> Path:
+    def _write(self, complete: Complete, audio: AudioToRecord) -> Path:
         """Write a draft, check it, give it its name, and write the manifest beside it."""
         disk, hello, receipt = self._disk, complete.hello, complete.receipt
         form, frames = audio.format, receipt.frames
         container = container_for(form, self._options.container, frames)
         log.debug("recording_started", stream=hello.stream, frames=frames, container=container)
-        draft = draft_path(self._layout, journal)
+        draft = self._layout.draft(hello.stream)
         disk.make_folder(self._layout.audio)
-        require_room(self._layout, journal, frames * form.frame_bytes)
+        self._layout.require_room(hello.stream, frames * form.frame_bytes)
         try:
             write_recording(draft, form, container, frames, audio.payloads)
             _require_whole(complete, audio)

@@ -74,7 +74,7 @@ def copied(template, root):
 
 
 def recordings(layout):
-    """Return the names of all files in audio but the drafts, which the keeper removes."""
+    """Return the names of all files in audio but the drafts, which the janitor removes."""
     return {path.name for path in layout.audio.iterdir() if not path.name.startswith(".")}
 
 
