@@ -30,7 +30,7 @@ from sonoduct.wire import (
     WireError,
 )
 
-from .committer import Batch
+from .committer import Share
 from .disk import DiskFull
 from .fence import Granted
 from .journal import Journal
@@ -151,11 +151,11 @@ class JournalClaim(Claim):
     async def forget(self) -> None:
         pass  # the journal stays until it expires
 
-    def take(self) -> Batch:
+    def take(self) -> Share:
         """Return everything that waits to be committed (called by the committer)."""
         entries, self._waiting = self._waiting, []
         self._under_way = True
-        return Batch(self._held_writer(), entries)
+        return Share(self._held_writer(), entries)
 
     def committed(self, entries: list[Entry]) -> None:
         """Note that *entries* are durable (called by the committer)."""

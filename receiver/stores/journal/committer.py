@@ -2,7 +2,7 @@
 Group commit: chunks of all streams become durable together, outside the event loop.
 
 Claims say that they have something to commit. After a moment the committer takes it from all of
-them, and a thread writes each batch to its journal, makes all of them durable, and checks that no
+them, and a thread writes each share to its journal, makes all of them durable, and checks that no
 newer claim exists. Then the event loop tells each claim.
 """
 
@@ -53,8 +53,8 @@ Outcome: TypeAlias = WireError | None
 log = structlog.get_logger()
 
 
-class Batch(NamedTuple):
-    """The entries of one claim in a group, and the writer for them."""
+class Share(NamedTuple):
+    """One claim's share of a group: its entries, and the writer for them."""
 
     writer: Writer
     entries: list[Entry]
@@ -135,7 +135,7 @@ class Committer:
     def _finish(
         self,
         claims: list[JournalClaim],
-        group: list[Batch],
+        group: list[Share],
         size: int,
         done: asyncio.Future[tuple[float, list[Outcome]]],
     ) -> None:
@@ -148,7 +148,7 @@ class Committer:
             log.debug(
                 "group_committed",
                 streams=len(group),
-                bytes=size,
+                bytes=size,  # new since the last group; 0 if a full disk is tried again
                 failed=len(outcomes) - outcomes.count(None),
                 seconds=round(seconds, 6),
             )
@@ -161,7 +161,7 @@ class Committer:
         self.full = self.full and bool(self._waiting)  # if no claim will try again, assume room
         self._schedule()
 
-    def _commit(self, group: list[Batch]) -> tuple[float, list[Outcome]]:
+    def _commit(self, group: list[Share]) -> tuple[float, list[Outcome]]:
         """Commit *group* in a thread; no other thread uses its writers meanwhile."""
         began = time.monotonic()
         if not self._has_room():
