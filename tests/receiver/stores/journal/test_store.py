@@ -855,7 +855,7 @@ async def test_a_debugger_shows_how_far_things_are(tmp_path, disk):
 
 
 async def test_debug_events(tmp_path, disk):
-    """Each claim, group, seal and recording is one event with its numbers; chunks are not logged."""
+    """Each claim, group, seal and recording is one event; chunks are not logged."""
     with capture_logs() as logs:
         async with opened(tmp_path, disk) as store:
             claim, listener = await begun(store)
