@@ -207,7 +207,7 @@ class Session:
         stream = lease.stream
         stream.append(chunk, now)
         if stream.unsafe_bytes >= self._step:
-            stream.claim.hurry()
+            stream.claim.flush_soon()
 
     def _release(self, offset: int) -> None:
         """Everything before *offset* is stored and processed (called by the stream)."""

@@ -11,8 +11,15 @@ from receiver.settings import Settings
 from sonoduct.wire import StorageFailed
 
 from . import Store
-from .journal import Bounds, JournalStore, Keeping, Layout, PosixDisk
-from .memory import NoStore
+from .journal import (
+    JournalStore,
+    Layout,
+    PosixDisk,
+    RecordingOptions,
+    Retention,
+    StoreLimits,
+)
+from .memory import MemoryStore
 
 
 def open_store(settings: Settings, metrics: Metrics) -> Store:
@@ -31,21 +38,19 @@ def open_store(settings: Settings, metrics: Metrics) -> Store:
 
 
 def _none(settings: Settings, _metrics: Metrics) -> Store:
-    return NoStore(settings.limits.remembered_receipts)
+    return MemoryStore(settings.limits.remembered_receipts)
 
 
 def _folder(settings: Settings, metrics: Metrics) -> Store:
     limits = settings.limits
-    keeping = Keeping(
-        settings.recording,
-        limits.expiry_timeout,
-        limits.receipt_timeout,
-        settings.means,
-        settings.keep_original,
+    folder = Path(settings.store.removeprefix("folder://")).absolute()
+    return JournalStore(
+        Layout(PosixDisk(), folder),
+        RecordingOptions(settings.recording, settings.means, settings.keep_original),
+        Retention(limits.expiry_timeout, limits.receipt_timeout),
+        StoreLimits(limits.reserve_bytes, limits.stream_bytes, limits.takeover_timeout),
+        metrics.commit.observe,
     )
-    bounds = Bounds(limits.reserve_bytes, limits.stream_bytes, limits.takeover_timeout)
-    layout = Layout(Path(settings.store.removeprefix("folder://")).absolute())
-    return JournalStore(PosixDisk(), layout, keeping, bounds, metrics.commit.observe)
 
 
 STORES: Final[Mapping[str, Callable[[Settings, Metrics], Store]]] = {

@@ -222,7 +222,7 @@ class FileStream(Stream):
         """Signal progress while decoding, so that no other receiver takes the stream over."""
         while True:
             self.last_chunk = asyncio.get_running_loop().time()
-            await self.claim.sign()
+            await self.claim.touch()
             await asyncio.sleep(TOUCH_S)
 
 

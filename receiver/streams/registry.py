@@ -198,7 +198,7 @@ class StreamRegistry:
     async def _claim(self, hello: Hello, slot: Slot, holder: Holder) -> Lease | AlreadyCommitted:
         if slot.stream is not None:
             await slot.stream.unpacked()  # for the previous claim, which ends now
-        claim = await self._store.claim(hello, slot)
+        claim = await self._store.claim(hello, on_kept=slot.advanced, on_failed=slot.failed)
         if claim.receipt is not None:
             return AlreadyCommitted(claim.epoch, claim.receipt)
         try:

@@ -177,18 +177,18 @@ async def test_nine_channels_are_refused(tmp_path):
 
 async def test_an_open_stream_can_be_exported_and_verified(tmp_path, capsys):
     """A compressed journal is playable, and every digest is checked."""
-    disk, layout, output = PosixDisk(), Layout(tmp_path / "store"), tmp_path / "out.wav"
+    layout, output = Layout(PosixDisk(), tmp_path / "store"), tmp_path / "out.wav"
     async with running(store=str(layout.root), limits=ROOM) as receiver:
         async with speaking(receiver.url, format_=FLAC) as client:
             await client.greet()
             await send(client, SOUND[:12_000])
             await client.until(wire.Ack, lambda ack: ack.durable == 3000)
-            exported = export_stream(disk, layout, client.outbound.hello.stream, output)
-            verified = verify_store(disk, layout)
+            exported = export_stream(layout, client.outbound.hello.stream, output)
+            verified = verify_store(layout)
             await send(client, SOUND)
             await client.commit()
         kept = await stored(layout.root)
-        done = verify_store(disk, layout)
+        done = verify_store(layout)
 
     assert (0, 0, 0) == (exported, verified, done)
     assert SOUND[:12_000] == soundfile.read(output, dtype="int16")[0].tobytes()

@@ -51,4 +51,4 @@ async def test_cut_at_twenty_places(tmp_path, monkeypatch, encoding, subtype):
     assert same(samples(path), take.samples)
     assert same(samples(path), samples(recording))
     assert (FRAMES, CUTS + 1) == (receipt.frames, proxy.accepted)
-    assert 0 == verify_store(PosixDisk(), Layout(store))
+    assert 0 == verify_store(Layout(PosixDisk(), store))

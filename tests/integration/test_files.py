@@ -93,7 +93,7 @@ async def test_what_comes_out_is_what_soundfile_reads(tmp_path):
     assert receipts == again
     assert sum(receipt.frames for receipt in receipts) == frames
     assert 0 < size - sum(path.stat().st_size for path in paths) < 32 * 200
-    assert 0 == verify_store(DISK, Layout(tmp_path / "store"))
+    assert 0 == verify_store(Layout(DISK, tmp_path / "store"))
     assert [] == list((tmp_path / "store" / "audio").glob(".*"))
 
 
@@ -299,7 +299,7 @@ async def test_what_cannot_be_decoded_is_kept_and_refused(tmp_path, case, capsys
     """The error says why; not a byte is lost, and other streams do not notice."""
     make, decoder, sentence = BAD[case]
     data, output = make(tmp_path / "bad.wav"), tmp_path / "out"
-    layout, payload = Layout(tmp_path / "store"), sound(4000)
+    layout, payload = Layout(PosixDisk(), tmp_path / "store"), sound(4000)
     async with keeping(tmp_path) as receiver, speaking(receiver.url) as other:
         await other.greet()
         await other.send(payload[:8000])
@@ -320,7 +320,7 @@ async def test_what_cannot_be_decoded_is_kept_and_refused(tmp_path, case, capsys
         failed = receiver.value("receiver_streams_total", result="failed")
         await other.send(payload)
         await other.commit()
-        code = export_stream(DISK, layout, stream, output)
+        code = export_stream(layout, stream, output)
 
     assert (4500, 4500, 4500) == (closed, again, error.code)
     assert sentence in error.message
@@ -372,7 +372,7 @@ async def test_a_journal_that_was_spoilt_makes_no_receipt(tmp_path):
         closed, _ = await client.closed()
 
     assert 4507 == closed
-    assert 1 == verify_store(DISK, Layout(tmp_path / "store"))
+    assert 1 == verify_store(Layout(DISK, tmp_path / "store"))
 
 
 async def test_files_take_turns(tmp_path):
@@ -403,19 +403,19 @@ async def test_the_original_is_kept_on_request(tmp_path, capsys):
     """Beside the recording, named in the manifest, checked by verify, and exported."""
     path, layout, output = (
         made(tmp_path / "my tape.ogg"),
-        Layout(tmp_path / "store"),
+        Layout(PosixDisk(), tmp_path / "store"),
         tmp_path / "x",
     )
     async with keeping(tmp_path, keep_original=True) as receiver, sending(receiver.url) as client:
         receipt = await client.send(path)
         await recorded(tmp_path / "store")
     (original,) = layout.audio.glob("*.original.ogg")
-    exported = export_stream(DISK, layout, receipt.stream, output)
-    sound_before = verify_store(DISK, layout)
+    exported = export_stream(layout, receipt.stream, output)
+    sound_before = verify_store(layout)
     data = bytearray(original.read_bytes())
     data[-1] ^= 1
     original.write_bytes(data)
-    sound_after = verify_store(DISK, layout)
+    sound_after = verify_store(layout)
 
     assert path.read_bytes() == output.read_bytes()
     assert (0, 0, 1) == (exported, sound_before, sound_after)
@@ -424,14 +424,14 @@ async def test_the_original_is_kept_on_request(tmp_path, capsys):
 
 async def test_a_recording_is_exported_where_the_original_was_not_kept(tmp_path):
     """And an open file as the bytes that it has."""
-    data, layout = write(tmp_path / "a.wav").read_bytes(), Layout(tmp_path / "store")
+    data, layout = write(tmp_path / "a.wav").read_bytes(), Layout(PosixDisk(), tmp_path / "store")
     async with keeping(tmp_path) as receiver, sent_whole(receiver, data) as client:
         stream = client.outbound.hello.stream
         await client.until(wire.Ack, lambda ack: ack.durable == len(data))
-        before = export_stream(DISK, layout, stream, tmp_path / "open"), verify_store(DISK, layout)
+        before = export_stream(layout, stream, tmp_path / "open"), verify_store(layout)
         await client.commit()
         await recorded(tmp_path / "store")
-        after = export_stream(DISK, layout, stream, tmp_path / "done.wav")
+        after = export_stream(layout, stream, tmp_path / "done.wav")
 
     assert ((0, 0), 0) == (before, after)
     assert data == (tmp_path / "open").read_bytes()

@@ -49,7 +49,7 @@ async def test_a_killed_sender_that_is_started_again_finishes_the_stream(tmp_pat
     assert left
     assert 1 == code, "its own standard input had nothing"
     assert SOUND[:taken] == samples
-    assert 0 == verify_store(PosixDisk(), Layout(store))
+    assert 0 == verify_store(Layout(PosixDisk(), store))
     assert [] == list(spool.rglob("*.spool"))
 
 
