@@ -122,7 +122,7 @@ async def test_debug_tells_of_connections_and_claims():
                 await second.greet()
                 await first.closed()
                 sessions = receiver.inside._server._sessions
-                (session,) = (each for each in sessions if each._lease)
+                (session,) = (each for each in sessions if not each._stopped)
                 shown = repr(session), repr(session._lease.stream)
         await receiver.until("receiver_connections_total", bool, dialect="sonoduct", result="lost")
 
