@@ -1,8 +1,8 @@
 """
 One processor on one stream.
 
-A `Block` is what it sees, an `Instance` calls it, a `Batch` is what a worker thread does for it at
-once, and a `Stage` is its mailbox on the event loop.
+A `Block` is audio for it, an `Instance` calls it, a `Batch` holds calls for a worker thread, and a
+`Stage` is its mailbox on the event loop.
 """
 
 from __future__ import annotations
