@@ -13,7 +13,8 @@ from sender.pacing import Pacing
 from sender.settings import Settings
 from sender.sources import Source
 from sender.websocket import Link, LinkClosedError, open_link
-from sonoduct.wire import Digest, Receipt, to_float32
+from sonoduct.audio.samples import to_float32
+from sonoduct.wire import Digest, Receipt
 
 FRAMES: Final = 4096
 """The tutorial's block."""

@@ -11,7 +11,8 @@ import soxr
 from msgspec.structs import replace
 
 from sender.errors import SourceError
-from sonoduct.wire import CHANNELS, Compression, Encoding, Format, Samples, to_float32
+from sonoduct.audio.samples import Samples, to_float32
+from sonoduct.wire import CHANNELS, Compression, Encoding, Format
 
 from . import Source, identity
 

@@ -7,7 +7,8 @@ from typing import Final
 
 import soundfile
 
-from sonoduct.wire import Buffer, Encoding, Format, Malformed, pack24, unpack24
+from sonoduct.audio.samples import pack24, unpack24
+from sonoduct.wire import Buffer, Encoding, Format, Malformed
 
 MAGIC: Final = b"fLaC"
 

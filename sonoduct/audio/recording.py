@@ -9,7 +9,8 @@ from typing import Any, Final, Literal
 
 import soundfile
 
-from sonoduct.wire import Buffer, Digest, Encoding, Format, StorageFailed, pack24, unpack24
+from sonoduct.audio.samples import pack24, unpack24
+from sonoduct.wire import Buffer, Digest, Encoding, Format, StorageFailed
 
 Container = Literal["wav", "flac"]
 

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 import msgspec
 from zlib_ng.zlib_ng import crc32
 
-from .encodings import Buffer
 from .errors import BadChecksum, Malformed, TooLarge
+from .format import Buffer
 
 VERSION: Final = 1
 HEADER_BYTES: Final = 32

@@ -12,9 +12,8 @@ from typing import Final, get_args
 
 import msgspec
 
-from .encodings import Encoding
 from .errors import Malformed
-from .format import Compression, Kind
+from .format import Compression, Encoding, Kind
 from .messages import Control, Level
 
 CONTROL_BYTES: Final = 4096

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xxhash
 
-from .encodings import Buffer
+from .format import Buffer
 
 
 class Digest:

@@ -1,4 +1,4 @@
-"""What a stream consists of: the kind of its units and, for samples, how they are to be read."""
+"""What a stream consists of: the kind of its units and, for samples, how to read them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from .encodings import Encoding
+Buffer = bytes | bytearray | memoryview
 
 SAMPLERATES: Final = range(1, 768_001)
 CHANNELS: Final = range(1, 65)
@@ -31,6 +31,27 @@ class Kind(enum.StrEnum):
 
     FILE = "file"
     """Bytes of an audio file."""
+
+
+class Encoding(enum.StrEnum):
+    """The payload of a ``pcm`` stream's chunks: little-endian samples, channels interleaved."""
+
+    S16LE = "s16le"
+    """16 bit signed integers."""
+
+    S24LE = "s24le"
+    """24 bit signed integers, packed in 3 bytes."""
+
+    F32LE = "f32le"
+    """32 bit floats, not clipped."""
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample."""
+        return _SAMPLE_BYTES[self]
+
+
+_SAMPLE_BYTES: Final = {Encoding.S16LE: 2, Encoding.S24LE: 3, Encoding.F32LE: 4}
 
 
 class Compression(enum.StrEnum):

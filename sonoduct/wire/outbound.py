@@ -8,8 +8,8 @@ from typing import Final
 from .chunk import HEADER_BYTES, encode_chunk
 from .credit import Ledger
 from .digest import Digest
-from .encodings import Buffer
 from .errors import BadChecksum, Draining, Malformed, error_for
+from .format import Buffer
 from .messages import (
     Ack,
     Cancel,

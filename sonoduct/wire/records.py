@@ -16,8 +16,8 @@ from zlib_ng.zlib_ng import crc32
 
 from .chunk import HEADER_BYTES, Header, decode_header, encode_record, require_checksum
 from .control import decode_control, encode_control
-from .encodings import Buffer
 from .errors import WireError
+from .format import Buffer
 from .messages import Hello, Receipt
 
 LONGEST_PAYLOAD: Final = 1024 * 1024

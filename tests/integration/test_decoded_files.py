@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry
 from sender import SourceError
 from sender.sources.file import AudioFile
 from sonoduct.audio.decoding import Means, open_decoder
-from sonoduct.wire import to_float32
+from sonoduct.audio.samples import to_float32
 from tests.support.bombs import write_bomb
 from tests.support.clients import connected
 from tests.support.commands import outcomes, sending, sent

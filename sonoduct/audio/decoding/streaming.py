@@ -9,8 +9,9 @@ from typing import Final
 
 import numpy as np
 
+from sonoduct.audio.samples import pack24
 from sonoduct.runtime.child import Bounds, Child
-from sonoduct.wire import Encoding, Format, pack24
+from sonoduct.wire import Encoding, Format
 
 from .decoder import require_fit
 from .errors import GaveUp, NotAudio

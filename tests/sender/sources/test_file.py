@@ -9,7 +9,8 @@ import soundfile
 from sender.errors import SourceError
 from sender.sources.file import AudioFile
 from sonoduct.audio.decoding.sndfile import smallest_encoding
-from sonoduct.wire import Encoding, to_float32
+from sonoduct.audio.samples import to_float32
+from sonoduct.wire import Encoding
 from tests.support.sounds import noise, write
 
 NAMES = [

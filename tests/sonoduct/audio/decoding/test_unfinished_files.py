@@ -9,7 +9,7 @@ import soundfile
 
 from sonoduct.audio.decoding import NotAudio
 from sonoduct.audio.decoding.sndfile import Shown, Sound, SoundError
-from sonoduct.wire import to_float32
+from sonoduct.audio.samples import to_float32
 from tests.support.corpus import RATE, ffmpeg, read_all, tone, truth, write
 
 NO_FFMPEG = "no-such-program"

@@ -5,7 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from sonoduct.wire import Encoding, to_float32
+from sonoduct.audio.samples import to_float32
+from sonoduct.wire import Encoding
 from tests.support.corpus import FFMPEG, LOSSLESS, SOUNDFILE, encode, ffmpeg, read_all, truth, write
 
 HERE = ("s16.wav", "s24.wav", "float.wav", "ulaw.wav", "s24.rf64", "s24.flac")
