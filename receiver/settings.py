@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from sonoduct.audio import decoding
-from sonoduct.audio.decoding import LEAST_MEMORY, Means
+from sonoduct.audio.decoding import LEAST_MEMORY, DecodeOptions
 from sonoduct.wire import CHANNELS, HEADER_BYTES, SAMPLERATES, Deadlines, Encoding, Format
 
 from .processing.processor import find_processors
@@ -188,9 +188,9 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
     @property
-    def means(self) -> Means:
+    def means(self) -> DecodeOptions:
         """What files are decoded with."""
-        return Means(ffmpeg=self.ffmpeg, limits=self.limits.decoding)
+        return DecodeOptions(ffmpeg=self.ffmpeg, limits=self.limits.decoding)
 
     @property
     def plain_format(self) -> Format:

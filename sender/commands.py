@@ -34,7 +34,7 @@ from .metrics import Metrics
 from .settings import ProbeSettings, SendSettings, WatchSettings
 from .sources import printable
 from .sources.microphone import input_devices
-from .terminal import Board, Outcome, print_devices, print_table, write_line
+from .terminal import Outcome, Progress, print_devices, print_table, write_line
 
 VERSION = version("sonoduct")
 
@@ -75,13 +75,13 @@ def send_command(
                     unwritten.append(exc)
                     log.error("report_failed", path=settings.report, reason=exc.strerror)
 
-        board = Board(terminal, shown=shown)
+        progress = Progress(terminal, shown=shown)
         metrics = Metrics(CollectorRegistry(), VERSION)
         plain = settings.protocol == "plain"
-        deliveries = Deliveries(settings, metrics, board, record, plain=plain)
+        deliveries = Deliveries(settings, metrics, progress, record, plain=plain)
         ledger = stack.enter_context(open_ledger(settings.ledger, settings.ledger_entries))
         sending = Sending(settings, metrics, deliveries, ledger)
-        stack.enter_context(board.drawn())
+        stack.enter_context(progress.drawn())
         interrupted = run_loop(_until_stopped(sending, paths))
     print_table(sorted(outcomes, key=attrgetter("name")), results)
     if sending.left_out:
@@ -159,9 +159,9 @@ async def _watch(folder: Path, settings: WatchSettings) -> int:
     registry = CollectorRegistry()
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
     metrics = Metrics(registry, VERSION)
-    board = Board(faults_console(), shown=False)
+    progress = Progress(faults_console(), shown=False)
     deliveries = Deliveries(
-        settings, metrics, board, lambda _outcome: None, plain=False, again=True
+        settings, metrics, progress, lambda _outcome: None, plain=False, again=True
     )
     try:
         with (

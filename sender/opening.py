@@ -38,9 +38,9 @@ def open_file(path: Path, settings: Settings, cancellation: Cancellation | None 
     """
     if settings.untouched:
         return WholeFile(path)
-    wished = settings.exact_encoding
-    file = AudioFile(path, wished, means=settings.means, cancellation=cancellation)
-    return converted(file, settings.conversion, wished)
+    requested = settings.exact_encoding
+    file = AudioFile(path, requested, options=settings.decode_options, cancellation=cancellation)
+    return converted(file, settings.conversion, requested)
 
 
 log = structlog.get_logger()
@@ -76,7 +76,9 @@ class Inputs:
             return self._start(NAME, RawPipe(DESCRIPTOR, parse_raw(settings.raw)))
         if not stat.S_ISREG(os.fstat(DESCRIPTOR).st_mode):
             try:
-                decoded = from_pipe(NAME, DESCRIPTOR, settings.means, settings.exact_encoding)
+                decoded = from_pipe(
+                    NAME, DESCRIPTOR, settings.decode_options, settings.exact_encoding
+                )
                 return self._start(NAME, decoded)
             except NoDecoder as exc:
                 log.warning("input_read_to_its_end_first", name=NAME, why=str(exc))
@@ -92,8 +94,10 @@ class Inputs:
             SourceError: if that cannot be.
         """
         settings = self._settings
-        timeout, wished = settings.url_timeout, settings.exact_encoding
-        return self._start(public_name(text), from_address(text, timeout, settings.means, wished))
+        timeout, requested = settings.url_timeout, settings.exact_encoding
+        return self._start(
+            public_name(text), from_address(text, timeout, settings.decode_options, requested)
+        )
 
     def device(self, which: str) -> Opening:
         """
@@ -117,9 +121,9 @@ class Inputs:
 
     def _open(self, name: str, input_: Input) -> Source:
         try:
-            form = input_.begin()
-            wished = self._settings.exact_encoding
-            converter = Converter(self._settings.conversion, form, wished, name)
+            audio_format = input_.begin()
+            requested = self._settings.exact_encoding
+            converter = Converter(self._settings.conversion, audio_format, requested, name)
             spool = self.spools.create(name, converter.format)
         except BaseException:
             input_.close()
@@ -128,6 +132,6 @@ class Inputs:
         return LiveStream(input_, spool, converter, wait=wait)
 
     def _whole(self, pipe: Pipe) -> Source:
-        wished = self._settings.exact_encoding
-        source = SpooledPipe(pipe, wished, self._settings.means)
-        return converted(source, self._settings.conversion, wished)
+        requested = self._settings.exact_encoding
+        source = SpooledPipe(pipe, requested, self._settings.decode_options)
+        return converted(source, self._settings.conversion, requested)

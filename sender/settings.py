@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from sonoduct.audio.decoding import LEAST_MEMORY, Limits, Means
+from sonoduct.audio.decoding import LEAST_MEMORY, DecodeOptions, Limits
 from sonoduct.wire import SAMPLERATES, Encoding, Level
 
 from .sources.address import parse_address
@@ -85,7 +85,7 @@ class DecodeSettings:
     """Bytes of samples for each byte of the file; up to 256 MiB are always allowed."""
 
     @property
-    def means(self) -> Means:
+    def decode_options(self) -> DecodeOptions:
         """The same, as decoding takes it."""
         limits = Limits(
             memory_bytes=self.decode_memory_bytes,
@@ -93,7 +93,7 @@ class DecodeSettings:
             wall_seconds=self.decode_wall_seconds,
             expansion=self.decode_expansion,
         )
-        return Means(ffmpeg=self.ffmpeg, limits=limits)
+        return DecodeOptions(ffmpeg=self.ffmpeg, limits=limits)
 
 
 @Parameter(name="*")

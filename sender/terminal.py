@@ -28,7 +28,7 @@ ROWS: Final = 20
 """Streams shown at once; the rest is counted."""
 
 
-class Board:
+class Progress:
     """Draws the transfers that are on it; hidden, it draws nothing."""
 
     def __init__(self, console: Console, *, shown: bool) -> None:
@@ -75,8 +75,8 @@ class Board:
 
 def _progress_cells(transfer: Transfer, elapsed: float) -> tuple[str | Text | ProgressBar, ...]:
     source, outbound = transfer.source, transfer.outbound
-    form = source.format
-    per, shown = (MIB, _mebibytes) if form is None else (form.samplerate, _clock)
+    audio_format = source.format
+    per, shown = (MIB, _mebibytes) if audio_format is None else (audio_format.samplerate, _clock)
     done = outbound.acknowledged / per
     total = source.units / per if source.units else None
     standing = f"{outbound.unacknowledged / 1024:.0f} KiB to ack"
@@ -85,7 +85,7 @@ def _progress_cells(transfer: Transfer, elapsed: float) -> tuple[str | Text | Pr
         Text(PurePath(source.name).name),
         ProgressBar(total=total, completed=done, pulse=total is None),
         f"{shown(done)} / {shown(total) if total else '?'}",
-        f"{done / elapsed:.1f} {'MiB/s' if form is None else 'x'}" if elapsed else "",
+        f"{done / elapsed:.1f} {'MiB/s' if audio_format is None else 'x'}" if elapsed else "",
         "no connection" if outbound.phase is Phase.LOST else standing,
     )
 

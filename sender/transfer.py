@@ -252,8 +252,8 @@ class Transfer:
     async def _send_frames(self, link: Link) -> None:
         outbound, width = self.outbound, self.outbound.hello.unit_bytes
         chunk = self._chunk_frames()
-        wished = PACED_BYTES if self._settings.realtime else READ_BYTES
-        at_once = chunk if self.source.live else max(chunk, wished // width // chunk * chunk)
+        requested = PACED_BYTES if self._settings.realtime else READ_BYTES
+        at_once = chunk if self.source.live else max(chunk, requested // width // chunk * chunk)
         at = outbound.read_from
         blocks = read_ahead(self.source, at, at_once, self._observe)
         async with aclosing(blocks):
@@ -334,8 +334,8 @@ class Transfer:
 
     def _chunk_frames(self) -> int:
         most = self.outbound.hello.units_in(self.outbound.max_chunk)
-        wished = self._settings.chunk_frames or (LIVE_FRAMES if self._live else most)
-        return max(1, min(wished, most))
+        requested = self._settings.chunk_frames or (LIVE_FRAMES if self._live else most)
+        return max(1, min(requested, most))
 
 
 def _decode(data: str | bytes) -> Control:

@@ -15,7 +15,7 @@ from receiver.metrics import Metrics, Traffic
 from receiver.processing.pipeline import Pipeline, Processing
 from receiver.processing.processor import Finding
 from receiver.stores import Claim, Original
-from sonoduct.audio.decoding import DecodeError, Decoder, Means, open_decoder
+from sonoduct.audio.decoding import DecodeError, DecodeOptions, Decoder, open_decoder
 from sonoduct.runtime.child import Cancellation
 from sonoduct.wire import (
     Chunk,
@@ -59,7 +59,7 @@ class Opened(NamedTuple):
 class Decoders:
     """Opens files one after another in a few threads; a decoder's fault is its stream's error."""
 
-    def __init__(self, means: Means, at_once: int, metrics: Metrics) -> None:
+    def __init__(self, means: DecodeOptions, at_once: int, metrics: Metrics) -> None:
         self._means = means
         self._metrics = metrics
         self._turns = asyncio.Semaphore(at_once)

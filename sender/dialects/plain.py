@@ -69,11 +69,11 @@ async def _open(source: Source, settings: Settings) -> Link:
 
 
 async def _send_blocks(link: Link, source: Source, digest: Digest, settings: Settings) -> None:
-    form, now = source.format, asyncio.get_running_loop().time
-    pacing = Pacing(form.samplerate * settings.speed, 0, now())
+    audio_format, now = source.format, asyncio.get_running_loop().time
+    pacing = Pacing(audio_format.samplerate * settings.speed, 0, now())
     frames = settings.chunk_frames or FRAMES
     while block := await asyncio.to_thread(source.read, digest.units, frames):
-        samples = to_float32(block, form.encoding, form.channels)
+        samples = to_float32(block, audio_format.encoding, audio_format.channels)
         payload = samples.astype("<f4", copy=False).tobytes()
         digest.update(digest.units, len(samples), payload)
         source.release(digest.units)

@@ -22,7 +22,7 @@ from sender.metrics import Metrics
 from sender.settings import Settings
 from sender.sources import printable
 from sender.sources.whole import Sendable, WholeFile
-from sender.terminal import Board, Outcome
+from sender.terminal import Outcome, Progress
 from sender.transfer import Transfer
 from sonoduct.wire import Receipt, WireError
 
@@ -69,7 +69,7 @@ class Deliveries:
         self,
         settings: Settings,
         metrics: Metrics,
-        board: Board,
+        progress: Progress,
         record: Callable[[Outcome], None],
         *,
         plain: bool,
@@ -78,7 +78,7 @@ class Deliveries:
         """With *again*, the caller delivers a source once more that was not to blame."""
         self._settings = settings
         self._metrics = metrics
-        self._board = board
+        self._progress = progress
         self._record = record
         self._plain = plain
         self._again = again
@@ -121,7 +121,7 @@ class Deliveries:
                 attempt.receipt = await send_plain(source, self._settings)
                 return
             attempt.transfer = client.transfer(source)
-            with self._board.row(attempt.transfer):
+            with self._progress.row(attempt.transfer):
                 attempt.receipt = await client.carry(attempt.transfer)
         finally:
             source.close()

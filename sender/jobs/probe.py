@@ -13,11 +13,11 @@ from rich.table import Table
 
 from sender.settings import ProbeSettings
 from sender.sources import printable
-from sonoduct.audio.decoding import DecodeError, Found, Means, probe
+from sonoduct.audio.decoding import DecodeError, DecodeOptions, ProbeResult, probe
 
 from .find import find_files, summary
 
-Line = tuple[str, Found | str]
+Line = tuple[str, ProbeResult | str]
 """A file's name, and what it is or why nothing is known."""
 
 
@@ -40,12 +40,12 @@ def _lines(paths: Iterable[str], settings: ProbeSettings, faults: Console) -> It
         for fault in found.faults:
             yield printable(fault.path), printable(fault.reason)
         for file in found.files:
-            yield printable(file), _look(file, settings.means, count=settings.count)
+            yield printable(file), _look(file, settings.decode_options, count=settings.count)
 
 
-def _look(path: Path, means: Means, *, count: bool) -> Found | str:
+def _look(path: Path, options: DecodeOptions, *, count: bool) -> ProbeResult | str:
     try:
-        return probe(path, means, isolated=False, count=count)
+        return probe(path, options, isolated=False, count=count)
     except DecodeError as exc:
         return str(exc)
     except OSError as exc:
@@ -84,7 +84,7 @@ def _print_table(lines: Iterable[Line], results: Console, faults: Console) -> in
     return int(bad)
 
 
-def _cells(found: Found) -> list[str]:
+def _cells(found: ProbeResult) -> list[str]:
     how = "counted" if found.counted else "claimed"
     return [
         found.container,

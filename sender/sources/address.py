@@ -14,7 +14,7 @@ from sender.errors import SourceError
 from sonoduct.audio.decoding import (
     CONTAINERS,
     DecodeError,
-    Means,
+    DecodeOptions,
     NoDecoder,
     NotAudio,
     StreamDecoder,
@@ -89,13 +89,13 @@ class Decoded:
     decoder = "ffmpeg"
 
     def __init__(
-        self, name: str, stream: StreamDecoder, wished: Encoding | None, advice: str = ""
+        self, name: str, stream: StreamDecoder, requested: Encoding | None, advice: str = ""
     ) -> None:
-        """*wished* is the encoding that was asked for; *advice* goes with what is no audio."""
+        """*requested* is the encoding that was asked for; *advice* goes with what is no audio."""
         self.closed = False
         self._name = name
         self._stream = stream
-        self._wished = wished
+        self._wished = requested
         self._advice = advice
 
     def begin(self) -> Format:
@@ -126,7 +126,9 @@ class Decoded:
         self._stream.close()
 
 
-def from_pipe(name: str, descriptor: int, means: Means, wished: Encoding | None) -> Decoded:
+def from_pipe(
+    name: str, descriptor: int, options: DecodeOptions, requested: Encoding | None
+) -> Decoded:
     """
     Start decoding whatever container comes from *descriptor*.
 
@@ -135,11 +137,13 @@ def from_pipe(name: str, descriptor: int, means: Means, wished: Encoding | None)
         SourceError: if it cannot be started.
     """
     with _started(name):
-        stream = StreamDecoder(find_ffmpeg(means.ffmpeg), descriptor, means.limits.memory_bytes)
-    return Decoded(name, stream, wished, FILE_ONLY)
+        stream = StreamDecoder(find_ffmpeg(options.ffmpeg), descriptor, options.limits.memory_bytes)
+    return Decoded(name, stream, requested, FILE_ONLY)
 
 
-def from_address(text: str, timeout: float, means: Means, wished: Encoding | None) -> Decoded:
+def from_address(
+    text: str, timeout: float, options: DecodeOptions, requested: Encoding | None
+) -> Decoded:
     """
     Start decoding what is behind an address, until it has been silent for *timeout* seconds.
 
@@ -147,14 +151,14 @@ def from_address(text: str, timeout: float, means: Means, wished: Encoding | Non
         SourceError: if ffmpeg cannot be started.
     """
     name, source = public_name(text), input_options(text, timeout)
-    memory = means.limits.memory_bytes
+    memory = options.limits.memory_bytes
     try:
-        program = find_ffmpeg(means.ffmpeg)
+        program = find_ffmpeg(options.ffmpeg)
     except NoDecoder as exc:
         raise SourceError(f"{name}: {exc}") from exc
     with _started(name):
         stream = StreamDecoder(program, subprocess.DEVNULL, memory, source, network=True)
-    return Decoded(name, stream, wished)
+    return Decoded(name, stream, requested)
 
 
 @contextmanager

@@ -62,10 +62,10 @@ class Converter:
     """
 
     def __init__(
-        self, conversion: Conversion, source: Format, wished: Encoding | None, name: str
+        self, conversion: Conversion, source: Format, requested: Encoding | None, name: str
     ) -> None:
         """
-        *wished* is the encoding that was asked for.
+        *requested* is the encoding that was asked for.
 
         Raises:
             SourceError: naming *name*, if *source* cannot be converted so.
@@ -85,8 +85,8 @@ class Converter:
         )
         if conversion.flac:
             self.format = _compressed(self.format, name)
-        if computed and wished not in (None, Encoding.F32LE):
-            what = f"{name}: {wished} cannot hold mixed or resampled samples exactly"
+        if computed and requested not in (None, Encoding.F32LE):
+            what = f"{name}: {requested} cannot hold mixed or resampled samples exactly"
             raise SourceError(f"{what}, expected {Encoding.F32LE}")
         low, high = -(-source.samplerate // FARTHEST), source.samplerate * FARTHEST
         if not low <= samplerate <= high:
@@ -127,17 +127,17 @@ class Converter:
             self._resampler = soxr.ResampleStream(*rates, count, dtype="float32", quality=QUALITY)
 
 
-def _picked(wished: tuple[int, ...], source: Format, name: str) -> tuple[int, ...]:
+def _picked(requested: tuple[int, ...], source: Format, name: str) -> tuple[int, ...]:
     """Which channels are taken; none for all of them as they are."""
-    for each in wished:
+    for each in requested:
         if each > source.channels:
             raise SourceError(f"{name}: channel {each}, expected 1 to {source.channels}")
-    return () if wished == tuple(range(1, source.channels + 1)) else wished
+    return () if requested == tuple(range(1, source.channels + 1)) else requested
 
 
-def _compressed(form: Format, name: str) -> Format:
+def _compressed(audio_format: Format, name: str) -> Format:
     try:
-        return replace(form, compression=Compression.FLAC)
+        return replace(audio_format, compression=Compression.FLAC)
     except ValueError as exc:
         raise SourceError(f"{name}: {exc}; --encoding auto sends any samples exactly") from exc
 
@@ -159,17 +159,17 @@ Always the same cuts, so that nobody has to rely on soxr's giving the same sampl
 """
 
 
-def converted(source: Source, conversion: Conversion, wished: Encoding | None = None) -> Source:
+def converted(source: Source, conversion: Conversion, requested: Encoding | None = None) -> Source:
     """
     Return *source* as *conversion* wants it; itself, if there is nothing to convert.
 
-    *wished* is the encoding that was asked for.
+    *requested* is the encoding that was asked for.
 
     Raises:
         SourceError: if it cannot be had; then *source* is closed.
     """
     try:
-        converter = Converter(conversion, source.format, wished, source.name)
+        converter = Converter(conversion, source.format, requested, source.name)
     except BaseException:
         source.close()
         raise

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from sender.errors import SourceError
-from sonoduct.audio.decoding import DecodeError, Decoder, Means, open_decoder
+from sonoduct.audio.decoding import DecodeError, DecodeOptions, Decoder, open_decoder
 from sonoduct.runtime.child import Cancellation
 from sonoduct.wire import Encoding
 
@@ -18,7 +18,7 @@ from .fingerprint import Fingerprint, require_same, state_of
 
 log = structlog.get_logger()
 
-DEFAULTS: Final = Means()
+DEFAULTS: Final = DecodeOptions()
 
 
 class AudioFile:
@@ -38,7 +38,7 @@ class AudioFile:
         path: Path,
         encoding: Encoding | None = None,
         name: str = "",
-        means: Means = DEFAULTS,
+        options: DecodeOptions = DEFAULTS,
         cancellation: Cancellation | None = None,
     ) -> None:
         """
@@ -50,7 +50,7 @@ class AudioFile:
         self.name = name or printable(path)
         self._path = path
         self._fingerprint = self._look()
-        self._decoder = self._open(encoding, means, cancellation)
+        self._decoder = self._open(encoding, options, cancellation)
         self.decoder, self.format = self._decoder.decoder, self._decoder.format
         self.units = self._decoder.frames
         self._position = 0
@@ -93,11 +93,11 @@ class AudioFile:
         return data
 
     def _open(
-        self, encoding: Encoding | None, means: Means, cancellation: Cancellation | None
+        self, encoding: Encoding | None, options: DecodeOptions, cancellation: Cancellation | None
     ) -> Decoder:
         try:
             return open_decoder(
-                self._path, means, isolated=False, wanted=encoding, cancellation=cancellation
+                self._path, options, isolated=False, requested=encoding, cancellation=cancellation
             )
         except DecodeError as exc:
             raise SourceError(f"{self.name}: {exc}") from exc

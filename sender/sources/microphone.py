@@ -51,12 +51,12 @@ class Microphone:
 
     decoder = "raw"
 
-    def __init__(self, name: str, form: Format, start: Start) -> None:
+    def __init__(self, name: str, audio_format: Format, start: Start) -> None:
         self.closed = False
         self.lost = 0
         """How often samples were lost: the device, or whoever reads it, was too slow."""
         self._name = name
-        self._format = form
+        self._format = audio_format
         self._start = start
         self._stop: Callable[[], None] | None = None
         self._heard: queue.Queue[bytes] = queue.Queue(PIECES)
@@ -116,9 +116,9 @@ def input_devices() -> list[Device]:
     ]
 
 
-def open_microphone(device: str, form: Format | None) -> Microphone:
+def open_microphone(device: str, audio_format: Format | None) -> Microphone:
     """
-    Return the device with this index or name, in *form*: by default 16 bit, one or two channels.
+    Return the device with this index or name, in *audio_format*: by default 16 bit, one or two channels.
 
     Raises:
         SourceError: if there is none, or nothing to reach it with.
@@ -128,18 +128,18 @@ def open_microphone(device: str, form: Format | None) -> Microphone:
         found = library.query_devices(which, "input")
     except (ValueError, library.PortAudioError) as exc:
         raise SourceError(f"{device}: {exc}; `sender devices` lists what there is") from exc
-    chosen = form or Format(
+    chosen = audio_format or Format(
         samplerate=int(found["default_samplerate"]),
         channels=min(found["max_input_channels"], 2),
         encoding=Encoding.S16LE,
     )
 
-    def start(form: Format, hear: Callable[..., None]) -> Callable[[], None]:
+    def start(audio_format: Format, hear: Callable[..., None]) -> Callable[[], None]:
         try:
             stream = library.RawInputStream(
-                samplerate=form.samplerate,
-                channels=form.channels,
-                dtype=_DTYPES[form.encoding],
+                samplerate=audio_format.samplerate,
+                channels=audio_format.channels,
+                dtype=_DTYPES[audio_format.encoding],
                 device=found["index"],
                 callback=hear,
             )

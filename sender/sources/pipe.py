@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from sender.errors import SourceError
-from sonoduct.audio.decoding import Means
+from sonoduct.audio.decoding import DecodeOptions
 from sonoduct.wire import CHANNELS, SAMPLERATES, Encoding, Format
 
 from . import identity
@@ -58,9 +58,9 @@ class RawPipe(Pipe):
 
     decoder = "raw"
 
-    def __init__(self, descriptor: int, form: Format) -> None:
+    def __init__(self, descriptor: int, audio_format: Format) -> None:
         super().__init__(descriptor)
-        self._format = form
+        self._format = audio_format
 
     def begin(self) -> Format:
         """See Input: it was said what they are."""
@@ -77,7 +77,7 @@ class SpooledPipe(AudioFile):
     live = True
 
     def __init__(
-        self, pipe: Pipe, encoding: Encoding | None = None, means: Means = DEFAULTS
+        self, pipe: Pipe, encoding: Encoding | None = None, options: DecodeOptions = DEFAULTS
     ) -> None:
         """
         Read *pipe* to its end; this takes as long as whoever writes to it.
@@ -89,7 +89,7 @@ class SpooledPipe(AudioFile):
         self._spool = tempfile.NamedTemporaryFile(prefix="sonoduct-")  # noqa: SIM115  # until close
         try:
             self._fill(pipe)
-            super().__init__(Path(self._spool.name), encoding, "standard input", means)
+            super().__init__(Path(self._spool.name), encoding, "standard input", options)
         except BaseException:
             self._spool.close()
             raise

@@ -241,7 +241,7 @@ class Spools:
         self._folder = root.expanduser() / identity(to)[:16]
         self._limit = limit
 
-    def create(self, name: str, format_: Format) -> Spool:
+    def create(self, name: str, audio_format: Format) -> Spool:
         """
         Start a spool.
 
@@ -249,7 +249,7 @@ class Spools:
             SourceError: if the disk refuses.
         """
         stream = uuid.uuid4().hex
-        hello = Hello(stream=stream, instance="spool", name=name, format=format_)
+        hello = Hello(stream=stream, instance="spool", name=name, format=audio_format)
         try:
             return Spool(self._folder / stream, hello, self._limit)
         except OSError as exc:

@@ -1,5 +1,5 @@
 """
-Samples from their canonical bytes to float32, exactly, and 24 bit integers both ways.
+Canonical bytes to float32 samples, exactly; 24 bit integers packed and unpacked.
 
 Integers scale by a power of two, so that the float32 values equal, bit for bit, what
 ``soundfile.read(dtype="float32")`` gives on the source: every 16 and 24 bit integer fits into the

@@ -25,9 +25,19 @@ _CHECKSUM: Final = struct.Struct("<I")
 
 
 class RecordKind(enum.IntEnum):
-    """The second byte of every chunk; journals have records of other kinds."""
+    """The second byte of a record. On the wire it is always AUDIO; records.py writes the others."""
 
     AUDIO = 1
+    """A chunk."""
+
+    OPENING = 16
+    """The first record of a segment: where it starts, and the hello that claimed the stream."""
+
+    END = 17
+    """The stream is complete; the payload is the receipt."""
+
+    CLOSING = 18
+    """Everything before it is durable, and nothing follows: it gives the segment's end at once."""
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):

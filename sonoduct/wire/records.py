@@ -7,14 +7,20 @@ as they are on the wire. A CLOSING or an END is last.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 from typing import BinaryIO, Final, NamedTuple
 
 import msgspec
 from zlib_ng.zlib_ng import crc32
 
-from .chunk import HEADER_BYTES, Header, decode_header, encode_record, require_checksum
+from .chunk import (
+    HEADER_BYTES,
+    Header,
+    RecordKind,
+    decode_header,
+    encode_record,
+    require_checksum,
+)
 from .control import decode_control, encode_control
 from .errors import WireError
 from .format import Buffer
@@ -22,19 +28,6 @@ from .messages import Hello, Receipt
 
 LONGEST_PAYLOAD: Final = 1024 * 1024
 """Bytes; a longer record is damage. The longest chunk has half of it."""
-
-
-class Mark(enum.IntEnum):
-    """The kinds of records that are never sent."""
-
-    OPENING = 16
-    """Its offset is where the segment starts; its payload is the hello that claimed."""
-
-    END = 17
-    """The stream is complete; its payload is the receipt."""
-
-    CLOSING = 18
-    """Nothing follows, and all before it is durable: nobody has to read it to know its end."""
 
 
 class Record(NamedTuple):
@@ -46,22 +39,22 @@ class Record(NamedTuple):
 
 def opening(epoch: int, base: int, hello: Hello) -> bytes:
     """Return the first record of a segment that starts at unit *base*."""
-    return encode_record(Mark.OPENING, epoch, base, 0, encode_control(hello).encode())
+    return encode_record(RecordKind.OPENING, epoch, base, 0, encode_control(hello).encode())
 
 
 def end(epoch: int, receipt: Receipt) -> bytes:
     """Return the record that completes a stream."""
-    return encode_record(Mark.END, epoch, receipt.units, 0, msgspec.json.encode(receipt))
+    return encode_record(RecordKind.END, epoch, receipt.units, 0, msgspec.json.encode(receipt))
 
 
 def closing(epoch: int, offset: int) -> bytes:
     """Return the record that ends a segment before unit *offset*."""
-    return encode_record(Mark.CLOSING, epoch, offset, 0)
+    return encode_record(RecordKind.CLOSING, epoch, offset, 0)
 
 
 def hello_of(record: Record) -> Hello | None:
     """Return the hello in an OPENING; None if *record* is none."""
-    if record.header.kind != Mark.OPENING:
+    if record.header.kind != RecordKind.OPENING:
         return None
     message = decode_control(record.payload.decode())
     return message if isinstance(message, Hello) else None
@@ -94,7 +87,7 @@ def read_closing(file: BinaryIO) -> Header | None:
         header = decode_header(file.read(HEADER_BYTES))
     except WireError:
         return None
-    return header if header.kind == Mark.CLOSING and not header.length else None
+    return header if header.kind == RecordKind.CLOSING and not header.length else None
 
 
 def _check(header: Header, payload: Buffer) -> None:

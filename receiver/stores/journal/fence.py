@@ -16,10 +16,11 @@ from sonoduct.wire import (
     Hello,
     Malformed,
     Receipt,
+    RecordKind,
     StorageFailed,
     TooLarge,
 )
-from sonoduct.wire.records import Mark, read_records
+from sonoduct.wire.records import read_records
 
 from .disk import Disk
 from .done import Done, State, read_done
@@ -171,7 +172,7 @@ def _is_audible(disk: Disk, path: Path) -> bool:
         known = sum(
             HEADER_BYTES + record.header.length
             for record in read_records(file)
-            if record.header.kind in (Mark.OPENING, Mark.CLOSING)
+            if record.header.kind in (RecordKind.OPENING, RecordKind.CLOSING)
         )
         return file.seek(0, SEEK_END) > known and not _buried(disk, path)
 

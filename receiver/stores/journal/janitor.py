@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
-from sonoduct.audio.decoding import Means
+from sonoduct.audio.decoding import DecodeOptions
 from sonoduct.audio.recording import Container
 from sonoduct.wire import Fenced, Hello, StorageFailed
 
@@ -84,7 +84,7 @@ class Keeping:
     """Of a stream whose sender does not come back."""
     memory_s: float
     """Of the answer to a sender that sends a finished stream again."""
-    means: Means = field(default_factory=Means)
+    means: DecodeOptions = field(default_factory=DecodeOptions)
     """What files are decoded with."""
     keep_original: bool = False
     """Whether a file is kept beside its recording."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from receiver.stores import Original
-from sonoduct.audio.decoding import DecodeError, Decoder, Means, open_decoder
+from sonoduct.audio.decoding import DecodeError, DecodeOptions, Decoder, open_decoder
 from sonoduct.wire import Buffer, Digest, Format, Hello, Kind, Receipt, RecordKind, StorageFailed
 
 from .disk import Disk
@@ -79,7 +79,7 @@ class Work:
 
     go_on: Callable[[], None] = lambda: None
     """Called now and then; may raise StorageFailed to end it."""
-    means: Means = field(default_factory=Means)
+    means: DecodeOptions = field(default_factory=DecodeOptions)
     """What files are decoded with."""
     keep_original: bool = False
     """Whether a file is kept beside what was decoded from it."""

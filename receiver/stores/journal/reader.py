@@ -26,7 +26,7 @@ from sonoduct.wire import (
     WireError,
     decode_header,
 )
-from sonoduct.wire.records import Mark, Record, hello_of, read_closing, read_records, receipt_of
+from sonoduct.wire.records import Record, hello_of, read_closing, read_records, receipt_of
 
 from .disk import Disk
 from .layout import Part, parts
@@ -147,8 +147,8 @@ def whole_tail_of(disk: Disk, segment: Segment, within: int | None = None) -> Ta
         if within is not None and end > within:
             break
         offset, size = record.header.offset + record.header.units, end
-        closed = record.header.kind in (Mark.CLOSING, Mark.END)
-        if record.header.kind == Mark.END:
+        closed = record.header.kind in (RecordKind.CLOSING, RecordKind.END)
+        if record.header.kind == RecordKind.END:
             receipt = receipt_of(record)
     return Tail(offset, size, closed, receipt)
 
@@ -159,12 +159,12 @@ def records_of(disk: Disk, segment: Segment) -> Iterator[Record]:
     with disk.read(segment.path) as file:
         for index, record in enumerate(read_records(file)):
             kind, header = record.header.kind, record.header
-            known = kind in (RecordKind.AUDIO, Mark.END, Mark.CLOSING) or not index
+            known = kind in (RecordKind.AUDIO, RecordKind.END, RecordKind.CLOSING) or not index
             if not known or (header.epoch, header.offset) != (segment.part.epoch, expected):
                 return
             expected += header.units
             yield record
-            if kind in (Mark.END, Mark.CLOSING):
+            if kind in (RecordKind.END, RecordKind.CLOSING):
                 return
 
 
@@ -188,7 +188,7 @@ def read_stream(disk: Disk, folder: Path) -> Iterator[Record]:
             if record.header.kind == RecordKind.AUDIO:
                 reached = record.header.offset + record.header.units
                 yield record
-            elif record.header.kind == Mark.END:
+            elif record.header.kind == RecordKind.END:
                 yield record
 
 

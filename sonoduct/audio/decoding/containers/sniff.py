@@ -15,7 +15,7 @@ HEAD_BYTES: Final = 64 * 1024
 """How far the format chunk of a WAV file is looked for."""
 
 
-class Way(enum.Enum):
+class Route(enum.Enum):
     """Who decodes it first."""
 
     HERE = "soundfile, in this process"
@@ -38,10 +38,10 @@ _SOUNDFILE: Final = (
 )
 
 
-class Route(NamedTuple):
+class SniffResult(NamedTuple):
     """How a file is decoded first."""
 
-    way: Way
+    route: Route
     shown: Shown = WHOLE
     """What libsndfile is shown of it."""
     damage: str = ""
@@ -58,7 +58,7 @@ It goes by the first frame of an MP3, which has up to 20 times as many as anothe
 """
 
 
-def sniff(part: Part, whole: int) -> Route:
+def sniff(part: Part, whole: int) -> SniffResult:
     """
     Look into *part*.
 
@@ -70,21 +70,21 @@ def sniff(part: Part, whole: int) -> Route:
     head = part.read(HEAD_BYTES, 0)
     if head.startswith(flacfile.MAGIC):
         if flacfile.goes_on(part):
-            return Route(Way.FFMPEG)
+            return SniffResult(Route.FFMPEG)
         shown = _shown(part, whole, part.size)
-        return Route(Way.HERE, shown._replace(frames=flacfile.padded(part)))
+        return SniffResult(Route.HERE, shown._replace(frames=flacfile.padded(part)))
     if head.startswith(ogg.MAGIC):
         pages = ogg.look(part)
-        way = Way.CHILD if pages.straight else Way.FFMPEG
-        return Route(way, _shown(part, whole, part.size), pages.damage)
+        route = Route.CHILD if pages.straight else Route.FFMPEG
+        return SniffResult(route, _shown(part, whole, part.size), pages.damage)
     if head.startswith(_SOUNDFILE):
-        way = Way.HERE if _is_plain_wav(head) else Way.CHILD
+        route = Route.HERE if _is_plain_wav(head) else Route.CHILD
         mended = unfinished.mend(part, whole)
         shown = _shown(part, whole, mended.size, mended.patches)
-        return Route(way, shown._replace(beyond=mended.beyond), mended.damage)
+        return SniffResult(route, shown._replace(beyond=mended.beyond), mended.damage)
     if (found := mpeg.walk(part)) is not None:
         return _of_mp3(part, found)
-    return Route(Way.FFMPEG, damage=joined.damage(part))
+    return SniffResult(Route.FFMPEG, damage=joined.damage(part))
 
 
 def _shown(part: Part, whole: int, size: int, patches: unfinished.Patches = ()) -> Shown:
@@ -95,11 +95,11 @@ def _shown(part: Part, whole: int, size: int, patches: unfinished.Patches = ()) 
     return Shown(part.start, part.start + size, written)
 
 
-def _of_mp3(part: Part, found: mpeg.Frames) -> Route:
+def _of_mp3(part: Part, found: mpeg.Frames) -> SniffResult:
     guessed = found.samples is not None
     beyond = found.size * GUESS_AT_MOST + HEAD_BYTES if guessed else 0
     shown = Shown(part.start, part.start + found.size, beyond=beyond)
-    return Route(Way.CHILD, shown, found.damage, found.samples)
+    return SniffResult(Route.CHILD, shown, found.damage, found.samples)
 
 
 def _is_plain_wav(head: bytes) -> bool:

@@ -97,10 +97,10 @@ def test_a_wider_encoding(tmp_path, opened, name):
     """What is asked for holds the same samples."""
     path = tmp_path / name
     source = encode(path, *LOSSLESS[name][1:]) if name in LOSSLESS else write(path, SOUNDFILE[name])
-    for wanted in (S24, F32):
-        decoder = opened(path, wanted=wanted)
+    for requested in (S24, F32):
+        decoder = opened(path, requested=requested)
 
-        assert wanted is decoder.format.encoding
+        assert requested is decoder.format.encoding
         assert np.array_equal(truth(source), decoded(decoder))
 
 
