@@ -23,6 +23,7 @@ from sonoduct.runtime.loop import run_loop
 from sonoduct.runtime.metrics import metrics_endpoint
 from sonoduct.runtime.signals import stop_event
 
+from .dialects import DIALECTS
 from .errors import SourceError
 from .jobs.delivery import Deliveries
 from .jobs.find import summary
@@ -70,15 +71,15 @@ def send_command(
             outcomes.append(outcome)
             if report:
                 try:
-                    write_line(outcome, report)
+                    write_line(outcome, report.write)
                 except OSError as exc:
                     unwritten.append(exc)
                     log.error("report_failed", path=settings.report, reason=exc.strerror)
 
         progress = Progress(terminal, shown=shown)
         metrics = Metrics(CollectorRegistry(), VERSION)
-        plain = settings.protocol == "plain"
-        deliveries = Deliveries(settings, metrics, progress, record, plain=plain)
+        dialect = DIALECTS.get(settings.protocol)
+        deliveries = Deliveries(settings, metrics, progress, record, dialect=dialect)
         ledger = stack.enter_context(open_ledger(settings.ledger, settings.ledger_entries))
         sending = Sending(settings, metrics, deliveries, ledger)
         stack.enter_context(progress.drawn())
@@ -160,9 +161,7 @@ async def _watch(folder: Path, settings: WatchSettings) -> int:
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
     metrics = Metrics(registry, VERSION)
     progress = Progress(faults_console(), shown=False)
-    deliveries = Deliveries(
-        settings, metrics, progress, lambda _outcome: None, plain=False, again=True
-    )
+    deliveries = Deliveries(settings, metrics, progress, lambda _outcome: None, again=True)
     try:
         with (
             metrics_endpoint(registry, settings.metrics_host, settings.metrics_port) as port,

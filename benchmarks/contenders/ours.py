@@ -62,7 +62,7 @@ def send_folder(pipe, url, sounds, jobs=8):
     outcomes = []
     progress = Progress(Console(stderr=True), shown=False)
     metrics = Metrics(CollectorRegistry(), "benchmark")
-    deliveries = Deliveries(settings, metrics, progress, outcomes.append, plain=False)
+    deliveries = Deliveries(settings, metrics, progress, outcomes.append)
     sending = Sending(settings, metrics, deliveries, None)
     pipe.send("ready")
     pipe.recv()

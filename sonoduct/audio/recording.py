@@ -50,12 +50,8 @@ def write_recording(
         )
         with file:
             for payload in payloads:
-                data = (
-                    payload
-                    if audio_format.encoding is not Encoding.S24LE
-                    else unpack24(payload).data
-                )
-                file.buffer_write(data, _DTYPES[audio_format.encoding])
+                data = payload if encoding is not Encoding.S24LE else unpack24(payload).data
+                file.buffer_write(data, _DTYPES[encoding])
 
 
 def read_recording(path: Path, audio_format: Format) -> Iterator[bytes]:

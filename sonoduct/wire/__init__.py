@@ -1,4 +1,4 @@
-"""The protocol ``sonoduct.v1``: values, bytes, and legal order. No I/O, no clock, no logging."""
+"""The protocol ``sonoduct.v1``: values, bytes, and legal order, without I/O, clock or logging."""
 
 from . import records
 from .chunk import (

@@ -1,5 +1,5 @@
 """
-A chunk: one binary message on the wire and, identically, one record in the journal.
+A chunk: a binary message on the wire, and the same bytes as a record in a journal.
 
 32 bytes of header, little-endian, then the payload; docs/protocol.md draws it.
 """
@@ -41,22 +41,22 @@ class RecordKind(enum.IntEnum):
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """Consecutive units of one stream, as they came: *message* is header and payload together."""
+    """Consecutive units of one stream; *message* is the received header and payload."""
 
     epoch: int
-    """The claim under which it was sent."""
+    """The number of the claim under which it was sent."""
 
     offset: int
     """Its first unit, counted from the start of the stream."""
 
     units: int
-    """How many frames (``pcm``) or bytes (``file``) it holds."""
+    """The number of frames (``pcm``) or bytes (``file``) in it."""
 
     message: Buffer
-    """The whole binary message; shared, not to be changed."""
+    """The whole binary message. It is shared: do not change it."""
 
     unpacked: Buffer | None = None
-    """The canonical bytes of a compressed payload, once somebody has unpacked them."""
+    """The canonical bytes of a compressed payload, once it is unpacked."""
 
     @property
     def end(self) -> int:
@@ -75,12 +75,12 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def canonical(self) -> Buffer:
-        """The canonical bytes of its units, which digests and samples are made of."""
+        """The canonical bytes of its units: digests and samples are made of them."""
         return self.payload if self.unpacked is None else self.unpacked
 
     def require_units_of(self, unit_bytes: int) -> None:
         """
-        Check that the payload holds just `units` units.
+        Check that the payload holds exactly `units` units.
 
         Raises:
             Malformed: if it does not, or if there are none.
@@ -100,7 +100,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 
     def unpacked_size_within(self, limit: int, unit_bytes: int) -> int:
         """
-        Return the bytes that a compressed payload of its units becomes.
+        Return the number of canonical bytes of its units, whose payload is compressed.
 
         Raises:
             Malformed: if there are no units.
@@ -112,7 +112,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 
 
 class Header(NamedTuple):
-    """The first 32 bytes of a chunk, or of any other record of a journal."""
+    """The first 32 bytes of a chunk, or of another record of a journal."""
 
     kind: int
     length: int
@@ -130,25 +130,25 @@ def encode_chunk(epoch: int, offset: int, units: int, payload: Buffer) -> bytes:
 
 
 def encode_record(kind: int, epoch: int, offset: int, units: int, payload: Buffer = b"") -> bytes:
-    """Return header and payload; a journal has records of other kinds between its chunks."""
+    """Return the header and *payload* of a record of any *kind*."""
     fields = _FIELDS.pack(VERSION, kind, 0, len(payload), units, epoch, offset, crc32(payload))
     return b"".join((fields, _CHECKSUM.pack(crc32(fields)), payload))
 
 
 def decode_header(message: Buffer) -> Header:
     """
-    Return what the first 32 bytes of *message* say.
+    Return the header in the first 32 bytes of *message*.
 
     Raises:
-        Malformed: if it is shorter than a header, or not of this version.
-        BadChecksum: if the header differs from what its writer summed.
+        Malformed: if it is shorter than a header, or of another version.
+        BadChecksum: if the header is not the one that its writer summed.
     """
     if len(message) < HEADER_BYTES:
         raise Malformed("chunk bytes", seen=len(message), expected=f"at least {HEADER_BYTES}")
     head = memoryview(message)[: _FIELDS.size]
     (header_sum,) = _CHECKSUM.unpack_from(message, _FIELDS.size)
     version, kind, flags, length, units, epoch, offset, payload_sum = _FIELDS.unpack_from(head)
-    # The version comes first: another one may sum other bytes.
+    # The version comes first: another version may sum other bytes.
     _require("chunk version", version, VERSION)
     require_checksum("header crc32", header_sum, crc32(head))
     _require("chunk flags", flags, 0)
@@ -160,8 +160,8 @@ def decode_chunk(message: Buffer) -> Chunk:
     Return the chunk that *message* holds; the payload is not copied.
 
     Raises:
-        Malformed: if it is shorter than a header, or not of this version, kind and length.
-        BadChecksum: if the header or the payload differs from what its sender summed.
+        Malformed: if it is shorter than a header, or has another version, kind or length.
+        BadChecksum: if the header or the payload is not the one that its sender summed.
     """
     header = decode_header(message)
     _require("chunk kind", header.kind, RecordKind.AUDIO.value)
@@ -173,7 +173,7 @@ def decode_chunk(message: Buffer) -> Chunk:
 
 def require_checksum(what: str, seen: int, expected: int) -> None:
     """
-    Compare the sum that *what* says with the one of its bytes.
+    Compare the sum *seen* in *what* with the *expected* sum of its bytes.
 
     Raises:
         BadChecksum: if they differ.

@@ -1,8 +1,8 @@
 """
-What is on disk between the chunks: records, each with the 32-byte header of a chunk.
+Segments on disk: a sequence of records, each with the 32-byte header of a chunk.
 
-A segment, of a receiver's journal or a sender's spool, begins with an OPENING. Chunks follow, just
-as they are on the wire. A CLOSING or an END is last.
+A segment, in a receiver's journal or a sender's spool, begins with an OPENING. Chunks follow, with
+the same bytes as on the wire. A CLOSING or an END is last.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def closing(epoch: int, offset: int) -> bytes:
 
 
 def hello_of(record: Record) -> Hello | None:
-    """Return the hello in an OPENING; None if *record* is none."""
+    """Return the hello in an OPENING; None if *record* is of another kind."""
     if record.header.kind != RecordKind.OPENING:
         return None
     message = decode_control(record.payload.decode())
@@ -66,7 +66,7 @@ def receipt_of(record: Record) -> Receipt:
 
 
 def read_records(file: BinaryIO) -> Iterator[Record]:
-    """Yield the records from where *file* stands, up to the first that is not whole and right."""
+    """Yield the records of *file* from its position on, up to the first damaged or cut one."""
     try:
         while True:
             header = decode_header(file.read(HEADER_BYTES))
@@ -80,7 +80,7 @@ def read_records(file: BinaryIO) -> Iterator[Record]:
 
 
 def read_closing(file: BinaryIO) -> Header | None:
-    """Return the CLOSING that *file* ends with; None if it has none. Moves in *file*."""
+    """Return the CLOSING at the end of *file*, None if it has none. Changes the file's position."""
     size = file.seek(0, 2)
     file.seek(max(0, size - HEADER_BYTES))
     try:
@@ -91,6 +91,6 @@ def read_closing(file: BinaryIO) -> Header | None:
 
 
 def _check(header: Header, payload: Buffer) -> None:
-    # A payload that is cut short has another sum, all but once in 4 billion times.
+    # A payload that is cut short has another sum, except once in 4 billion times.
     require_checksum("length", len(payload), header.length)
     require_checksum("payload crc32", header.checksum, crc32(payload))

@@ -236,7 +236,7 @@ async def test_what_cannot_be_looked_into():
             settings = SendSettings(to=running.url)
             progress = Progress(faults_console(), shown=False)
             metrics = Metrics(CollectorRegistry(), "0")
-            deliveries = Deliveries(settings, metrics, progress, outcomes.append, plain=False)
+            deliveries = Deliveries(settings, metrics, progress, outcomes.append)
             sending = Sending(settings, metrics, deliveries, None)
             with without_rights():
                 await sending.run([str(folder), f"{folder}/*/*.wav"], "1" * 32)

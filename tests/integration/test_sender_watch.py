@@ -190,7 +190,7 @@ class Service:
         settings = WatchSettings(to=url, settle=0.1, rescan=0.1, retry=0.2)
         metrics = Metrics(CollectorRegistry(), "0")
         progress = Progress(faults_console(), shown=False)
-        deliveries = Deliveries(settings, metrics, progress, self.add, plain=False)
+        deliveries = Deliveries(settings, metrics, progress, self.add)
         self.watch = Watch(folder, settings, metrics, deliveries, None)
 
     def add(self, outcome):
@@ -390,7 +390,7 @@ async def test_what_the_operating_system_refuses(cause, expected):
     settings = WatchSettings()
     progress = Progress(faults_console(), shown=False)
     metrics = Metrics(CollectorRegistry(), "0")
-    deliveries = Deliveries(settings, metrics, progress, lambda _: None, plain=False)
+    deliveries = Deliveries(settings, metrics, progress, lambda _: None)
     client = Client(settings, metrics, "1" * 32)
 
     def opening():

@@ -113,7 +113,7 @@ def delivering(registry, url, **how):
     settings = Settings(to=url, connect_timeout=0.1)
     metrics = Metrics(registry, "test")
     progress = Progress(Console(stderr=True), shown=False)
-    deliveries = Deliveries(settings, metrics, progress, lambda _: None, plain=False, **how)
+    deliveries = Deliveries(settings, metrics, progress, lambda _: None, **how)
     return Client(settings, metrics, "one"), deliveries, settings
 
 

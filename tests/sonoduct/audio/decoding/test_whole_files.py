@@ -152,3 +152,14 @@ def test_tags_and_pictures(tmp_path, opened):
     mp3.write_bytes(b"ID3\x03\0\0\0\0\0" + bytes([len(title)]) + title + mp3.read_bytes())
 
     assert np.array_equal(expected, decoded(opened(mp3)))
+
+
+def test_a_debugger_shows_what_is_decoded(tmp_path, opened):
+    """One line: the decoder, the file's kind, and the position."""
+    decoder = opened(write(tmp_path / "a.wav", frames=1000))
+    decoder.read(300)
+    decoding = repr(decoder)
+    decoder.close()
+
+    assert "<FileDecoder soundfile WAV/pcm at frame 300 of 1000>" == decoding
+    assert "<FileDecoder soundfile WAV/pcm closed of 1000>" == repr(decoder)
