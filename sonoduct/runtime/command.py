@@ -9,16 +9,19 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from cyclopts import App, ArgumentCollection, CycloptsError
+from cyclopts import App, ArgumentCollection, CycloptsError, Group
 from cyclopts.config import Env
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+    from cyclopts.help import HelpEntry, HelpPanel
+    from rich.console import Console, ConsoleOptions
 
 USAGE: Final = 2
 """Exit code for a wrong command line or environment."""
@@ -35,8 +38,19 @@ def command_line(name: str, version: str, summary: str) -> App:
         help=summary,
         version=version,
         config=[variables, _report_together],
+        group_parameters=Group("Options"),
+        help_format="plaintext",
+        help_formatter=_Help(),
         suppress_keyboard_interrupt=False,  # `run` decides the exit code
     )
+
+
+def examples(name: str, option: str, *lines: tuple[str, str]) -> str:
+    """Return the end of a command's help: how variables are named, and commands with effects."""
+    variable = f"{name}_{option}".upper().replace("-", "_")
+    text = f"Each option is also a variable, such as {variable} for --{option}.\n\nExamples:\n"
+    width = max(len(command) for command, _ in lines)
+    return text + "".join(f"\n    {command:{width}}  {effect}" for command, effect in lines)
 
 
 def keep_standard_streams() -> None:
@@ -160,6 +174,62 @@ def replace_unprintable() -> None:
     for stream in (sys.stdout, sys.stderr):  # None if the process was started without it
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")
+
+
+class _Help:
+    """Draws the help. The library's own formatter is loaded when it is needed: it takes 50 ms."""
+
+    def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+        """Draw one group of options or commands."""
+        from cyclopts.help.formatters import DefaultFormatter
+
+        if panel.format == "parameter":
+            panel = panel.copy(entries=[_readable(entry) for entry in panel.entries])
+        DefaultFormatter()(console, options, panel)
+
+    def render_usage(self, console: Console, options: ConsoleOptions, usage: Any) -> None:
+        """Draw the first line."""
+        from cyclopts.help.formatters import DefaultFormatter
+
+        DefaultFormatter().render_usage(console, options, usage)
+
+
+def _readable(entry: HelpEntry) -> HelpEntry:
+    """
+    Return *entry* without the names that only scripts need, and with a readable default.
+
+    The library shows `PATHS --paths`, `--realtime --no-realtime`, `--url --empty-url`, and the
+    variable of each option, which the end of the help explains once. It also keeps the line breaks
+    of docstrings, and their backticks.
+    """
+    from rich.text import Text
+
+    text = entry.description.primary_renderable
+    if isinstance(text, Text):
+        plain = " ".join(text.plain.replace("`", "").split())
+        entry.description.primary_renderable = Text(plain)
+    default = entry.default
+    if default in ("()", "False"):
+        default = None
+    elif default and re.fullmatch(r"\d+\.0", default):
+        default = default.removesuffix(".0")
+    elif default and any(name.endswith("-bytes") for name in entry.positive_names):
+        default = f"{default} = {_size(int(default))}"
+    elif default and default.startswith("("):
+        default = " ".join(re.findall("'(.*?)'", default))
+    return entry.copy(
+        positive_names=() if entry.positional_label else entry.positive_names,
+        negative_names=(),
+        env_var=None,
+        default=default,
+    )
+
+
+def _size(size: int) -> str:
+    """Return *size* bytes in the largest binary unit of which they are a whole number."""
+    units = ("bytes", "KiB", "MiB", "GiB")
+    power = next(power for power in (3, 2, 1, 0) if size % 1024**power == 0)
+    return f"{size // 1024**power} {units[power]}"
 
 
 def _report_together(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
