@@ -61,7 +61,7 @@ class Inputs:
     """The live inputs of one command. `close` ends them all."""
 
     def __init__(self, settings: SendSettings, paths: Collection[str]) -> None:
-        """Prepare the inputs that *settings* and *paths* name; none is started yet."""
+        """Prepare the inputs that *settings* and *paths* name; their starters start them."""
         self.spools = Spools(Path(settings.spool), settings.to, settings.spool_bytes)
         self.starters = self._starters(settings, paths)
         """

@@ -1,8 +1,8 @@
 """
-The seam between whatever makes audio and the protocol: `Source`. One file holds each kind.
+`Source`, the seam between audio and the protocol. Each kind of source has a file here.
 
-A new kind is a file here, an option in settings.py, and a line in opening.py. Sources know no
-settings: opening.py passes them what they need.
+A new kind is a file, an option in settings.py, and a line in opening.py. Sources know no settings:
+opening.py passes values.
 """
 
 from __future__ import annotations

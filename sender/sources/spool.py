@@ -52,7 +52,7 @@ class Spools:
             raise SourceError(f"{self._folder}: {exc.strerror}, expected room to spool") from exc
 
     def left(self) -> Iterator[Spool]:
-        """Yield the spools that killed runs left, except those that another process has open."""
+        """Yield the spools that killed runs left; skip spools that another process has open."""
         for folder in sorted(self._folder.glob("*/")):
             hello = _hello(folder)
             if hello is None:

@@ -70,7 +70,7 @@ class OutOfTime(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class ChildLimits:
-    """What one child may use."""
+    """The limits of one child."""
 
     memory_bytes: int
     """Address space, so somewhat more than the memory that it can fill."""

@@ -53,7 +53,7 @@ def decode_control(text: str) -> Control:
     Return the message that *text* holds.
 
     Raises:
-        Malformed: if it is too long, too deep, not JSON, of unknown type, or has a wrong field.
+        Malformed: if it is not JSON, exceeds a limit, or has an unknown type or a wrong field.
     """
     length = len(text.encode(errors="surrogatepass"))
     if length > CONTROL_BYTES:

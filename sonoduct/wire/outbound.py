@@ -55,7 +55,7 @@ class Outbound:
     """
 
     def __init__(self, hello: Hello, first: int = 0) -> None:
-        """If the source has dropped its *first* units, it has no digest, and none is compared."""
+        """If the source has dropped its *first* units, it has no digest to compare."""
         self.hello = hello
         self.phase = Phase.LOST
         self.receipt: Receipt | None = None

@@ -21,7 +21,7 @@ SHARE_BYTES: Final = 16 * 1024 * 1024
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """
-    What one decoder may use.
+    The limits of one decoder.
 
     Memory and time are enforced on child processes, the size of the output on every decoder.
     """
@@ -85,7 +85,7 @@ class OpenFile:
 
     @property
     def child_limits(self) -> ChildLimits:
-        """What one child may use for this file."""
+        """The limits of one child that decodes this file."""
         return self.options.limits.child_limits(self.size)
 
     def rewound(self) -> int:
