@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 import receiver.__main__
 import receiver.settings
@@ -21,8 +22,9 @@ SCRIPTS = re.compile(r"--(?:no|empty)-|[A-Z]+ --[a-z]|env var|\(\)|False|None|`|
 
 def shown(capsys, monkeypatch, name, command):
     """The help of a command, on a wide terminal."""
-    monkeypatch.setenv("COLUMNS", "300")
-    assert 0 == run(SERVICES[name].app, [command, "--help"])
+    app = SERVICES[name].app
+    monkeypatch.setattr(app, "_console", Console(width=300))
+    assert 0 == run(app, [command, "--help"])
     return capsys.readouterr().out
 
 
