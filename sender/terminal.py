@@ -28,6 +28,9 @@ ROWS: Final = 20
 """Streams that are shown at once; the others are only counted."""
 
 
+DIGEST_COLUMNS: Final = 32
+
+
 class Progress:
     """Draws a row for each transfer; without *shown* it draws nothing."""
 
@@ -96,9 +99,6 @@ def _mebibytes(done: float) -> str:
 
 def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
-
-
-DIGEST_COLUMNS: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)

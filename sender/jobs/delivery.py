@@ -29,39 +29,6 @@ from sonoduct.wire import Receipt, WireError
 log = structlog.get_logger()
 
 
-@dataclass
-class _Attempt:
-    """All that is known of a source so far, for its outcome."""
-
-    name: str
-    started: float = field(default_factory=time.monotonic)
-    transfer: Transfer | None = None
-    receipt: Receipt | None = None
-
-    def outcome(self, result: str, error: Exception | None = None) -> Outcome:
-        outbound = self.transfer.outbound if self.transfer else None
-        return Outcome(
-            name=printable(self.name),
-            result=result,
-            stream=outbound.hello.stream if outbound else "",
-            elapsed=time.monotonic() - self.started,
-            receipt=self.receipt,
-            error=None if error is None else printable(error) or type(error).__name__,
-            retry=isinstance(error, UnreachableError | NotAReceiverError | NoThreadError | OSError),
-            unreadable=isinstance(error, SourceError) and isinstance(error.__cause__, OSError),
-            sent_bytes=outbound.sent_bytes if outbound else 0,
-            resent_bytes=outbound.resent_bytes if outbound else 0,
-            reconnects=self.transfer.reconnects if self.transfer else 0,
-        )
-
-
-def no_thread(error: RuntimeError) -> NoThreadError:
-    """Return a NoThreadError if *error* is about starting a thread; otherwise raise *error*."""
-    if "thread" not in str(error):  # threading.Thread.start has no class of its own for it
-        raise error
-    return NoThreadError(str(error))
-
-
 class Deliveries:
     """Delivers sources with the caller's clients, and records the outcome of each."""
 
@@ -143,3 +110,36 @@ class Deliveries:
         if not (self._again and (outcome.retry or outcome.unreadable)):
             self._metrics.end(outcome.result, outcome.receipt)
         self._record(outcome)
+
+
+@dataclass
+class _Attempt:
+    """All that is known of a source so far, for its outcome."""
+
+    name: str
+    started: float = field(default_factory=time.monotonic)
+    transfer: Transfer | None = None
+    receipt: Receipt | None = None
+
+    def outcome(self, result: str, error: Exception | None = None) -> Outcome:
+        outbound = self.transfer.outbound if self.transfer else None
+        return Outcome(
+            name=printable(self.name),
+            result=result,
+            stream=outbound.hello.stream if outbound else "",
+            elapsed=time.monotonic() - self.started,
+            receipt=self.receipt,
+            error=None if error is None else printable(error) or type(error).__name__,
+            retry=isinstance(error, UnreachableError | NotAReceiverError | NoThreadError | OSError),
+            unreadable=isinstance(error, SourceError) and isinstance(error.__cause__, OSError),
+            sent_bytes=outbound.sent_bytes if outbound else 0,
+            resent_bytes=outbound.resent_bytes if outbound else 0,
+            reconnects=self.transfer.reconnects if self.transfer else 0,
+        )
+
+
+def no_thread(error: RuntimeError) -> NoThreadError:
+    """Return a NoThreadError if *error* is about starting a thread; otherwise raise *error*."""
+    if "thread" not in str(error):  # threading.Thread.start has no class of its own for it
+        raise error
+    return NoThreadError(str(error))

@@ -24,6 +24,14 @@ FARTHEST: Final = 256
 """The largest factor between two samplerates: it bounds the memory that one block becomes."""
 
 
+BLOCK_FRAMES: Final = 4096
+"""
+Frames of the source that are converted at once, counted from its first.
+
+The cuts are always the same, so that the samples do not depend on how soxr treats other cuts.
+"""
+
+
 @dataclass(frozen=True)
 class Conversion:
     """The requested conversion. By default samples stay unchanged."""
@@ -150,14 +158,6 @@ def _mean(samples: Samples) -> Samples:
             total += samples[:, channel]
     mean: Samples = (total / samples.shape[1]).astype(np.float32)[:, np.newaxis]
     return mean
-
-
-BLOCK_FRAMES: Final = 4096
-"""
-Frames of the source that are converted at once, counted from its first.
-
-The cuts are always the same, so that the samples do not depend on how soxr treats other cuts.
-"""
 
 
 def converted(source: Source, conversion: Conversion, requested: Encoding | None = None) -> Source:

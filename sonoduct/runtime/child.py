@@ -17,6 +17,17 @@ from typing import Final
 
 from . import launch
 
+KEPT_BYTES: Final = 4096
+"""Bytes of the end of standard error that are kept."""
+
+PIECE: Final = 256 * 1024
+
+_ENVIRONMENT: Final = {"HOME": "/", "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""
+HOME: without it Python asks a name service, through a socket. The others: by default glibc reserves
+64 MiB of addresses for each thread, and numpy takes 60 ms to start threads that are not used.
+"""
+
 
 class Cancellation:
     """
@@ -50,18 +61,6 @@ class Cancellation:
             running = list(self._running)
         for each in running:
             each.kill()
-
-
-KEPT_BYTES: Final = 4096
-"""Bytes of the end of standard error that are kept."""
-
-PIECE: Final = 256 * 1024
-
-_ENVIRONMENT: Final = {"HOME": "/", "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""
-HOME: without it Python asks a name service, through a socket. The others: by default glibc reserves
-64 MiB of addresses for each thread, and numpy takes 60 ms to start threads that are not used.
-"""
 
 
 class OutOfTime(Exception):

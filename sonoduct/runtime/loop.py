@@ -11,17 +11,6 @@ from typing import Any, Final, TypeVar
 
 import uvloop
 
-T = TypeVar("T")
-
-
-def run_loop(main: Coroutine[Any, Any, T]) -> T:
-    """Run *main* on uvloop; return its result."""
-    reuse_freed_memory()
-    collect_seldom()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
-
-
 _TRIM_THRESHOLD: Final = -1  # M_TRIM_THRESHOLD, mallopt(3)
 _MMAP_THRESHOLD: Final = -3  # M_MMAP_THRESHOLD
 
@@ -35,6 +24,18 @@ in Python 3.11), then collections before it examines the second and the oldest g
 
 With the default, 10 for the oldest, examining 4000 new connections at once took 280 ms.
 """
+
+INTERVAL_S: Final = 0.5
+
+T = TypeVar("T")
+
+
+def run_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run *main* on uvloop; return its result."""
+    reuse_freed_memory()
+    collect_seldom()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
 
 
 def reuse_freed_memory() -> None:
@@ -60,9 +61,6 @@ def collect_seldom() -> None:
     """
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
-
-
-INTERVAL_S: Final = 0.5
 
 
 class LoopLag:

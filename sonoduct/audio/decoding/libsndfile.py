@@ -26,6 +26,10 @@ _CODECS: Final = {
 }
 
 
+StartSndFile = Callable[[int], SndFileRun | SndFileChildRun]
+"""Starts libsndfile at a frame."""
+
+
 def by_libsndfile(file: OpenFile, sniffed: SniffResult, *, child: bool) -> FileDecoder:
     """
     Open *file* with libsndfile, in a *child* or in this process, as *sniffed* says.
@@ -46,10 +50,6 @@ def by_libsndfile(file: OpenFile, sniffed: SniffResult, *, child: bool) -> FileD
     except BaseException:
         run.close()
         raise
-
-
-StartSndFile = Callable[[int], SndFileRun | SndFileChildRun]
-"""Starts libsndfile at a frame."""
 
 
 class _Starter:
