@@ -57,7 +57,7 @@ coverage: .venv/ready ## The same, with coverage: wire at 100 % of branches, all
 	$(BIN)/pytest --numprocesses $(WORKERS) --cov --cov-report=term-missing:skip-covered --cov-fail-under=90
 	$(BIN)/coverage report --include='sonoduct/wire/*' --fail-under=100
 
-check: .venv/ready ## Format, lint, types, import layers
+check: .venv/ready ## Format, lint, types, import contracts, plain words
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

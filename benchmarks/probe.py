@@ -18,7 +18,7 @@ STAMP_FRAMES = 4
 class Arrivals:
     """`benchmarks.probe:Arrivals`. The first samples may be a time: `stamp`."""
 
-    prompt = True
+    inline = True
     seen = []  # noqa: RUF012  # of all streams; a list takes from several threads at once
 
     def open(self, stream):

@@ -19,7 +19,7 @@ from sonoduct.wire import StorageFailed
 
 from .service import serve
 from .settings import Settings
-from .stores.journal import Layout, PosixDisk, require_version
+from .stores.journal import Layout, PosixDisk
 
 
 def serve_command(settings: Settings | None = None) -> int:
@@ -50,7 +50,7 @@ def export_command(
     """
     from .inspect import export_stream
 
-    return _inspect(lambda disk, layout: export_stream(disk, layout, stream, output), store)
+    return _inspect(lambda layout: export_stream(layout, stream, output), store)
 
 
 def verify_command(*, store: Store = Path("recordings")) -> int:
@@ -65,11 +65,11 @@ def verify_command(*, store: Store = Path("recordings")) -> int:
     return _inspect(verify_store, store)
 
 
-def _inspect(command: Callable[[PosixDisk, Layout], int], store: Path) -> int:
+def _inspect(command: Callable[[Layout], int], store: Path) -> int:
     try:
-        disk, layout = PosixDisk(), Layout(store.absolute())
-        require_version(disk, layout)
-        return command(disk, layout)
+        layout = Layout(PosixDisk(), store.absolute())
+        layout.require_version()
+        return command(layout)
     except StorageFailed as exc:
         print(f"receiver: {exc}", file=sys.stderr)  # noqa: T201  # the command's answer
         return 1

@@ -10,26 +10,24 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from sonoduct.runtime.console import faults_console, results_console
 
-from .stores.journal.disk import Disk
-from .stores.journal.export import export, find_stream
+from .stores.journal.export import export, find_journal
 from .stores.journal.layout import Layout
 from .stores.journal.verify import verify
 
 
-def export_stream(disk: Disk, layout: Layout, stream: str, output: Path | None) -> int:
+def export_stream(layout: Layout, stream: str, output: Path | None) -> int:
     """
     Write the audio of *stream* to a file; return the exit code, 1 if some of it is damaged.
 
     Raises:
         StorageFailed: if there is no such stream, or the file cannot be written.
     """
-    folder = find_stream(disk, layout, stream)
+    journal = find_journal(layout, stream)
     with _progress("written") as progress:
-        task = progress.add_task(folder.name, total=None)
+        task = progress.add_task(journal.stream, total=None)
         made = export(
-            disk,
             layout,
-            folder,
+            journal,
             output,
             lambda done, total: progress.update(task, completed=done, total=total),
         )
@@ -39,14 +37,14 @@ def export_stream(disk: Disk, layout: Layout, stream: str, output: Path | None) 
     return int(made.fault is not None)
 
 
-def verify_store(disk: Disk, layout: Layout) -> int:
-    """Check every journal and recording; print what is wrong, and return 1 if anything is."""
+def verify_store(layout: Layout) -> int:
+    """Check every journal and recording; print the faults, and return 1 if there are any."""
     results, faults = results_console(), faults_console()
     counts = {"open": 0, "complete": 0, "recording": 0}
     bad = frames = 0
     with _progress("checked") as progress:
         task = progress.add_task(str(layout.root), total=None)
-        for finding in verify(disk, layout):
+        for finding in verify(layout):
             counts[finding.state] += 1
             frames += finding.frames
             progress.update(task, advance=1)

@@ -1,9 +1,9 @@
-"""The receiver's metrics; their names are a contract that docs/operations.md lists."""
+"""The receiver's metrics. docs/operations.md lists their names, on which dashboards rely."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
@@ -12,11 +12,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-DIALECTS: Final = ("sonoduct", "plain")
 CONNECTIONS: Final = ("ok", "error", "fenced", "lost", "refused", "drained")
 STREAMS: Final = ("committed", "cancelled", "abandoned", "failed")
 DECODERS: Final = ("soundfile", "ffmpeg", "none")
-"""The last one stands for files that no decoder begins with."""
+"""The last one stands for files that no decoder opens."""
 WEBSOCKET_FAULTS: Final = (1002, 1007, 1009)
 """Broken frames, text that is no UTF-8, a message that is too large."""
 CODES: Final = (4400, 4408, 4409, 4413, 4416, 4423, 4429, 4460, 4500, *WEBSOCKET_FAULTS)
@@ -26,9 +25,9 @@ SHORT_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 @dataclass(slots=True)
 class Traffic:
     """
-    What has come in one dialect. Plain numbers that the event loop adds to and a scrape reads.
+    Counters of one dialect: plain numbers that the event loop adds to and a scrape reads.
 
-    A chunk costs four additions here; four prometheus counters would cost 3 µs and four locks.
+    A chunk costs four additions. Four counters of prometheus_client would cost 3 µs and four locks.
     """
 
     chunks: int = 0
@@ -40,11 +39,11 @@ class Traffic:
 
 
 class Durations:
-    """A histogram of seconds, in the same way: prometheus's own costs 3 µs and a lock."""
+    """A histogram of seconds, as plain numbers as well: the library's costs 3 µs and a lock."""
 
     def __init__(self) -> None:
         self.counts = [0] * (len(SHORT_S) + 1)
-        """By the first of `SHORT_S` that is not less; the last one for what is more than all."""
+        """One for each of `SHORT_S`, of the values up to it; the last one of larger values."""
         self.sum = 0.0
 
     def observe(self, seconds: float) -> None:
@@ -54,31 +53,37 @@ class Durations:
 
 
 class Metrics:
-    """Everything that the receiver counts, on an injected registry."""
+    """All metrics of one receiver."""
 
-    def __init__(self, registry: CollectorRegistry, processors: Iterable[str]) -> None:
-        self.traffic = {dialect: Traffic() for dialect in DIALECTS}
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        dialects: Sequence[str] = (),
+        processors: Sequence[str] = (),
+    ) -> None:
+        """Register them with *registry*, with a label value for each dialect and processor."""
+        self.traffic = {dialect: Traffic() for dialect in dialects}
         self.processing = {processor: Durations() for processor in processors}
         self._registry = registry
         registry.register(_TrafficCollector(self.traffic))
         registry.register(_DurationsCollector(self.processing))
-        self._count(processors)
+        self._count(dialects, processors)
         self._time()
 
     def gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
-        """Export what *read* returns at each scrape; it is called on the scrape's thread."""
+        """Export the result of *read*, which each scrape calls on its own thread."""
         Gauge(name, documentation, registry=self._registry).set_function(read)
 
     def info(self, **labels: str) -> None:
-        """Export what this receiver is as the labels of a constant."""
+        """Export *labels* of a constant 1, which says what runs."""
         build = Gauge("receiver_build_info", "1.", tuple(labels), registry=self._registry)
         build.labels(**labels).set(1)
 
-    def _count(self, processors: Iterable[str]) -> None:
+    def _count(self, dialects: Sequence[str], processors: Sequence[str]) -> None:
         self.connections = self._counter(
             "receiver_connections", "Connections that ended.", ("dialect", "result")
         )
-        for dialect in DIALECTS:
+        for dialect in dialects:
             for result in CONNECTIONS:
                 self.connections.labels(dialect, result)
         self.streams = self._counter("receiver_streams", "Streams that ended.", ("result",))

@@ -1,4 +1,21 @@
-"""The composition root: settings in, a running receiver out."""
+"""
+The composition root: settings in, a running receiver out; and the order in which it ends.
+
+When a process is told to stop, `Receiver.drain` and the end of `serve` do this, in seconds with
+the default settings:
+
+    0    `/readyz` answers 404, and nothing else changes, so that a load balancer can see it
+    3    new streams are refused; every stream is acknowledged up to the last chunk received, and
+         its sender goes to another receiver; clients that cannot resume may finish their stream
+    22   streams that are still open are closed, and nothing waits for processors any more
+    then connections end, background tasks stop, processors and decoders end, and the store
+         makes the recordings that are due, for up to 5 s
+    30   the container engine kills the process: nothing is lost, the next start continues
+
+The first three are `drain_lead` and `drain_timeout`; the last one is compose's
+``stop_grace_period``. *drain* is a receiver's word; a claim is *sealed*, a connection is
+*stopped*, and a resource is *closed*.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +25,36 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 import structlog
 from prometheus_client import CollectorRegistry
 
+from sonoduct.runtime.logs import quiet_by_default
 from sonoduct.runtime.loop import LoopLag
 from sonoduct.wire import SUBPROTOCOL, Hello, Kind
 
 from .connections.server import Server, reachable
+from .dialects import DIALECTS
 from .metrics import Metrics
 from .processing.pipeline import Processing
 from .processing.processor import Factory, find_processors, named
 from .processing.workers import Workers
 from .settings import Settings
 from .stores import Claim, Store
-from .stores.journal import Bounds, JournalStore, Keeping, Layout, PosixDisk
-from .stores.memory import NoStore
+from .stores.opening import open_store
 from .streams.file import Decoders, FileStream
-from .streams.pcm import SampleStream
-from .streams.registry import Streams
+from .streams.pcm import PcmStream
+from .streams.registry import StreamRegistry
 from .streams.stream import Stream
 
 log = structlog.get_logger()
 
 AGAIN_S: Final = 1.0
-"""Until a background task that failed, as for want of threads, is started again."""
+"""Until a background task that failed, for instance for want of threads, is started again."""
+
+PLAIN_SHARE: Final = 0.7
+"""Of the time to drain, for clients that cannot resume; the rest is for closing them."""
 
 Work = Callable[[], Coroutine[None, None, None]]
 
@@ -42,21 +62,22 @@ Work = Callable[[], Coroutine[None, None, None]]
 class Receiver:
     """A running receiver."""
 
-    def __init__(self, server: Server, streams: Streams, settings: Settings, port: int) -> None:
+    def __init__(
+        self, server: Server, streams: StreamRegistry, settings: Settings, port: int
+    ) -> None:
         self.port = port
-        """Where it listens."""
+        """The port on which it listens."""
         self.url = f"ws://{reachable(settings.host)}:{port}"
-        """What to give to `sender send --to`."""
+        """The address for `sender send --to`."""
         self._server = server
         self._streams = streams
         self._settings = settings
 
     async def drain(self) -> None:
         """
-        Send everybody to another receiver and return when they are gone.
+        Send every sender to another receiver, and return when all have gone.
 
-        First /readyz turns to 404 and the load balancer gets `drain_lead` to see it; then new
-        streams are refused, and what came is acknowledged. Takes at most `drain_timeout`.
+        This takes `drain_timeout` at most. The module's docstring has the timeline.
         """
         self._server.ready = False
         await asyncio.sleep(self._settings.drain_lead)
@@ -64,7 +85,7 @@ class Receiver:
         rest = self._settings.drain_timeout - self._settings.drain_lead
         try:
             async with asyncio.timeout(rest):
-                await self._server.drain(rest * 0.7)
+                await self._server.drain(rest * PLAIN_SHARE)
         except TimeoutError:
             log.warning("drain_timeout", seconds=self._settings.drain_timeout)
             self._streams.give_up()
@@ -81,29 +102,32 @@ async def serve(
     Run a receiver while the context is open.
 
     Args:
-        settings: by default those of the container; give port=0 for any free port.
+        settings: by default the container's; port=0 takes any free port.
         processors: classes whose instances see every stream, in place of `settings.processors`.
-        registry: where its metrics go; its own by default. Serving them is the caller's business.
+        registry: where the metrics are registered, by default a new one. The caller serves them.
 
     Raises:
         OSError: if the port is taken.
-        StorageFailed: if the store is no folder that can be one.
-        ValueError: if a processor cannot be found, or two have the same name.
+        StorageFailed: if the store's folder cannot be used.
+        ValueError: if a processor cannot be found, or if two have the same name.
     """
+    quiet_by_default()
     settings = settings or Settings()
     factories = find_processors(settings.processors) if processors is None else named(processors)
-    metrics = Metrics(registry or CollectorRegistry(), factories)
+    dialects = [each.name for each in DIALECTS]
+    metrics = Metrics(registry or CollectorRegistry(), dialects, list(factories))
     timeout = settings.limits.processor_timeout
     workers = {name: Workers(settings.workers, timeout) for name in factories}
     processing = Processing(factories, workers, metrics, settings.limits.max_stuck_calls)
-    store = _store(settings, metrics)
+    store = open_store(settings, metrics)
     unpackers = ThreadPoolExecutor(settings.workers, "unpacking")
     decoders = Decoders(settings.means, settings.decoders, metrics)
     make = partial(_stream, processing, decoders, unpackers)
-    streams = Streams(store, processing, make, metrics, settings.limits)
+    streams = StreamRegistry(store, processing, make, metrics, settings.limits)
     server = Server(settings, streams, metrics)
     lag = LoopLag()
-    _export(metrics, streams, server, settings, lag)
+    _export(metrics, store, streams, server, settings, lag)
+    # The stack ends from the bottom to the top: the port, the tasks, then what they used.
     async with AsyncExitStack() as stack:
         for close in (store.close, decoders.close, unpackers.shutdown):
             stack.callback(close)
@@ -118,7 +142,7 @@ async def serve(
 
 @asynccontextmanager
 async def _background(running: Iterable[Work]) -> AsyncIterator[None]:
-    """Have *running* run meanwhile."""
+    """Run each of *running* as a task while the context is open."""
     tasks = [asyncio.create_task(_kept_running(each)) for each in running]
     try:
         yield
@@ -129,7 +153,7 @@ async def _background(running: Iterable[Work]) -> AsyncIterator[None]:
 
 
 async def _kept_running(work: Work) -> None:
-    """Run *work*, and again after a moment if it fails: the receiver cannot do without it."""
+    """Run *work*, and again after a moment if it fails: the receiver needs it."""
     while True:
         try:
             return await work()
@@ -143,37 +167,20 @@ def _stream(
 ) -> Stream:
     if hello.kind is Kind.FILE:
         return FileStream(hello, claim, processing, decoders)
-    return SampleStream(hello, claim, processing, unpackers)
-
-
-def _store(settings: Settings, metrics: Metrics) -> Store:
-    store = _open_store(settings, metrics)
-    metrics.gauge(
-        "receiver_store_free_bytes", "Space left to keep audio.", lambda: store.free_bytes
-    )
-    return store
-
-
-def _open_store(settings: Settings, metrics: Metrics) -> Store:
-    limits = settings.limits
-    if settings.store == "none":
-        return NoStore(limits.remembered_receipts)
-    keeping = Keeping(
-        settings.recording,
-        limits.expiry_timeout,
-        limits.receipt_timeout,
-        settings.means,
-        settings.keep_original,
-    )
-    bounds = Bounds(limits.reserve_bytes, limits.stream_bytes, limits.takeover_timeout)
-    layout = Layout(Path(settings.store).absolute())
-    return JournalStore(PosixDisk(), layout, keeping, bounds, metrics.commit.observe)
+    return PcmStream(hello, claim, processing, unpackers)
 
 
 def _export(
-    metrics: Metrics, streams: Streams, server: Server, settings: Settings, lag: LoopLag
+    metrics: Metrics,
+    store: Store,
+    streams: StreamRegistry,
+    server: Server,
+    settings: Settings,
+    lag: LoopLag,
 ) -> None:
+    """Export the figures that others hold, read at each scrape."""
     gauges = {
+        "receiver_store_free_bytes": ("Space left to keep audio.", lambda: store.free_bytes),
         "receiver_active_streams": ("Streams that have a connection.", lambda: streams.active),
         "receiver_buffered_bytes": ("Audio held in memory.", lambda: streams.buffered),
         "receiver_buffer_limit_bytes": (
@@ -181,7 +188,7 @@ def _export(
             lambda: settings.limits.memory_bytes,
         ),
         "receiver_event_loop_lag_seconds": ("Lateness of the event loop.", lambda: lag.seconds),
-        "receiver_draining": ("1 while new streams are refused.", lambda: not server.ready),
+        "receiver_draining": ("1 since the receiver was told to stop.", lambda: not server.ready),
         "receiver_last_chunk_timestamp_seconds": (
             "Unix time of the last chunk.",
             lambda: max(traffic.last for traffic in metrics.traffic.values()),

@@ -1,4 +1,4 @@
-"""What every test finds: an ffmpeg on PATH, which a Python package brings."""
+"""What every test finds: an ffmpeg on PATH, from a Python package, and unconfigured logs."""
 
 import os
 import tempfile
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
+import structlog
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -17,3 +18,10 @@ def _ffmpeg_on_path():
         os.environ["PATH"] = f"{folder}:{before}"
         yield
         os.environ["PATH"] = before
+
+
+@pytest.fixture(autouse=True)
+def _fresh_logging():
+    """A receiver or sender inside a program quietens logs that are not configured."""
+    yield
+    structlog.reset_defaults()

@@ -62,7 +62,7 @@ def serve_working(_folder):
 
 @contextmanager
 def serve_folder(folder):
-    """Nobody but a disk."""
+    """Writes to the disk only."""
     with child(rest) as running:
         running.hear()
         yield Program(running.pid, str(folder))

@@ -75,7 +75,7 @@ def send_folder(pipe, url, sounds, jobs=8):
 
 
 def check(answer, sounds, folder):
-    """Every receipt says frames and digest of its file; what is durable has been recorded."""
+    """Check each receipt's frames and digest, and each recording of a durable stream."""
     require("receipts", len(answer["receipts"]), len(sounds))
     for receipt, sound in zip(answer["receipts"], sounds, strict=True):
         require("frames", receipt["frames"], sound.frames)
@@ -85,7 +85,7 @@ def check(answer, sounds, folder):
 
 
 def check_recording(answer, sounds, folder):
-    """The recording is the file, too, sample by sample."""
+    """Compare the recording with the file, sample by sample."""
     check(answer, sounds, folder)
     for manifest in (folder / "store" / "audio").glob("*.json"):
         made = manifest.with_name(json.loads(manifest.read_bytes())["recording"])

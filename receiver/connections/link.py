@@ -1,4 +1,4 @@
-"""A connection, without the library that makes it: server.py provides the real one."""
+"""A connection as a session knows it, without the library; websocket.py has the real one."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ class Link(Protocol):
         """
         Return the next message.
 
-        While none is there and this waits, binary messages go to *take* as they come, if it is
-        given, and are not returned: so they need no task to be woken.
+        If there is a *take*, it gets the binary messages that arrive while this waits, and they
+        are not returned: so no task has to wake for them.
 
         Raises:
-            LinkClosedError: when none will come any more.
-            WireError: if that is because the peer broke the rules of the connection itself.
+            LinkClosedError: if the connection is closed.
+            WireError: if the peer broke WebSocket's own rules, so that the library closed it.
         """
 
     @property
     def has_room(self) -> bool:
-        """Whether the peer reads what is sent: `send` would not wait."""
+        """Whether `send` would return at once, because the peer reads."""
 
     def send_now(self, text: str) -> None:
-        """Send *text*, for which there is room; it is lost if the connection is."""
+        """Send *text* without waiting. If the connection is closed, the text is lost."""
 
     async def send(self, text: str) -> None:
         """
         Send *text*; waits while the peer does not read.
 
         Raises:
-            LinkClosedError: if it cannot be sent any more.
+            LinkClosedError: if the connection is closed.
         """
 
     async def close(self, code: int, reason: str) -> None:
-        """Close with *code*; return when the peer knows, or has been given up."""
+        """Close with *code*; return when the peer has answered, or after the library's timeout."""

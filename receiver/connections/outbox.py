@@ -1,4 +1,8 @@
-"""What is to be sent on one connection: in order, at once where there is room, and bounded."""
+"""
+The messages for one peer: in order, bounded, and sent at once while the peer reads.
+
+Acks are sent seldom enough to cost nothing, and early enough that no sender waits for one.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,26 @@ from .link import Link, LinkClosedError
 
 INTERVAL_S: Final = 0.5
 """
-An ack waits this long for others to join it, unless a step of the window is waiting.
+The longest wait of an ack, unless a step of the window is free and makes it due at once.
 
-Nobody waits for it then: a sender without credit has a step under way. What it costs is that
-a sender that is cut off sends half a second again.
+No sender waits for such an ack: one without credit has a whole step outstanding. A sender that
+loses its connection sends this much again.
 """
 
-BEAT_S: Final = 10.0
-"""While processors or a decoder work the last ack is repeated: no sender must think us dead."""
+KEEPALIVE_S: Final = 10.0
+"""The last ack is repeated while processors or a decoder work, so that the sender waits on."""
+
+EVENTS: Final = 64
+"""If this many messages wait, further events are dropped. Other messages never are."""
+
+GATHER_S: Final = 0.01
+GATHERED: Final = 16
+"""
+An event that closely follows another message waits this long for more events, up to this many.
+
+Sending an event and waking the peer costs more than making it. A file at full speed has thousands
+of events per second, a live stream one.
+"""
 
 
 class Acks:
@@ -30,7 +46,7 @@ class Acks:
         self, inbound: Inbound, flush: Callable[[], None], observe: Callable[[float], None]
     ) -> None:
         self.waiting = False
-        """Whether the peer's next chunk has come and there is no room for it yet."""
+        """Whether the peer's next chunk waits for room."""
         self._inbound = inbound
         self._flush = flush
         self._observe = observe
@@ -42,13 +58,13 @@ class Acks:
         self._cancelled = False
 
     def took(self, now: float) -> None:
-        """A chunk has come."""
+        """Note that a chunk was received, at *now*."""
         if self._oldest is None:
             self._oldest = now
             self._soon()
 
     def released(self, step: int) -> None:
-        """Room has become free; the peer is to hear of *step* bytes at once."""
+        """Note that room became free; flush if the peer can get *step* bytes of it."""
         if self._moved is not None:
             self._moved.set()
         if self._inbound.unannounced >= step:
@@ -57,26 +73,26 @@ class Acks:
             self._soon()
 
     def next(self) -> Ack | None:
-        """Return the ack to send now; None if it would say nothing new."""
+        """Return the ack for now; None if it would say nothing new."""
         ack = self._inbound.ack()
-        oldest, self._oldest = self._oldest, None  # committed says it, too, if there is no ack
+        oldest, self._oldest = self._oldest, None  # without an ack, committed says it
         if ack is not None:
             self._told = self._loop.time()
             if oldest is not None:
                 self._observe(self._told - oldest)
         return ack
 
-    def beat(self, now: float) -> None:
-        """Repeat the last ack to a peer that has waited for long."""
-        if now - self._told >= BEAT_S and self._inbound.busy and not self._cancelled:
+    def keepalive(self, now: float) -> None:
+        """Repeat the last ack if the peer has waited for `KEEPALIVE_S`."""
+        if now - self._told >= KEEPALIVE_S and self._inbound.busy and not self._cancelled:
             self._inbound.repeat()
             self._flush()
 
     async def room_for(self, size: int) -> None:
         """
-        Wait until *size* bytes may come, or acks are cancelled: for peers that know no credit.
+        Wait until there is room for *size* bytes, or acks are cancelled.
 
-        What an ack would announce counts at once, since such a peer is not told.
+        This is for peers that know no credit. They get no acks, so freed room counts at once.
         """
         self._moved = self._moved or asyncio.Event()
         self.waiting = True
@@ -87,7 +103,7 @@ class Acks:
         self._inbound.ack()
 
     def cancel(self) -> None:
-        """Send no more, and let nobody wait."""
+        """Send no further ack, and end `room_for`."""
         self._cancelled = True
         if self._moved is not None:
             self._moved.set()
@@ -99,7 +115,7 @@ class Acks:
             self._timer = self._loop.call_later(INTERVAL_S, self._expire)
 
     def _expire(self) -> None:
-        """Flush, unless an ack went out meanwhile: what came since then may wait for others."""
+        """Flush; if an ack was sent since the timer was set, wait for the rest of the interval."""
         self._timer = None
         rest = (self._oldest or 0.0) + INTERVAL_S - self._loop.time()
         if rest > INTERVAL_S / 10:
@@ -108,29 +124,16 @@ class Acks:
             self._flush()
 
 
-EVENTS: Final = 64
-"""Messages that may wait before events, and only events, are left out."""
-
-GATHER_S: Final = 0.01
-GATHERED: Final = 16
-"""
-An event that soon follows another message waits so long for others, up to so many, or for an ack.
-
-Sending one, and the peer that it wakes, cost more than making it: a file at full speed has
-thousands in a second, a live stream one.
-"""
-
-
 class Outbox:
     """
-    Sends at once what the connection has room for; what has to wait gets a task that sends it.
+    Sends messages at once while the connection has room; a task sends the ones that have to wait.
 
-    Events may wait a moment for others. Acks do not: they are asked for when one can be sent.
+    Events may wait a moment for further events. An ack is made at the moment of sending.
     """
 
     def __init__(self, link: Link, dialect: Dialect, next_ack: Callable[[], Ack | None]) -> None:
         self.dropped = 0
-        """Events left out because the peer reads too slowly."""
+        """Events dropped because the peer reads too slowly."""
         self._link = link
         self._dialect = dialect
         self._next_ack = next_ack
@@ -145,11 +148,11 @@ class Outbox:
         self._over = False
 
     def open(self, tasks: asyncio.TaskGroup) -> None:
-        """Begin to send; what has to wait is sent by a task of *tasks*."""
+        """Start; a task of *tasks* sends the messages that have to wait."""
         self._tasks = tasks
 
     def put(self, message: Control) -> None:
-        """Send *message* after those before it, and an ack that is due along with it."""
+        """Send *message* after the messages before it, together with an ack if there is news."""
         if isinstance(message, Event) and len(self._waiting) >= EVENTS:
             self.dropped += 1
             return
@@ -160,13 +163,13 @@ class Outbox:
             self.flush()
 
     def flush(self) -> None:
-        """Send an ack if there is one, and what was gathered."""
+        """Send an ack if there is news, and the gathered events."""
         self._flushed = self._loop.time()
         self._flushing = True
         self._send()
 
     def close(self, code: int, reason: str) -> None:
-        """Close the connection after all that waits; the first call counts."""
+        """Close the connection after the messages that wait; the first call counts."""
         self._closing = self._closing or (code, reason)
         if self._gathering is not None:
             self._gathering.cancel()
@@ -191,11 +194,11 @@ class Outbox:
         while self._link.has_room and (text := self._next()) is not None:
             self._link.send_now(text)
         if self._waiting or self._flushing or self._closing is not None:
-            assert self._tasks is not None  # nobody sends before `open`
+            assert self._tasks is not None  # set by `open`
             self._task = self._tasks.create_task(self._send_waiting())
 
     def _next(self) -> str | None:
-        """Return what is to be sent now: an ack that is due, then what waits."""
+        """Return the next text: an ack if one is due, then the oldest that waits."""
         if self._flushing:
             self._flushing = False
             if (ack := self._next_ack()) is not None:

@@ -1,4 +1,4 @@
-"""Where connections come in: listening, probes, limits."""
+"""Listening, health probes, limits: a server accepts connections and gives each a session."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from typing import Any, cast
 
 import structlog
 from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import NegotiationError
-from websockets.http11 import Request, Response
+from websockets.datastructures import Headers
+from websockets.exceptions import InvalidHeaderFormat, NegotiationError
+from websockets.headers import parse_subprotocol
+from websockets.http11 import Request as Handshake
+from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
-from receiver.dialects import Dialect, Sonoduct
-from receiver.dialects.plain import Plain
+from receiver.dialects import DIALECTS, Request, accepted
 from receiver.metrics import Metrics
 from receiver.settings import PLAIN_MESSAGE, Settings
-from receiver.streams.registry import Streams
+from receiver.streams.registry import StreamRegistry
 from sonoduct.runtime.logs import LogLimit
-from sonoduct.wire import SUBPROTOCOL
 
 from .session import Session
 from .websocket import GuardedConnection, WebSocketLink, peer_of
@@ -34,18 +35,18 @@ EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared, not bound
 
 LOGGED_AT_ONCE = 20
 LOGGED_PER_SECOND = 5
-"""Lines about faults of peers: a flood of them must not fill the disk."""
+"""Lines about faults of peers, so that a flood of faults does not fill the disk."""
 
-LOOK_S = 0.5
-"""Between looks at the clock: one timer for all connections costs less than two for each."""
+CHECK_S = 0.5
+"""Between checks of deadlines: one timer for all connections costs less than two for each."""
 
 
 class Server:
     """Accepts connections and gives each a session."""
 
-    def __init__(self, settings: Settings, streams: Streams, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, streams: StreamRegistry, metrics: Metrics) -> None:
         self.ready = True
-        """What /readyz says while there is room; nothing new comes to one that is not ready."""
+        """Whether /readyz answers 200 while the store has room; if not, no connection comes."""
         self._settings = settings
         self._streams = streams
         self._metrics = metrics
@@ -63,7 +64,7 @@ class Server:
         server = await serve(
             self._serve,
             **_place(self._settings.host, self._settings.port),
-            process_request=self._answer,
+            process_request=self._admit,
             select_subprotocol=_select,
             compression=None,  # samples hardly deflate: 15 MB/s instead of over 1 GB/s
             create_connection=GuardedConnection,
@@ -81,12 +82,12 @@ class Server:
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT_S + 1):
                     await server.wait_closed()
-            except TimeoutError:  # some session waits for a slow processor
+            except TimeoutError:  # a session waits for a slow processor
                 self._streams.give_up()
                 await server.wait_closed()
 
     async def drain(self, plain_timeout: float) -> None:
-        """End every session well; plain clients have *plain_timeout* seconds."""
+        """Drain every session; clients that cannot resume get *plain_timeout* seconds."""
         async with asyncio.TaskGroup() as tasks:
             for session in self._sessions:
                 tasks.create_task(session.drain())
@@ -95,49 +96,65 @@ class Server:
             log.info("drained", in_time=len(ends) - len(late), late=len(late))
 
     async def watch(self) -> None:
-        """Have every session look at the clock now and then; run this as a task."""
+        """Have every session check its deadlines; run this as a task."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(CHECK_S)
             for session in list(self._sessions):
-                session.look(loop.time())
+                session.check_deadlines(loop.time())
 
     async def _serve(self, connection: ServerConnection) -> None:
-        dialect, deadlines = self._dialect(connection), self._settings.limits.deadlines
-        link = WebSocketLink(cast("GuardedConnection", connection))
+        guarded = cast("GuardedConnection", connection)
+        dialect, link = guarded.dialect, WebSocketLink(guarded)
         if not dialect.credit:
             link.hold_little()
-        session = Session(link, dialect, self._streams, self._metrics, deadlines, self._limit)
+        session = Session(
+            link,
+            dialect,
+            self._streams,
+            self._metrics,
+            self._settings.limits.deadlines,
+            self._limit,
+        )
         self._sessions[session] = asyncio.current_task()
         try:
             await session.run()
         finally:
             del self._sessions[session]
             self._metrics.connections.labels(dialect.name, session.result).inc()
+            log.debug("connection_ended", peer=link.peer, result=session.result)
 
-    def _dialect(self, connection: ServerConnection) -> Dialect:
-        if connection.subprotocol == SUBPROTOCOL:
-            return Sonoduct()
-        assert connection.request is not None
-        return Plain(connection.request.path, self._settings.plain_format)
+    def _admit(self, connection: ServerConnection, handshake: Handshake) -> Response | None:
+        """
+        Answer a probe, or find the dialect of a connection, or refuse it.
 
-    def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
-        """Answer probes from the event loop itself, so that a blocked loop fails them."""
-        path = request.path.partition("?")[0]
+        The event loop itself answers probes, so a blocked loop fails them.
+        """
+        path = handshake.path.partition("?")[0]
         if path in ("/healthz", "/readyz"):
-            # 404 means: no new connections, those that are open go on (HAProxy's disable-on-404).
+            # 404: no new connection comes, and open ones stay (HAProxy's disable-on-404).
             good = path == "/healthz" or (self.ready and not self._streams.full)
             status = HTTPStatus.OK if good else HTTPStatus.NOT_FOUND
             return connection.respond(status, f"{status.phrase}\n")
-        if path != "/":
-            return connection.respond(HTTPStatus.NOT_FOUND, f"{path}, expected /\n")
+        if path not in (paths := {each.path for each in DIALECTS}):
+            expected = " or ".join(sorted(paths))
+            return connection.respond(HTTPStatus.NOT_FOUND, f"{path}, expected {expected}\n")
+        dialect = accepted(
+            Request(
+                target=handshake.path,
+                subprotocols=_offered(handshake.headers),
+                default=self._settings.plain_format,
+            )
+        )
         if len(self._sessions) >= self._settings.limits.max_connections:
-            ours = SUBPROTOCOL in request.headers.get("Sec-WebSocket-Protocol", "")
-            self._metrics.connections.labels("sonoduct" if ours else "plain", "refused").inc()
+            name = DIALECTS[-1].name if dialect is None else dialect.name
+            self._metrics.connections.labels(name, "refused").inc()
             if (more := self._limit.take()) is not None:
                 reason = f"{len(self._sessions)} connections, no one is left"
                 log.warning("connection_refused", peer=peer_of(connection), reason=reason, **more)
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no connection is left\n")
+        if dialect is not None:  # otherwise _select refuses the subprotocols
+            cast("GuardedConnection", connection).dialect = dialect
         return None
 
 
@@ -156,10 +173,27 @@ def _place(host: str, port: int) -> dict[str, Any]:
     return {"host": host or None, "port": port}
 
 
-def _select(_connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """Choose ours; whoever offers none speaks the tutorial's dialect."""
-    if SUBPROTOCOL in offered:
-        return Subprotocol(SUBPROTOCOL)
-    if offered:
-        raise NegotiationError(f"subprotocols {offered}, expected {SUBPROTOCOL} or none")
-    return None
+def _offered(headers: Headers) -> Sequence[str]:
+    """Return the subprotocols that a client offers; none if its header cannot be read."""
+    try:
+        return [
+            name
+            for value in headers.get_all("Sec-WebSocket-Protocol")
+            for name in parse_subprotocol(value)
+        ]
+    except InvalidHeaderFormat:  # the library answers it with 400
+        return []
+
+
+def _select(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """
+    Choose the subprotocol of the dialect that accepted the handshake.
+
+    Raises:
+        NegotiationError: if no dialect did.
+    """
+    dialect = getattr(connection, "dialect", None)
+    if dialect is None:
+        known = " or ".join(each.subprotocol for each in DIALECTS if each.subprotocol)
+        raise NegotiationError(f"subprotocols {offered}, expected {known} or none")
+    return dialect.subprotocol and Subprotocol(dialect.subprotocol)

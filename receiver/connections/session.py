@@ -1,4 +1,4 @@
-"""One connection, from its first message to its close code: where all parts of the path meet."""
+"""One connection, from its first message to its close code. All parts of the path meet here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from receiver.dialects import Dialect
 from receiver.metrics import Metrics
 from receiver.processing.processor import Finding
-from receiver.streams.registry import Complete, Lease, Streams
+from receiver.streams.registry import AlreadyCommitted, Lease, StreamRegistry
+from receiver.streams.stream import Holder
 from sonoduct import wire
 from sonoduct.runtime.logs import LogLimit
 from sonoduct.wire import Control, Deadlines, Drain, Draining, Error, WireError
@@ -19,28 +20,12 @@ from sonoduct.wire import Control, Deadlines, Drain, Draining, Error, WireError
 from .link import Link, LinkClosedError
 from .outbox import Acks, Outbox
 
-RETRY_MS: Final = 500
-"""What a draining receiver asks its senders to wait at most."""
-
-_RESULTS: Final = {4409: "fenced", 1012: "drained", 1013: "refused", 4423: "refused"}
-
-
-def result_of(error: WireError) -> str:
-    """Return what metrics call a connection that ended with *error*."""
-    return _RESULTS.get(error.close_code, "error")
-
-
-def farewell(error: WireError) -> Control:
-    """Return the message that comes before the close code."""
-    if isinstance(error, Draining):
-        return Drain(retry_ms=RETRY_MS)
-    return Error(
-        code=error.close_code, message=error.message, seen=error.seen, expected=error.expected
-    )
-
-
 log = structlog.get_logger()
 
+RETRY_MS: Final = 500
+"""The longest wait that a draining receiver asks its senders for."""
+
+_RESULTS: Final = {4409: "fenced", 1012: "drained", 1013: "refused", 4423: "refused"}
 _GOODBYES: Final = (1000, 1001)
 
 LEAVING: Final = "receiver stops"
@@ -48,42 +33,50 @@ LEAVING: Final = "receiver stops"
 
 class Session:
     """
-    Serves one connection. Chunks pass through `_take` without waiting for anything.
+    Serves one connection. A chunk passes through `_take` in one call that waits for nothing.
 
-    Everything that the peer does wrong ends here as one error message and one close code.
+    Every fault of the peer ends here, as one error message and one close code.
     """
 
     def __init__(
         self,
         link: Link,
         dialect: Dialect,
-        streams: Streams,
+        streams: StreamRegistry,
         metrics: Metrics,
         deadlines: Deadlines,
         limit: LogLimit,
     ) -> None:
-        """Faults of peers are logged within *limit*."""
+        """*limit* bounds how many faults of peers are logged."""
         self._limit = limit
         self._hello: wire.Hello | None = None
         self.dialect = dialect
         self.result = "lost"
-        """How the connection ended, as metrics call it."""
+        """How the connection ended: its value of the label ``result`` in metrics."""
         self._loop = asyncio.get_running_loop()
         self._link = link
         self._streams = streams
         self._metrics = metrics
-        self._traffic = metrics.traffic[dialect.name]
-        if not dialect.credit:  # it says hello with its first audio, whenever that comes
+        self._holder = Holder(metrics.traffic[dialect.name], self._release, self._found, self.stop)
+        if not dialect.credit:  # its hello comes with its first audio
             deadlines = replace(deadlines, hello=deadlines.progress)
         self._inbound = wire.Inbound(deadlines, self._loop.time())
         self._acks = Acks(self._inbound, self._flush, metrics.ack_latency.observe)
         self._outbox = Outbox(link, dialect, self._acks.next)
         self._lease: Lease | None = None
+        self._step = 0
+        """Bytes of the window that are worth a commit and an ack."""
         self._stopped = False
         self._handled: asyncio.Event | None = None  # while a control message is handled
 
+    def __repr__(self) -> str:
+        stream = self._hello.stream[:8] if self._hello else "no stream"
+        state = self.result if self._stopped else "open"
+        return f"<Session {self.dialect.name} {self._link.peer} {stream}, {state}>"
+
     async def run(self) -> None:
         """Serve the connection until it is closed."""
+        log.debug("connection_opened", peer=self._link.peer, dialect=self.dialect.name)
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._outbox.open(tasks)
@@ -93,10 +86,10 @@ class Session:
             self._metrics.events_dropped.inc(self._outbox.dropped)
             await self._give_back(final=not self.dialect.resumable)
 
-    def look(self, now: float) -> None:
-        """Look at the clock: stop if the peer is silent, tell it that we live if it waits."""
-        self._acks.beat(now)
-        if self._stopped or self._acks.waiting:  # then it is the receiver that is slow
+    def check_deadlines(self, now: float) -> None:
+        """Stop if the peer is silent for too long; repeat the last ack if the peer waits."""
+        self._acks.keepalive(now)
+        if self._stopped or self._acks.waiting:  # if it waits, the receiver is slow, not the peer
             return
         try:
             self._inbound.expire(now)
@@ -104,7 +97,11 @@ class Session:
             self._expire(exc)
 
     async def drain(self) -> None:
-        """Acknowledge what came, and send the peer to another receiver; plain clients may end."""
+        """
+        Acknowledge every chunk received, and send the peer to another receiver.
+
+        A client that cannot resume may finish its stream.
+        """
         if not self.dialect.resumable:
             if self._lease is None and self._handled is None:  # nothing has come
                 self.stop(wire.Draining(LEAVING))
@@ -118,35 +115,22 @@ class Session:
             if (lease := self._lease) is not None:
                 await lease.stream.seal()
                 await lease.stream.settled()
-                self.advanced()  # unless the peer has gone meanwhile
-        finally:  # also when there is no time left to wait
+                self._release(lease.stream.released)
+        finally:  # also when the time to wait is over
             self.stop(wire.Draining(LEAVING))
 
-    def advanced(self) -> None:
-        """More is kept and processed (called by the stream)."""
-        if self._lease is not None:
-            self._inbound.release(self._lease.stream.released, self._loop.time())
-            self._acks.released(self._lease.terms.step)
-
-    def found(self, processor: str, finding: Finding) -> None:
-        """Tell the peer what a processor reported (called by the stream)."""
-        start, end, values = finding
-        self._outbox.put(
-            wire.Event(processor=processor, offset=start, end=end, values=dict(values))
-        )
-
     def stop(self, error: wire.WireError) -> None:
-        """Take nothing more from the peer, and close with *error* after what is to be said."""
+        """Take nothing more from the peer; send what waits and *error*, and close."""
         if self.result != "lost":
             return
         self._stopped = True
         self._acks.cancel()
-        self.result = result_of(error)
+        self.result = close_result(error)
         if self.result == "error":
             self._metrics.errors.labels(error.close_code).inc()
         if self.result in ("error", "refused"):
             self._log(error)
-        self._outbox.put(farewell(error))
+        self._outbox.put(close_message(error))
         self._outbox.close(error.close_code, error.reason)
 
     async def _serve(self) -> None:
@@ -159,10 +143,10 @@ class Session:
             await self._read_on()
         finally:
             self._stopped = True
-            self._outbox.close(1000, "")  # whatever said goodbye before counts
+            self._outbox.close(1000, "")  # an earlier close counts
 
     async def _closed(self, code: int) -> None:
-        """The connection is gone; for some clients that is how a stream ends."""
+        """End the stream if its dialect says so: some clients end it by closing."""
         if self._stopped:
             return
         try:
@@ -177,7 +161,7 @@ class Session:
         for message in self.dialect.greet():
             await self._control(message)
         if not self.dialect.resumable and self._streams.draining:
-            raise wire.Draining(LEAVING)  # its hello would come later
+            raise wire.Draining(LEAVING)  # before its first audio
         take = self._take_at_once if self.dialect.credit else None
         while True:
             data = await self._link.receive(take)
@@ -196,7 +180,7 @@ class Session:
             await self._control(message)
 
     async def _read_on(self) -> None:
-        """Let what is on its way pass by, until the closing handshake gets through."""
+        """Drop what the peer still sends, until the closing handshake is done."""
         try:
             while True:
                 await self._link.receive()
@@ -204,12 +188,12 @@ class Session:
             return
 
     def _take_at_once(self, data: bytes) -> None:
-        """Take a message for which `_read` is not woken."""
+        """Take a binary message without waking `_read`."""
         if self._stopped:
             return
         try:
             for message in self.dialect.decode(data):
-                assert isinstance(message, wire.Chunk)  # what else could a binary message be
+                assert isinstance(message, wire.Chunk)  # binary messages are chunks
                 self._take(message)
         except wire.WireError as exc:
             self.stop(exc)
@@ -220,9 +204,23 @@ class Session:
         lease = self._lease
         assert lease is not None  # Inbound takes chunks only between opened and committed
         self._acks.took(now)
-        lease.stream.append(chunk, self._traffic, now)
-        if lease.stream.exposed >= lease.terms.step:
-            lease.stream.claim.hurry()
+        stream = lease.stream
+        stream.append(chunk, now)
+        if stream.unsafe_bytes >= self._step:
+            stream.claim.flush_soon()
+
+    def _release(self, offset: int) -> None:
+        """Everything before *offset* is stored and processed (called by the stream)."""
+        if self._lease is not None:  # the peer may be gone
+            self._inbound.release(offset, self._loop.time())
+            self._acks.released(self._step)
+
+    def _found(self, processor: str, finding: Finding) -> None:
+        """Tell the peer what *processor* found (called by the stream)."""
+        start, end, values = finding
+        self._outbox.put(
+            wire.Event(processor=processor, offset=start, end=end, values=dict(values))
+        )
 
     async def _control(self, message: wire.Message) -> None:
         self._handled = handled = asyncio.Event()
@@ -241,19 +239,19 @@ class Session:
 
     async def _open(self, hello: wire.Hello) -> None:
         self._hello = hello
-        granted = await self._streams.claim(hello, self)
+        granted = await self._streams.claim(hello, self._holder)
         now = self._loop.time()
-        if isinstance(granted, Complete):
+        if isinstance(granted, AlreadyCommitted):
             self._outbox.put(self._inbound.reopen(granted.epoch, granted.receipt, now))
             return
-        self._lease = granted
+        self._lease, self._step = granted, granted.terms.step
         claim = granted.stream.claim
         self._outbox.put(self._inbound.open(claim.epoch, claim.offset, granted.terms, now))
 
     async def _commit(self, eos: wire.Eos) -> None:
         lease = self._lease
         assert lease is not None  # Inbound takes eos only between opened and committed
-        receipt = await self._streams.commit(lease.stream, self, eos)
+        receipt = await self._streams.commit(lease.stream, self._holder, eos)
         self._outbox.put(self._inbound.commit(receipt, self._loop.time()))
         await self._give_back()
         if not self.dialect.resumable:
@@ -262,14 +260,14 @@ class Session:
 
     async def _cancel(self) -> None:
         if self._lease is not None:
-            await self._streams.cancel(self._lease.stream, self)
+            await self._streams.cancel(self._lease.stream, self._holder)
             self._outbox.put(self._inbound.cancel(self._loop.time()))
             await self._give_back()
 
     async def _give_back(self, *, final: bool = False) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
-            await self._streams.detach(lease, self, final=final)
+            await self._streams.detach(lease, self._holder, final=final)
 
     def _log(self, error: wire.WireError) -> None:
         if (more := self._limit.take()) is not None:
@@ -290,6 +288,20 @@ class Session:
         if not self._inbound.epoch or self._lease is not None:
             self.stop(error)
             return
-        # It has served its streams and gets no other one: no fault, but no use either.
+        # Its streams are served and no other follows: not a fault, but the connection is of no use.
         self._stopped, self.result = True, "ok"
         self._outbox.close(1000, "idle")
+
+
+def close_result(error: WireError) -> str:
+    """Return the label ``result`` of a connection that ended with *error*."""
+    return _RESULTS.get(error.close_code, "error")
+
+
+def close_message(error: WireError) -> Control:
+    """Return the message before the close code of *error*."""
+    if isinstance(error, Draining):
+        return Drain(retry_ms=RETRY_MS)
+    return Error(
+        code=error.close_code, message=error.message, seen=error.seen, expected=error.expected
+    )

@@ -1,37 +1,42 @@
-"""One WebSocket connection: the library's, what is guarded about it, and how a session sees it."""
+"""A WebSocket connection: the library's, with two guards, and as a session knows it."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import cast
 
+from typing_extensions import override
 from websockets.asyncio.server import ServerConnection, broadcast
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event
 
+from receiver.dialects import Dialect
 from receiver.metrics import WEBSOCKET_FAULTS
 from sonoduct.wire import WireError, error_for
 
-from .link import LinkClosedError, Take
+from .link import Link, LinkClosedError, Take
 
 
 class GuardedConnection(ServerConnection):
     """
     A connection that stops reading while its peer does not read, and hands messages over at once.
 
-    websockets answers each PING into the write buffer without flow control: a peer that sends
-    PINGs and never reads would grow it by 70 MiB in 4 s.
+    websockets answers each PING into the write buffer without flow control. A peer that sends
+    PINGs and never reads would grow the buffer by 70 MiB in 4 s.
 
-    It also puts each message into a queue and wakes a task with a future: half of what a small one
-    costs.
+    websockets also puts each message into a queue and wakes a task with a future, which is half of
+    the cost of a small message.
     """
 
+    dialect: Dialect
+    """The dialect that accepted the handshake."""
+
     take: Take | None = None
-    """Who takes binary messages at once: somebody who waits for the next one."""
+    """Takes binary messages at once, while a session waits for the next message."""
 
     def process_event(self, event: Event) -> None:
-        """Hand a whole binary message over, unless there are others that came before it."""
+        """Hand a whole binary message to `take`, unless earlier messages are still queued."""
         if (
             self.take is not None
             and isinstance(event, Frame)
@@ -44,17 +49,17 @@ class GuardedConnection(ServerConnection):
             super().process_event(event)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Have room for messages resume reading only while there is room for answers, too."""
+        """Resume reading only if there is room for both messages and answers."""
         super().connection_made(transport)
         self.recv_messages.resume = self._resume_reading
 
     def pause_writing(self) -> None:
-        """The write buffer is full: take nothing that would add to it."""
+        """Stop reading as well: an answer would not fit into the write buffer."""
         super().pause_writing()
         self.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """The write buffer has drained; reading goes on unless messages wait to be received."""
+        """Resume reading as well, unless the queue of messages is full."""
         super().resume_writing()
         self._resume_reading()
 
@@ -63,8 +68,8 @@ class GuardedConnection(ServerConnection):
             self.transport.resume_reading()
 
 
-class WebSocketLink:
-    """A connection as a Link."""
+class WebSocketLink(Link):
+    """A GuardedConnection as a session knows it."""
 
     def __init__(self, connection: GuardedConnection) -> None:
         self.peer = peer_of(connection)
@@ -72,17 +77,17 @@ class WebSocketLink:
 
     def hold_little(self) -> None:
         """
-        Read one message ahead instead of eight, and take no missing pong for a loss.
+        Read one message ahead instead of eight, and do not take a missing pong for a lost peer.
 
-        For clients that know no credit: their messages may be 1 MiB, and while nothing is read from
-        them, however long a processor takes, their pongs are not either.
+        This is for clients that know no credit: their messages may have 1 MiB. While the receiver
+        waits for a processor it reads nothing from them, and so no pong.
         """
         messages = self._connection.recv_messages
         messages.high, messages.low = 1, 0
         self._connection.ping_timeout = None
 
+    @override
     async def receive(self, take: Take | None = None) -> str | bytes:
-        """See Link."""
         self._connection.take = take
         try:
             return await self._connection.recv()
@@ -92,30 +97,30 @@ class WebSocketLink:
             self._connection.take = None
 
     @property
+    @override
     def has_room(self) -> bool:
-        """See Link."""
         return not self._connection.paused
 
+    @override
     def send_now(self, text: str) -> None:
-        """See Link."""
         broadcast((self._connection,), text)
 
+    @override
     async def send(self, text: str) -> None:
-        """See Link."""
         try:
             await self._connection.send(text)
         except ConnectionClosed as exc:
             raise _closed(exc) from exc
 
+    @override
     async def close(self, code: int, reason: str) -> None:
-        """See Link."""
         await self._connection.close(code, reason)
 
 
 def peer_of(connection: ServerConnection) -> str:
     """Return the address of the other end; behind a gateway, that is the gateway's."""
     address = connection.remote_address
-    if not isinstance(address, tuple):  # gone before anybody asked
+    if not isinstance(address, tuple):  # already closed
         return "unknown"
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -126,6 +131,6 @@ def _closed(exc: ConnectionClosed) -> LinkClosedError:
 
 
 def _fault(exc: ConnectionClosed) -> WireError | None:
-    """What the peer did to WebSocket itself; the library has closed the connection for it."""
+    """Return the peer's fault against WebSocket itself, for which the library has closed."""
     ours = exc.sent is not None and not exc.rcvd_then_sent and exc.sent.code in WEBSOCKET_FAULTS
     return error_for(exc.sent.code, exc.sent.reason) if ours and exc.sent else None

@@ -1,8 +1,8 @@
 """
-Clients that know no protocol: samples, or a whole file, in binary messages of any length.
+The dialect of clients without a protocol: samples, or a file, in binary messages of any length.
 
-The tutorial's client sends float32 and then ``Done``. The query may say another encoding. What
-begins like an audio file is one: its bytes are not samples.
+The tutorial's client sends float32 samples and then the text ``Done``. The query may name another
+encoding. If the bytes begin like an audio file, they are that file and not samples.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, Self
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+from typing_extensions import override
 
 from sonoduct.audio.decoding import MPEG_BYTES, SIGNATURE_BYTES, may_be_mpeg, suffix_of_container
 from sonoduct.audio.g711 import ALAW, MULAW, Table
@@ -38,18 +39,20 @@ from sonoduct.wire import (
     encode_chunk,
 )
 
+from .dialect import Dialect, Request
+
 END: Final = "Done"
 ANSWER: Final = "Done!"
 NAME: Final = "plain client"
 SHOWN_CHARACTERS: Final = 40
 DIGITS: Final = 9
-"""Of a number in the address; int() takes long for many."""
+"""Of a number in the query; int() is slow for very long ones."""
 
 TEXT_CHARACTERS: Final = 4096
-"""Of what a client says before its audio, which is kept as metadata."""
+"""Of a text before the audio, which becomes metadata of the stream."""
 
 PROVED_FRAMES: Final = 32 * 1024
-"""Frames at the start of a stream that have to be numbers."""
+"""Frames at the start of a stream that must be finite numbers."""
 
 FILE: Final = "file"
 ENCODINGS: Final = {
@@ -58,15 +61,15 @@ ENCODINGS: Final = {
     "mulaw": (Encoding.S16LE, MULAW),
     "alaw": (Encoding.S16LE, ALAW),
 }
-"""What a query may name, what is kept of it, and the table that turns bytes into that."""
+"""By the query's word: the encoding that is stored, and the table that makes it of each byte."""
 
 
-class Plain:
+class Plain(Dialect):
     """
-    A client that says nothing about itself: the format comes from its address or from *default*.
+    A client that does not describe itself: its format comes from the query or from the settings.
 
-    Its stream gets a random id, so that nobody can resume it. If the query names an encoding, or
-    the client sends a file, closing the connection ends the stream as well: nobody else could.
+    Its stream gets a random id, so that no other connection can resume it. If the query names an
+    encoding, or the client sends a file, closing the connection ends the stream.
     """
 
     name = "plain"
@@ -74,29 +77,38 @@ class Plain:
     resumable = False
 
     def __init__(self, target: str, default: Format) -> None:
-        """The request *target* is such as ``/?samplerate=44100&channels=2``."""
+        """*target* is path and query, such as ``/?samplerate=44100&channels=2``."""
         self._target = target
         self._default = default
         self._encoding = ""
-        """What the query names."""
-        self._head = b""  # until enough has come to know what it is
+        """The query's word; empty if it has none."""
+        self._head = b""  # until there is enough of it to tell a file from samples
         self._feed: Feed | None = None
         self._metadata: dict[str, str] = {}
         self._chunks = 0
         self._ended_by = ""
 
+    @classmethod
+    @override
+    def accepts(cls, request: Request) -> Self | None:
+        if request.path == cls.path and not request.subprotocols:
+            return cls(request.target, request.default)
+        return None
+
+    @override
     def greet(self) -> Iterable[Message]:
         """
-        Look at the query; the hello comes with the first audio, which says what it is.
+        Read the query. The hello comes with the first audio, which tells a file from samples.
 
         Raises:
-            Malformed: if the query holds something else than a format.
+            Malformed: if the query holds anything but a format.
         """
-        self._encoding, self._default = _asked(self._target, self._default)
+        self._encoding, self._default = _format_in(self._target, self._default)
         return ()
 
+    @override
     def decode(self, data: str | bytes) -> Iterator[Message]:
-        """See Dialect. `Opened` is encoded before what follows a hello is asked for."""
+        """The receiver answers a hello with `Opened` before it asks for the next message."""
         if isinstance(data, str):
             yield from self._text(data)
             return
@@ -110,18 +122,20 @@ class Plain:
         if not data and self._feed is not None and self._feed.is_file:
             yield from self._end("")
 
-    def closed(self, code: int) -> Iterator[Message]:  # noqa: ARG002  # a call that is cut off is a recording, too
-        """See Dialect."""
+    @override
+    def closed(self, code: int) -> Iterator[Message]:
+        """End the stream if its client has no other way; a call that is cut off is one."""
         if self._head and not self._feed:
             yield from self._begin()
         if self._feed is not None and (self._encoding or self._feed.is_file):
             yield from self._end("")
 
+    @override
     def encode(self, message: Control) -> Iterator[str]:
-        """See Dialect: of all messages, a plain client can only read the last ones."""
+        """A plain client reads the result only."""
         match message:
             case Opened(epoch=epoch, max_chunk=max_chunk):
-                assert self._feed is not None  # whose hello this answers
+                assert self._feed is not None  # opened answers its hello
                 self._feed.open(epoch, max_chunk)
             case Committed(receipt=receipt):
                 yield json.dumps(self._facts(receipt))
@@ -137,18 +151,18 @@ class Plain:
             yield from self._end(END)
         elif not self._encoding:
             raise Malformed("text", seen=repr(text[:SHOWN_CHARACTERS]), expected=repr(END))
-        elif self._feed is None:  # later texts are for somebody else
+        elif self._feed is None:  # texts between audio are other services' commands
             self._metadata.setdefault("text", text[:TEXT_CHARACTERS])
 
     def _needs_more(self) -> bool:
-        """Whether the bytes so far may still become a file or samples."""
+        """Whether the bytes so far could be the beginning of a file or of samples."""
         if self._encoding:
             return not self._head
         most = MPEG_BYTES if may_be_mpeg(self._head) else SIGNATURE_BYTES
         return len(self._head) < most
 
     def _begin(self) -> Iterator[Message]:
-        """Find out what the client sends, and claim a stream for it."""
+        """Tell a file from samples, and claim a stream."""
         head, self._head = self._head, b""
         suffix = suffix_of_container(head) if not self._encoding else None
         if self._encoding == FILE:
@@ -169,21 +183,21 @@ class Plain:
         yield from self._taken(head)
 
     def _taken(self, data: bytes) -> Iterator[Message]:
-        assert self._feed is not None  # which takes it
+        assert self._feed is not None  # made by _begin
         for chunk in self._feed.take(data):
             if not (self._encoding or self._feed.is_file) and chunk.offset < PROVED_FRAMES:
                 _require_sound(chunk.payload)
             yield chunk
 
     def _end(self, by: str) -> Iterator[Message]:
-        assert self._feed is not None  # there is a stream that ends
+        assert self._feed is not None  # made by _begin
         self._ended_by = by
         if by and not self._encoding:
             self._feed.require_whole()
         yield self._feed.end()
 
     def _facts(self, receipt: Receipt) -> dict[str, object]:
-        assert self._feed is not None  # whose receipt it is
+        assert self._feed is not None  # made by _begin
         facts: dict[str, object] = {
             "frames": receipt.frames,
             "chunks": self._chunks,
@@ -198,17 +212,21 @@ class Plain:
 
 
 class Feed:
-    """Bytes of one stream as they come, cut into chunks of whole units."""
+    """Cuts the bytes of one stream into chunks of whole units."""
 
-    def __init__(self, form: Format | None, table: Table | None = None) -> None:
-        """Samples in *form*, each byte turned into one by *table* if given; or a file's bytes."""
-        self.format = form
+    def __init__(self, audio_format: Format | None, table: Table | None = None) -> None:
+        """
+        Take samples in *audio_format*, or a file's bytes if *audio_format* is None.
+
+        If there is a *table*, each byte is one sample, which the table converts.
+        """
+        self.format = audio_format
         self.rest = b""
         """Bytes that do not fill a unit yet."""
         self._table = table
-        self._width = 1 if form is None else form.frame_bytes
+        self._width = 1 if audio_format is None else audio_format.frame_bytes
         self._taken = self._width if table is None else self._width // 2
-        """Bytes of a unit, as they come."""
+        """Bytes of a unit on the wire."""
         self._digest = Digest()
         self._epoch = self._piece = 0
 
@@ -218,7 +236,7 @@ class Feed:
         return self.format is None
 
     def open(self, epoch: int, max_chunk: int) -> None:
-        """Chunks belong to *epoch* and have payloads of up to *max_chunk* bytes."""
+        """Make chunks of *epoch* with payloads of up to *max_chunk* bytes."""
         self._epoch = epoch
         self._piece = max_chunk // self._width * self._taken
 
@@ -237,10 +255,10 @@ class Feed:
 
     def require_whole(self) -> None:
         """
-        Check that no bytes are left.
+        Check that the last frame is whole.
 
         Raises:
-            Malformed: if they do not fill a frame.
+            Malformed: if there are bytes left that do not fill a frame.
         """
         if self.rest and self.format is not None:
             frame = f"a multiple of {self._taken} ({self.format.channels} channels)"
@@ -256,18 +274,18 @@ class Feed:
 
 def _require_sound(payload: Buffer) -> None:
     """
-    Refuse what cannot be samples.
+    Check that *payload* is sound.
 
     Raises:
-        Malformed: if a float among the first is none, or infinite: it is some other file.
+        Malformed: if a float is infinite or no number: then the bytes are some other file.
     """
     if not np.isfinite(np.frombuffer(payload, "<f4")).all():
         expected = "float32, or a file that is known, or an encoding in the query"
         raise Malformed("first samples", seen="no numbers", expected=expected)
 
 
-def _asked(target: str, default: Format) -> tuple[str, Format]:
-    """Return the encoding that the query names, and the format of samples."""
+def _format_in(target: str, default: Format) -> tuple[str, Format]:
+    """Return the query's word for the encoding, and the format of the samples."""
     query = parse_qs(urlsplit(target).query, keep_blank_values=True)
     values = {"samplerate": default.samplerate, "channels": default.channels}
     for name, allowed in (("samplerate", SAMPLERATES), ("channels", CHANNELS)):

@@ -1,99 +1,107 @@
-"""All processors of one stream, fed chunk by chunk."""
+"""
+All processors of one stream, fed chunk by chunk; and what all streams know about the processors.
+
+The reports of a pipeline are part of the receipt, which has to fit into one control message.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Final
 from weakref import WeakSet
 
 import msgspec
 import structlog
 
 from receiver.metrics import Metrics
-from sonoduct.wire import CONTROL_BYTES, Buffer, Chunk, Format, Value
+from sonoduct.wire import CONTROL_BYTES, Buffer, Format, Value
 
 from .processor import Factory, Finding, StreamInfo
-from .stage import Block, Owner, Stage
+from .stage import Block, Stage
 from .workers import Workers
 
+log = structlog.get_logger()
 
-class Listener(Protocol):
-    """The stream that a pipeline belongs to; called on the event loop."""
-
-    def advanced(self) -> None:
-        """`taken` may have grown."""
-
-    def found(self, processor: str, finding: Finding) -> None:
-        """A processor reported something."""
+REPORT_BYTES: Final = CONTROL_BYTES - 512
+"""JSON bytes for reports and failures; the rest of a receipt and its envelope take below 512."""
 
 
 class Pipeline:
     """
-    One stream's processors, from its first unit to their reports.
+    One stream's processors, from its first frame to their reports.
 
-    Nothing here waits for a processor: `offer` returns at once, and `taken` moves later. What waits
-    is bounded by the credit that the stream's sender gets.
+    `feed` never waits for a processor: it returns at once, and `taken` moves later. The credit of
+    the stream's sender bounds how much waits.
     """
 
     def __init__(
         self,
         processing: Processing,
         stream: StreamInfo,
-        format_: Format,
+        audio_format: Format,
         offset: int,
-        listener: Listener,
+        on_taken: Callable[[], None],
+        on_found: Callable[[str, Finding], None],
     ) -> None:
+        """
+        Open every processor for *stream*, whose first frame is *offset*.
+
+        On the event loop, *on_taken* is called when `taken` may have moved, and *on_found* with
+        each finding and the name of its processor.
+        """
         self.offered = offset
-        """The unit after the last one offered."""
+        """The frame after the last one that was fed."""
         self.failures = dict(processing.switched_off)
         """The processors that did not see everything, and why."""
         self._first = offset
         self._abandoned = False
         self._processing = processing
         self._stream = stream
-        self._format = format_
-        self._listener = listener
-        self._progress: asyncio.Event | None = None  # once somebody waits
+        self._format = audio_format
+        self._on_taken = on_taken
+        self._on_found = on_found
+        self._progress: asyncio.Event | None = None  # made by the first call that waits
         self._stages = processing.stages(self)
         for stage in self._stages:
             stage.open(stream, offset)
 
     @property
     def taken(self) -> int:
-        """The unit before which every processor that is left has seen everything."""
+        """The frame before which every processor that has not failed has seen everything."""
         taken = self.offered
         for stage in self._stages:
             if stage.taken < taken and stage.failure is None:
                 taken = stage.taken
         return taken
 
-    def offer(self, chunk: Chunk) -> None:
-        """Have every processor see *chunk*."""
-        self.feed(chunk.offset, chunk.end, chunk.canonical)
-
     def feed(self, offset: int, end: int, payload: Buffer) -> None:
-        """Have every processor see the frames from *offset* to *end*, in canonical bytes."""
+        """
+        Have every processor see the frames from *offset* to *end*.
+
+        *payload* holds their canonical bytes. Processors may keep arrays that are views of it, so
+        it must not change.
+        """
         self.offered = end
         block = Block(offset, end, payload, self._format)
         for stage in self._stages:
             stage.offer(block)
-        if self.taken == self.offered:
+        if self.taken == end:
             self.progressed()
 
     async def settled(self, behind: int = 0) -> None:
         """
-        Wait until every processor has seen, or been cut off from, what was offered before.
+        Wait until every processor has seen every frame that was fed, or has failed.
 
-        But for the last *behind* frames of it.
+        Processors may be up to *behind* frames late.
         """
         offset = self.offered - behind
         while self.taken < offset:
             await self._moved()
 
     async def close(self) -> dict[str, dict[str, Value]]:
-        """Have every processor close after what was offered; return their reports."""
+        """Have every processor close after the last frame that was fed; return their reports."""
         for stage in self._stages:
             stage.close()
         while not all(stage.closed for stage in self._stages):
@@ -108,36 +116,36 @@ class Pipeline:
         return reports
 
     def abandon(self) -> None:
-        """Have every processor close; nothing that it still reports counts."""
+        """Have every processor close; their findings and reports are dropped."""
         self._abandoned = True
         for stage in self._stages:
             stage.close()
 
     def switch_off(self, processor: str, reason: str) -> None:
-        """Go on without *processor*."""
+        """Cut *processor* off from this stream."""
         for stage in self._stages:
             if stage.name == processor:
                 stage.cut_off(reason, hung=False)
 
     def give_up(self, reason: str) -> None:
-        """Go on without those processors that have something to do."""
+        """Cut off the processors that are busy: the receiver ends and cannot wait for them."""
         for stage in self._stages:
             if stage.busy:
                 stage.cut_off(reason, hung=False)
 
     def progressed(self) -> None:
-        """Take note that a stage has taken more (called by stages)."""
+        """Tell the stream that a stage has taken more (called by stages)."""
         if self._progress is not None:
             self._progress.set()
-        self._listener.advanced()
+        self._on_taken()
 
     def found(self, processor: str, finding: Finding) -> None:
-        """Pass on what a processor reported (called by stages)."""
+        """Tell the stream what *processor* found (called by stages)."""
         if not self._abandoned:
-            self._listener.found(processor, finding)
+            self._on_found(processor, finding)
 
     def failed(self, processor: str, reason: str, *, hung: bool) -> None:
-        """Note that a processor is cut off (called by stages)."""
+        """Note that *processor* was cut off (called by stages)."""
         self.failures[processor] = reason
         taken = self.taken
         self.found(processor, Finding(taken, taken, {"error": reason}))
@@ -150,21 +158,8 @@ class Pipeline:
         await self._progress.wait()
 
 
-log = structlog.get_logger()
-
-
-class Switchable(Owner, Protocol):
-    """A stream's pipeline, as seen from here."""
-
-    def switch_off(self, processor: str, reason: str) -> None:
-        """Go on without *processor*."""
-
-    def give_up(self, reason: str) -> None:
-        """Go on without those processors that have something to do."""
-
-
 class Processing:
-    """Makes the stages of every stream, and switches a processor off that hangs again and again."""
+    """The processors of a receiver: makes the stages of each stream, and counts failures."""
 
     def __init__(
         self,
@@ -173,34 +168,32 @@ class Processing:
         metrics: Metrics,
         max_stuck: int,
     ) -> None:
-        """Each of *factories* has its *workers*, so that no processor waits for another one."""
+        """
+        Each of *factories* has *workers* of its own, so that no processor waits for another.
+
+        A processor is switched off after *max_stuck* calls that hung.
+        """
         self.switched_off: dict[str, str] = {}
-        """The processors that no stream gets any more, and why."""
+        """The processors that new streams do not get any more, and why."""
         self.dropped: Callable[[float], None] = metrics.events_dropped.inc
-        """Count events that no connection is there for."""
+        """Counts events that were dropped because their stream had no connection."""
         self._factories = dict(factories)
         self._workers = dict(workers)
         self._metrics = metrics
         self._max_stuck = max_stuck
         self._hung: Counter[str] = Counter()
-        self._pipelines: WeakSet[Switchable] = WeakSet()
+        self._pipelines: WeakSet[Pipeline] = WeakSet()
 
-    def stages(self, pipeline: Switchable) -> list[Stage]:
-        """Return a stage for each processor that is on."""
+    def stages(self, pipeline: Pipeline) -> list[Stage]:
+        """Return a stage for each processor that is not switched off."""
         self._pipelines.add(pipeline)
         return [
-            Stage(
-                name,
-                factory,
-                pipeline,
-                self._workers[name],
-                self._metrics.processing[name],
-            )
+            Stage(name, factory, pipeline, self._workers[name], self._metrics.processing[name])
             for name, factory in self._factories.items()
         ]
 
     def failed(self, processor: str, stream: str, reason: str, *, hung: bool) -> None:
-        """Count a failure; the processor's `max_stuck_calls`-th hanging call is its last."""
+        """Count a failure; switch the processor off after `max_stuck_calls` calls that hung."""
         cause = "hung" if hung else "raised"
         self._metrics.processor_failures.labels(processor, cause).inc()
         log.error("processor_failed", processor=processor, stream=stream, reason=reason)
@@ -214,21 +207,21 @@ class Processing:
                 pipeline.switch_off(processor, why)
 
     def give_up(self) -> None:
-        """Let nobody wait for a processor any more."""
+        """Cut off every processor that is busy: the receiver ends."""
         for pipeline in list(self._pipelines):
             pipeline.give_up("the receiver stopped")
 
 
-ROOM: Final = CONTROL_BYTES - 512
-"""JSON bytes for reports and failures; the rest of a receipt and what wraps it take below 512."""
-
-
 def fit(reports: dict[str, dict[str, Value]], failures: dict[str, str]) -> None:
-    """Turn the largest reports into failures, and then leave failures out, until all fits."""
-    while reports and _size(reports) + _size(failures) > ROOM:
+    """
+    Make *reports* and *failures* fit into a receipt.
+
+    First the largest reports become failures, then failures are left out.
+    """
+    while reports and _size(reports) + _size(failures) > REPORT_BYTES:
         name = max(reports, key=lambda each: _size(reports[each]))
         failures[name] = f"no room for its report of {_size(reports.pop(name))} bytes"
-    while failures and _size(reports) + _size(failures) > ROOM:
+    while failures and _size(reports) + _size(failures) > REPORT_BYTES:
         failures.popitem()
 
 

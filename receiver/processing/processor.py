@@ -1,4 +1,4 @@
-"""What a processor is, and how those that an operator names are found."""
+"""The seam of processors, and how the processors that an operator names are found."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ GROUP: Final = "sonoduct.processors"
 
 @dataclass(frozen=True, slots=True)
 class StreamInfo:
-    """What a processor learns about its stream before the first samples."""
+    """A stream, as its processors know it before the first samples."""
 
     id: str
     """32 hexadecimal digits; the same when a stream is resumed."""
 
     name: str
-    """For people; what the sender calls it."""
+    """The sender's name for it, for people."""
 
     samplerate: int
     """Hertz."""
@@ -34,7 +34,7 @@ class StreamInfo:
 
 
 class Finding(NamedTuple):
-    """Something that a processor found between two frames of its stream."""
+    """A result of a processor about some frames of its stream."""
 
     start: int
     end: int
@@ -43,64 +43,64 @@ class Finding(NamedTuple):
 
 
 Found = Values | Iterable[Finding] | None
-"""What a processor may return: values for the frames of the call, or findings with their own."""
+"""The results of a call: values about the frames of the call, or findings with their own frames."""
 
 
 class Processor(Protocol):
     """
-    One processor on one stream. Its calls come from worker threads, never two at a time.
+    One processor on one stream. Worker threads call it, never two at a time.
 
-    A call that raises, or takes longer than `processor_timeout`, is the last one: the stream goes
-    on without the processor, and the receipt says why.
+    If a call raises, or hangs for `processor_timeout`, it is the last one: the stream continues
+    without the processor, and the receipt says why.
 
-    One whose class says ``prompt = True`` promises that a call takes microseconds, a few
-    hundred for 256 KiB, and waits for nothing; that is said of `open` and `close`, too. It gets
-    such calls on the event loop, as soon as the samples are there, which costs a quarter of a call
-    in a thread. There nothing can cut it off: a call that takes a millisecond holds up every stream
-    for that long, and one that hangs stops the receiver.
+    A class with the attribute ``inline = True`` promises that its calls take microseconds, a few
+    hundred for 256 KiB, and wait for nothing; this includes `open` and `close`. The receiver makes
+    such calls on the event loop as soon as the samples are there, at a quarter of the cost. No
+    timeout can end them: a call of a millisecond delays every stream by a millisecond, and a call
+    that hangs stops the receiver.
 
-    One that has an attribute ``window``, a number of frames, in its class or set by `open`, gets
-    multiples of it whatever the chunks are; only the last call of a stream may get fewer frames.
+    A processor with an attribute ``window``, a number of frames set by its class or by `open`, gets
+    multiples of that number, however long the chunks are. Only the last call may have fewer frames.
 
-    One that has a method ``end()`` is asked at the end of the stream, before `close`, for the
-    findings that only the end settles.
+    If a processor has a method ``end()``, the receiver calls it once before `close`, when the
+    stream has ended, for the findings that only the end settles.
     """
 
     def open(self, stream: StreamInfo) -> None:
-        """Get ready for *stream*."""
+        """Prepare for *stream*."""
 
     def process(self, samples: Samples, offset: int) -> Found:
         """
-        Take the next samples; return what the sender is told about them, if anything.
+        Process the next samples; return results for the sender, if there are any.
 
-        Values stand for the frames of this call; several findings say their own frames.
+        Values are about the frames of this call; findings have frames of their own.
 
         Args:
-            samples: float32 of shape (frames, channels), read-only, nominally within [-1, 1]. It
-                may be kept; it is not written to again.
-            offset: the first frame's number in its stream. Consecutive, from 0, or from where
-                another receiver stopped.
+            samples: float32 of shape (frames, channels), read-only, nominally within [-1, 1]. The
+                processor may keep the array; the receiver does not write to it again.
+            offset: the number of the first frame in its stream. Calls are consecutive, from 0 or
+                from the frame at which another receiver stopped.
         """
 
     def close(self) -> Values | None:
-        """Return what the receipt says about the whole stream, if anything."""
+        """Return a report about the whole stream for the receipt, or None."""
 
 
 Factory = Callable[[], Processor]
 """Makes a processor for each stream; usually the class itself."""
 
 
-def is_prompt(factory: Factory) -> bool:
-    """Return whether *factory* says that its processors are prompt."""
-    return getattr(factory, "prompt", False) is True
+def is_inline(factory: Factory) -> bool:
+    """Return whether *factory* says that its processors run inline; ``prompt`` is the old word."""
+    return any(getattr(factory, word, False) is True for word in ("inline", "prompt"))
 
 
 def find_processors(specs: Iterable[str]) -> dict[str, Factory]:
     """
-    Return the factories that *specs* name: an installed processor, or ``module:Class``.
+    Return the factories that *specs* name: installed processors, or ``module:Class``.
 
     Raises:
-        ValueError: naming every spec that cannot be had, or a name that two of them have.
+        ValueError: if one cannot be found, or if two have the same name.
     """
     found: list[tuple[str, Factory]] = []
     faults = []
@@ -116,7 +116,7 @@ def find_processors(specs: Iterable[str]) -> dict[str, Factory]:
 
 def named(processors: Iterable[Factory]) -> dict[str, Factory]:
     """
-    Return *processors* by the names that metrics and receipts use: their own in lower case.
+    Return *processors* by the names that metrics and receipts use: class names in lower case.
 
     Raises:
         ValueError: if two have the same name.
@@ -127,7 +127,7 @@ def named(processors: Iterable[Factory]) -> dict[str, Factory]:
 
 
 def _distinct(pairs: Sequence[tuple[str, Factory]]) -> dict[str, Factory]:
-    """Make a dictionary of *pairs*, none of which may replace another one."""
+    """Make a dictionary of *pairs*, whose names have to differ."""
     names = [name for name, _ in pairs]
     for name in names:
         if (count := names.count(name)) > 1:

@@ -1,4 +1,9 @@
-"""One processor on one stream: what waits for it, what it has taken, how it ended."""
+"""
+One processor on one stream.
+
+A `Block` is audio for it, an `Instance` calls it, a `Batch` holds calls for a worker thread, and a
+`Stage` is its mailbox on the event loop.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import numpy as np
@@ -16,53 +21,66 @@ from receiver.metrics import Durations
 from sonoduct.audio.samples import Samples, to_float32
 from sonoduct.wire import Buffer, Format, Value
 
-from .processor import Factory, Finding, StreamInfo, is_prompt
+from .processor import Factory, Finding, StreamInfo, is_inline
 from .workers import Job, Workers
 
+if TYPE_CHECKING:
+    from .pipeline import Pipeline
+
 TURN_S: Final = 0.25
-"""A batch that takes longer ends with the block at hand, so that acks do not wait for the rest."""
+"""A batch that takes longer ends with the current block, so that acks do not wait for the rest."""
+
+BATCH: Final = 16
+"""Blocks that a thread gets at once: enough to make that cheap, few enough to be fair."""
 
 SMALL_BYTES: Final = 16 * 1024
+"""A batch of fewer bytes may wait a moment for batches of other streams."""
+
+INLINE_BYTES: Final = 256 * 1024
+"""Larger blocks go to a thread even if their processor runs inline. A chunk has no more."""
 
 VALUES_BYTES: Final = 1024
-"""JSON bytes of what a processor may report at once: three fit into a control message."""
+"""JSON bytes of one finding or report: three fit into a control message."""
 
+REASON_CHARACTERS: Final = 200
+"""Of a failure, in the receipt."""
 
 FINDINGS: Final = 10_000
-"""Findings of one call."""
+"""The most that one call may return."""
 
 WINDOW_BYTES: Final = 1024 * 1024
-"""float32 bytes of the largest window: so much of a stream may wait for the rest of it."""
+"""float32 bytes of the largest window: the most that is held until a window is full."""
 
 
 class Block:
-    """Consecutive units of a stream; the samples are made once, by whichever processor is first."""
+    """Consecutive frames of a stream. The first processor that asks for the samples makes them."""
 
-    __slots__ = ("_format", "_payload", "_samples", "end", "offset")
+    __slots__ = ("_format", "_payload", "_samples", "end", "offset", "size")
 
-    def __init__(self, offset: int, end: int, payload: Buffer, format_: Format) -> None:
+    def __init__(self, offset: int, end: int, payload: Buffer, audio_format: Format) -> None:
         self.offset = offset
         self.end = end
+        self.size = len(payload)
+        """Bytes of the samples in their own encoding."""
         self._payload = payload
-        self._format = format_
+        self._format = audio_format
         self._samples: Samples | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes, as they came."""
-        return len(self._payload)
 
     @property
     def samples(self) -> Samples:
         """float32 of shape (frames, channels), read-only."""
         if self._samples is None:
-            form = self._format
-            self._samples = to_float32(self._payload, form.encoding, form.channels)
+            audio_format = self._format
+            self._samples = to_float32(self._payload, audio_format.encoding, audio_format.channels)
         return self._samples
 
 
 class Instance:
-    """A processor that is made when it opens: constructing it may raise or take long, too."""
+    """
+    Calls one processor, which gets whole windows if it asks for them.
+
+    The processor is made by `open`, because its constructor may raise or take long as well.
+    """
 
     def __init__(self, factory: Factory) -> None:
         self._factory = factory
@@ -74,26 +92,30 @@ class Instance:
         self._window = _window_of(self.processor, stream.channels)
         self._held: list[Samples] = []
         """Frames that do not fill a window yet."""
-        self._frames = 0  # of those
+        self._held_frames = 0
 
     def process(self, block: Block) -> Sequence[Finding]:
-        """Have the processor see *block*, and what was held before it; return what it reports."""
+        """Have the processor see the frames held before and *block*; return its findings."""
         if self._window == 1:
             return self._call(block.samples, block.offset)
         self._held.append(block.samples)
-        self._frames += len(block.samples)
-        rest = self._frames % self._window
-        if rest == self._frames:
+        self._held_frames += len(block.samples)
+        rest = self._held_frames % self._window
+        if rest == self._held_frames:
             return ()
         samples = _joined(self._held)
         whole = len(samples) - rest
-        self._held, self._frames = ([samples[whole:].copy()] if rest else []), rest
+        self._held, self._held_frames = ([samples[whole:].copy()] if rest else []), rest
         return self._call(samples[:whole], block.end - len(samples))
 
     def end(self, offset: int) -> Sequence[Finding]:
-        """Have the processor see what is held, and ask it what the end settles, at *offset*."""
+        """
+        Have the processor see the frames that are held, then call its `end` if it has one.
+
+        *offset* is the frame at which the stream ends.
+        """
         found: list[Finding] = []
-        if self._frames:
+        if self._held_frames:
             samples, self._held = _joined(self._held), []
             found += self._call(samples, offset - len(samples))
         if callable(end := getattr(self.processor, "end", None)):
@@ -101,7 +123,7 @@ class Instance:
         return found
 
     def close(self) -> dict[str, Value]:
-        """Return what the processor reports about the whole stream."""
+        """Close the processor; return its report about the whole stream."""
         return _checked(self.processor.close())
 
     def _call(self, samples: Samples, offset: int) -> Sequence[Finding]:
@@ -110,7 +132,7 @@ class Instance:
 
 
 class Batch:
-    """Calls of one processor: `run` makes them in a worker thread, the rest is what they gave."""
+    """Calls of one processor: `run` makes them in a worker thread and notes their results."""
 
     def __init__(
         self,
@@ -120,7 +142,7 @@ class Batch:
         opening: StreamInfo | None = None,
         closing: int | None = None,
     ) -> None:
-        """*closing* is the frame at which the stream ends, if it does."""
+        """*closing* is the frame at which the stream ends; None if more follows."""
         self.blocks = blocks
         self.done = 0
         """How many of the blocks the processor has seen."""
@@ -129,13 +151,13 @@ class Batch:
         self.report: dict[str, Value] = {}
         self.failure: str | None = None
         self.seconds: list[float] = []
-        """What each call of `process` took."""
+        """How long each call of `process` took."""
         self._instance = instance
         self._opening = opening
 
     @property
     def small(self) -> bool:
-        """Whether it is a few samples and nothing else, not worth waking a thread for alone."""
+        """Whether it has a few samples only, so that waking a thread for it alone is a waste."""
         only_blocks = self._opening is None and self.closing is None
         return only_blocks and sum(block.size for block in self.blocks) < SMALL_BYTES
 
@@ -156,7 +178,7 @@ class Batch:
                 self.findings += self._instance.end(self.closing)
                 job.called = time.monotonic()
                 self.report = self._instance.close()
-        except BaseException as exc:  # noqa: BLE001  # somebody else's code: even sys.exit() is its own end only
+        except BaseException as exc:  # noqa: BLE001  # a processor that calls sys.exit() ends alone
             self.failure = sentence(exc)
 
     def _process(self, job: Job, block: Block) -> None:
@@ -166,19 +188,19 @@ class Batch:
 
 
 def sentence(error: BaseException) -> str:
-    """Return what *error* says, in characters that can be sent."""
+    """Return the type and the text of *error*, in characters that can be sent."""
     try:
         text = f"{type(error).__name__}: {error}"
-    except BaseException as exc:  # noqa: BLE001  # its own __str__ is somebody else's code, too
+    except BaseException as exc:  # noqa: BLE001  # the error's own __str__ may fail
         text = f"{type(error).__name__}, which raises {type(exc).__name__} when asked why"
     return text.encode(errors="backslashreplace").decode()
 
 
 def _window_of(processor: object, channels: int) -> int:
-    """Return the frames whose multiples *processor* wants; anything goes if it says nothing."""
+    """Return the number of frames whose multiples *processor* asks for; 1 if it does not ask."""
     window = getattr(processor, "window", 1)
     if not isinstance(window, int) or isinstance(window, bool):
-        return 1  # an attribute of its own, which means something else
+        return 1  # an attribute with another meaning
     most = WINDOW_BYTES // (4 * channels)
     if not 1 <= window <= most:
         raise ValueError(f"window {window}, expected 1 to {most} frames of {channels} channels")
@@ -192,7 +214,7 @@ def _joined(held: Sequence[Samples]) -> Samples:
 
 
 def _findings(found: object, start: int, end: int) -> Sequence[Finding]:
-    """Return what a call about the frames from *start* to *end* reports, as it will arrive."""
+    """Return the findings of a call about the frames from *start* to *end*, checked."""
     if not found:
         return ()
     if isinstance(found, Mapping):
@@ -215,7 +237,7 @@ def _checked_finding(finding: object) -> Finding:
 
 
 def _checked(values: Mapping[str, object] | None) -> dict[str, Value]:
-    """Return *values* as they will arrive; plug-ins are not type-checked, so this looks."""
+    """Return *values* as the sender will get them. Processors are not type-checked, so check."""
     plain = {
         name: value.item() if isinstance(value, np.generic) else value
         for name, value in (values or {}).items()
@@ -227,74 +249,54 @@ def _checked(values: Mapping[str, object] | None) -> dict[str, Value]:
     return checked
 
 
-BATCH: Final = 16
-"""Blocks handed to a thread at once: enough to make the hand-over cheap, few enough to be fair."""
-
-PROMPT_BYTES: Final = 256 * 1024
-"""Larger blocks go to a thread even if their processor is prompt: this much is a chunk."""
-
-REASON_CHARACTERS: Final = 200
-
-
-class Owner(Protocol):
-    """The stream that a stage belongs to; called on the event loop."""
-
-    def progressed(self) -> None:
-        """The stage has taken more, or is closed."""
-
-    def found(self, processor: str, finding: Finding) -> None:
-        """The processor reported something."""
-
-    def failed(self, processor: str, reason: str, *, hung: bool) -> None:
-        """The processor is cut off."""
-
-
 class Stage:
     """
-    A processor's mailbox. Lives on the event loop; the processor itself runs in a worker thread.
+    A processor's mailbox on the event loop; the processor itself runs in a worker thread.
 
-    At most one job of a stage is under way, so calls of one processor never overlap.
+    A stage has at most one job in a thread, so calls of one processor never overlap. A processor
+    that says ``inline = True`` runs on the event loop instead, unless a job is in a thread.
     """
 
     def __init__(
         self,
         name: str,
         factory: Factory,
-        owner: Owner,
+        pipeline: Pipeline,
         workers: Workers,
         durations: Durations,
     ) -> None:
+        """*pipeline* hears of progress, findings and failures, on the event loop."""
         self.name = name
         self.taken = 0
-        """The unit before which the processor has seen everything."""
+        """The frame before which the processor has seen everything."""
         self.failure: str | None = None
         self.report: dict[str, Value] = {}
         self.closed = False
         """Whether the processor has reported, or has failed."""
         self._instance = Instance(factory)
-        self._owner = owner
+        self._pipeline = pipeline
         self._workers = workers
         self._durations = durations
-        self._prompt = is_prompt(factory)
-        self._waiting: deque[Block] | tuple[()] = ()  # 600 bytes once something has to wait
+        self._inline = is_inline(factory)
+        self._waiting: deque[Block] | tuple[()] = ()  # a deque takes 600 bytes
         self._busy = False
         self._closing = False
 
     @property
     def busy(self) -> bool:
-        """Whether the processor has something to do."""
+        """Whether a call of the processor has not returned yet."""
         return self._busy
 
     def open(self, stream: StreamInfo, offset: int) -> None:
-        """Have the processor open; the first block will start at *offset*."""
+        """Open the processor; the first block will start at *offset*."""
         self.taken = offset
         self._submit(Batch(self._instance, opening=stream))
 
     def offer(self, block: Block) -> None:
-        """Have the processor see *block* after those before it."""
+        """Have the processor see *block*, after those before it."""
         if self.failure is not None:
             return
-        if self._prompt and not self._busy and block.size <= PROMPT_BYTES:
+        if self._inline and not self._busy and block.size <= INLINE_BYTES:
             self._process(block)
         else:
             self._waiting = self._waiting or deque()
@@ -302,32 +304,32 @@ class Stage:
             self._continue()
 
     def close(self) -> None:
-        """Have the processor close after everything that was offered; `closed` tells when."""
+        """Close the processor after the last block; `closed` turns true then."""
         self._closing = True
         self._continue()
 
     def cut_off(self, reason: str, *, hung: bool) -> None:
-        """Let the stream go on without the processor."""
+        """Take the processor off the stream, which continues without it."""
         if self.failure is not None or self.closed:
             return
         self.failure = reason[:REASON_CHARACTERS]
         self._waiting = ()
         self.closed = True
-        self._owner.failed(self.name, self.failure, hung=hung)
-        self._owner.progressed()
+        self._pipeline.failed(self.name, self.failure, hung=hung)
+        self._pipeline.progressed()
 
     def _process(self, block: Block) -> None:
-        """Make the call here; `taken` tells the owner, who asks after an offer."""
+        """Make the call here, on the event loop. The pipeline asks for `taken` afterwards."""
         started = time.monotonic()
         try:
             findings = self._instance.process(block)
-        except BaseException as exc:  # noqa: BLE001  # as in a thread
+        except BaseException as exc:  # noqa: BLE001  # as in Batch.run
             self.cut_off(sentence(exc), hung=False)
             return
         self._durations.observe(time.monotonic() - started)
         self.taken = block.end
         for finding in findings:
-            self._owner.found(self.name, finding)
+            self._pipeline.found(self.name, finding)
 
     def _continue(self) -> None:
         if self._busy or self.closed or not (self._waiting or self._closing):
@@ -346,7 +348,7 @@ class Stage:
             done=partial(self._finish, batch),
             cut_off=partial(self.cut_off, "a call took too long", hung=True),
         )
-        if self._prompt and not batch.blocks:
+        if self._inline and not batch.blocks:
             self._workers.run_here(job)
         else:
             self._workers.submit(job, small=batch.small and len(batch.blocks) < BATCH)
@@ -358,7 +360,7 @@ class Stage:
         if self.failure is not None:
             return
         for finding in batch.findings:
-            self._owner.found(self.name, finding)
+            self._pipeline.found(self.name, finding)
         if batch.failure is not None:
             self.cut_off(batch.failure, hung=False)
             return
@@ -366,9 +368,9 @@ class Stage:
             self._waiting = deque((*batch.blocks[batch.done :], *self._waiting))
         if batch.done:
             self.taken = batch.blocks[batch.done - 1].end
-            self._owner.progressed()
+            self._pipeline.progressed()
         if batch.closing is not None and batch.done == len(batch.blocks):
             self.report = batch.report
             self.closed = True
-            self._owner.progressed()
+            self._pipeline.progressed()
         self._continue()

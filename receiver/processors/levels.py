@@ -16,8 +16,8 @@ CLIPPED: Final = 32767 / 32768
 HELD: Final = 8
 HELD_SAMPLES: Final = 1024
 """
-Smaller blocks are looked at together, up to so many: a call of numpy takes a microsecond, and up to
-ten if other threads want the interpreter's lock, which it gives away for more than 500 samples.
+Smaller blocks are measured together, up to this many. A call of numpy takes a microsecond, and up
+to ten if other threads want the interpreter's lock, which numpy releases for over 500 samples.
 """
 
 
@@ -26,11 +26,11 @@ class Levels:
     Peak and RMS in dBFS and clipped frames, for each second as an event and for all in the receipt.
 
     Both are 20 log10 of an amplitude in which 1.0 is full scale, so a sine of full scale reads 0.0
-    and -3.01. null stands for digital silence, and for samples that are not finite or beyond what
-    can be squared. A frame is clipped if one of its samples reaches what 16 bits can hold.
+    and -3.01. null stands for digital silence, and for samples that are not finite or too large to
+    be squared. A frame is clipped if one of its samples reaches the largest value of 16 bits.
     """
 
-    prompt = True  # 1 to 10 µs for 60 ms at 16 kHz
+    inline = True  # 1 to 10 µs for 60 ms at 16 kHz
 
     def open(self, stream: StreamInfo) -> None:
         """Start with nothing heard."""
@@ -38,7 +38,7 @@ class Levels:
         self._second = _Tally()
         self._total = _Tally()
         self._held: list[Samples] = []
-        self._frames = 0  # of this second, with those held
+        self._frames = 0  # of this second, with those in _held
 
     def process(self, samples: Samples, offset: int) -> list[Finding] | None:
         """Return the levels of each second that is full by now."""

@@ -1,4 +1,4 @@
-"""The store that keeps nothing."""
+"""The store that keeps no audio: only how far each stream has come, in memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+
+import structlog
+from typing_extensions import override
 
 from sonoduct.wire import (
     BadChecksum,
@@ -19,9 +22,12 @@ from sonoduct.wire import (
     Malformed,
     Receipt,
     StorageFailed,
+    WireError,
 )
 
-from . import Listener, Original, Receipting
+from . import Claim, Original, Receipting, Store
+
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -34,11 +40,11 @@ class _Known:
     cancelled: bool = False
 
 
-class NoStore:
+class MemoryStore(Store):
     """
-    Keeps nothing but the place where each stream stands, in memory: acks mean "processed".
+    Keeps the position of each stream in memory, and no audio: an ack means "processed".
 
-    A sender can resume for as long as this process lives. *remembered* bounds how many ended
+    A sender can resume for as long as this process lives. *remembered* limits how many ended
     streams are known, so that sending one again sends nothing.
     """
 
@@ -51,14 +57,22 @@ class NoStore:
         self._ended: OrderedDict[str, _Known] = OrderedDict()
         self._remembered = remembered
 
+    @override
     async def run(self) -> None:
-        """See Store: there is nothing to tidy."""
+        pass  # it has nothing to tidy
 
+    @override
     def close(self) -> None:
-        """See Store."""
+        pass  # it has no resources
 
-    async def claim(self, hello: Hello, listener: Listener) -> _NoClaim:  # noqa: ARG002  # nothing becomes safer later, or fails
-        """See Store."""
+    @override
+    async def claim(
+        self,
+        hello: Hello,
+        on_kept: Callable[[], None],
+        on_failed: Callable[[WireError], None],
+    ) -> MemoryClaim:
+        # Neither callback is ever called: a chunk is kept at once, and nothing can fail later.
         if hello.kind is not Kind.PCM:
             expected = f"{Kind.PCM}: without a store there is nowhere to keep a file"
             raise Malformed("kind", seen=hello.kind, expected=expected)
@@ -70,7 +84,15 @@ class NoStore:
         known.epoch += 1
         if known.receipt is None:
             self._open[hello.stream] = known
-        return _NoClaim(known, self._end)
+        claim = MemoryClaim(known, self._end)
+        log.debug(
+            "stream_claimed",
+            stream=hello.stream,
+            epoch=claim.epoch,
+            offset=claim.offset,
+            complete=claim.receipt is not None,
+        )
+        return claim
 
     def _end(self, known: _Known) -> None:
         stream = known.hello.stream
@@ -81,28 +103,41 @@ class NoStore:
             self._ended.popitem(last=False)
 
 
-class _NoClaim:
+class MemoryClaim(Claim):
+    """A claim on a stream whose position is in memory."""
+
     def __init__(self, known: _Known, end: Callable[[_Known], None]) -> None:
         self.epoch = known.epoch
-        self.offset = known.units
+        self.offset = self.kept = known.units
         self.receipt = known.receipt
         self._known = known
         self._end = end
 
-    @property
-    def kept(self) -> int:
-        return self._known.units
+    def __repr__(self) -> str:
+        return f"<MemoryClaim {self._known.hello.stream} epoch {self.epoch}, {self.kept} kept>"
 
+    @override
     def append(self, chunk: Chunk) -> None:
         self._known.digest.update(chunk.offset, chunk.units, chunk.canonical)
-        self._known.units = chunk.end
+        self._known.units = self.kept = chunk.end
 
-    def hurry(self) -> None:
+    @override
+    def flush_soon(self) -> None:
         pass  # nothing waits
 
-    async def seal(self) -> None:
-        pass  # what came is in the processors' hands
+    @override
+    def spool(self) -> AbstractContextManager[Original]:
+        raise StorageFailed("nothing is kept")
 
+    @override
+    async def touch(self) -> None:
+        pass  # no other receiver shares it
+
+    @override
+    async def seal(self) -> None:
+        pass  # the processors have all chunks already
+
+    @override
     async def commit(self, eos: Eos, receipt: Receipting) -> Receipt:
         digest = self._known.digest.hexdigest()
         if eos.digest and digest != eos.digest:
@@ -112,15 +147,11 @@ class _NoClaim:
         self._end(self._known)
         return self._known.receipt
 
-    def spool(self) -> AbstractContextManager[Original]:
-        raise StorageFailed("nothing is kept")
-
-    async def sign(self) -> None:
-        pass  # nobody shares it
-
+    @override
     async def discard(self) -> None:
         self._known.cancelled = True
         self._end(self._known)
 
+    @override
     async def forget(self) -> None:
         self._end(self._known)

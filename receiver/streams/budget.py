@@ -1,4 +1,4 @@
-"""The memory that streams share: no sum of windows ever exceeds it."""
+"""The memory that streams share; the sum of their windows never exceeds it."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from sonoduct.wire import Overloaded
 
 
 class Budget:
-    """Hands out windows: full ones while there is plenty, the minimum to everybody."""
+    """Hands out windows: full ones while there is memory, and the minimum to every connection."""
 
     def __init__(self, limits: Limits, window: int | None = None) -> None:
-        """*window* is what a full one has, by default what *limits* say."""
+        """*window* is the size of a full window in bytes, by default `limits.window_bytes`."""
         self.taken = 0
-        """Bytes of all windows that are out."""
+        """Bytes of all windows that were handed out and not given back."""
         self._limits = limits
         self._full = window or limits.window_bytes
         self._windows = 0
@@ -22,7 +22,7 @@ class Budget:
         Return the bytes that one more stream may hold.
 
         Raises:
-            Overloaded: if not even the minimum is left.
+            Overloaded: if less than the minimum is left.
         """
         free = self._limits.memory_bytes - self.taken
         others = max(0, self._limits.max_connections - self._windows - 1) * MINIMUM_WINDOW
@@ -34,6 +34,6 @@ class Budget:
         return window
 
     def give_back(self, window: int) -> None:
-        """A stream holds nothing any more."""
+        """Take back the *window* of a stream that holds nothing any more."""
         self.taken -= window
         self._windows -= 1

@@ -1,4 +1,9 @@
-"""Which streams there are and who holds them: claims, fencing, expiry."""
+"""
+The streams of a receiver, and the connection that holds each: claims, fencing, expiry.
+
+A connection claims a stream, may commit or cancel it, and detaches when it ends. A newer claim
+fences the holder. A stream without a holder waits for its sender, for `resume_timeout` seconds.
+"""
 
 from __future__ import annotations
 
@@ -18,21 +23,238 @@ from sonoduct import wire
 from sonoduct.wire import Draining, Eos, Fenced, Held, Hello, Level, Receipt, Terms, WireError
 
 from .budget import Budget
-from .stream import Holder, Make, Stream
+from .stream import Holder, MakeStream, Stream
+
+log = structlog.get_logger()
+
+SWEEP_INTERVAL_S: Final = 1.0
 
 NEWER: Final = "a newer connection has claimed the stream"
+STOPS: Final = "receiver stops"
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A stream while one connection holds it."""
+
+    stream: Stream
+    terms: Terms
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyCommitted:
+    """A stream that is complete: its sender gets the receipt again."""
+
+    epoch: int
+    receipt: Receipt
+
+
+class StreamRegistry:
+    """Every stream with a connection, and those whose senders may come back."""
+
+    def __init__(
+        self,
+        store: Store,
+        processing: Processing,
+        make: MakeStream,
+        metrics: Metrics,
+        limits: Limits,
+    ) -> None:
+        self.draining = False
+        """Whether new claims are refused."""
+        self.budget = Budget(limits, limits.window(kept=store.level is Level.DURABLE))
+        self._store = store
+        self._processing = processing
+        self._make = make
+        self._metrics = metrics
+        self._limits = limits
+        self._slots: dict[str, Slot] = {}
+        self._now = asyncio.get_running_loop().time
+
+    @property
+    def active(self) -> int:
+        """Streams that have a connection."""
+        return sum(slot.holder is not None for slot in list(self._slots.values()))
+
+    @property
+    def full(self) -> bool:
+        """Whether the store has no room for more."""
+        return self._store.full
+
+    @property
+    def buffered(self) -> int:
+        """Bytes of audio that were received and are not stored and processed yet."""
+        streams = [slot.stream for slot in list(self._slots.values()) if slot.stream]
+        return sum(each.pending * each.unit_bytes for each in streams)
+
+    async def claim(self, hello: Hello, holder: Holder) -> Lease | AlreadyCommitted:
+        """
+        Give the stream that *hello* names to *holder*, which returns it with `detach`.
+
+        Raises:
+            Held: if another sender is busy with the stream.
+            Fenced: if a newer claim came in the meantime.
+            Overloaded: if there is no memory for another window.
+            Draining: if the receiver stops.
+            Gone: if the stream was cancelled or has expired.
+            Malformed: if the stream exists in another format.
+            StorageFailed: if the disk refuses.
+        """
+        if self.draining:
+            raise Draining(STOPS)
+        slot = self._take_over(hello, holder)
+        async with slot.turn:
+            slot.require(holder)
+            try:
+                return await self._claim(hello, slot, holder)
+            finally:
+                self._tidy(hello.stream, slot, holder)
+
+    async def commit(self, stream: Stream, holder: Holder, eos: Eos) -> Receipt:
+        """
+        End *stream* and return its receipt.
+
+        Raises:
+            BadChecksum: if the digest is wrong; this ends the stream.
+            ProcessingFailed: if the file is not audio; the stream ends, its sender may try again.
+            Fenced: if *holder* does not hold the stream any more.
+        """
+        async with self._turn(stream, holder):
+            try:
+                receipt = await stream.commit(eos, self._store.level)
+            except (wire.BadChecksum, wire.ProcessingFailed):
+                self._end(stream, "failed")
+                raise
+            self._end(stream, "committed")
+            return receipt
+
+    async def cancel(self, stream: Stream, holder: Holder) -> None:
+        """
+        Remove *stream* for good: its sender cancels it.
+
+        Raises:
+            Fenced: if *holder* does not hold the stream any more.
+            StorageFailed: if the disk refuses; then nothing has changed.
+        """
+        async with self._turn(stream, holder):
+            await stream.claim.discard()
+            stream.abandon()
+            self._end(stream, "cancelled")
+
+    async def detach(self, lease: Lease, holder: Holder, *, final: bool) -> None:
+        """Take the stream back from *holder*; if *final*, its sender cannot come back for it."""
+        stream = lease.stream
+        slot = self._slots.get(stream.hello.stream)
+        if slot is not None and slot.holder is holder:
+            slot.holder = stream.holder = None
+            slot.since = self._now()
+            await stream.seal()
+            if final:
+                await self._abandon(stream)
+        await stream.settled()
+        self.budget.give_back(lease.terms.window)
+
+    def give_up(self) -> None:
+        """Stop waiting for processors and decoders: the receiver ends."""
+        self._processing.give_up()
+        for slot in self._slots.values():
+            if slot.stream is not None:
+                slot.stream.interrupt(Draining(STOPS))
+
+    async def sweep(self) -> None:
+        """End streams whose senders did not come back in time; run this as a task."""
+        full = False
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            if self.full is not full:
+                full = self.full
+                if full:
+                    log.error("store_full", free_bytes=self._store.free_bytes)
+                else:
+                    log.info("store_has_room", free_bytes=self._store.free_bytes)
+            for stream in self._expired(self._now() - self._limits.resume_timeout):
+                await self._abandon(stream)
+
+    @asynccontextmanager
+    async def _turn(self, stream: Stream, holder: Holder) -> AsyncIterator[None]:
+        slot = self._slots.get(stream.hello.stream) or Slot("", None, 0.0)
+        async with slot.turn:
+            slot.require(holder)
+            yield
+
+    def _take_over(self, hello: Hello, holder: Holder) -> Slot:
+        slot = self._slots.get(hello.stream)
+        if slot is None:
+            slot = Slot(hello.instance, holder, self._now())
+            self._slots[hello.stream] = slot
+            return slot
+        slot.give_way(hello, self._now(), self._limits.takeover_timeout)
+        if slot.holder is not None:
+            self._metrics.fenced.inc()
+            log.debug("holder_fenced", stream=hello.stream, instance=hello.instance)
+        slot.instance, slot.holder, slot.since = hello.instance, holder, self._now()
+        return slot
+
+    async def _claim(self, hello: Hello, slot: Slot, holder: Holder) -> Lease | AlreadyCommitted:
+        if slot.stream is not None:
+            await slot.stream.unpacked()  # for the previous claim, which ends now
+        claim = await self._store.claim(hello, on_kept=slot.advanced, on_failed=slot.failed)
+        if claim.receipt is not None:
+            return AlreadyCommitted(claim.epoch, claim.receipt)
+        try:
+            slot.require(holder)
+            window = self.budget.take()
+        except WireError:
+            await claim.seal()
+            raise
+        if slot.stream is None:
+            slot.stream = self._make(hello, claim)
+        else:
+            slot.stream.resume(claim)
+        slot.stream.holder = holder
+        log.info("stream_opened", **slot.stream.facts, offset=claim.offset)
+        self._metrics.resumes.inc(claim.epoch > 1)
+        level = self._store.level
+        ack = hello.ack if level is Level.DURABLE else level
+        kept = level is Level.DURABLE
+        return Lease(slot.stream, Terms(window, self._limits.max_chunk(window), ack, kept))
+
+    def _tidy(self, stream: str, slot: Slot, holder: Holder) -> None:
+        """Take the stream from *holder* if its claim was refused."""
+        if slot.holder is not holder or (slot.stream and slot.stream.holder is holder):
+            return
+        slot.holder = None
+        if slot.stream is None:  # sweep looks at streams only
+            del self._slots[stream]
+
+    def _expired(self, limit: float) -> list[Stream]:
+        return [
+            slot.stream
+            for slot in self._slots.values()
+            if slot.stream is not None and slot.holder is None and slot.since < limit
+        ]
+
+    async def _abandon(self, stream: Stream) -> None:
+        stream.abandon()
+        await stream.claim.forget()
+        self._end(stream, "abandoned")
+
+    def _end(self, stream: Stream, result: str) -> None:
+        self._slots.pop(stream.hello.stream).holder = None  # a holder that waits for a turn is late
+        self._metrics.streams.labels(result).inc()
+        log.info("stream_ended", **stream.facts, result=result)
 
 
 @dataclass(slots=True)
-class Entry:
-    """One stream id: who holds it, and the stream itself once it is claimed."""
+class Slot:
+    """A stream id: its holder, and the stream itself once a claim is granted."""
 
     instance: str
-    """Which sender process the holder is."""
+    """The holder's sender process."""
 
     holder: Holder | None
     since: float
-    """When the holder came, or went, by the event loop's clock."""
+    """The event loop's time at which the holder came, or left."""
 
     stream: Stream | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -40,10 +262,10 @@ class Entry:
 
     def give_way(self, hello: Hello, now: float, limit: float) -> None:
         """
-        Make the holder give way to *hello*: at once to its own sender, to others when it idles.
+        Make the holder give way to *hello*: to its own sender at once, to others when it idles.
 
         Raises:
-            Held: if it has made progress within *limit* seconds.
+            Held: if the holder has made progress within *limit* seconds.
         """
         if self.holder is None:
             return
@@ -59,231 +281,20 @@ class Entry:
 
     def require(self, holder: Holder) -> None:
         """
-        Check that nobody has claimed the stream since.
+        Check that *holder* still holds the stream.
 
         Raises:
-            Fenced: if somebody has.
+            Fenced: if a newer connection has claimed it.
         """
         if self.holder is not holder:
             raise Fenced(NEWER)
 
     def advanced(self) -> None:
-        """More is kept (called by the store)."""
+        """Tell the stream that more is stored (called by the store)."""
         if self.stream is not None:
             self.stream.advanced()
 
     def failed(self, error: WireError) -> None:
-        """The store takes nothing more under this claim (called by the store)."""
+        """Close the holder's connection: its claim has failed (called by the store)."""
         if self.holder is not None:
             self.holder.stop(error)
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A stream, for as long as one connection holds it."""
-
-    stream: Stream
-    terms: Terms
-
-
-@dataclass(frozen=True, slots=True)
-class Complete:
-    """A stream that needs nothing more."""
-
-    epoch: int
-    receipt: Receipt
-
-
-log = structlog.get_logger()
-
-SWEEP_INTERVAL_S: Final = 1.0
-
-
-class Streams:
-    """Every stream that has a connection, or had one a moment ago."""
-
-    def __init__(
-        self,
-        store: Store,
-        processing: Processing,
-        make: Make,
-        metrics: Metrics,
-        limits: Limits,
-    ) -> None:
-        self.draining = False
-        """Whether new claims are refused."""
-        self.budget = Budget(limits, limits.window(kept=store.level is Level.DURABLE))
-        self._store = store
-        self._processing = processing
-        self._make = make
-        self._metrics = metrics
-        self._limits = limits
-        self._entries: dict[str, Entry] = {}
-        self._now = asyncio.get_running_loop().time
-
-    @property
-    def active(self) -> int:
-        """Streams that have a connection."""
-        return sum(entry.holder is not None for entry in list(self._entries.values()))
-
-    @property
-    def full(self) -> bool:
-        """Whether the store has no room for more."""
-        return self._store.full
-
-    @property
-    def buffered(self) -> int:
-        """Bytes of audio that came and are not kept and processed yet."""
-        streams = [entry.stream for entry in list(self._entries.values()) if entry.stream]
-        return sum(each.pending * each.hello.unit_bytes for each in streams)
-
-    async def claim(self, hello: Hello, holder: Holder) -> Lease | Complete:
-        """
-        Give the stream that *hello* names to *holder*, who gives it back with `detach`.
-
-        Raises:
-            Held: if another sender is busy with it.
-            Fenced: if a newer claim came meanwhile.
-            Overloaded, Draining, Gone, Malformed, StorageFailed: as their names say.
-        """
-        if self.draining:
-            raise Draining("receiver stops")
-        entry = self._take_over(hello, holder)
-        async with entry.turn:
-            entry.require(holder)
-            try:
-                return await self._claim(hello, entry, holder)
-            finally:
-                self._tidy(hello.stream, entry, holder)
-
-    async def commit(self, stream: Stream, holder: Holder, eos: Eos) -> Receipt:
-        """
-        End *stream* and return its receipt.
-
-        Raises:
-            BadChecksum: if the digest disagrees; the stream is over then, too.
-            ProcessingFailed: if it is no audio; it is over here, and its sender may try again.
-            Fenced: if *holder* does not hold it any more.
-        """
-        async with self._turn(stream, holder):
-            try:
-                receipt = await stream.commit(eos, self._store.level)
-            except (wire.BadChecksum, wire.ProcessingFailed):
-                self._end(stream, "failed")
-                raise
-            self._end(stream, "committed")
-            return receipt
-
-    async def cancel(self, stream: Stream, holder: Holder) -> None:
-        """
-        Give *stream* up for good, as its sender wishes.
-
-        Raises:
-            Fenced: if *holder* does not hold it any more.
-            StorageFailed: if the disk refuses; nothing has changed then.
-        """
-        async with self._turn(stream, holder):
-            await stream.claim.discard()
-            stream.abandon()
-            self._end(stream, "cancelled")
-
-    async def detach(self, lease: Lease, holder: Holder, *, final: bool) -> None:
-        """*holder* is gone; keep the stream for a while unless nobody could come back for it."""
-        stream = lease.stream
-        entry = self._entries.get(stream.hello.stream)
-        if entry is not None and entry.holder is holder:
-            entry.holder = stream.holder = None
-            entry.since = self._now()
-            await stream.seal()
-            if final:
-                await self._abandon(stream)
-        await stream.settled()
-        self.budget.give_back(lease.terms.window)
-
-    def give_up(self) -> None:
-        """Wait for no processor and no decoder any more: the receiver ends."""
-        self._processing.give_up()
-        for entry in self._entries.values():
-            if entry.stream is not None:
-                entry.stream.interrupt(Draining("receiver stops"))
-
-    async def sweep(self) -> None:
-        """End streams whose sender did not come back in time; run this as a task."""
-        full = False
-        while True:
-            await asyncio.sleep(SWEEP_INTERVAL_S)
-            if self.full is not full:
-                full = self.full
-                if full:
-                    log.error("store_full", free_bytes=self._store.free_bytes)
-                else:
-                    log.info("store_has_room", free_bytes=self._store.free_bytes)
-            for stream in self._expired(self._now() - self._limits.resume_timeout):
-                await self._abandon(stream)
-
-    @asynccontextmanager
-    async def _turn(self, stream: Stream, holder: Holder) -> AsyncIterator[None]:
-        entry = self._entries.get(stream.hello.stream) or Entry("", None, 0.0)
-        async with entry.turn:
-            entry.require(holder)
-            yield
-
-    def _take_over(self, hello: Hello, holder: Holder) -> Entry:
-        entry = self._entries.get(hello.stream)
-        if entry is None:
-            entry = Entry(hello.instance, holder, self._now())
-            self._entries[hello.stream] = entry
-            return entry
-        entry.give_way(hello, self._now(), self._limits.takeover_timeout)
-        self._metrics.fenced.inc(entry.holder is not None)
-        entry.instance, entry.holder, entry.since = hello.instance, holder, self._now()
-        return entry
-
-    async def _claim(self, hello: Hello, entry: Entry, holder: Holder) -> Lease | Complete:
-        if entry.stream is not None:
-            await entry.stream.unpacked()  # into the claim before, which ends now
-        claim = await self._store.claim(hello, entry)
-        if claim.receipt is not None:
-            return Complete(claim.epoch, claim.receipt)
-        try:
-            entry.require(holder)
-            window = self.budget.take()
-        except WireError:
-            await claim.seal()
-            raise
-        if entry.stream is None:
-            entry.stream = self._make(hello, claim)
-        else:
-            entry.stream.resume(claim)
-        entry.stream.holder = holder
-        log.info("stream_opened", **entry.stream.facts, offset=claim.offset)
-        self._metrics.resumes.inc(claim.epoch > 1)
-        level = self._store.level
-        ack = hello.ack if level is Level.DURABLE else level
-        kept = level is Level.DURABLE
-        return Lease(entry.stream, Terms(window, self._limits.max_chunk(window), ack, kept))
-
-    def _tidy(self, stream: str, entry: Entry, holder: Holder) -> None:
-        """After a claim: whoever did not get the stream does not hold it."""
-        if entry.holder is not holder or (entry.stream and entry.stream.holder is holder):
-            return
-        entry.holder = None
-        if entry.stream is None:  # no sweep would ever look at it
-            del self._entries[stream]
-
-    def _expired(self, limit: float) -> list[Stream]:
-        return [
-            entry.stream
-            for entry in self._entries.values()
-            if entry.stream is not None and entry.holder is None and entry.since < limit
-        ]
-
-    async def _abandon(self, stream: Stream) -> None:
-        stream.abandon()
-        await stream.claim.forget()
-        self._end(stream, "abandoned")
-
-    def _end(self, stream: Stream, result: str) -> None:
-        self._entries.pop(stream.hello.stream).holder = None  # whoever waits for a turn is too late
-        self._metrics.streams.labels(result).inc()
-        log.info("stream_ended", **stream.facts, result=result)

@@ -1,10 +1,10 @@
-"""One stream in this receiver, over all the connections that it takes."""
+"""One stream in this receiver, over all of its connections."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Protocol
+from dataclasses import dataclass
 
 from receiver.metrics import Traffic
 from receiver.processing.pipeline import Processing
@@ -13,55 +13,62 @@ from receiver.stores import Claim
 from sonoduct.wire import Chunk, Eos, Format, Hello, Level, Receipt, WireError
 
 
-class Holder(Protocol):
-    """The connection that has a stream at the moment."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Holder:
+    """The connection that holds a stream, as the stream knows it; called on the event loop."""
 
-    def advanced(self) -> None:
-        """`released` may have grown."""
-
-    def found(self, processor: str, finding: Finding) -> None:
-        """A processor reported something."""
-
-    def stop(self, error: WireError) -> None:
-        """Take nothing more from the peer, and close with *error*."""
+    traffic: Traffic
+    """Where the connection's dialect counts."""
+    released: Callable[[int], None]
+    """Everything before this unit is stored and processed now."""
+    found: Callable[[str, Finding], None]
+    """A processor, by its name, found something."""
+    stop: Callable[[WireError], None]
+    """Take nothing more from the peer, and close the connection with this error."""
 
 
 class Stream(ABC):
-    """What joins the store, the processors and whichever connection holds the stream."""
+    """Joins the store, the processors and the connection that holds the stream, if one does."""
 
     def __init__(self, hello: Hello, claim: Claim, processing: Processing) -> None:
         self.hello = hello
-        self._processing = processing
         self.claim = claim
         self.holder: Holder | None = None
         self.last_chunk = 0.0
-        """When there was progress for the last time, by the event loop's clock."""
-        self.came = claim.offset
-        """The unit after the last one that came."""
+        """The event loop's time of the last progress."""
+        self.received = claim.offset
+        """The unit after the last one received."""
+        self.unit_bytes = hello.unit_bytes
+        self._processing = processing
+        self._told = claim.offset  # the last `released` that a holder knows of
+
+    def __repr__(self) -> str:
+        held = "held" if self.holder else "without a connection"
+        return f"<{type(self).__name__} {self.hello.stream[:8]} at {self.received}, {held}>"
 
     @property
     @abstractmethod
     def released(self) -> int:
-        """The unit before which everything is kept and processed."""
+        """The unit before which everything is stored and processed."""
 
     @property
     @abstractmethod
     def facts(self) -> dict[str, object]:
-        """What the log says when the stream begins and ends."""
+        """The fields of the log's lines about the beginning and the end of the stream."""
 
     @property
     def pending(self) -> int:
-        """Units that came and are not released yet."""
-        return self.came - self.released
+        """Units that were received and are not released yet."""
+        return self.received - self.released
 
     @property
-    def exposed(self) -> int:
-        """Bytes that came and are not kept yet."""
-        return (self.came - self.claim.kept) * self.hello.unit_bytes
+    def unsafe_bytes(self) -> int:
+        """Bytes that were received and are not as safe as the store can make them yet."""
+        return (self.received - self.claim.kept) * self.unit_bytes
 
     @abstractmethod
-    def append(self, chunk: Chunk, traffic: Traffic, now: float) -> None:
-        """Keep and process *chunk*, both later, and count it."""
+    def append(self, chunk: Chunk, now: float) -> None:
+        """Store and process *chunk*, both later; count it for the holder's dialect."""
 
     @abstractmethod
     async def commit(self, eos: Eos, level: Level) -> Receipt:
@@ -69,58 +76,62 @@ class Stream(ABC):
         End the stream and return its receipt.
 
         Raises:
-            BadChecksum: if what came is not what *eos* describes.
-            Malformed, ProcessingFailed: if it is not the audio that it was said to be.
+            BadChecksum: if the digest of *eos* differs from the one of the stored audio.
+            Malformed, ProcessingFailed: if the audio is not in the format that hello named.
         """
 
     @abstractmethod
     def abandon(self) -> None:
-        """Stop processing; nobody waits for the rest."""
+        """Stop processing: the stream gets no receipt here."""
 
     def resume(self, claim: Claim) -> None:
         """Continue under *claim*."""
-        self.claim, self.came = claim, claim.offset
+        self.claim = claim
+        self.received = self._told = claim.offset
 
     @abstractmethod
     async def unpacked(self) -> None:
-        """Wait until all that came is on its way to the store."""
+        """Wait until the store has been given every chunk received."""
 
     @abstractmethod
     async def settled(self) -> None:
-        """Wait until the processors have seen all that came."""
+        """Wait until the processors have seen every chunk received."""
 
     @abstractmethod
     def interrupt(self, error: WireError) -> None:
-        """Give up with *error* what may take long and can be done again: others wait."""
+        """Give up long work that can be done again, with *error*: another connection waits."""
 
     async def seal(self) -> None:
-        """Make safe what came; nothing more will come under this claim."""
+        """Make everything received safe; nothing more comes under this claim."""
         claim = self.claim
         await self.unpacked()
         await claim.seal()
 
     def advanced(self) -> None:
-        """Pass on that more is kept or processed (called by the store and the pipeline)."""
-        if self.holder is not None:
-            self.holder.advanced()
+        """Tell the holder if `released` has moved (called by the store and the pipeline)."""
+        released = self.released
+        if released != self._told:
+            self._told = released
+            if self.holder is not None:
+                self.holder.released(released)
 
     def found(self, processor: str, finding: Finding) -> None:
-        """Pass on what a processor reported (called by the pipeline)."""
+        """Tell the holder what *processor* found (called by the pipeline)."""
         if self.holder is not None:
             self.holder.found(processor, finding)
         else:
             self._processing.dropped(1)
 
-    def info(self, form: Format) -> StreamInfo:
-        """Return what processors learn about the stream, whose samples are in *form*."""
+    def info(self, audio_format: Format) -> StreamInfo:
+        """Return the stream as its processors know it, with samples in *audio_format*."""
         return StreamInfo(
             id=self.hello.stream,
             name=self.hello.name,
-            samplerate=form.samplerate,
-            channels=form.channels,
+            samplerate=audio_format.samplerate,
+            channels=audio_format.channels,
             metadata=self.hello.metadata,
         )
 
 
-Make = Callable[[Hello, Claim], Stream]
+MakeStream = Callable[[Hello, Claim], Stream]
 """Makes the stream of a first claim."""

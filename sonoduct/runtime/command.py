@@ -159,6 +159,15 @@ def _run(app: App, arguments: Sequence[str]) -> int:
     except CycloptsError as exc:
         print(f"{app.name[0]}: {_sentence(exc)}", file=sys.stderr)  # noqa: T201  # before logs
         return USAGE
+    except ImportError as exc:
+        if not isinstance(exc.__cause__, ModuleNotFoundError):
+            raise
+        service, package = app.name[0], exc.__cause__.name  # an extra that is not installed
+        print(  # noqa: T201  # before logs
+            f"{service}: the package {package} is missing: pip install 'sonoduct[{service}]'",
+            file=sys.stderr,
+        )
+        return USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
     return code if isinstance(code, int) else 0

@@ -136,6 +136,12 @@ def configure(level: str = "info", stream: LogStream | None = None) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
+def quiet_by_default() -> None:
+    """Drop debug events in a program that embeds a service and has not configured structlog."""
+    if not structlog.is_configured():
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
+
+
 def _rendering(terminal: bool) -> list[Processor]:
     if terminal:
         return [structlog.dev.ConsoleRenderer()]

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 import msgspec
 from zlib_ng.zlib_ng import crc32
 
-from .errors import BadChecksum, Malformed, TooLarge
+from .errors import BadChecksum, Malformed
 from .format import Buffer
 
 VERSION: Final = 1
@@ -40,8 +40,11 @@ class RecordKind(enum.IntEnum):
     """Everything before it is durable, and nothing follows: it gives the segment's end at once."""
 
 
+_AUDIO: Final = RecordKind.AUDIO.value
+
+
 class Chunk(msgspec.Struct, frozen=True, gc=False):
-    """Consecutive units of one stream; *message* is the received header and payload."""
+    """Consecutive units of one stream: *message* is header and payload, as received or sent."""
 
     epoch: int
     """The number of the claim under which it was sent."""
@@ -53,10 +56,10 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     """The number of frames (``pcm``) or bytes (``file``) in it."""
 
     message: Buffer
-    """The whole binary message. It is shared: do not change it."""
+    """The whole binary message; others share it, so it must not change."""
 
     unpacked: Buffer | None = None
-    """The canonical bytes of a compressed payload, once it is unpacked."""
+    """The canonical bytes of a compressed payload; None until the receiver has unpacked it."""
 
     @property
     def end(self) -> int:
@@ -75,40 +78,8 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def canonical(self) -> Buffer:
-        """The canonical bytes of its units: digests and samples are made of them."""
-        return self.payload if self.unpacked is None else self.unpacked
-
-    def require_units_of(self, unit_bytes: int) -> None:
-        """
-        Check that the payload holds exactly `units` units.
-
-        Raises:
-            Malformed: if it does not, or if there are none.
-        """
-        if not self.units or self.size != self.units * unit_bytes:
-            what, expected = f"payload bytes of {self.units} units", f"{unit_bytes} for each"
-            raise Malformed(what, seen=self.size, expected=f"{expected} of one or more")
-
-    def size_within(self, limit: int) -> int:
-        """
-        Return the bytes of the payload.
-
-        Raises:
-            TooLarge: if they are more than *limit*.
-        """
-        return _limited("payload bytes", self.size, limit)
-
-    def unpacked_size_within(self, limit: int, unit_bytes: int) -> int:
-        """
-        Return the number of canonical bytes of its units, whose payload is compressed.
-
-        Raises:
-            Malformed: if there are no units.
-            TooLarge: if they are more than *limit*.
-        """
-        if not self.units:
-            raise Malformed("units of a chunk", seen=0, expected="one or more")
-        return _limited("unpacked bytes", self.units * unit_bytes, limit)
+        """The canonical bytes of its units, from which digests and samples are made."""
+        return memoryview(self.message)[HEADER_BYTES:] if self.unpacked is None else self.unpacked
 
 
 class Header(NamedTuple):
@@ -148,10 +119,11 @@ def decode_header(message: Buffer) -> Header:
     head = memoryview(message)[: _FIELDS.size]
     (header_sum,) = _CHECKSUM.unpack_from(message, _FIELDS.size)
     version, kind, flags, length, units, epoch, offset, payload_sum = _FIELDS.unpack_from(head)
-    # The version comes first: another version may sum other bytes.
-    _require("chunk version", version, VERSION)
-    require_checksum("header crc32", header_sum, crc32(head))
-    _require("chunk flags", flags, 0)
+    if version != VERSION or header_sum != crc32(head) or flags:
+        # The version comes first: another version may sum other bytes.
+        _require("chunk version", version, VERSION)
+        require_checksum("header crc32", header_sum, crc32(head))
+        _require("chunk flags", flags, 0)
     return Header(kind, length, units, epoch, offset, payload_sum)
 
 
@@ -163,12 +135,14 @@ def decode_chunk(message: Buffer) -> Chunk:
         Malformed: if it is shorter than a header, or has another version, kind or length.
         BadChecksum: if the header or the payload is not the one that its sender summed.
     """
-    header = decode_header(message)
-    _require("chunk kind", header.kind, RecordKind.AUDIO.value)
-    _require("payload length", header.length, len(message) - HEADER_BYTES)
-    chunk = Chunk(header.epoch, header.offset, header.units, message)
-    require_checksum("payload crc32", header.checksum, crc32(chunk.payload))
-    return chunk
+    kind, length, units, epoch, offset, checksum = decode_header(message)
+    if kind != _AUDIO or length != len(message) - HEADER_BYTES:
+        _require("chunk kind", kind, _AUDIO)
+        _require("payload length", length, len(message) - HEADER_BYTES)
+    payload_sum = crc32(memoryview(message)[HEADER_BYTES:])
+    if payload_sum != checksum:
+        require_checksum("payload crc32", checksum, payload_sum)
+    return Chunk(epoch, offset, units, message)
 
 
 def require_checksum(what: str, seen: int, expected: int) -> None:
@@ -185,9 +159,3 @@ def require_checksum(what: str, seen: int, expected: int) -> None:
 def _require(what: str, seen: int, expected: int) -> None:
     if seen != expected:
         raise Malformed(what, seen=seen, expected=expected)
-
-
-def _limited(what: str, seen: int, limit: int) -> int:
-    if seen > limit:
-        raise TooLarge(what, seen=seen, expected=f"<= {limit}")
-    return seen

@@ -51,16 +51,17 @@ class Grant(Ledger):
         """Bytes of all messages that may have come."""
         return self.window + self.settled
 
-    def require(self, size: int) -> None:
+    def spend(self, end: int, size: int) -> None:
         """
-        Check that the sender may send *size* bytes more, by the edge that it knows.
+        Add a message of *size* bytes, if the sender knows of credit for it.
 
         Raises:
-            Malformed: if it may not; the message has the number of bytes beyond the edge.
+            Malformed: with the number of bytes above the credit; then nothing has changed.
         """
         over = self.added + size - self.announced
         if over > 0:
             raise Malformed("bytes over the window", seen=over, expected=0)
+        self.add(end, size)
 
     def announce(self) -> None:
         """Note that the sender is told of the edge."""

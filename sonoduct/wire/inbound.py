@@ -9,7 +9,7 @@ import msgspec
 
 from .chunk import HEADER_BYTES, Chunk
 from .credit import Grant
-from .errors import Gap, Malformed, Stalled
+from .errors import Gap, Malformed, Stalled, TooLarge
 from .messages import (
     Ack,
     Cancel,
@@ -105,9 +105,9 @@ class Inbound:
         """
         match message:
             case Chunk():
-                self._require_phase(message, Phase.OPEN)
-                self._credit.add(message.end, self._check_chunk(message))
-                self.received = message.end
+                if self.phase is not Phase.OPEN:
+                    raise self._illegal(message)
+                self._take(message)
                 self.deadline = now + self._deadlines.progress
             case Hello():
                 self._require_phase(message, Phase.GREETING)
@@ -236,16 +236,26 @@ class Inbound:
         if self.phase is not phase:
             raise self._illegal(message)
 
-    def _check_chunk(self, chunk: Chunk) -> int:
-        """Return the credit that *chunk* costs, if it may come now."""
+    def _take(self, chunk: Chunk) -> None:
+        """Check everything about *chunk*, then count it."""
+        units, offset = chunk.units, chunk.offset
         if chunk.epoch != self.epoch:
             raise Malformed("chunk epoch", seen=chunk.epoch, expected=self.epoch)
-        if chunk.offset != self.received:
-            raise Gap("chunk offset", seen=chunk.offset, expected=self.received)
-        size = chunk.size_within(self._terms.max_chunk)
-        if self._compressed:  # how many units the payload really holds is seen when it is unpacked
-            size = max(size, chunk.unpacked_size_within(self._terms.max_chunk, self._unit_bytes))
-        else:
-            chunk.require_units_of(self._unit_bytes)
-        self._credit.require(HEADER_BYTES + size)
-        return HEADER_BYTES + size
+        if offset != self.received:
+            raise Gap("chunk offset", seen=offset, expected=self.received)
+        size, limit = len(chunk.message) - HEADER_BYTES, self._terms.max_chunk
+        if size > limit:
+            raise TooLarge("payload bytes", seen=size, expected=f"<= {limit}")
+        canonical = units * self._unit_bytes
+        if self._compressed:  # unpacking finds out whether the header tells the truth
+            if not units:
+                raise Malformed("units of a chunk", seen=0, expected="one or more")
+            if canonical > limit:
+                raise TooLarge("unpacked bytes", seen=canonical, expected=f"<= {limit}")
+            size = max(size, canonical)
+        elif not units or size != canonical:
+            what, expected = f"payload bytes of {units} units", f"{self._unit_bytes} for each"
+            raise Malformed(what, seen=size, expected=f"{expected} of one or more")
+        end = offset + units
+        self._credit.spend(end, HEADER_BYTES + size)
+        self.received = end

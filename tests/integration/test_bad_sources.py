@@ -12,8 +12,8 @@ from sender import SourceError
 from sender.sources.file import AudioFile
 from tests.support.clients import connected
 from tests.support.commands import sending, sent
-from tests.support.proxy import Proxy
 from tests.support.recorder import SMALL, Recorder, listening
+from tests.support.relay import Relay
 from tests.support.sounds import noise, same, samples, write
 
 NO_AUDIO = "no audio: ffmpeg: Invalid data found when processing input"
@@ -121,7 +121,7 @@ async def test_a_file_that_changes_while_it_is_read(tmp_path, change, seen):
     recorder.gate.clear()
     async with (
         listening(recorder, **SMALL) as running,
-        Proxy(running.port).listen() as proxy,
+        Relay(running.port).listen() as proxy,
         connected(proxy.url, realtime=True, speed=1e6) as client,  # read in small blocks
     ):
         task = asyncio.create_task(client.send(path))

@@ -14,9 +14,10 @@ from sonoduct import wire
 from sonoduct.audio.flac import pack
 from tests.support.clients import connected
 from tests.support.commands import sending, sent
-from tests.support.rawclient import FORMAT, PATIENCE_S, digest, running, sound, speaking
+from tests.support.rawclient import FORMAT, digest, running, sound, speaking
 from tests.support.recorder import Recorder
 from tests.support.sounds import same, samples, write
+from tests.support.waits import recorded
 
 ROOM = {"reserve_bytes": 0}
 FLAC = wire.Format(
@@ -44,12 +45,9 @@ async def send(client, source, frames=500):
         await client.connection.send(half.chunk(len(part) // WIDTH, part, packed))
 
 
-async def recorded(store):
+async def stored(store):
     """Wait for the first recording; return its samples."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not list((store / "streams").glob("*/*/done.json")):
-            await asyncio.sleep(0.01)
-    (path,) = (store / "audio").glob("[!.]*.wav")
+    (path,) = await recorded(store)
     return soundfile.read(path, dtype="int16", always_2d=True)[0].tobytes()
 
 
@@ -179,18 +177,18 @@ async def test_nine_channels_are_refused(tmp_path):
 
 async def test_an_open_stream_can_be_exported_and_verified(tmp_path, capsys):
     """A compressed journal is playable, and every digest is checked."""
-    disk, layout, output = PosixDisk(), Layout(tmp_path / "store"), tmp_path / "out.wav"
+    layout, output = Layout(PosixDisk(), tmp_path / "store"), tmp_path / "out.wav"
     async with running(store=str(layout.root), limits=ROOM) as receiver:
         async with speaking(receiver.url, format_=FLAC) as client:
             await client.greet()
             await send(client, SOUND[:12_000])
             await client.until(wire.Ack, lambda ack: ack.durable == 3000)
-            exported = export_stream(disk, layout, client.outbound.hello.stream, output)
-            verified = verify_store(disk, layout)
+            exported = export_stream(layout, client.outbound.hello.stream, output)
+            verified = verify_store(layout)
             await send(client, SOUND)
             await client.commit()
-        kept = await recorded(layout.root)
-        done = verify_store(disk, layout)
+        kept = await stored(layout.root)
+        done = verify_store(layout)
 
     assert (0, 0, 0) == (exported, verified, done)
     assert SOUND[:12_000] == soundfile.read(output, dtype="int16")[0].tobytes()
@@ -209,6 +207,6 @@ async def test_raw_standard_input_is_compressed_too(tmp_path):
             program.process.kill()
             await program.ended()
         await sent(*options)
-        kept = await recorded(store)
+        kept = await stored(store)
 
     assert SOUND == kept

@@ -15,9 +15,9 @@ from tests.support.bombs import write_bomb
 from tests.support.clients import connected
 from tests.support.commands import outcomes, sending, sent
 from tests.support.corpus import FFMPEG, LOSSLESS, encode, ffmpeg, read_all, truth
-from tests.support.proxy import Proxy
 from tests.support.rawclient import running
 from tests.support.recorder import Recorder, listening
+from tests.support.relay import Relay
 from tests.support.sounds import noise, same, samples, write
 
 KINDS = ("aac.m4a", "front.m4a", "video.mp4", "opus.webm", "alac24.m4a", "wavpack-float.wv")
@@ -65,7 +65,7 @@ async def test_resumed_at_random_offsets(tmp_path, name, times):
     cuts = [chance.randrange(1000, size // 12) for _ in range(times)]
     async with (
         listening(recorder) as running,
-        Proxy(running.port, cuts=cuts).listen() as proxy,
+        Relay(running.port, cuts=cuts).listen() as proxy,
         connected(proxy.url, registry=registry, chunk_frames=500) as client,
     ):
         receipt = await client.send(path)

@@ -1,6 +1,5 @@
 """Every encoding, decoded on either side: cut and resumed at twenty places, bit for bit."""
 
-import asyncio
 import random
 
 import pytest
@@ -8,22 +7,14 @@ import pytest
 from receiver.inspect import verify_store
 from receiver.stores.journal import Layout, PosixDisk
 from tests.support.clients import connected
-from tests.support.proxy import Proxy
-from tests.support.rawclient import PATIENCE_S, running
+from tests.support.rawclient import running
 from tests.support.recorder import Recorder
+from tests.support.relay import Relay
 from tests.support.sounds import same, samples, write
+from tests.support.waits import recorded
 
 FRAMES = 60_007
 CUTS = 20
-
-
-async def recorded(store):
-    """Wait for the recording; return its path."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not list((store / "streams").glob("*/*/done.json")):
-            await asyncio.sleep(0.01)
-    (path,) = (store / "audio").glob("[!.]*.wav")
-    return path
 
 
 @pytest.mark.parametrize(
@@ -49,15 +40,15 @@ async def test_cut_at_twenty_places(tmp_path, monkeypatch, encoding, subtype):
     limits = {"reserve_bytes": 0, "chunk_bytes": 1200}
     async with (
         running(recorder, store=str(store), limits=limits) as receiver,
-        Proxy(receiver.port, cuts=cuts).listen() as proxy,
+        Relay(receiver.port, cuts=cuts).listen() as proxy,
         connected(proxy.url, encoding=encoding) as client,
     ):
         receipt = await client.send(path)
-        recording = await recorded(store)
+        (recording,) = await recorded(store)
 
     (take,) = recorder.takes
     assert take.gapless
     assert same(samples(path), take.samples)
     assert same(samples(path), samples(recording))
     assert (FRAMES, CUTS + 1) == (receipt.frames, proxy.accepted)
-    assert 0 == verify_store(PosixDisk(), Layout(store))
+    assert 0 == verify_store(Layout(PosixDisk(), store))

@@ -16,10 +16,11 @@ from receiver.streams.file import AHEAD
 from sonoduct import wire
 from tests.support.clients import connected
 from tests.support.commands import COMMANDS, outcomes, sent, started, watching
-from tests.support.proxy import free_port
-from tests.support.rawclient import PATIENCE_S, running, sound, speaking
+from tests.support.rawclient import running, sound, speaking
 from tests.support.recorder import Recorder
+from tests.support.relay import free_port
 from tests.support.sounds import noise, same, samples, write
+from tests.support.waits import recorded, until
 
 ROOM = {"reserve_bytes": 0}
 SOUNDS = Path(__file__).parents[1] / "containers" / "sounds"
@@ -47,14 +48,6 @@ async def sent_whole(receiver, data, **hello):
         yield client
 
 
-async def recorded(tmp_path, count=1):
-    """Wait for *count* recordings; return their paths."""
-    async with asyncio.timeout(PATIENCE_S):
-        while len(list((tmp_path / "store" / "streams").glob("*/*/done.json"))) < count:
-            await asyncio.sleep(0.01)
-    return sorted((tmp_path / "store" / "audio").glob("[!.]*.wav"))
-
-
 def made(path, **how):
     """Write a second of noise to *path*, as its ending says."""
     soundfile.write(path, 0.3 * noise(16_000, 2), 16_000, **how)
@@ -78,7 +71,7 @@ async def test_what_comes_out_is_what_soundfile_reads(tmp_path):
     async with keeping(tmp_path, recorder) as receiver, sending(receiver.url) as client:
         receipts = [await client.send(path) for path in paths]
         again = [await client.send(path) for path in paths]
-        recordings = await recorded(tmp_path, len(paths))
+        recordings = await recorded(tmp_path / "store", len(paths))
         frames = receiver.value("receiver_frames_total")
         size = receiver.value("receiver_received_bytes_total", dialect="sonoduct")
 
@@ -100,7 +93,7 @@ async def test_what_comes_out_is_what_soundfile_reads(tmp_path):
     assert receipts == again
     assert sum(receipt.frames for receipt in receipts) == frames
     assert 0 < size - sum(path.stat().st_size for path in paths) < 32 * 200
-    assert 0 == verify_store(DISK, Layout(tmp_path / "store"))
+    assert 0 == verify_store(Layout(DISK, tmp_path / "store"))
     assert [] == list((tmp_path / "store" / "audio").glob(".*"))
 
 
@@ -155,7 +148,7 @@ async def test_a_receiver_killed_while_it_decodes(tmp_path):
         async with started(*serve, env=env) as second:
             receipt = await work
             opened = await second.said("stream_opened")
-            (recording,) = await recorded(tmp_path)
+            (recording,) = await recorded(tmp_path / "store")
 
     assert path.stat().st_size == opened["offset"]
     assert {"slow": {"frames": 400_000}} == receipt.processors
@@ -165,8 +158,8 @@ async def test_a_receiver_killed_while_it_decodes(tmp_path):
 @pytest.mark.parametrize("resumed", [False, True])
 async def test_a_sender_is_not_kept_in_the_dark(tmp_path, monkeypatch, resumed):
     """Acks come while a file is decoded, also on a connection that brought none of it."""
-    monkeypatch.setattr("receiver.connections.outbox.BEAT_S", 0.02)
-    monkeypatch.setattr("receiver.connections.server.LOOK_S", 0.02)
+    monkeypatch.setattr("receiver.connections.outbox.KEEPALIVE_S", 0.02)
+    monkeypatch.setattr("receiver.connections.server.CHECK_S", 0.02)
     recorder, data = Recorder(), write(tmp_path / "a.wav").read_bytes()
     recorder.gate.clear()
     async with keeping(tmp_path, recorder) as receiver:
@@ -206,9 +199,7 @@ async def test_a_decoder_waits_for_the_processors(tmp_path, monkeypatch):
     async with keeping(tmp_path, recorder) as receiver:
         async with sent_whole(receiver, data) as client:
             await client.say(client.outbound.eos())
-            async with asyncio.timeout(PATIENCE_S):
-                while not ends or ends[-1] <= AHEAD * 2000:
-                    await asyncio.sleep(0.01)
+            await until(lambda: ends and ends[-1] > AHEAD * 2000)
             await asyncio.sleep(0.2)  # for the blocks that must not come
             ahead = ends[-1]
             recorder.gate.set()
@@ -243,7 +234,7 @@ async def test_the_same_sender_takes_over_while_it_is_decoded(tmp_path):
 @pytest.mark.parametrize("elsewhere", [False, True])
 async def test_another_sender_waits_while_it_is_decoded(tmp_path, monkeypatch, elsewhere):
     """Decoding is progress, here and at receivers that share the store."""
-    monkeypatch.setattr("receiver.streams.file.SIGN_S", 0.02)
+    monkeypatch.setattr("receiver.streams.file.TOUCH_S", 0.02)
     recorder, data = Recorder(), write(tmp_path / "a.wav").read_bytes()
     recorder.gate.clear()
     limits = {"takeover_timeout": 0.3}
@@ -308,7 +299,7 @@ async def test_what_cannot_be_decoded_is_kept_and_refused(tmp_path, case, capsys
     """The error says why; not a byte is lost, and other streams do not notice."""
     make, decoder, sentence = BAD[case]
     data, output = make(tmp_path / "bad.wav"), tmp_path / "out"
-    layout, payload = Layout(tmp_path / "store"), sound(4000)
+    layout, payload = Layout(PosixDisk(), tmp_path / "store"), sound(4000)
     async with keeping(tmp_path) as receiver, speaking(receiver.url) as other:
         await other.greet()
         await other.send(payload[:8000])
@@ -329,7 +320,7 @@ async def test_what_cannot_be_decoded_is_kept_and_refused(tmp_path, case, capsys
         failed = receiver.value("receiver_streams_total", result="failed")
         await other.send(payload)
         await other.commit()
-        code = export_stream(DISK, layout, stream, output)
+        code = export_stream(layout, stream, output)
 
     assert (4500, 4500, 4500) == (closed, again, error.code)
     assert sentence in error.message
@@ -381,7 +372,7 @@ async def test_a_journal_that_was_spoilt_makes_no_receipt(tmp_path):
         closed, _ = await client.closed()
 
     assert 4507 == closed
-    assert 1 == verify_store(DISK, Layout(tmp_path / "store"))
+    assert 1 == verify_store(Layout(DISK, tmp_path / "store"))
 
 
 async def test_files_take_turns(tmp_path):
@@ -412,19 +403,19 @@ async def test_the_original_is_kept_on_request(tmp_path, capsys):
     """Beside the recording, named in the manifest, checked by verify, and exported."""
     path, layout, output = (
         made(tmp_path / "my tape.ogg"),
-        Layout(tmp_path / "store"),
+        Layout(PosixDisk(), tmp_path / "store"),
         tmp_path / "x",
     )
     async with keeping(tmp_path, keep_original=True) as receiver, sending(receiver.url) as client:
         receipt = await client.send(path)
-        await recorded(tmp_path)
+        await recorded(tmp_path / "store")
     (original,) = layout.audio.glob("*.original.ogg")
-    exported = export_stream(DISK, layout, receipt.stream, output)
-    sound_before = verify_store(DISK, layout)
+    exported = export_stream(layout, receipt.stream, output)
+    sound_before = verify_store(layout)
     data = bytearray(original.read_bytes())
     data[-1] ^= 1
     original.write_bytes(data)
-    sound_after = verify_store(DISK, layout)
+    sound_after = verify_store(layout)
 
     assert path.read_bytes() == output.read_bytes()
     assert (0, 0, 1) == (exported, sound_before, sound_after)
@@ -433,14 +424,14 @@ async def test_the_original_is_kept_on_request(tmp_path, capsys):
 
 async def test_a_recording_is_exported_where_the_original_was_not_kept(tmp_path):
     """And an open file as the bytes that it has."""
-    data, layout = write(tmp_path / "a.wav").read_bytes(), Layout(tmp_path / "store")
+    data, layout = write(tmp_path / "a.wav").read_bytes(), Layout(PosixDisk(), tmp_path / "store")
     async with keeping(tmp_path) as receiver, sent_whole(receiver, data) as client:
         stream = client.outbound.hello.stream
         await client.until(wire.Ack, lambda ack: ack.durable == len(data))
-        before = export_stream(DISK, layout, stream, tmp_path / "open"), verify_store(DISK, layout)
+        before = export_stream(layout, stream, tmp_path / "open"), verify_store(layout)
         await client.commit()
-        await recorded(tmp_path)
-        after = export_stream(DISK, layout, stream, tmp_path / "done.wav")
+        await recorded(tmp_path / "store")
+        after = export_stream(layout, stream, tmp_path / "done.wav")
 
     assert ((0, 0), 0) == (before, after)
     assert data == (tmp_path / "open").read_bytes()

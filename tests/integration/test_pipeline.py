@@ -14,8 +14,8 @@ from sender import SourceError
 from sender.sources.file import AudioFile
 from sonoduct import wire
 from tests.support.clients import connected
-from tests.support.proxy import Proxy
 from tests.support.recorder import SMALL, Recorder, listening
+from tests.support.relay import Relay
 from tests.support.sounds import RATE, noise, same, samples, write
 
 SOURCES = [
@@ -207,7 +207,7 @@ async def test_streams_follow_one_another_on_one_connection(tmp_path):
     recorder = Recorder()
     async with (
         listening(recorder) as running,
-        Proxy(running.port).listen() as proxy,
+        Relay(running.port).listen() as proxy,
         connected(proxy.url) as client,
     ):
         for path in paths:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from receiver.processing import stage
-from receiver.processing.processor import is_prompt
+from receiver.processing.processor import is_inline
 from sonoduct import wire
 from tests.support.faulty import Hang
 from tests.support.rawclient import PATIENCE_S, digest, outbound, running, sound, speaking
@@ -109,7 +109,7 @@ class Prompt:
     """A factory of prompt processors, which note what they see and where."""
 
     __name__ = "Prompt"
-    prompt = True
+    inline = True
 
     def __init__(self, fault=None):
         self.blocks, self.offsets, self.threads, self.framed = [], [], [], []
@@ -153,7 +153,7 @@ async def test_a_prompt_processor_is_called_where_chunks_are_taken():
 
     here = [thread is threading.main_thread() for thread in processor.threads[1:]]
     sizes = [len(block) * 4 for block in processor.blocks[1:]]
-    assert [size <= stage.PROMPT_BYTES for size in sizes] == here
+    assert [size <= stage.INLINE_BYTES for size in sizes] == here
     assert {True, False} == set(here)
     assert [threading.main_thread()] * 2 == processor.framed
     assert sorted(processor.offsets) == processor.offsets
@@ -226,10 +226,11 @@ async def test_calls_are_counted_wherever_they_are_made():
     assert 0.06 <= seconds
 
 
-@pytest.mark.parametrize(("said", "prompt"), [(True, True), (False, False), ("yes", False)])
-def test_only_who_says_so_is_prompt(said, prompt):
-    """Somebody else's processor is called in a thread unless it promises otherwise."""
-    factory = type("Factory", (), {"prompt": said})
+@pytest.mark.parametrize("word", ["inline", "prompt"])
+@pytest.mark.parametrize(("value", "expected"), [(True, True), (False, False), ("yes", False)])
+def test_a_processor_is_inline_only_if_it_says_so(word, value, expected):
+    """A processor is called in a thread unless its class promises; ``prompt`` is the old word."""
+    factory = type("Factory", (), {word: value})
 
-    assert prompt == is_prompt(factory)
-    assert not is_prompt(lambda: None)
+    assert expected == is_inline(factory)
+    assert not is_inline(lambda: None)

@@ -117,8 +117,8 @@ async def test_the_last_byte_of_the_window_may_be_used():
 
 async def test_a_waiting_sender_hears_that_the_receiver_lives(monkeypatch):
     """While processors are at work the last ack is repeated, so that nobody gives up."""
-    monkeypatch.setattr(outbox, "BEAT_S", 0.05)
-    monkeypatch.setattr(server, "LOOK_S", 0.02)
+    monkeypatch.setattr(outbox, "KEEPALIVE_S", 0.05)
+    monkeypatch.setattr(server, "CHECK_S", 0.02)
     with Hang() as hang:
         async with (
             running(Faulty("process", hang)) as receiver,
@@ -136,8 +136,8 @@ async def test_a_waiting_sender_hears_that_the_receiver_lives(monkeypatch):
 
 async def test_an_idle_stream_is_not_told_the_same_again(monkeypatch):
     """Where nothing is at work an ack has nothing to repeat."""
-    monkeypatch.setattr(outbox, "BEAT_S", 0.02)
-    monkeypatch.setattr(server, "LOOK_S", 0.02)
+    monkeypatch.setattr(outbox, "KEEPALIVE_S", 0.02)
+    monkeypatch.setattr(server, "CHECK_S", 0.02)
     async with running() as receiver, speaking(receiver.url) as client:
         await client.greet()
         await client.send(sound(100))

@@ -4,12 +4,15 @@ import asyncio
 
 import pytest
 
-import receiver
 import receiver.connections.server
+from receiver.connections.websocket import GuardedConnection
 from sonoduct import wire
 from sonoduct.runtime.loop import run_loop
-from tests.support.rawclient import digest, running, sound, speaking
+from tests.support.rawclient import PATIENCE_S, digest, running, sound, speaking
 from tests.support.rawsocket import BINARY, PING, flood, frame, open_socket
+
+MOST = 24 * 1024 * 1024
+"""Bytes of a flood: more than all buffers of the kernel between two sockets."""
 
 PINGS = frame(PING, bytes(125)) * 50
 FLOODS = {
@@ -19,34 +22,60 @@ FLOODS = {
 }
 
 
-async def unread(subprotocol, block, **times):
-    """Flood a receiver while another stream passes; return whether it stopped reading."""
+class Watched(GuardedConnection):
+    """A guarded connection that tells when it stops reading because its peer does not read."""
+
+    stopped: asyncio.Event
+    transports: list[asyncio.Transport]
+
+    def pause_writing(self):
+        super().pause_writing()
+        self.transports.append(self.transport)
+        self.stopped.set()
+
+
+async def unread(subprotocol, block):
+    """Flood a receiver until it stops reading, and have another stream pass meanwhile."""
+    Watched.stopped, Watched.transports = asyncio.Event(), []
     async with running() as inside, speaking(inside.url) as other:
         await other.greet()
         peer = await open_socket(inside.port, subprotocol)
-        stopped = await flood(peer, block, **times)
+        flooding = asyncio.create_task(flood(peer, block, MOST))
+        async with asyncio.timeout(PATIENCE_S):
+            await Watched.stopped.wait()
         await other.send(sound(3000))
         receipt = await other.commit()
+        reads = [each.is_reading() for each in Watched.transports]
+        over = flooding.done()
+        flooding.cancel()
         peer.close()
 
     assert digest(sound(3000)) == receipt.digest
-    return stopped
+    assert (False, False) == (over, any(reads))
 
 
 @pytest.mark.parametrize("kind", FLOODS)
 @pytest.mark.parametrize("run", [asyncio.run, run_loop], ids=["asyncio", "uvloop"])
-def test_who_never_reads_is_not_read_for_long(kind, run):
-    """Answers to PING are bounded by not reading more of them, with either event loop."""
-    assert run(unread(*FLOODS[kind]))
+def test_a_peer_that_never_reads_is_not_read_for_long(kind, run, monkeypatch):
+    """The receiver bounds its answers to PING by reading no more of them, with either loop."""
+    monkeypatch.setattr(receiver.connections.server, "GuardedConnection", Watched)
+
+    run(unread(*FLOODS[kind]))
 
 
 def test_the_library_alone_would_read_on(monkeypatch):
-    """The flood is one: without the guard it goes on, and so does the receiver's memory."""
-    monkeypatch.setattr(
-        receiver.connections.server,
-        "GuardedConnection",
-        receiver.connections.server.ServerConnection,
-    )
+    """Without the guard the receiver reads the whole flood, and its memory grows."""
 
-    # A busy machine may keep it from reading for a moment, but not for so long.
-    assert not run_loop(unread(*FLOODS["pings"], seconds=1.2, stall=1.1))
+    class Unguarded(Watched):
+        pause_writing = receiver.connections.server.ServerConnection.pause_writing
+
+    monkeypatch.setattr(receiver.connections.server, "GuardedConnection", Unguarded)
+
+    async def flooded():
+        async with running() as inside:
+            peer = await open_socket(inside.port, wire.SUBPROTOCOL)
+            async with asyncio.timeout(PATIENCE_S):
+                await flood(peer, FLOODS["pings"][1], MOST)
+            peer.close()
+
+    run_loop(flooded())

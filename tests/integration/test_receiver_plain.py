@@ -154,7 +154,7 @@ async def test_a_slow_processor_makes_the_receiver_stop_reading():
 
 async def test_a_client_that_is_not_being_read_is_not_silent(monkeypatch):
     """Its deadline does not run while the receiver waits for a processor."""
-    monkeypatch.setattr(server, "LOOK_S", 0.1)
+    monkeypatch.setattr(server, "CHECK_S", 0.1)
     recorder = Recorder()
     recorder.gate.clear()
     limits = {**SMALL, "hello_timeout": 0.2, "progress_timeout": 0.2}

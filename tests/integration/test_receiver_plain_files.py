@@ -13,9 +13,10 @@ import soundfile
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from receiver.stores.journal import Layout
+from receiver.stores.journal import Layout, PosixDisk
 from sonoduct.audio.g711 import ALAW, MULAW
 from tests.support.rawclient import PATIENCE_S, running, sound
+from tests.support.waits import until
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 ROOM = {"reserve_bytes": 0}
@@ -68,11 +69,8 @@ FILES = [wav, flac, unfinished_wav, webm, ogg, mp3]
 
 async def until_recorded(store):
     """Wait for the recording; return its manifest and its samples."""
-    audio = Layout(store).audio
-    async with asyncio.timeout(PATIENCE_S):
-        while not list(audio.glob("*.json")):
-            await asyncio.sleep(0.02)
-    (manifest,) = audio.glob("*.json")
+    audio = Layout(PosixDisk(), store).audio
+    (manifest,), _ = await until(lambda: list(audio.glob("*.json")))
     facts = json.loads(manifest.read_text())
     return facts, soundfile.read(audio / facts["recording"], dtype="int16", always_2d=True)[0]
 
@@ -223,4 +221,4 @@ async def test_floats_that_end_without_done_are_given_up(tmp_path):
             await client.send(bytes(4000))
         await receiver.until("receiver_streams_total", bool, result="abandoned")
 
-    assert [] == list(Layout(tmp_path).audio.iterdir())
+    assert [] == list(Layout(PosixDisk(), tmp_path).audio.iterdir())

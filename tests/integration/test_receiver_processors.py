@@ -100,7 +100,7 @@ class Segments:
 class AtOnce(Segments):
     """The same on the event loop."""
 
-    prompt = True
+    inline = True
 
 
 @pytest.mark.parametrize("processor", [Segments, AtOnce])
@@ -155,7 +155,7 @@ class OwnWindows(Windows):
 class PromptWindows(Windows):
     """The same on the event loop."""
 
-    prompt = True
+    inline = True
 
 
 @pytest.mark.parametrize("processor", [Windows, OwnWindows, PromptWindows])

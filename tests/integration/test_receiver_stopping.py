@@ -98,7 +98,7 @@ async def test_a_sender_may_go_while_the_receiver_stops(monkeypatch):
     async def seal(_claim):
         await sealed.wait()
 
-    monkeypatch.setattr("receiver.stores.memory._NoClaim.seal", seal)
+    monkeypatch.setattr("receiver.stores.memory.MemoryClaim.seal", seal)
     async with (
         running() as inside,
         speaking(inside.url) as gone,

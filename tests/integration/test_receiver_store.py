@@ -18,7 +18,8 @@ from receiver.stores.journal.export import NotFound
 from sonoduct import wire
 from sonoduct.runtime.command import run
 from tests.support.commands import COMMANDS, started
-from tests.support.rawclient import FORMAT, PATIENCE_S, digest, running, sound, speaking
+from tests.support.rawclient import FORMAT, digest, running, sound, speaking
+from tests.support.waits import recorded
 
 SOUND = sound(30_000)
 ROOM = {"reserve_bytes": 0}
@@ -32,11 +33,9 @@ def recordings(store, dtype="int16"):
     }
 
 
-async def recorded(store, dtype="int16"):
+async def stored(store, dtype="int16"):
     """Wait for the first recording; return its samples."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not list((store / "streams").glob("*/*/done.json")):
-            await asyncio.sleep(0.01)
+    await recorded(store)
     (samples,) = recordings(store, dtype).values()
     return samples
 
@@ -54,7 +53,7 @@ async def test_a_stream_becomes_a_recording(tmp_path):
             await client.greet()
             await client.send(SOUND)
             receipt = await client.commit()
-        kept = await recorded(tmp_path)
+        kept = await stored(tmp_path)
 
     assert receipt.durable
     assert SOUND == kept
@@ -75,7 +74,7 @@ async def test_acks_say_durable_and_a_new_process_goes_on_there(tmp_path):
             opened = await client.greet()
             await client.send(SOUND)
             receipt = await client.commit()
-        kept = await recorded(tmp_path)
+        kept = await stored(tmp_path)
 
     assert (2, 15_000) == (opened.epoch, opened.offset)
     assert digest(SOUND) == receipt.digest
@@ -115,7 +114,7 @@ async def test_two_receivers_share_a_store(tmp_path):
             await stale.send(SOUND[:48_000])
             code, _ = await stale.closed()
             receipt = await client.commit()
-        kept = await recorded(tmp_path)
+        kept = await stored(tmp_path)
 
     assert 10_000 == opened.offset
     assert 4409 == code
@@ -199,7 +198,7 @@ async def test_an_open_stream_can_be_exported(tmp_path):
             await client.send(SOUND[:40_000])
             await client.until(wire.Ack, lambda ack: ack.durable == 10_000)
             stream = client.outbound.hello.stream
-            code = export_stream(PosixDisk(), Layout(tmp_path / "store"), stream[:8], output)
+            code = export_stream(Layout(PosixDisk(), tmp_path / "store"), stream[:8], output)
             await client.send(SOUND)
             await client.commit()
 
@@ -221,9 +220,9 @@ async def test_a_damaged_journal_is_exported_up_to_the_damage(tmp_path, capsys):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    disk, layout, output = PosixDisk(), Layout(store), tmp_path / "out.flac"
+    layout, output = Layout(PosixDisk(), store), tmp_path / "out.flac"
 
-    codes = export_stream(disk, layout, stream, output), verify_store(disk, layout)
+    codes = export_stream(layout, stream, output), verify_store(layout)
 
     samples, _ = soundfile.read(output, dtype="int16")
     assert (0, 1) == codes
@@ -234,19 +233,19 @@ async def test_a_damaged_journal_is_exported_up_to_the_damage(tmp_path, capsys):
 
 async def test_verify_finds_a_changed_sample_in_a_recording(tmp_path, capsys):
     """A sound store is told from one with a single flipped bit by the exit code."""
-    disk, layout = PosixDisk(), Layout(tmp_path)
+    layout = Layout(PosixDisk(), tmp_path)
     async with running(store=str(tmp_path), limits=ROOM) as receiver:
         async with speaking(receiver.url) as client:
             await client.greet()
             await client.send(SOUND)
             await client.commit()
-        await recorded(tmp_path)
-    before = verify_store(disk, layout)
+        await stored(tmp_path)
+    before = verify_store(layout)
     (path,) = (tmp_path / "audio").glob("*.wav")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    after = verify_store(disk, layout)
+    after = verify_store(layout)
 
     assert (0, 1) == (before, after)
     said = capsys.readouterr()
@@ -290,9 +289,9 @@ async def test_verify_compares_each_receipt_with_its_own_recording(tmp_path, cap
                 await client.greet()
                 await client.send(sound(1000, seed=seed))
                 await client.commit()
-    before = verify_store(PosixDisk(), Layout(tmp_path))
+    before = verify_store(Layout(PosixDisk(), tmp_path))
     harm(tmp_path / "audio")
-    after = verify_store(PosixDisk(), Layout(tmp_path))
+    after = verify_store(Layout(PosixDisk(), tmp_path))
 
     assert (0, 1) == (before, after)
     assert fault in capsys.readouterr().err
@@ -308,13 +307,13 @@ async def test_a_tail_that_was_cut_short_is_no_damage(tmp_path):
     path = segment(tmp_path)
     path.write_bytes(path.read_bytes()[:-100])
 
-    assert 0 == verify_store(PosixDisk(), Layout(tmp_path))
+    assert 0 == verify_store(Layout(PosixDisk(), tmp_path))
 
 
 def test_exporting_what_is_not_there(tmp_path):
     """No stream of that name is an error with the number that was found."""
     with pytest.raises(NotFound, match="begins with 'ab': 0, expected 1"):
-        export_stream(PosixDisk(), Layout(tmp_path), "ab", None)
+        export_stream(Layout(PosixDisk(), tmp_path), "ab", None)
 
 
 @pytest.mark.parametrize("command", [("verify",), ("export", "ab")])
@@ -352,7 +351,7 @@ async def test_a_plain_stream_is_durable_before_its_answer(tmp_path):
             await plain.send("Done")
             facts, answer = json.loads(await plain.recv()), await plain.recv()
             left = list((tmp_path / "streams").glob("*/*/*"))
-        await recorded(tmp_path, dtype="float32")
+        await stored(tmp_path, dtype="float32")
 
     assert (5000, "Done!") == (facts["frames"], answer)
     assert left
@@ -371,7 +370,7 @@ async def test_verify_finds_a_damaged_opening(tmp_path, capsys):
     data[40] ^= 1
     path.write_bytes(data)
 
-    assert 1 == verify_store(PosixDisk(), Layout(tmp_path))
+    assert 1 == verify_store(Layout(PosixDisk(), tmp_path))
     assert "its opening is damaged" in capsys.readouterr().err
 
 

@@ -12,8 +12,8 @@ from sender import NotAReceiverError, Settings, UnreachableError
 from sender.dialects.plain import send_plain
 from sender.sources.file import AudioFile
 from tests.support.commands import sent, started
-from tests.support.proxy import free_port
 from tests.support.recorder import Recorder, listening
+from tests.support.relay import free_port
 from tests.support.sounds import RATE, same, samples, write
 from tests.support.strangers import plain_server
 

@@ -14,6 +14,7 @@ import soundfile
 from tests.support.commands import sending, sent
 from tests.support.recorder import Recorder, listening
 from tests.support.sounds import noise, same
+from tests.support.waits import until
 
 FRAMES = 60_000
 EXACT = (
@@ -204,9 +205,7 @@ async def test_an_interrupt_ends_the_decoder(begun):
         options = ("-", "--to", running.url)
         async with sending(*options, stdin=asyncio.subprocess.PIPE) as program:
             program.process.stdin.write(begun)
-            async with asyncio.timeout(20):
-                while not (started := children(program)):
-                    await asyncio.sleep(0.01)
+            started, _ = await until(lambda: children(program))
             if begun:
                 await recorder.until(lambda: recorder.takes)
             program.interrupt()

@@ -11,10 +11,11 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.clients import connected
 from tests.support.commands import outcomes, sending, sent
-from tests.support.proxy import Proxy
-from tests.support.rawclient import PATIENCE_S, running
+from tests.support.rawclient import running
 from tests.support.recorder import Recorder, listening
+from tests.support.relay import Relay
 from tests.support.sounds import noise, same, samples, write
+from tests.support.waits import recorded
 
 CUTS = (200_000, 0, 90_000, 420, 131_313)
 
@@ -32,7 +33,7 @@ async def test_cuts(tmp_path):
     recorder, registry = Recorder(), CollectorRegistry()
     async with (
         listening(recorder) as running,
-        Proxy(running.port, cuts=CUTS).listen() as proxy,
+        Relay(running.port, cuts=CUTS).listen() as proxy,
         connected(
             proxy.url, registry=registry, chunk_frames=999, samplerate=16_000, mono=True
         ) as client,
@@ -60,9 +61,7 @@ async def test_a_killed_sender_that_is_started_again(tmp_path, seed):
             await program.ended()
         report = tmp_path / "report.jsonl"
         program, code = await sent(*options, "--report", report)
-        async with asyncio.timeout(PATIENCE_S):
-            while not (done := list((store / "audio").glob("[!.]*.wav"))):
-                await asyncio.sleep(0.01)
+        done = await recorded(store)
 
     line = outcomes(report)["a.ogg"]
     assert 0 == code

@@ -11,8 +11,8 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.clients import connected
 from tests.support.commands import sending, sent, watching
-from tests.support.proxy import Proxy, free_port
 from tests.support.recorder import SMALL, Recorder, listening
+from tests.support.relay import Relay, free_port
 from tests.support.sounds import noise, same, samples, write
 
 SOON_S = 5
@@ -73,7 +73,7 @@ async def test_while_waiting_for_credit(tmp_path):
     recorder.gate.clear()
     async with (
         listening(recorder, **SMALL) as running,
-        Proxy(running.port).listen() as proxy,
+        Relay(running.port).listen() as proxy,
     ):
         async with sending(path, "--to", proxy.url) as program:
             await proxy.until(lambda: proxy.passed >= 65_536)
@@ -91,7 +91,7 @@ async def test_while_nothing_gets_through(tmp_path):
     """A network that stands still does not hold it up either."""
     path = write(tmp_path / "a.wav", 200_000)
     recorder = Recorder()
-    async with listening(recorder) as running, Proxy(running.port).listen() as proxy:
+    async with listening(recorder) as running, Relay(running.port).listen() as proxy:
         async with sending(path, "--to", proxy.url, "--realtime") as program:
             await recorder.until(lambda: recorder.takes and recorder.takes[0].frames)
             proxy.flowing.clear()

@@ -7,8 +7,8 @@ import os
 import numpy as np
 
 from tests.support.commands import sending
-from tests.support.proxy import Proxy, free_port
 from tests.support.recorder import SMALL, Recorder, listening
+from tests.support.relay import Relay, free_port
 
 RAW = ("-", "--raw", "s16le:8000:1", "--progress", "never")
 PIECE = 16 * 1024
@@ -44,7 +44,7 @@ async def test_the_writer_never_waits_for_the_network():
     """No receiver at first, then one that stalls, each for longer than patience: all arrives."""
     recorder, writer, port = Recorder(), Writer(), free_port()
     short = ("--connect-timeout", "0.2", "--patience", "0.2", "--silence-timeout", "0.2")
-    async with Proxy(port).listen() as proxy:
+    async with Relay(port).listen() as proxy:
         async with sending(*RAW, "--to", proxy.url, *short, stdin=writer.reading) as program:
             os.close(writer.reading)
             await program.said("stream_started")

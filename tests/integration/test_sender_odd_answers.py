@@ -11,8 +11,8 @@ from sender import NotAReceiverError, UnreachableError
 from sender.errors import OddAnswerError
 from sonoduct import wire
 from tests.support.clients import connected
-from tests.support.proxy import Proxy
 from tests.support.recorder import Recorder, listening
+from tests.support.relay import Relay
 from tests.support.sounds import same, samples, write
 from tests.support.strangers import http_server, opened, tcp_server, url_of
 
@@ -46,7 +46,7 @@ async def test_an_odd_answer_while_a_stream_is_resumed(tmp_path, answer):
     path, recorder = write(tmp_path / "a.wav", 400_000), Recorder()
     async with (
         listening(recorder) as running,
-        Proxy(running.port, cuts=[CUT], answers=[None, answer]).listen() as proxy,
+        Relay(running.port, cuts=[CUT], answers=[None, answer]).listen() as proxy,
         connected(proxy.url) as client,
     ):
         await client.send(path)
@@ -61,7 +61,7 @@ async def test_an_odd_answer_to_the_next_stream(tmp_path):
     recorder = Recorder()
     async with (
         listening(recorder) as running,
-        Proxy(running.port, answers=[None, ODD["404"]]).listen() as proxy,
+        Relay(running.port, answers=[None, ODD["404"]]).listen() as proxy,
         connected(proxy.url) as client,
     ):
         await client.send(write(tmp_path / "a.wav"))
@@ -76,7 +76,7 @@ async def test_patience_ends_odd_answers(tmp_path):
     path, recorder = write(tmp_path / "a.wav", 400_000), Recorder()
     async with (
         listening(recorder) as running,
-        Proxy(running.port, cuts=[CUT], answers=[None, *[ODD["404"]] * 99]).listen() as proxy,
+        Relay(running.port, cuts=[CUT], answers=[None, *[ODD["404"]] * 99]).listen() as proxy,
         connected(proxy.url, patience=0.5) as client,
     ):
         with pytest.raises(UnreachableError, match=r"no progress for .*; last: .*HTTP 404"):

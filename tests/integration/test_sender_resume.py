@@ -12,8 +12,8 @@ from sender import websocket as link
 from sender.sources.file import AudioFile
 from sonoduct import wire
 from tests.support.clients import connected
-from tests.support.proxy import Proxy, free_port
 from tests.support.recorder import SMALL, Recorder, listening
+from tests.support.relay import Relay, free_port
 from tests.support.sounds import noise, same, samples, write
 
 EVERYWHERE = (
@@ -43,7 +43,7 @@ async def test_cut_everywhere(tmp_path):
     recorder, registry = Recorder(), CollectorRegistry()
     async with (
         listening(recorder) as running,
-        Proxy(running.port, cuts=EVERYWHERE).listen() as proxy,
+        Relay(running.port, cuts=EVERYWHERE).listen() as proxy,
         connected(proxy.url, registry=registry, chunk_frames=301) as client,
     ):
         receipt = await client.send(path)
@@ -61,7 +61,7 @@ async def test_cut_everywhere(tmp_path):
 async def test_cut_at_the_end(tmp_path):
     """A connection may break when all was sent: before eos, within it, or before the receipt."""
     recorder = Recorder()
-    async with listening(recorder) as running, Proxy(running.port).listen() as proxy:
+    async with listening(recorder) as running, Relay(running.port).listen() as proxy:
         async with connected(proxy.url) as client:
             await client.send(write(tmp_path / "0.wav", 10_000))
             whole = proxy.passed  # the same for each file like it
@@ -82,13 +82,13 @@ async def test_resets(tmp_path):
     recorder, registry = Recorder(), CollectorRegistry()
     async with (
         listening(recorder) as running,
-        Proxy(running.port, cuts=[50_000]).listen() as proxy,
+        Relay(running.port, cuts=[50_000]).listen() as proxy,
         connected(proxy.url, registry=registry) as client,
     ):
-        proxy.resets = True
+        proxy.refusing = True
         sending = asyncio.create_task(client.send(path))
         await proxy.until(lambda: proxy.accepted == 3)
-        proxy.resets = False
+        proxy.refusing = False
         await sending
 
     assert same(samples(path), recorder.takes[0].samples)
@@ -104,7 +104,7 @@ async def test_decoders_give_the_same_again(tmp_path, name):
     recorder = Recorder()
     async with (
         listening(recorder) as running,
-        Proxy(running.port, cuts=[200_000, 150_000]).listen() as proxy,
+        Relay(running.port, cuts=[200_000, 150_000]).listen() as proxy,
         connected(proxy.url, realtime=True, speed=1e6) as client,
     ):
         receipt = await client.send(path)
@@ -121,7 +121,7 @@ async def test_silence_is_a_lost_connection(tmp_path, monkeypatch):
     recorder, registry = Recorder(), CollectorRegistry()
     async with (
         listening(recorder, **SMALL) as running,
-        Proxy(running.port).listen() as proxy,
+        Relay(running.port).listen() as proxy,
         connected(proxy.url, registry=registry, silence_timeout=0.3) as client,
     ):
         sending = asyncio.create_task(client.send(path))
@@ -142,7 +142,7 @@ async def test_silence_to_the_end(tmp_path, monkeypatch):
     recorder = Recorder()
     async with (
         listening(recorder, **SMALL) as running,
-        Proxy(running.port).listen() as proxy,
+        Relay(running.port).listen() as proxy,
         connected(proxy.url, silence_timeout=0.1, patience=0.3) as client,
     ):
         recorder.gate.clear()
@@ -158,7 +158,7 @@ async def test_receiver_that_comes_later(tmp_path):
     path = write(tmp_path / "a.wav")
     recorder, port = Recorder(), free_port()
     async with (
-        Proxy(port).listen() as proxy,
+        Relay(port).listen() as proxy,
         connected(proxy.url) as client,
     ):
         sending = asyncio.create_task(client.send(path))
@@ -175,7 +175,7 @@ async def test_receiver_that_never_comes(tmp_path, how):
     """After `connect_timeout` the error names the address, the time and the reason."""
     path = write(tmp_path / "a.wav")
     now = asyncio.get_running_loop().time
-    async with Proxy(1).listen() as proxy:
+    async with Relay(1).listen() as proxy:
         proxy.flowing.clear()
         url = proxy.url if how == "silent" else f"ws://127.0.0.1:{free_port()}"
         async with connected(url, connect_timeout=0.2) as client:
@@ -224,7 +224,7 @@ async def test_receiver_that_dies(tmp_path):
     async with listening(first, **SMALL) as old, listening(second) as new:
         first.gate.clear()
         async with (
-            Proxy(old.port).listen() as proxy,
+            Relay(old.port).listen() as proxy,
             connected(proxy.url, chunk_frames=999) as client,
         ):
             transfer = client.transfer(source := AudioFile(path))
@@ -248,7 +248,7 @@ async def test_damage_on_the_way_heals(tmp_path, frames):
     recorder, registry = Recorder(), CollectorRegistry()
     async with (
         listening(recorder) as running,
-        Proxy(running.port, flips=[850]).listen() as proxy,
+        Relay(running.port, flips=[850]).listen() as proxy,
         connected(proxy.url, registry=registry) as client,
     ):
         receipt = await client.send(path)
@@ -263,7 +263,7 @@ async def test_damage_that_stays_is_an_error(tmp_path):
     path = write(tmp_path / "a.wav", 300_000)
     async with (
         listening(Recorder()) as running,
-        Proxy(running.port, flips=[850, 850, None]).listen() as proxy,
+        Relay(running.port, flips=[850, 850, None]).listen() as proxy,
         connected(proxy.url) as client,
     ):
         with pytest.raises(wire.BadChecksum):

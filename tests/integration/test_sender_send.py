@@ -18,8 +18,8 @@ from sender.settings import SendSettings
 from sender.terminal import Progress
 from sonoduct.runtime.console import faults_console
 from tests.support.commands import COMMANDS, sending, sent, started
-from tests.support.proxy import free_port
 from tests.support.recorder import Recorder, listening
+from tests.support.relay import free_port
 from tests.support.rights import enterable_folder, without_rights
 from tests.support.sounds import noise, same, samples, write
 

@@ -8,8 +8,9 @@ import soundfile
 
 from receiver.inspect import verify_store
 from receiver.stores.journal import Layout, PosixDisk
+from tests.support import waits
 from tests.support.commands import outcomes, sending, sent
-from tests.support.rawclient import PATIENCE_S, running, sound
+from tests.support.rawclient import running, sound
 
 RAW = ("-", "--raw", "s16le:8000:2", "--progress", "never")
 SOUND = sound(200_000)
@@ -25,9 +26,7 @@ def recorded(store):
 
 async def finished(store, count):
     """Wait for *count* recordings; return their samples."""
-    async with asyncio.timeout(PATIENCE_S):
-        while len(list((store / "streams").glob("*/*/done.json"))) < count:
-            await asyncio.sleep(0.01)
+    await waits.recorded(store, count)
     return recorded(store)
 
 
@@ -50,7 +49,7 @@ async def test_a_killed_sender_that_is_started_again_finishes_the_stream(tmp_pat
     assert left
     assert 1 == code, "its own standard input had nothing"
     assert SOUND[:taken] == samples
-    assert 0 == verify_store(PosixDisk(), Layout(store))
+    assert 0 == verify_store(Layout(PosixDisk(), store))
     assert [] == list(spool.rglob("*.spool"))
 
 

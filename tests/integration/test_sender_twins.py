@@ -7,7 +7,7 @@ import pytest
 import soundfile
 from prometheus_client import CollectorRegistry
 
-from receiver.stores.journal import Layout
+from receiver.stores.journal import Layout, PosixDisk
 from sender.client import Client
 from sender.ledger import open_ledger
 from sender.metrics import Metrics
@@ -36,7 +36,7 @@ def recordings(store):
     """What lies in *store*, sorted by its bytes."""
     return sorted(
         soundfile.read(each, dtype="int16")[0].tobytes()
-        for each in Layout(store).audio.glob("*.wav")
+        for each in Layout(PosixDisk(), store).audio.glob("*.wav")
     )
 
 

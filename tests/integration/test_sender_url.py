@@ -11,8 +11,8 @@ import soundfile
 
 from tests.integration.test_sender_containers import ffmpeg
 from tests.support.commands import sending, sent
-from tests.support.proxy import free_port
 from tests.support.recorder import Recorder, listening
+from tests.support.relay import free_port
 from tests.support.rtsp import Rtsp
 from tests.support.sounds import noise, same, samples, write
 

@@ -21,8 +21,8 @@ from sender.settings import WatchSettings
 from sender.terminal import Outcome, Progress
 from sonoduct.runtime.console import faults_console
 from tests.support.commands import PATIENCE_S, watching
-from tests.support.proxy import Proxy, free_port
 from tests.support.recorder import Recorder, listening
+from tests.support.relay import Relay, free_port
 from tests.support.rights import enterable_folder, with_rights, without_rights
 from tests.support.sounds import same, samples, write
 
@@ -163,7 +163,7 @@ async def test_wrong_usage(tmp_path):
     ):
         assert 2 == await program.ended()
         assert 2 == await typo.ended()
-    async with Proxy(1).listen() as proxy:
+    async with Relay(1).listen() as proxy:
         taken = int(proxy.url.rpartition(":")[2])
         async with watching(
             tmp_path, proxy.url, port=taken, env={"SENDER_METRICS_HOST": "127.0.0.1"}

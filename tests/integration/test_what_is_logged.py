@@ -8,10 +8,11 @@ from websockets.asyncio.client import connect
 from receiver.stores.journal import PosixDisk
 from sonoduct import wire
 from tests.support.clients import connected
-from tests.support.proxy import Proxy
-from tests.support.rawclient import PATIENCE_S, running, sound, speaking
+from tests.support.rawclient import running, sound, speaking
 from tests.support.recorder import Recorder, listening
+from tests.support.relay import Relay
 from tests.support.sounds import write
+from tests.support.waits import until
 
 ROOM = {"reserve_bytes": 0}
 
@@ -90,9 +91,7 @@ async def test_a_store_without_room(tmp_path, monkeypatch):
         async with running(store=str(tmp_path), limits=ROOM) as receiver:
             for free, event in ((0, "store_full"), (room, "store_has_room")):
                 monkeypatch.setattr(PosixDisk, "free", lambda *_, free=free: free)
-                async with asyncio.timeout(PATIENCE_S):
-                    while not lines(logs, event):
-                        await asyncio.sleep(0.05)
+                await until(lambda event=event: lines(logs, event))
 
     assert receiver.port
     assert 1 == len(lines(logs, "store_full")) == len(lines(logs, "store_has_room"))
@@ -104,7 +103,7 @@ async def test_a_sender_that_resumes(tmp_path):
     with capture_logs() as logs:
         async with (
             listening(recorder) as receiver,
-            Proxy(receiver.port, cuts=[200_000]).listen() as proxy,
+            Relay(receiver.port, cuts=[200_000]).listen() as proxy,
             connected(proxy.url) as client,
         ):
             receipt = await client.send(write(tmp_path / "a.wav", 400_000))
@@ -120,7 +119,7 @@ async def test_what_a_sender_says_of_its_connections(tmp_path):
     with capture_logs() as logs:
         async with (
             listening(recorder) as receiver,
-            Proxy(receiver.port, cuts=[200_000]).listen() as proxy,
+            Relay(receiver.port, cuts=[200_000]).listen() as proxy,
             connected(proxy.url) as client,
         ):
             receipt = await client.send(write(tmp_path / "a.wav", 400_000))
@@ -135,3 +134,26 @@ async def test_what_a_sender_says_of_its_connections(tmp_path):
     assert second["offset"] == lines(logs, "resumed")[0]["offset"]
     debug = [line for line in logs if line["log_level"] == "debug" and "to" in line]
     assert 4 == len(debug), "nothing for each chunk"
+
+
+async def test_debug_tells_of_connections_and_claims():
+    """One line when a connection opens, when it ends and why, and when a holder is fenced."""
+    with capture_logs() as logs:
+        async with running() as receiver, speaking(receiver.url, stream="ab" * 16) as first:
+            await first.greet()
+            async with speaking(receiver.url, stream="ab" * 16) as second:
+                await second.greet()
+                await first.closed()
+                sessions = receiver.inside._server._sessions
+                (session,) = (each for each in sessions if not each._stopped)
+                shown = repr(session), repr(session._lease.stream)
+        await receiver.until("receiver_connections_total", bool, dialect="sonoduct", result="lost")
+
+    debug = [line for line in logs if line["log_level"] == "debug"]
+    events = [line["event"] for line in debug]
+    assert 2 == events.count("connection_opened") == events.count("connection_ended")
+    assert "ab" * 16 == next(line["stream"] for line in debug if line["event"] == "holder_fenced")
+    assert {"fenced"} <= {line.get("result") for line in debug}
+    assert shown[0].startswith("<Session sonoduct 127.0.0.1:")
+    assert shown[0].endswith(" abababab, open>")
+    assert "<PcmStream abababab at 0, held>" == shown[1]

@@ -14,8 +14,8 @@ from sender.opening import open_file
 from sender.settings import Settings
 from sender.terminal import Progress
 from tests.support.clients import connected
-from tests.support.proxy import Proxy, free_port
 from tests.support.recorder import SMALL, Recorder, listening
+from tests.support.relay import Relay, free_port
 from tests.support.sounds import write
 
 RESULTS = {"sent", "known", "failed", "interrupted"}
@@ -92,7 +92,7 @@ async def test_a_stream_that_waits_shows(tmp_path):
     recorder.gate.clear()
     async with (
         listening(recorder, **SMALL) as running,
-        Proxy(running.port).listen() as proxy,
+        Relay(running.port).listen() as proxy,
         connected(proxy.url, registry=registry) as client,
     ):
         sending = asyncio.create_task(client.send(write(tmp_path / "a.wav", 100_000)))

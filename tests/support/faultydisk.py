@@ -1,4 +1,4 @@
-"""A real disk, of which one call does something else: it fails, or somebody gets in between."""
+"""A real disk that fails in one call, or lets another process act just before it."""
 
 import errno
 import os

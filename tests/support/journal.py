@@ -1,10 +1,9 @@
 """A short stream, and what the tests of the journal do with it."""
 
-from functools import partial
-
+from receiver.stores.journal import Layout, RecordingOptions
 from receiver.stores.journal.fence import claim
-from receiver.stores.journal.layout import parts
-from receiver.stores.journal.reader import read_stream
+from receiver.stores.journal.journal import Journal
+from receiver.stores.journal.recordings import Recorder
 from receiver.stores.journal.writer import Writer
 from sonoduct import wire
 from tests.support.rawclient import FORMAT, digest, sound
@@ -49,20 +48,28 @@ def receipt(source=SOUND, form=FORMAT, stream=STREAM):
 def writer(disk, folder, epoch=1, base=0, **how):
     """Return a writer with its first segment open."""
     disk.make_folder(folder)
-    made = Writer(disk, folder, hello(), epoch, **how)
+    made = Writer(Journal(disk, folder), hello(), epoch, **how)
     made.open(base)
     return made
 
 
-claimed = partial(claim, takeover_s=10)
+def claimed(disk, folder, said, takeover_s=10):
+    """Claim the stream for the connection that said *said*."""
+    return claim(Journal(disk, folder), said, takeover_s)
+
+
+def finish(disk, layout, folder, container="wav", *, running=lambda: None, **options):
+    """Make the recording of a journal, all of it on *disk*; return the recording's path."""
+    recorder = Recorder(Layout(disk, layout.root), RecordingOptions(container, **options), running)
+    return recorder.record(Journal(disk, folder))
 
 
 def contents(disk, folder):
     """Return the audio that readers see."""
-    records = read_stream(disk, folder)
+    records = Journal(disk, folder).records()
     return b"".join(each.payload for each in records if each.header.kind == wire.RecordKind.AUDIO)
 
 
 def names(disk, folder):
     """Return the segments of a journal as (epoch, part)."""
-    return [tuple(part) for part in parts(disk, folder)]
+    return [tuple(part) for part in Journal(disk, folder).parts()]

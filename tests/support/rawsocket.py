@@ -41,18 +41,9 @@ async def open_socket(port, subprotocol=None, target="/"):
     return peer
 
 
-async def flood(peer, block, *, seconds=2.0, stall=0.25):
-    """
-    Send *block* again and again and read nothing.
-
-    Return whether the other side stopped reading for *stall* seconds before *seconds* were over.
-    """
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while loop.time() < end:
-        try:
-            async with asyncio.timeout(stall):
-                await loop.sock_sendall(peer, block)
-        except TimeoutError:
-            return True
-    return False
+async def flood(peer, block, most):
+    """Send *block* again and again and read nothing; return when *most* bytes are sent."""
+    loop, passed = asyncio.get_running_loop(), 0
+    while passed < most:
+        await loop.sock_sendall(peer, block)
+        passed += len(block)

@@ -1,14 +1,24 @@
 """
-The store that keeps every stream on disk: acknowledged means that it survives a power cut.
+The store that keeps every stream on disk: acknowledged audio survives a power cut.
 
-A folder for each stream holds its segments. Whoever claims the stream creates the next one: first
-the fence, then the scan. docs/decisions/0005 says why each step is needed.
+Each stream has a folder, its journal, with one segment or more per claim. A claim first puts up a
+fence, which stops older claims from acknowledging more, and then scans for the unit to continue at.
+docs/decisions/0005 says why each step is needed.
 """
 
 from .disk import Disk
-from .janitor import Keeping
-from .layout import Layout, require_version
+from .janitor import Retention
+from .layout import Layout
 from .posix import PosixDisk
-from .store import Bounds, JournalStore
+from .recordings import RecordingOptions
+from .store import JournalStore, StoreLimits
 
-__all__ = ["Bounds", "Disk", "JournalStore", "Keeping", "Layout", "PosixDisk", "require_version"]
+__all__ = [
+    "Disk",
+    "JournalStore",
+    "Layout",
+    "PosixDisk",
+    "RecordingOptions",
+    "Retention",
+    "StoreLimits",
+]

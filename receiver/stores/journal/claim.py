@@ -1,14 +1,21 @@
-"""One connection's claim on a journal, on the event loop; its writing happens in threads."""
+"""
+One connection's claim on a journal, on the event loop; threads do its writing.
+
+Chunks wait in the claim until the committer takes them. Once they are durable, `kept` moves and the
+claim's holder hears of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
 from contextlib import AbstractContextManager
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from receiver.stores import Listener, Original, Receipting
+import structlog
+from typing_extensions import override
+
+from receiver.stores import Claim, Original, Receipting
 from sonoduct.wire import (
     BadChecksum,
     Chunk,
@@ -23,49 +30,43 @@ from sonoduct.wire import (
     WireError,
 )
 
-from .committer import Committer, Work
+from .committer import Share
 from .disk import DiskFull
 from .fence import Granted
+from .journal import Journal
+from .original import digest_of
 from .writer import End, Entry, Writer, ending
 
-
-class Home(Protocol):
-    """The store that a claim belongs to."""
-
-    committer: Committer
-    stream_bytes: int
-
-    @property
-    def executor(self) -> Executor:
-        """Where what blocks is done."""
-
-    def recompute(self, hello: Hello) -> Digest:
-        """Return the digest of what the journal holds; blocks."""
-
-    def spool(self, hello: Hello) -> AbstractContextManager[Original]:
-        """See Claim."""
-
-    def completed(self, hello: Hello) -> None:
-        """The stream has its receipt: a recording can be made of it."""
-
-    def cancelled(self, hello: Hello, epoch: int) -> None:
-        """The stream was given up: remove it; blocks."""
-
+if TYPE_CHECKING:
+    from .store import JournalStore
 
 T = TypeVar("T")
 
+log = structlog.get_logger()
 
-class JournalClaim:
-    """See receiver.stores.Claim."""
 
-    def __init__(self, hello: Hello, granted: Granted, home: Home, listener: Listener) -> None:
+class JournalClaim(Claim):
+    """A claim on a stream whose journal is on disk."""
+
+    def __init__(
+        self,
+        store: JournalStore,
+        journal: Journal,
+        hello: Hello,
+        granted: Granted,
+        on_kept: Callable[[], None],
+        on_failed: Callable[[WireError], None],
+    ) -> None:
         self.epoch = granted.epoch
         self.offset = self.kept = granted.offset
         self.receipt = granted.receipt
+        self._store = store
+        self._journal = journal
         self._hello = hello
-        self._home = home
-        self._listener = listener
+        self._unit_bytes = hello.unit_bytes
         self._writer = granted.writer
+        self._on_kept = on_kept
+        self._on_failed = on_failed
         self._digest = None if granted.offset else Digest()
         self._waiting: list[Entry] = []
         self._under_way = False
@@ -74,43 +75,55 @@ class JournalClaim:
         self._moved = asyncio.Event()
         self._sealing = asyncio.Lock()
 
+    def __repr__(self) -> str:
+        states = {"sealed": self._sealed, "complete": self._complete, "failed": self._failure}
+        ended = "".join(f", {state}" for state, reached in states.items() if reached)
+        return (
+            f"<JournalClaim {self._hello.stream} epoch {self.epoch}, {self.kept} kept, "
+            f"{len(self._waiting)} entries wait{ended}>"
+        )
+
+    @override
     def append(self, chunk: Chunk) -> None:
-        """See Claim."""
-        size = chunk.end * self._hello.unit_bytes
-        if size > self._home.stream_bytes:
-            raise TooLarge("stream bytes", seen=size, expected=f"<= {self._home.stream_bytes}")
+        size = (chunk.offset + chunk.units) * self._unit_bytes
+        if size > self._store.stream_bytes:
+            raise TooLarge("stream bytes", seen=size, expected=f"<= {self._store.stream_bytes}")
         if self._digest is not None:  # here, where the chunk is at hand; some 10 µs for 256 KiB
             self._digest.update(chunk.offset, chunk.units, chunk.canonical)
-        self._add(chunk)
+        self._waiting.append(chunk)
+        self._store.committer.add(self, len(chunk.message))
 
-    def hurry(self) -> None:
-        """See Claim."""
-        self._home.committer.hurry()
+    @override
+    def flush_soon(self) -> None:
+        self._store.committer.flush_soon()
 
+    @override
+    def spool(self) -> AbstractContextManager[Original]:
+        return self._store.spool(self._journal)
+
+    @override
+    async def touch(self) -> None:
+        await self._in_thread(self._held_writer().touch)
+
+    @override
     async def seal(self) -> None:
-        """See Claim."""
         async with self._sealing:
-            self._sealed = True
-            if self._home.committer.full and not self._patient:
+            again, self._sealed = self._sealed, True
+            if self._store.committer.full and not self._patient:
                 self._waiting.clear()
             try:
                 await self._settled()
-                await self._in_thread(self._held_writer().close)
+                await self._in_thread(self._held_writer().seal)
             except WireError:
-                pass  # the next claim reads what there is
+                pass  # the next claim reads the journal
             finally:
-                self._held_writer().drop()
+                self._held_writer().close()
+            if not again:
+                stream, kept = self._hello.stream, self.kept
+                log.debug("claim_sealed", stream=stream, epoch=self.epoch, kept=kept)
 
-    def spool(self) -> AbstractContextManager[Original]:
-        """See Claim."""
-        return self._home.spool(self._hello)
-
-    async def sign(self) -> None:
-        """See Claim."""
-        await self._in_thread(self._held_writer().sign)
-
+    @override
     async def commit(self, eos: Eos, receipt: Receipting) -> Receipt:
-        """See Claim."""
         if self._digest is None or self._hello.kind is Kind.FILE:
             await self._settled()  # then the journal is read
         found = (await self._summed()).hexdigest()
@@ -122,70 +135,70 @@ class JournalClaim:
             await self.seal()
             raise
         if self._failure is None:
-            self._add(ending(self.epoch, made))  # so it is durable with what waits before it
+            end = ending(self.epoch, made)
+            self._waiting.append(end)  # so it is durable together with the last chunks
+            self._store.committer.add(self, len(end.message))
         await self._settled()
         if not self._complete:  # it was sealed while the disk was full
             raise Fenced("the claim has ended")
-        self._held_writer().drop()
-        self._home.completed(self._hello)
+        self._held_writer().close()
+        self._store.completed(self._journal)
         return made
 
+    @override
     async def discard(self) -> None:
-        """See Claim."""
         self._waiting.clear()
         await self.seal()
-        await self._in_thread(lambda: self._home.cancelled(self._hello, self.epoch))
+        await self._in_thread(lambda: self._store.cancelled(self._journal, self.epoch))
 
+    @override
     async def forget(self) -> None:
-        """See Claim: the journal stays until it expires."""
+        pass  # the journal stays until it expires
 
-    def take(self) -> Work:
-        """See Client."""
+    def take(self) -> Share:
+        """Return everything that waits to be committed (called by the committer)."""
         entries, self._waiting = self._waiting, []
         self._under_way = True
-        return self._held_writer(), entries
+        return Share(self._held_writer(), entries)
 
     def committed(self, entries: list[Entry]) -> None:
-        """See Client."""
+        """Note that *entries* are durable (called by the committer)."""
         self._under_way = False
         if entries:
             self.kept = entries[-1].end
             self._complete = isinstance(entries[-1], End)
         self._moved.set()
-        self._listener.advanced()
+        self._on_kept()
 
     def refused(self, entries: list[Entry], error: WireError) -> None:
-        """See Client."""
+        """Note that *entries* are not durable; while the disk is full, offer them again."""
         self._under_way = False
         self._moved.set()
         if isinstance(error, DiskFull) and self._patient:
             self._waiting[:0] = entries
-            self._home.committer.add(self, 0)
+            self._store.committer.add(self, 0)
         elif self._failure is None:
             self._failure = error
-            self._waiting.clear()  # what follows would leave a gap
-            if not self._sealed:  # or else the listener stands for the next connection
-                self._listener.failed(error)
+            self._waiting.clear()  # the chunks behind the failed ones would leave a gap
+            if not self._sealed:  # once it is sealed, the stream may have another connection
+                self._on_failed(error)
 
     @property
     def _patient(self) -> bool:
         """
         Whether to wait while the disk is full.
 
-        Once the connection is gone its sender has what it got no ack for, so it still has what is
-        not durable, unless it asked for acks that promise less.
+        Once the connection is gone there is no need to wait: its sender keeps all audio that was
+        not acknowledged, and so all that is not durable. But if it asked for acks that only promise
+        that audio was received, it has dropped that audio.
         """
         return not self._sealed or self._hello.ack is Level.RECEIVED
-
-    def _add(self, entry: Entry) -> None:
-        self._waiting.append(entry)
-        self._home.committer.add(self, len(entry.message))
 
     async def _summed(self) -> Digest:
         if self._digest is not None:
             return self._digest
-        # Some of it came under another claim. It may be removed while it is summed.
-        digest = await self._in_thread(lambda: self._home.recompute(self._hello))
+        # A part came under another claim. The journal may be removed while it is read.
+        digest = await self._in_thread(lambda: digest_of(self._journal))
         await self._in_thread(self._held_writer().require_latest)
         return digest
 
@@ -198,7 +211,7 @@ class JournalClaim:
         """
         while (self._waiting or self._under_way) and self._failure is None:
             self._moved.clear()
-            self._home.committer.hurry()
+            self._store.committer.flush_soon()
             await self._moved.wait()
         if self._failure is not None:
             raise self._failure
@@ -208,4 +221,4 @@ class JournalClaim:
         return self._writer
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._home.executor, call)
+        return await asyncio.get_running_loop().run_in_executor(self._store.executor, call)

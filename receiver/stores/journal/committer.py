@@ -1,4 +1,10 @@
-"""Group commit: what came from all streams becomes durable together, outside the event loop."""
+"""
+Group commit: chunks of all streams become durable together, outside the event loop.
+
+Claims say that they have something to commit. After a moment the committer takes it from all of
+them, and a thread writes each share to its journal, makes all of them durable, and checks that no
+newer claim exists. Then the event loop tells each claim.
+"""
 
 from __future__ import annotations
 
@@ -7,47 +13,55 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+import structlog
 
 from sonoduct.wire import StorageFailed, WireError
 
 from .disk import DiskFull
 from .writer import Entry, Writer
 
+if TYPE_CHECKING:
+    from .claim import JournalClaim
+
 GROUP_BYTES: Final = 8 * 1024 * 1024
 GROUP_S: Final = 0.2
-"""A group is committed when it has so many bytes, its first chunk has waited so long, or at once if
-somebody hurries: a step of a sender's window has come, or its stream is to end."""
+"""
+A group is committed when it has GROUP_BYTES, or its first chunk has waited GROUP_S.
+
+It is committed at once if a claim asks for that: a sender's window is nearly full, or its stream
+ends.
+"""
 
 MANY: Final = 16
-"""So many files are made durable by one call, if it tells of faults, rather than one by one."""
+"""Least number of files for one syncfs instead of an fdatasync each, if syncfs reports faults."""
 
 SLOW_S: Final = 0.5
 ALONE_S: Final = 60.0
-"""That call also waits for what others have written: if it takes so long, it rests so long."""
+"""
+A syncfs also flushes the data of other programs.
+
+If one takes longer than SLOW_S, each file is synced alone for the next ALONE_S.
+"""
 
 RETRY_S: Final = 0.5
 """Between attempts while the disk is full."""
 
-Work: TypeAlias = tuple[Writer, list[Entry]]
 Outcome: TypeAlias = WireError | None
 
+log = structlog.get_logger()
 
-class Client(Protocol):
-    """A claim, as the committer sees it; called on the event loop."""
 
-    def take(self) -> Work:
-        """Return what is to be committed."""
+class Share(NamedTuple):
+    """One claim's share of a group: its entries, and the writer for them."""
 
-    def committed(self, entries: list[Entry]) -> None:
-        """*entries* are durable."""
-
-    def refused(self, entries: list[Entry], error: WireError) -> None:
-        """*entries* are not; with DiskFull they are to be offered again."""
+    writer: Writer
+    entries: list[Entry]
 
 
 class Committer:
-    """Lives on the event loop; one group at a time is under way in a thread of *executor*."""
+    """Lives on the event loop; one group at a time is committed, in a thread of *executor*."""
 
     def __init__(
         self,
@@ -56,37 +70,45 @@ class Committer:
         observe: Callable[[float], None],
         sync_all: Callable[[], None] | None = None,
     ) -> None:
-        """*sync_all* makes whatever was written to the disk durable, or raises OSError."""
+        """*sync_all* makes everything written to the disk durable, or raises OSError."""
         self.full = False
         """Whether the disk has no room: nothing is committed, and nothing is lost."""
         self.began = 0.0
-        """When the last group did, by the event loop's clock."""
+        """When the last group began, by the event loop's clock."""
         self._executor = executor
         self._has_room = has_room
         self._observe = observe
         self._sync_all = sync_all
-        self._rests_until = 0.0
+        self._alone_until = 0.0
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[Client, None] = {}
+        self._waiting: dict[JournalClaim, None] = {}
         self._bytes = 0
         self._running = False
-        self._hurried = False
+        self._flush = False
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, client: Client, size: int) -> None:
-        """*client* has *size* bytes more to commit."""
-        self._waiting[client] = None
-        self._bytes += size
-        self._schedule()
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "running" if self._running else "idle"
+        full = ", disk full" if self.full else ""
+        return (
+            f"<Committer {state}, {len(self._waiting)} streams with {self._bytes} bytes wait{full}>"
+        )
 
-    def hurry(self) -> None:
-        """Somebody waits: do not wait for more to come."""
-        self._hurried = True
+    def add(self, claim: JournalClaim, size: int) -> None:
+        """Note that *claim* has *size* more bytes to commit."""
+        self._waiting[claim] = None
+        self._bytes += size
+        if self._timer is None or self._bytes >= GROUP_BYTES:
+            self._schedule()
+
+    def flush_soon(self) -> None:
+        """Commit at once, or after the group under way: a sender waits for it."""
+        self._flush = True
         self._schedule()
 
     def close(self) -> None:
-        """Begin nothing more; what is under way is committed."""
+        """Start no more groups; the group under way is finished."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -94,7 +116,7 @@ class Committer:
     def _schedule(self) -> None:
         if self._running or self._closed or not self._waiting:
             return
-        if not self.full and (self._hurried or self._bytes >= GROUP_BYTES):
+        if not self.full and (self._flush or self._bytes >= GROUP_BYTES):
             self._start()
         elif self._timer is None:
             delay = RETRY_S if self.full else GROUP_S
@@ -104,42 +126,50 @@ class Committer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        clients, self._waiting = list(self._waiting), {}
-        self._bytes, self._hurried, self._running = 0, False, True
+        claims, self._waiting = list(self._waiting), {}
+        size, self._bytes, self._flush, self._running = self._bytes, 0, False, True
         self.began = self._loop.time()
-        work = [client.take() for client in clients]
-        future = self._loop.run_in_executor(self._executor, self._commit, work)
-        future.add_done_callback(lambda done: self._finish(clients, work, done))
+        group = [claim.take() for claim in claims]
+        future = self._loop.run_in_executor(self._executor, self._commit, group)
+        future.add_done_callback(lambda done: self._finish(claims, group, size, done))
 
     def _finish(
         self,
-        clients: list[Client],
-        work: list[Work],
+        claims: list[JournalClaim],
+        group: list[Share],
+        size: int,
         done: asyncio.Future[tuple[float, list[Outcome]]],
     ) -> None:
         self._running = False
-        if fault := done.exception():  # a fault of ours: say so to every stream that it hit
-            outcomes: list[Outcome] = [StorageFailed(f"journal: {fault!r}") for _ in work]
+        if fault := done.exception():  # a defect of the receiver: every stream in the group fails
+            outcomes: list[Outcome] = [StorageFailed(f"journal: {fault!r}") for _ in group]
         else:
             seconds, outcomes = done.result()
             self._observe(seconds)
+            log.debug(
+                "group_committed",
+                streams=len(group),
+                bytes=size,  # new since the last group; 0 if a full disk is tried again
+                failed=len(outcomes) - outcomes.count(None),
+                seconds=round(seconds, 6),
+            )
         self.full = any(isinstance(each, DiskFull) for each in outcomes)
-        for client, (_, entries), error in zip(clients, work, outcomes, strict=True):
+        for claim, (_, entries), error in zip(claims, group, outcomes, strict=True):
             if error is None:
-                client.committed(entries)
+                claim.committed(entries)
             else:
-                client.refused(entries, error)
-        self.full = self.full and bool(self._waiting)  # without anybody to try, nobody knows
+                claim.refused(entries, error)
+        self.full = self.full and bool(self._waiting)  # if no claim will try again, assume room
         self._schedule()
 
-    def _commit(self, work: list[Work]) -> tuple[float, list[Outcome]]:
-        """Runs in a thread; nobody else touches these writers meanwhile."""
+    def _commit(self, group: list[Share]) -> tuple[float, list[Outcome]]:
+        """Commit *group* in a thread; no other thread uses its writers meanwhile."""
         began = time.monotonic()
         if not self._has_room():
-            return 0.0, [DiskFull("the reserve of the disk is reached") for _ in work]
-        outcomes = [_outcome(writer.append, entries) for writer, entries in work]
-        synced = self._synced(len(work))
-        for index, (writer, entries) in enumerate(work):
+            return 0.0, [DiskFull("the reserve of the disk is reached") for _ in group]
+        outcomes = [_outcome(writer.append, entries) for writer, entries in group]
+        synced = self._synced(len(group))
+        for index, (writer, entries) in enumerate(group):
             if outcomes[index] is None:
                 outcomes[index] = _outcome(partial(writer.settle, synced=synced), entries)
         return time.monotonic() - began, outcomes
@@ -147,15 +177,15 @@ class Committer:
     def _synced(self, files: int) -> bool:
         """Make everything durable at once, if that pays: an fdatasync takes 0.1 ms or more."""
         began = time.monotonic()
-        if self._sync_all is None or files < MANY or began < self._rests_until:
+        if self._sync_all is None or files < MANY or began < self._alone_until:
             return False
         try:
             self._sync_all()
-        except OSError:  # perhaps of a file that is none of ours: each will tell
+        except OSError:  # perhaps another program's file; a sync of each file will tell
             return False
         ended = time.monotonic()
         if ended - began > SLOW_S:
-            self._rests_until = ended + ALONE_S
+            self._alone_until = ended + ALONE_S
         return True
 
 

@@ -1,4 +1,4 @@
-"""The journal's view of a disk: the seam where tests put one that fails."""
+"""The disk as the journal uses it. Tests put a disk that fails in its place."""
 
 from __future__ import annotations
 
@@ -11,118 +11,120 @@ from typing import BinaryIO, Protocol
 from sonoduct.wire import Buffer, StorageFailed
 
 
-class DiskFull(StorageFailed):
-    """There is no room; nothing is lost, and the same call works, and no other, once there is."""
-
-
-def is_full(exc: OSError) -> bool:
-    """Whether *exc* says that there is no room, on the disk or for this user."""
-    return exc.errno in (errno.ENOSPC, errno.EDQUOT)
-
-
 class Disk(Protocol):
-    """Files as the journal needs them. Every method raises OSError if the disk refuses."""
+    """Files and folders. Every method raises OSError if the disk refuses."""
 
     def names(self, folder: Path) -> list[str]:
-        """Return what lies in *folder*; nothing if there is none."""
+        """Return the names in *folder*; an empty list if the folder does not exist."""
 
     def make_folder(self, folder: Path) -> None:
-        """Create *folder* and what is missing above it, durably."""
+        """Create *folder* and its missing parents, durably."""
 
     def add_folder(self, folder: Path) -> bool:
-        """Create *folder*, whose name is not durable by that; return whether it was missing."""
+        """Create *folder*, but do not make its name durable; return whether it was missing."""
 
     def make_folders(self, folder: Path, names: Sequence[str]) -> None:
-        """Create those of *names* that *folder* does not have; all of them are durable then."""
+        """Create the missing ones of *names* in *folder*; then all of them are durable."""
 
     def create(self, path: Path) -> int:
         """
         Create a file to append to, and return its handle.
 
         Raises:
-            FileExistsError: if there is one: of several that try, one succeeds.
+            FileExistsError: if it exists; of several processes that try, one succeeds.
         """
 
     def write(self, handle: int, buffers: Sequence[Buffer]) -> None:
-        """Append all of *buffers*; after an error, some of it may be there."""
+        """Append all of *buffers*; after an error, a part of them may be in the file."""
 
     def sync(self, handle: int) -> None:
-        """Make durable what was written. An error is final: what was written may be lost."""
+        """Make durable everything written to the file. After an error, it may be lost for good."""
 
     def hold(self, folder: Path) -> int:
-        """Return a handle for `sync_all`, which tells of every fault from now on."""
+        """Return a handle for `sync_all`, which reports every fault from now on."""
 
     def syncs_all(self, handle: int) -> bool:
-        """Whether `sync_all` is to be had, and tells of faults."""
+        """Whether `sync_all` is available here, and reports faults."""
 
     def sync_all(self, handle: int) -> None:
-        """Make durable what was written to any file; after an error `sync` tells of each."""
+        """Make durable everything written to any file; after an error, `sync` tells of each."""
 
     def close(self, handle: int) -> None:
-        """Forget *handle*."""
+        """Close a file or a folder."""
 
     def linked(self, handle: int) -> bool:
         """Whether the file still has a name."""
 
     def exists(self, path: Path) -> bool:
-        """Whether there is such a file."""
+        """Whether *path* exists."""
 
     def idle(self, path: Path) -> float:
         """Return the seconds since *path* was last written to."""
 
     def touch(self, path: Path) -> None:
-        """Have `idle` begin anew, as if *path* was written to."""
+        """Start `idle` at zero again, as a write to *path* would."""
 
     def read(self, path: Path) -> AbstractContextManager[BinaryIO]:
         """Open a file to read."""
 
     def sync_file(self, path: Path) -> int:
         """
-        Make durable what any process has written to *path*.
+        Make durable everything that any process has written to *path*.
 
-        Returns the size it had: what is read later, up to there, is on disk.
+        Returns the file's size before: bytes up to there, if they are read later, come from the
+        disk.
         """
 
     def sync_folder(self, folder: Path) -> None:
-        """Make durable which files *folder* has."""
+        """Make the names in *folder* durable."""
 
     def replace(self, path: Path, data: bytes) -> None:
-        """Make *data* the content of *path*, durably, and never a part of it."""
+        """Make *data* the content of *path*, durably; readers never see a part of it."""
 
     def take(self, path: Path, owner: str) -> str:
         """
-        Create *path*, which says who took it; return who did, *owner* or an earlier one.
+        Create *path*, which names its owner; return its owner, *owner* or an earlier one.
 
-        Of several that try, one succeeds. It is durable when `rename` has returned in its folder.
+        Of several processes that try, one succeeds. The name is durable once `rename` has returned
+        in the same folder.
         """
 
     def taken(self, path: Path) -> str | None:
-        """Return who took *path*; None if nobody did."""
+        """Return the owner of *path*; None if it has none."""
 
     def rename(self, path: Path, target: Path) -> None:
-        """Give a file its final name, durably; what had that name is gone."""
+        """Rename a file durably; a file that had the new name is gone."""
 
     def remove(self, path: Path) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it exists."""
 
     def remove_folder(self, folder: Path) -> None:
-        """Remove *folder*, if it is there and empty."""
+        """Remove *folder*, if it exists and is empty."""
 
     def free(self, folder: Path) -> int:
-        """Return the bytes that may still be written; 0 if no file can be made."""
+        """Return the bytes that may still be written; 0 if no file can be created."""
 
     def capacity(self, folder: Path) -> int:
-        """Return the bytes of the file system that *folder* is on."""
+        """Return the bytes of the file system that holds *folder*."""
 
     def writable(self, folder: Path) -> bool:
-        """Whether files can be made in *folder*, if there is one."""
+        """Whether files can be created in *folder*; True if it does not exist."""
 
     def lock(self, folder: Path) -> AbstractContextManager[bool]:
-        """Hold *folder* against whoever else locks it; gives False if somebody does already."""
+        """Lock *folder* for the length of a context; gives False if it is locked already."""
 
 
-def after(buffers: Sequence[Buffer], written: int) -> Sequence[Buffer]:
-    """Return what is left of *buffers* behind their first *written* bytes."""
+class DiskFull(StorageFailed):
+    """The disk has no room. Nothing is lost; once there is room, the same call works again."""
+
+
+def is_full(exc: OSError) -> bool:
+    """Whether *exc* says that the disk, or the user's share of it, has no room."""
+    return exc.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def unwritten(buffers: Sequence[Buffer], written: int) -> Sequence[Buffer]:
+    """Return *buffers* without their first *written* bytes."""
     for index, buffer in enumerate(buffers):
         if written < len(buffer):
             return [memoryview(buffer)[written:], *buffers[index + 1 :]]

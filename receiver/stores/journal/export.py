@@ -1,4 +1,4 @@
-"""Playable files out of journals, finished or not."""
+"""Writing the audio of a journal, finished or not, to a playable file."""
 
 from __future__ import annotations
 
@@ -10,37 +10,36 @@ from pathlib import Path
 from sonoduct.audio.recording import Container, container_for, write_recording
 from sonoduct.wire import Buffer, Hello, Kind, Receipt, RecordKind, StorageFailed
 
-from .disk import Disk
-from .done import read_done
+from .journal import Journal
 from .layout import Layout, suffix_of
-from .reader import canonical_of, last_segment, read_stream, segments, tail_of
+from .reader import canonical_of
 from .recordings import read_manifest
 
 
 class NotFound(StorageFailed):
-    """No such stream in the store, or several."""
+    """The store has no such stream, or several."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What became of a stream."""
+    """The file that was written."""
 
     path: Path
     length: int
     unit: str = "frames"
-    """What `length` counts."""
+    """The unit of `length`."""
     fault: str | None = None
-    """Why the file ends where it does, if the journal is damaged there."""
+    """Why the file ends early, if the journal is damaged."""
 
 
-def find_stream(disk: Disk, layout: Layout, wanted: str) -> Path:
+def find_journal(layout: Layout, wanted: str) -> Journal:
     """
     Return the journal of the stream whose id begins with *wanted*.
 
     Raises:
-        NotFound: if there is not just one.
+        NotFound: if no id begins so, or several do.
     """
-    found = [folder for folder in layout.folders(disk) if folder.name.startswith(wanted.lower())]
+    found = [each for each in layout.journals() if each.stream.startswith(wanted.lower())]
     if len(found) != 1:
         what = f"streams in {layout.root} whose id begins with {wanted!r}:"
         raise NotFound(what, seen=len(found), expected=1)
@@ -48,63 +47,60 @@ def find_stream(disk: Disk, layout: Layout, wanted: str) -> Path:
 
 
 def export(
-    disk: Disk,
     layout: Layout,
-    folder: Path,
+    journal: Journal,
     output: Path | None,
     advanced: Callable[[int, int], None],
 ) -> Exported:
     """
-    Write what *folder* holds to *output*, or into the working folder; nothing is changed.
+    Write the audio of *journal* to *output*, or into the working folder; nothing else is changed.
 
-    A file that was sent as it is comes out as it was, if it is not over or was kept. *advanced* is
-    told the units written and the units there are.
+    If the sender sent a file as it is, that file is written, if the stream is still open or the
+    receiver keeps originals. *advanced* is called with the units written and the units there are.
 
     Raises:
         NotFound: if the journal has no audio left.
         StorageFailed: if *output* exists, or cannot be written.
     """
-    done = read_done(disk, folder)
+    done = journal.done()
     if done is not None:
         if done.recording is None or done.receipt is None:
-            raise NotFound(f"stream {folder.name} was {done.state}: it has no audio any more")
-        return _copy(disk, layout.root / done.recording, output, done.receipt)
-    chain = segments(disk, folder)
+            raise NotFound(f"stream {journal.stream} was {done.state}: it has no audio any more")
+        return _copy(layout, layout.root / done.recording, output, done.receipt)
+    chain = journal.segments()
     if not chain:
-        raise NotFound(f"stream {folder.name} has no audio yet")
-    hello, frames = chain[-1].hello, tail_of(disk, chain[-1]).offset
-    reading = _Reading(disk, folder, hello, lambda reached: advanced(reached, frames))
+        raise NotFound(f"stream {journal.stream} has no audio yet")
+    hello, frames = chain[-1].hello, chain[-1].tail().offset
+    reading = _Reading(journal, hello, lambda reached: advanced(reached, frames))
     if hello.kind is Kind.FILE:
         path = output or Path(
             layout.recording(hello.name, hello.stream, suffix_of(hello.name)).name
         )
         _write(path, reading)
-        return Exported(path, reading.units, "bytes", reading.fault or _lost(disk, folder))
+        return Exported(path, reading.units, "bytes", reading.fault or _fault_behind(journal))
     wanted: Container = "flac" if _suffix(output) == ".flac" else "wav"
     container = container_for(hello.pcm, wanted, frames)
     path = output or Path(layout.recording(hello.name, hello.stream, f".{container}").name)
     write_recording(path, hello.pcm, container, frames, reading)
-    return Exported(path, reading.units, "frames", reading.fault or _lost(disk, folder))
+    return Exported(path, reading.units, "frames", reading.fault or _fault_behind(journal))
 
 
-def _lost(disk: Disk, folder: Path) -> str | None:
-    """What is wrong behind the last segment that can be read."""
+def _fault_behind(journal: Journal) -> str | None:
+    """Return the fault behind the last segment that can be read; None if nothing is wrong."""
     try:
-        last_segment(disk, folder, below=2**63)
+        journal.last_segment()
     except StorageFailed as exc:
         return str(exc)
     return None
 
 
 class _Reading:
-    """The payloads of a journal, up to where it is whole."""
+    """The payloads of a journal, up to the first fault."""
 
-    def __init__(
-        self, disk: Disk, folder: Path, hello: Hello, advanced: Callable[[int], None]
-    ) -> None:
+    def __init__(self, journal: Journal, hello: Hello, advanced: Callable[[int], None]) -> None:
         self.units = 0
         self.fault: str | None = None
-        self._records = read_stream(disk, folder)
+        self._records = journal.records()
         self._hello = hello
         self._advanced = advanced
 
@@ -128,8 +124,8 @@ def _write(path: Path, payloads: Iterable[Buffer]) -> None:
         raise StorageFailed(f"{path}: {exc.strerror}") from exc
 
 
-def _copy(disk: Disk, recording: Path, output: Path | None, receipt: Receipt) -> Exported:
-    manifest = read_manifest(disk, recording.with_suffix(".json"))
+def _copy(layout: Layout, recording: Path, output: Path | None, receipt: Receipt) -> Exported:
+    manifest = read_manifest(layout.disk, recording.with_suffix(".json"))
     original = manifest.original if manifest else ""
     found = recording.with_name(original) if original else recording
     path = output or Path(found.name)

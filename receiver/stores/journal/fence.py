@@ -1,11 +1,17 @@
-"""Claiming: first the fence, then the scan."""
+"""
+Claiming a stream: first the fence, then the scan.
+
+A claim creates the first segment of a new epoch. That is the fence: every writer looks for it
+before it lets anything be acknowledged. Then the claim makes the last segment durable and reads it.
+So the claim either sees the audio of an older writer, or that writer sees the fence.
+docs/decisions/0005 says why each step is needed.
+"""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
 from os import SEEK_END
-from pathlib import Path
 from typing import Final
 
 from sonoduct.wire import (
@@ -22,26 +28,24 @@ from sonoduct.wire import (
 )
 from sonoduct.wire.records import read_records
 
-from .disk import Disk
-from .done import Done, State, read_done
-from .layout import Part, parts
-from .reader import Segment, Tail, last_segment, tail_of
+from .journal import Done, Journal, State
+from .reader import Part, Segment, Tail
 from .writer import Writer
 
 MOST_EPOCHS: Final = 2**32 - 1
-"""Claims on one stream: what an epoch on the wire can count."""
+"""Claims on one stream; an epoch has 32 bits on the wire."""
 
 THIN_EVERY: Final = 100
-"""Claims after which the files of those that brought nothing are removed."""
+"""Claims after which the segments without audio are removed."""
 
 BURIED: Final = b"buried"
-"""Stands in a segment whose claim did not come to open it, once a newer one has seen to that."""
+"""Content of a segment that a newer claim found unopened, and closed to its writer."""
 
 CLOCK_S: Final = 2.0
-"""What a file's time may be ahead of the clock that is read a moment later."""
+"""Seconds by which a file's time may be ahead of the clock that is read a moment later."""
 
 ATTEMPTS: Final = 100
-"""Others may claim the same stream at the same moment; one of them wins each time."""
+"""Attempts to claim while other connections claim the same stream; each time one of them wins."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +58,9 @@ class Granted:
     receipt: Receipt | None = None
 
 
-def claim(disk: Disk, folder: Path, hello: Hello, takeover_s: float) -> Granted:
+def claim(journal: Journal, hello: Hello, takeover_s: float) -> Granted:
     """
-    Claim the stream whose journal is *folder* for the connection that said *hello*.
+    Claim the stream for the connection that said *hello*.
 
     Raises:
         Held: if another sender has made progress within *takeover_s* seconds, on any receiver.
@@ -68,145 +72,145 @@ def claim(disk: Disk, folder: Path, hello: Hello, takeover_s: float) -> Granted:
     try:
         for _ in range(ATTEMPTS):
             try:
-                return _claim(disk, folder, hello, takeover_s)
+                return _claim(journal, hello, takeover_s)
             except FileNotFoundError:
-                # Removed, by whoever has ended the stream at this moment or found its folder empty.
-                disk.make_folder(folder.parent)
-        return _claim(disk, folder, hello, takeover_s)
+                # Another process removed the folder: it ended the stream, or found no segment.
+                journal.disk.make_folder(journal.folder.parent)
+        return _claim(journal, hello, takeover_s)
     except OSError as exc:
-        raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
+        raise StorageFailed(f"{journal.stream}: {exc.strerror}") from exc
 
 
-def _claim(disk: Disk, folder: Path, hello: Hello, takeover_s: float) -> Granted:
-    new = disk.add_folder(folder)
+def _claim(journal: Journal, hello: Hello, takeover_s: float) -> Granted:
+    new = journal.disk.add_folder(journal.folder)
     if not new:
-        if done := read_done(disk, folder):
+        if done := journal.done():
             return _complete(done)
-        _require_free(disk, folder, hello, takeover_s)
-    writer = _fence(disk, folder, hello, new=new)
+        _require_free(journal, hello, takeover_s)
+    writer = _fence(journal, hello, new=new)
     try:
-        return _scan(disk, folder, hello, writer)
+        return _scan(journal, hello, writer)
     except BaseException:
-        writer.drop()
+        writer.close()
         raise
 
 
-def _require_free(disk: Disk, folder: Path, hello: Hello, takeover_s: float) -> None:
-    """Leave a stream alone that another sender is busy with, perhaps by way of another receiver."""
-    last = last_segment(disk, folder, MOST_EPOCHS + 1)
+def _require_free(journal: Journal, hello: Hello, takeover_s: float) -> None:
+    """Refuse the claim if another sender is at work on the stream, here or on another receiver."""
+    last = journal.last_segment(MOST_EPOCHS + 1)
     if last is None or last.hello.instance == hello.instance:
         return
-    idle = disk.idle(last.path)
-    # A time to come is that of a clock that was set back since: nothing was written after that.
-    if -CLOCK_S < idle < takeover_s and not tail_of(disk, last).closed:
+    idle = journal.disk.idle(last.path)
+    # If the file's time lies in the future, the clock was set back after the file was written.
+    if -CLOCK_S < idle < takeover_s and not last.tail().closed:
         expected = f"{takeover_s:g} before another sender may take it over"
         raise Held(
             "stream is held; seconds without progress", seen=round(idle, 1), expected=expected
         )
 
 
-def _fence(disk: Disk, folder: Path, hello: Hello, *, new: bool) -> Writer:
+def _fence(journal: Journal, hello: Hello, *, new: bool) -> Writer:
     """
-    From here on, no older claim acknowledges anything that the scan does not see.
+    Create the first segment of a new epoch.
 
-    In a *new* folder there is nothing to look for: who was faster has epoch 1, or has ended it.
+    From here on, no older claim acknowledges anything that the scan does not see. A *new* folder is
+    not searched: if another claim was faster, it has epoch 1, or it has ended the stream.
     """
     for attempt in range(ATTEMPTS):
-        known = () if new and not attempt else parts(disk, folder)
+        known = () if new and not attempt else journal.parts()
         epoch = max((part.epoch for part in known), default=0) + 1
         if epoch > MOST_EPOCHS:
             raise TooLarge("claims on the stream", seen=epoch, expected=f"<= {MOST_EPOCHS}")
         try:
-            return Writer(disk, folder, hello, epoch)
+            return Writer(journal, hello, epoch)
         except FileExistsError:
             continue
     raise Fenced("newer connections claim the stream all the time")
 
 
-def _scan(disk: Disk, folder: Path, hello: Hello, writer: Writer) -> Granted:
-    tail = _count(disk, folder, hello, writer)
-    if done := read_done(disk, folder):  # what was counted may have been removed meanwhile
-        disk.remove(folder / Part(writer.epoch, 0).name)
-        writer.drop()
+def _scan(journal: Journal, hello: Hello, writer: Writer) -> Granted:
+    tail = _count(journal, hello, writer)
+    if done := journal.done():  # then the segments may have been removed while they were counted
+        journal.disk.remove(journal.path(Part(writer.epoch, 0)))
+        writer.close()
         return _complete(done)
     writer.require_latest()
     if tail is not None and tail.receipt is not None:
-        writer.drop()
+        writer.close()
         return Granted(writer.epoch, tail.offset, receipt=tail.receipt)
     offset = tail.offset if tail else 0
     writer.open(offset)
     if writer.epoch % THIN_EVERY == 0:
-        with suppress(OSError):  # the next time will do
-            _thin(disk, folder, writer.epoch)
+        with suppress(OSError):  # a later claim tries again
+            _thin(journal, writer.epoch)
     return Granted(writer.epoch, offset, writer)
 
 
-def _thin(disk: Disk, folder: Path, epoch: int) -> None:
+def _count(journal: Journal, hello: Hello, writer: Writer) -> Tail | None:
+    """Return how the last segment ends as far as it is durable; None without a segment."""
+    if writer.epoch == 1:
+        return None
+    last = journal.last_segment(writer.epoch)
+    _bury(journal, last, writer.epoch)
+    if last is None:
+        return None
+    _require_same_format(last, hello)
+    return last.tail(within=journal.disk.sync_file(last.path))
+
+
+def _bury(journal: Journal, last: Segment | None, epoch: int) -> None:
+    """
+    Keep the claims before *epoch* that have not opened their segments from ever doing so.
+
+    A late opening would state a first unit that was counted too early. So each of these segments is
+    replaced by another file. A late opening then goes to a file without a name, and the name still
+    fences other writers. Later parts of a claim stay: each starts where the one before ended, and a
+    newer claim may count them.
+    """
+    begun = last.part.epoch if last else 0
+    for part in journal.parts():
+        if begun < part.epoch < epoch and not part.number and not _is_buried(journal, part):
+            journal.disk.replace(journal.path(part), BURIED)
+
+
+def _is_buried(journal: Journal, part: Part) -> bool:
+    with journal.disk.read(journal.path(part)) as file:
+        return file.read(len(BURIED) + 1) == BURIED
+
+
+def _thin(journal: Journal, epoch: int) -> None:
     """
     Remove the segments before *epoch*, which is open, that hold no audio.
 
-    A writer that sleeps is fenced by the name of the next epoch, or by the loss of its own file.
-    So the lowest go first, and behind a segment that stays one name stays: of a new file, in which
-    nobody writes.
+    A paused writer is fenced by the name of the next epoch, or by the loss of its own file. So the
+    lowest segments go first, and behind a segment that stays, one name stays. That name gets a new
+    file, to which no writer appends.
     """
-    found = parts(disk, folder)
-    audible = {part.epoch for part in found if part.number or _is_audible(disk, folder / part.name)}
-    follows = False  # a segment that stays
+    found = journal.parts()
+    audible = {part.epoch for part in found if part.number or _is_audible(journal, part)}
+    follows = False  # whether the segment before this one stays
     for part in found:
-        path = folder / part.name
         if part.epoch >= epoch:
             return
         if part.epoch in audible:
             follows = True
         elif not follows:
-            disk.remove(path)
+            journal.disk.remove(journal.path(part))
         else:
             follows = False
-            if not _buried(disk, path):
-                disk.replace(path, BURIED)
+            if not _is_buried(journal, part):
+                journal.disk.replace(journal.path(part), BURIED)
 
 
-def _is_audible(disk: Disk, path: Path) -> bool:
+def _is_audible(journal: Journal, part: Part) -> bool:
     """Whether a segment holds more than its opening and its closing, be it right or torn."""
-    with disk.read(path) as file:
+    with journal.disk.read(journal.path(part)) as file:
         known = sum(
             HEADER_BYTES + record.header.length
             for record in read_records(file)
             if record.header.kind in (RecordKind.OPENING, RecordKind.CLOSING)
         )
-        return file.seek(0, SEEK_END) > known and not _buried(disk, path)
-
-
-def _count(disk: Disk, folder: Path, hello: Hello, writer: Writer) -> Tail | None:
-    """Return how the last segment ends as far as it is durable; None if there is none."""
-    if writer.epoch == 1:
-        return None
-    last = last_segment(disk, folder, writer.epoch)
-    _bury(disk, folder, last, writer.epoch)
-    if last is None:
-        return None
-    _require_same_format(last, hello)
-    return tail_of(disk, last, within=disk.sync_file(last.path))
-
-
-def _bury(disk: Disk, folder: Path, last: Segment | None, epoch: int) -> None:
-    """
-    Have the claims before *epoch* that did not open their segments never do so.
-
-    An opening that comes late says a unit to start with that was counted before. What it is written
-    to then has no name any more; the name stays, for others to see that they are fenced. Later
-    parts are left alone: they start where the one before ended, and a newer claim may count them.
-    """
-    begun = last.part.epoch if last else 0
-    for part in parts(disk, folder):
-        path = folder / part.name
-        if begun < part.epoch < epoch and not part.number and not _buried(disk, path):
-            disk.replace(path, BURIED)
-
-
-def _buried(disk: Disk, path: Path) -> bool:
-    with disk.read(path) as file:
-        return file.read(len(BURIED) + 1) == BURIED
+        return file.seek(0, SEEK_END) > known and not _is_buried(journal, part)
 
 
 def _complete(done: Done) -> Granted:

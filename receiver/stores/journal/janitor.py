@@ -1,4 +1,9 @@
-"""What happens to journals that nobody is connected to: recordings, expiry, forgetting."""
+"""
+The care of journals while no sender is connected: recordings, expiry, forgetting.
+
+`Janitor` looks at every journal and does the work that is due. `RecordingQueue` has recordings made
+as soon as streams are complete. `Ages` tells how old files are, even if the clock was set.
+"""
 
 from __future__ import annotations
 
@@ -7,278 +12,232 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import structlog
 
-from sonoduct.audio.decoding import DecodeOptions
-from sonoduct.audio.recording import Container
-from sonoduct.wire import Fenced, Hello, StorageFailed
+from sonoduct.wire import Fenced, StorageFailed
 
-from .disk import Disk
-from .done import State, clear_left, forget, give_up, is_over, read_done
-from .layout import DONE, Layout, parts
-from .original import Work
-from .recordings import finish
-
-JUMP_S: Final = 2.0
-"""A smaller difference between the two clocks is drift."""
-
-JUMPS: Final = 64
-"""Jumps that are remembered; the oldest go first."""
-
-
-class Ages:
-    """
-    Takes jumps of the wall clock out of the ages of files that were written before them.
-
-    A clock that is set back makes files younger, which costs time and no audio. One that is set
-    forward makes them older: without this, streams would expire whose senders were away for a
-    moment.
-    """
-
-    def __init__(
-        self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
-    ) -> None:
-        """*wall* dates files; *steady* goes on by one second in each second."""
-        self._wall = wall
-        self._steady = steady
-        self._difference = wall() - steady()
-        self._jumps: deque[tuple[float, float]] = deque(maxlen=JUMPS)
-        """Each with the wall clock's time before it, and its seconds."""
-
-    def steady(self, age: float) -> float:
-        """Return the seconds that a file of *age* by the wall clock has really existed."""
-        now = self._wall()
-        difference = now - self._steady()
-        jump, written = difference - self._difference, now - age
-        if abs(jump) > JUMP_S:
-            self._difference = difference
-            if jump > 0:
-                self._jumps.append((now - jump, jump))
-        return age - sum(seconds for before, seconds in self._jumps if written <= before)
-
-
-log = structlog.get_logger()
+from .done import clear_left, forget, give_up, is_over
+from .journal import DONE, Journal, State
+from .layout import Layout
+from .recordings import Recorder, RecordingOptions
 
 QUIET_S: Final = 10.0
-"""A complete journal that is older was left by a receiver that did not come to finish it."""
+"""Seconds without a write after which the janitor finishes a complete journal itself."""
 
 STALE_S: Final = 6 * 3600.0
 """
-A draft that nobody has written to for so long has lost its writer.
+Seconds without a write after which a draft counts as left behind.
 
-It is read once more before it gets its name: 64 GiB at 10 MB/s are not two hours.
+A finished draft is read once more before it gets its name: 64 GiB at 10 MB/s take less than two
+hours.
 """
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Keeping:
-    """How long things are kept, and in which form."""
+class Retention:
+    """How long things are kept."""
 
-    container: Container
     expiry_s: float
-    """Of a stream whose sender does not come back."""
+    """Seconds that a stream waits for its sender."""
     memory_s: float
-    """Of the answer to a sender that sends a finished stream again."""
-    means: DecodeOptions = field(default_factory=DecodeOptions)
-    """What files are decoded with."""
-    keep_original: bool = False
-    """Whether a file is kept beside its recording."""
+    """Seconds for which the answer to a finished stream is kept, in case it is sent again."""
 
 
-class Tended(NamedTuple):
-    """What a look at every journal gave."""
+class Swept(NamedTuple):
+    """The result of a sweep."""
 
-    young: list[Path]
+    young: list[Journal]
     """Journals that were written to a moment ago: if they are complete, they are finished soon."""
 
     seconds: float
-    """What the look took, without the recordings that it made."""
+    """Length of the sweep, without the recordings that it made."""
 
 
-class Keeper:
-    """Looks after the journals of a store. It blocks; call it in a thread."""
+class Janitor:
+    """Looks after the journals of a store. It blocks; use it in a thread."""
 
     def __init__(
         self,
-        disk: Disk,
         layout: Layout,
-        keeping: Keeping,
+        options: RecordingOptions,
+        retention: Retention,
         watched: Callable[[], float] = lambda: inf,
         ages: Ages | None = None,
     ) -> None:
         """
         *watched* returns the seconds for which senders could have come back.
 
-        After a weekend without a receiver nothing expires before they have had their time.
+        After a weekend without a receiver, nothing expires before senders have had their time.
         *ages* tell how old files are if the clock is set meanwhile.
         """
-        self._ages = ages or Ages()
-        self._disk = disk
         self._layout = layout
-        self._keeping = keeping
+        self._disk = layout.disk
+        self._retention = retention
         self._watched = watched
+        self._ages = ages or Ages()
+        self._recorder = Recorder(layout, options, self.require_running)
         self._stopping = False
-        self._recording_s = 0.0  # of the look that is under way, spent with recordings
-        self._work = Work(self.require_time, keeping.means, keeping.keep_original)
+        self._recording_s = 0.0  # time that the current sweep has spent on recordings
+
+    def sweep(self) -> Swept:
+        """Look at every journal once, and finish, expire or forget it if that is due."""
+        self._recording_s, began = 0.0, time.monotonic()
+        young: list[Journal] = []
+        try:
+            self._remove_drafts(self._layout.audio)
+            for journal in self._layout.journals():
+                self.require_running()
+                if self._look_at(journal):
+                    young.append(journal)
+        except StorageFailed:
+            pass  # the receiver stops
+        except OSError as exc:  # from the store itself; the next sweep may do better
+            log.error("store_failed", reason=str(exc))
+        return Swept(young, time.monotonic() - began - self._recording_s)
+
+    def look_again(self, journals: Sequence[Journal]) -> list[Journal]:
+        """Look at *journals*, which were young the last time; return the ones that still are."""
+        with suppress(StorageFailed):  # the receiver stops
+            self.require_running()
+            return [journal for journal in journals if self._look_at(journal)]
+        return []
+
+    def finish(self, journal: Journal) -> None:
+        """Make the recording of a journal, if it is complete; a failure is tried again later."""
+        try:
+            recording = self._recorder.record(journal)
+        except StorageFailed as exc:
+            log.error("recording_failed", stream=journal.stream, reason=str(exc))
+            return
+        if recording is not None:
+            log.info("recording_written", stream=journal.stream, path=str(recording))
+
+    def cancel(self, journal: Journal, epoch: int) -> None:
+        """
+        Remove the audio of a stream that its sender gave up, and remember that.
+
+        Raises:
+            Fenced: if a claim after *epoch* exists; the stream no longer belongs to this sender.
+            StorageFailed: if the disk refuses.
+        """
+        try:
+            if not give_up(journal, State.CANCELLED, epoch + 1):
+                raise Fenced("a newer connection has claimed the stream")
+        except OSError as exc:
+            raise StorageFailed(f"{journal.stream}: {exc.strerror}") from exc
 
     def stop(self) -> None:
         """Leave the rest to the next start (called from another thread)."""
         self._stopping = True
 
-    def finish(self, folder: Path) -> None:
-        """Make the recording of a journal, if it is complete; what fails is tried again later."""
-        try:
-            recording = finish(
-                self._disk, self._layout, folder, self._keeping.container, self._work
-            )
-        except StorageFailed as exc:
-            log.error("recording_failed", stream=folder.name, reason=str(exc))
-            return
-        if recording is not None:
-            log.info("recording_written", stream=folder.name, path=str(recording))
-
-    def tend(self) -> Tended:
-        """Look at every journal once: finish, expire or forget what is due."""
-        self._recording_s, began = 0.0, time.monotonic()
-        young: list[Path] = []
-        try:
-            self._sweep(self._layout.audio)
-            for folder in self._layout.folders(self._disk):
-                self.require_time()
-                if self._look_at(folder):
-                    young.append(folder)
-        except StorageFailed:
-            pass  # the receiver stops
-        except OSError as exc:  # of the store itself; the next time may do better
-            log.error("store_failed", reason=str(exc))
-        return Tended(young, time.monotonic() - began - self._recording_s)
-
-    def look_again(self, folders: Sequence[Path]) -> list[Path]:
-        """Look at *folders*, which were young the last time; return those that still are."""
-        with suppress(StorageFailed):  # the receiver stops
-            self.require_time()
-            return [folder for folder in folders if self._look_at(folder)]
-        return []
-
-    def require_time(self) -> None:
+    def require_running(self) -> None:
         """
-        Go on only while the receiver runs.
+        Check that the receiver has not begun to stop.
 
         Raises:
-            StorageFailed: if it stops.
+            StorageFailed: if it has.
         """
         if self._stopping:
             raise StorageFailed("the receiver stops; the next start goes on")
 
-    def cancel(self, hello: Hello, epoch: int) -> None:
-        """
-        Remove the audio of a stream that its sender gave up, and remember that.
-
-        Raises:
-            Fenced: if somebody has claimed the stream after *epoch*; it is no longer the sender's.
-            StorageFailed: if the disk refuses.
-        """
-        folder = self._layout.folder(hello.stream)
+    def _look_at(self, journal: Journal) -> bool:
+        """Do the work that is due; return whether the journal is too young for a part of it."""
         try:
-            if not give_up(self._disk, folder, State.CANCELLED, epoch + 1):
-                raise Fenced("a newer connection has claimed the stream")
-        except OSError as exc:
-            raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
-
-    def _look_at(self, folder: Path) -> bool:
-        """Do what is due; return whether the journal is too young for a part of it."""
-        try:
-            return self._tend(folder)
+            return self._tend(journal)
         except FileNotFoundError:
             pass  # another receiver that shares the store was faster
         except (OSError, StorageFailed) as exc:
-            log.error("journal_failed", stream=folder.name, reason=str(exc))
+            log.error("journal_failed", stream=journal.stream, reason=str(exc))
         return False
 
-    def _tend(self, folder: Path) -> bool:
-        disk = self._disk
-        if read_done(disk, folder) is not None:
-            with disk.lock(folder) as mine:
+    def _tend(self, journal: Journal) -> bool:
+        if journal.done() is not None:
+            with journal.lock() as mine:
                 if mine:
-                    self._tidy(folder)
+                    self._tidy(journal)
             return False
-        found = parts(disk, folder)
-        if not found:
-            disk.remove_folder(folder)
+        parts = journal.parts()
+        if not parts:
+            self._disk.remove_folder(journal.folder)
             return False
-        idle = self._idle(folder / found[-1].name)
+        idle = self._idle(journal.path(parts[-1]))
         if 0 <= idle <= QUIET_S:
             return True
         began = time.monotonic()
-        self.finish(folder)
+        self.finish(journal)
         self._recording_s += time.monotonic() - began
-        if min(idle, self._watched()) > self._keeping.expiry_s:
-            self._expire(folder, found[-1].epoch + 1)
+        if min(idle, self._watched()) > self._retention.expiry_s:
+            self._expire(journal, parts[-1].epoch + 1)
         return False
 
-    def _idle(self, path: Path) -> float:
-        """Return the seconds since *path* was written to, whatever the clock was set to since."""
-        return self._ages.steady(self._disk.idle(path))
-
-    def _tidy(self, folder: Path) -> None:
+    def _tidy(self, journal: Journal) -> None:
         """
-        Remove what a crash has left of a stream that is over, and in time the memory of it.
+        Remove the rest of a stream that is over, and in time the memory of it.
 
-        Under the lock, and looked at again: somebody who slept may otherwise remove what came after
-        the stream was forgotten.
+        The caller holds the lock. The journal is read again under the lock: another receiver may
+        have forgotten the stream meanwhile, and a new one may have begun in the same folder.
         """
-        if (done := read_done(self._disk, folder)) is None:
+        if (done := journal.done()) is None:
             return
-        clear_left(self._disk, folder)
-        self._sweep(folder)
+        clear_left(journal)
+        self._remove_drafts(journal.folder)
         committed = done.state is State.COMMITTED
-        memory = self._keeping.memory_s if committed else self._keeping.expiry_s
-        if self._idle(folder / DONE) > memory:
-            forget(self._disk, folder)
+        memory = self._retention.memory_s if committed else self._retention.expiry_s
+        if self._idle(journal.folder / DONE) > memory:
+            forget(journal)
 
-    def _sweep(self, folder: Path) -> None:
+    def _expire(self, journal: Journal, epoch: int) -> None:
+        if not is_over(journal) and give_up(journal, State.EXPIRED, epoch):
+            log.warning("stream_expired", stream=journal.stream)
+
+    def _remove_drafts(self, folder: Path) -> None:
         """Remove the drafts that a crash has left in *folder*."""
         for name in self._disk.names(folder):
             with suppress(FileNotFoundError):
                 if name.startswith(".") and self._idle(folder / name) > STALE_S:
                     self._disk.remove(folder / name)
 
-    def _expire(self, folder: Path, epoch: int) -> None:
-        if not is_over(self._disk, folder) and give_up(self._disk, folder, State.EXPIRED, epoch):
-            log.warning("stream_expired", stream=folder.name)
+    def _idle(self, path: Path) -> float:
+        """Return the seconds since *path* was written to, even if the clock was set since."""
+        return self._ages.steady(self._disk.idle(path))
 
 
 PAUSE_S: Final = 0.1
-"""Without a commit, and there is time for recordings."""
+"""Recordings begin after a pause of this length without a commit."""
 
 LATEST_S: Final = 5.0
-"""A recording waits no longer: with live streams there never is a pause."""
+"""A recording waits no longer than this: live streams leave no pause."""
 
 
-class Backlog:
+class RecordingQueue:
     """
     Journals that are complete, in the order of their receipts. Lives on the event loop.
 
-    A recording costs as much as receiving its stream did, and nobody waits for it as its sender
-    waits for a receipt: a thousand short files have theirs in two thirds of the time.
+    A recording costs as much as receiving its stream did, and it can wait, unlike a receipt. If
+    recordings wait for a pause, a thousand short files get their receipts in two thirds of the
+    time.
     """
 
-    def __init__(self, record: Callable[[Path], object], last_commit: Callable[[], float]) -> None:
+    def __init__(
+        self, record: Callable[[Journal], object], last_commit: Callable[[], float]
+    ) -> None:
         """*record* begins to make a recording; *last_commit* is by the event loop's clock."""
         self._record = record
         self._last_commit = last_commit
         self._loop = asyncio.get_running_loop()
-        self._due: dict[Path, float] = {}
+        self._due: dict[Journal, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def add(self, folder: Path) -> None:
-        """The journal in *folder* is complete."""
-        self._due.setdefault(folder, self._loop.time())
+    def add(self, journal: Journal) -> None:
+        """Add a journal that is complete."""
+        self._due.setdefault(journal, self._loop.time())
         if self._timer is None:
             self._timer = self._loop.call_later(PAUSE_S, self._look)
 
@@ -288,8 +247,8 @@ class Backlog:
             self._timer.cancel()
             self._timer = None
         due, self._due = self._due, {}
-        for folder in due:
-            self._record(folder)
+        for journal in due:
+            self._record(journal)
 
     def _look(self) -> None:
         now, oldest = self._loop.time(), next(iter(self._due.values()))
@@ -297,3 +256,41 @@ class Backlog:
             self.flush()
         else:
             self._timer = self._loop.call_later(PAUSE_S, self._look)
+
+
+JUMP_S: Final = 2.0
+"""A smaller difference between the two clocks is drift."""
+
+JUMPS: Final = 64
+"""Number of jumps that are remembered; the oldest are dropped first."""
+
+
+class Ages:
+    """
+    Takes jumps of the wall clock out of the ages of files that were written before them.
+
+    If the clock is set back, files look younger; that costs time and no audio. If it is set
+    forward, they look older: without this correction, streams would expire while their senders are
+    away for a moment.
+    """
+
+    def __init__(
+        self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
+    ) -> None:
+        """*wall* is the clock that dates files; *steady* is never set."""
+        self._wall = wall
+        self._steady = steady
+        self._difference = wall() - steady()
+        self._jumps: deque[tuple[float, float]] = deque(maxlen=JUMPS)
+        """For each jump the wall clock's time before it, and its seconds."""
+
+    def steady(self, age: float) -> float:
+        """Return the real age in seconds of a file that has *age* by the wall clock."""
+        now = self._wall()
+        difference = now - self._steady()
+        jump, written = difference - self._difference, now - age
+        if abs(jump) > JUMP_S:
+            self._difference = difference
+            if jump > 0:
+                self._jumps.append((now - jump, jump))
+        return age - sum(seconds for before, seconds in self._jumps if written <= before)

@@ -1,150 +1,163 @@
-"""Where things lie in a store."""
+"""
+A store's folders: their names, and the conditions for a folder to be a store.
+
+``streams/ab/ab…/`` are the journals, ``audio/`` has the recordings, and ``store.json`` says that
+the folder is a store, and of which version.
+"""
 
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
 from sonoduct.wire import StorageFailed
 
 from .disk import Disk
+from .journal import Journal
 
-DONE: Final = "done.json"
-MARK: Final = "store.json"
-"""Says that the root is a store, and of which version."""
+VERSION: Final = 1
+"""Version of everything in a store. A receiver refuses a store of another version."""
+
+VERSION_FILE: Final = "store.json"
+
 SHELVES: Final = tuple(f"{number:02x}" for number in range(256))
-"""Folders in ``streams``: however many journals there are, no folder has too many."""
-_PART: Final = re.compile(r"(\d{20})\.(\d{6})\.seg")
+"""Folders in ``streams``. They keep every folder small, even with a million journals."""
+
+SHORT_DIGITS: Final = 8
+"""Digits of a stream's id in the name of its recording."""
+
+_NAME_CHARACTERS: Final = 80
 _SHELF: Final = re.compile(r"[0-9a-f]{2}")
 _STREAM: Final = re.compile(r"[0-9a-f]{32}")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,8}$")
-_NAME_CHARACTERS: Final = 80
-
-SHORT_DIGITS: Final = 8
-"""Of a stream's id in the name of its recording."""
-
-
-class Part(NamedTuple):
-    """A segment's name. Part 0 is the claim itself; the later ones only keep files small."""
-
-    epoch: int
-    number: int
-
-    @property
-    def name(self) -> str:
-        """The file's name; names sort as parts do."""
-        return f"{self.epoch:020d}.{self.number:06d}.seg"
-
-
-class Layout:
-    """A store's folders: ``streams/ab/ab…/`` for the journals, ``audio/`` for the recordings."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.audio = root / "audio"
-        self.streams = root / "streams"
-
-    def folder(self, stream: str) -> Path:
-        """Where the journal of *stream* lies."""
-        return self.streams / stream[:2] / stream
-
-    def folders(self, disk: Disk) -> Iterator[Path]:
-        """Every journal there is; what else lies there is none of ours."""
-        for shelf in filter(_SHELF.fullmatch, sorted(disk.names(self.streams))):
-            for stream in filter(_STREAM.fullmatch, sorted(disk.names(self.streams / shelf))):
-                yield self.streams / shelf / stream
-
-    def recording(self, name: str, stream: str, suffix: str, digits: int = SHORT_DIGITS) -> Path:
-        """Where the recording of *stream* goes; *name* is for people and says anything."""
-        stem = _UNSAFE.sub("_", Path(name).stem).strip("._-")[:_NAME_CHARACTERS] or "stream"
-        return self.audio / f"{stem}-{stream[:digits]}{suffix}"
-
-
-def suffix_of(name: str) -> str:
-    """Return the ending of *name*, which is for people, with its dot; nothing for an odd one."""
-    return match[0] if (match := _SUFFIX.search(name)) else ""
-
-
-def parts(disk: Disk, folder: Path) -> list[Part]:
-    """Return the segments in *folder*, in order, valid or not."""
-    found = (_PART.fullmatch(name) for name in disk.names(folder))
-    return sorted(Part(int(match[1]), int(match[2])) for match in found if match)
-
-
-VERSION: Final = 1
-"""Of everything below the root; a receiver that cannot read a store leaves it alone."""
 
 _HARMLESS: Final = frozenset({"lost+found"})
-"""What a new file system holds that is empty."""
+"""Entries that an empty file system may have."""
 
 
-class Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``store.json`` says."""
+class StoreVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of ``store.json``."""
 
     version: int
 
 
-def prepare(disk: Disk, layout: Layout, reserve_bytes: int) -> int:
-    """
-    Make *layout*'s root a store, unless it is one; return a handle to its file system.
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The folders of a store at *root*, on a disk."""
 
-    Raises:
-        StorageFailed: if it cannot be one; nothing is changed then.
-    """
-    try:
-        _prepare(disk, layout, reserve_bytes)
-        return disk.hold(layout.root)
-    except OSError as exc:
-        raise StorageFailed(f"store {layout.root}: {exc.strerror}") from exc
+    disk: Disk
+    root: Path
+
+    @property
+    def audio(self) -> Path:
+        """Folder of the recordings."""
+        return self.root / "audio"
+
+    @property
+    def streams(self) -> Path:
+        """Folder of the journals."""
+        return self.root / "streams"
+
+    def journal(self, stream: str) -> Journal:
+        """Return the journal of *stream*, whether or not it exists."""
+        return Journal(self.disk, self.streams / stream[:2] / stream)
+
+    def journals(self) -> Iterator[Journal]:
+        """Yield every journal that exists; other files and folders are skipped."""
+        for shelf in filter(_SHELF.fullmatch, sorted(self.disk.names(self.streams))):
+            for stream in filter(_STREAM.fullmatch, sorted(self.disk.names(self.streams / shelf))):
+                yield Journal(self.disk, self.streams / shelf / stream)
+
+    def recording(self, name: str, stream: str, suffix: str, digits: int = SHORT_DIGITS) -> Path:
+        """Return the path for the recording of *stream*; *name* is for people and may be odd."""
+        stem = _UNSAFE.sub("_", Path(name).stem).strip("._-")[:_NAME_CHARACTERS] or "stream"
+        return self.audio / f"{stem}-{stream[:digits]}{suffix}"
+
+    def draft(self, stream: str) -> Path:
+        """Return a new path for a file of *stream* that is being written, hidden in ``audio/``."""
+        return self.audio / f".{stream}.{uuid.uuid4().hex[:8]}"
+
+    def require_room(self, stream: str, size: int) -> None:
+        """
+        Check that a recording of *size* bytes has room; it may use the reserve.
+
+        Raises:
+            StorageFailed: if it has not.
+        """
+        free = self.disk.free(self.audio)
+        if free < size:
+            what = f"{stream}: free bytes for the recording"
+            raise StorageFailed(what, seen=free, expected=size)
+
+    def prepare(self, reserve_bytes: int) -> int:
+        """
+        Make the root a store, unless it is one; return a handle to its file system.
+
+        Raises:
+            StorageFailed: if that is not possible; nothing is changed then.
+        """
+        try:
+            self._prepare(reserve_bytes)
+            return self.disk.hold(self.root)
+        except OSError as exc:
+            raise StorageFailed(f"store {self.root}: {exc.strerror}") from exc
+
+    def require_version(self) -> None:
+        """
+        Check that this program can read the store.
+
+        Raises:
+            StorageFailed: if another version made it.
+        """
+        path = self.root / VERSION_FILE
+        try:
+            with self.disk.read(path) as file:
+                seen: object = msgspec.json.decode(file.read(), type=StoreVersion).version
+        except FileNotFoundError:  # a person made the folder, or copied a part of a store
+            return
+        except (OSError, msgspec.DecodeError) as exc:
+            raise StorageFailed(f"{path}: {exc}") from exc
+        if seen != VERSION:
+            raise StorageFailed(f"store {self.root} has version", seen=seen, expected=VERSION)
+
+    def _prepare(self, reserve_bytes: int) -> None:
+        disk, root = self.disk, self.root
+        disk.make_folder(root)
+        if not self._is_store():
+            self._require_empty()
+        self.require_version()
+        if (size := disk.capacity(root)) <= reserve_bytes:
+            what = f"store {root}: bytes of its disk"
+            raise StorageFailed(what, seen=size, expected=f"more than the reserve, {reserve_bytes}")
+        for folder in (root, self.streams, self.audio):
+            if not disk.writable(folder):
+                raise StorageFailed(f"store {folder} cannot be written to by this user, or at all")
+        if not self._is_store():
+            disk.replace(root / VERSION_FILE, msgspec.json.encode(StoreVersion(version=VERSION)))
+        disk.make_folder(self.audio)
+        disk.make_folder(self.streams)
+        disk.make_folders(self.streams, SHELVES)  # here, so that claims need not
+        disk.sync_folder(root)
+
+    def _is_store(self) -> bool:
+        return self.disk.exists(self.root / VERSION_FILE)
+
+    def _require_empty(self) -> None:
+        """Check that the root has no foreign files, which could be mistaken for the store's."""
+        names = {name for name in self.disk.names(self.root) if not name.startswith(".")}
+        foreign = sorted(names - _HARMLESS)
+        if foreign and not self._is_store():  # another receiver may have made it one meanwhile
+            what = f"store {self.root} has no {VERSION_FILE}, and holds"
+            raise StorageFailed(what, seen=foreign[0], expected="an empty folder, or a store")
 
 
-def _prepare(disk: Disk, layout: Layout, reserve_bytes: int) -> None:
-    disk.make_folder(layout.root)
-    if not disk.exists(layout.root / MARK):
-        _require_empty(disk, layout)
-    require_version(disk, layout)
-    if (size := disk.capacity(layout.root)) <= reserve_bytes:
-        what = f"store {layout.root}: bytes of its disk"
-        raise StorageFailed(what, seen=size, expected=f"more than the reserve, {reserve_bytes}")
-    for folder in (layout.root, layout.streams, layout.audio):
-        if not disk.writable(folder):
-            raise StorageFailed(f"store {folder} cannot be written to by this user, or at all")
-    if not disk.exists(layout.root / MARK):
-        disk.replace(layout.root / MARK, msgspec.json.encode(Mark(version=VERSION)))
-    disk.make_folder(layout.audio)
-    disk.make_folder(layout.streams)
-    disk.make_folders(layout.streams, SHELVES)  # so that no claim has to
-    disk.sync_folder(layout.root)
-
-
-def require_version(disk: Disk, layout: Layout) -> None:
-    """
-    Check that this program can read the store.
-
-    Raises:
-        StorageFailed: if another version made it.
-    """
-    path = layout.root / MARK
-    try:
-        with disk.read(path) as file:
-            seen: object = msgspec.json.decode(file.read(), type=Mark).version
-    except FileNotFoundError:  # made by hand, or a copy of a part
-        return
-    except (OSError, msgspec.DecodeError) as exc:
-        raise StorageFailed(f"{path}: {exc}") from exc
-    if seen != VERSION:
-        raise StorageFailed(f"store {layout.root} has version", seen=seen, expected=VERSION)
-
-
-def _require_empty(disk: Disk, layout: Layout) -> None:
-    """Somebody else's files are not to be mixed with ours, nor taken for them."""
-    names = {name for name in disk.names(layout.root) if not name.startswith(".")}
-    foreign = sorted(names - _HARMLESS)
-    if foreign and not disk.exists(layout.root / MARK):  # another receiver starts, too
-        what = f"store {layout.root} has no {MARK}, and holds"
-        raise StorageFailed(what, seen=foreign[0], expected="an empty folder, or a store")
+def suffix_of(name: str) -> str:
+    """Return the suffix of *name* with its dot; empty if it has none, or an unusual one."""
+    return match[0] if (match := _SUFFIX.search(name)) else ""

@@ -1,4 +1,8 @@
-"""Every system call of the journal, in one place."""
+"""
+A disk of Linux: every system call of the journal, in one place.
+
+The docstrings of `Disk` say what each method does.
+"""
 
 from __future__ import annotations
 
@@ -16,126 +20,132 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from typing_extensions import override
+
 from sonoduct.wire import Buffer
 
-from .disk import after
+from .disk import Disk, unwritten
 
 INODES: Final = 1000
 INODE_SHARE: Final = 100
-"""Files that are left for segments and recordings of streams that are open; of a small file
-system, a hundredth of its files."""
+"""
+Inodes kept free for the segments and recordings of open streams.
 
-MOST_BUFFERS: Final = 512  # in one writev; Linux takes 1024 (IOV_MAX)
+On a small file system a hundredth of its inodes is kept free instead.
+"""
+
+MOST_BUFFERS: Final = 512
+"""Buffers in one writev; Linux takes 1024 (IOV_MAX)."""
 
 
-class PosixDisk:
+class PosixDisk(Disk):
     """A local file system."""
 
+    @override
     def names(self, folder: Path) -> list[str]:
-        """See Disk."""
         try:
             return os.listdir(folder)  # noqa: PTH208  # names, not paths
         except FileNotFoundError:
             return []
 
+    @override
     def make_folder(self, folder: Path) -> None:
-        """See Disk."""
         if folder.is_dir():
             return
         self.make_folder(folder.parent)
         self.add_folder(folder)
         self.sync_folder(folder.parent)
 
+    @override
     def add_folder(self, folder: Path) -> bool:
-        """See Disk."""
         try:
             folder.mkdir()
         except FileExistsError:
             return False
         return True
 
+    @override
     def make_folders(self, folder: Path, names: Sequence[str]) -> None:
-        """See Disk."""
         for name in set(names) - set(self.names(folder)):
             self.add_folder(folder / name)
         self.sync_folder(folder)
 
+    @override
     def create(self, path: Path) -> int:
-        """See Disk."""
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
         return os.open(path, flags, 0o644)
 
+    @override
     def write(self, handle: int, buffers: Sequence[Buffer]) -> None:
-        """See Disk."""
         while buffers:
-            buffers = after(buffers, os.writev(handle, buffers[:MOST_BUFFERS]))
+            buffers = unwritten(buffers, os.writev(handle, buffers[:MOST_BUFFERS]))
 
+    @override
     def sync(self, handle: int) -> None:
-        """See Disk."""
         os.fdatasync(handle)
 
+    @override
     def hold(self, folder: Path) -> int:
-        """See Disk."""
         return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
+    @override
     def syncs_all(self, handle: int) -> bool:
-        """See Disk."""
         return tells_of_faults(handle)
 
+    @override
     def sync_all(self, handle: int) -> None:
-        """See Disk."""
         sync_all(handle)
 
+    @override
     def close(self, handle: int) -> None:
-        """See Disk."""
         os.close(handle)
 
+    @override
     def linked(self, handle: int) -> bool:
-        """See Disk."""
         return os.fstat(handle).st_nlink > 0
 
+    @override
     def exists(self, path: Path) -> bool:
-        """See Disk."""
-        with suppress(FileNotFoundError):  # other errors say nothing about the file
+        with suppress(FileNotFoundError):  # other errors do not say whether it exists
             os.stat(path)  # noqa: PTH116  # 2 µs instead of 5, once for each commit
             return True
         return False
 
+    @override
     def idle(self, path: Path) -> float:
-        """See Disk."""
         return time.time() - path.stat().st_mtime
 
+    @override
     def touch(self, path: Path) -> None:
-        """See Disk."""
         os.utime(path)
 
+    @override
     def read(self, path: Path) -> AbstractContextManager[BinaryIO]:
-        """See Disk."""
         return path.open("rb")
 
+    @override
     def sync_file(self, path: Path) -> int:
-        """See Disk."""
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             size = os.fstat(handle).st_size
             os.fsync(handle)
-            # A page that failed to be written may be in memory still, and marked as clean:
+            # If a page could not be written, it may still be in memory and marked as clean:
             # https://www.usenix.org/conference/atc20/presentation/rebello
             os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(handle)
         return size
 
+    @override
     def sync_folder(self, folder: Path) -> None:
-        """See Disk."""
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
 
+    @override
     def replace(self, path: Path, data: bytes) -> None:
-        """See Disk."""
         draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
         try:
             with draft.open("xb") as file:
@@ -147,57 +157,59 @@ class PosixDisk:
             draft.unlink(missing_ok=True)
             raise
 
+    @override
     def take(self, path: Path, owner: str) -> str:
-        """See Disk. A link that leads nowhere is made at once, with all that it says."""
+        # A symbolic link to a name that does not exist is created together with its content.
         with suppress(FileExistsError):
             path.symlink_to(owner)
         return str(path.readlink())
 
+    @override
     def taken(self, path: Path) -> str | None:
-        """See Disk."""
         try:
             return str(path.readlink())
         except FileNotFoundError:
             return None
 
+    @override
     def rename(self, path: Path, target: Path) -> None:
-        """See Disk."""
         path.replace(target)
         self.sync_folder(target.parent)
 
+    @override
     def remove(self, path: Path) -> None:
-        """See Disk."""
         path.unlink(missing_ok=True)
 
+    @override
     def remove_folder(self, folder: Path) -> None:
-        """See Disk."""
         try:
             folder.rmdir()
         except OSError as exc:
             if exc.errno not in (errno.ENOENT, errno.ENOTEMPTY):
                 raise
 
+    @override
     def free(self, folder: Path) -> int:
-        """See Disk."""
         stat = os.statvfs(folder)
-        # A file system that counts no inodes, such as btrfs, says 0 of 0.
+        # A file system without a number of inodes, such as btrfs, reports 0 of 0.
         inodes = not stat.f_files or stat.f_favail > min(INODES, stat.f_files // INODE_SHARE)
         if not inodes or stat.f_flag & os.ST_RDONLY:
             return 0
         return stat.f_bavail * stat.f_frsize
 
+    @override
     def capacity(self, folder: Path) -> int:
-        """See Disk."""
         stat = os.statvfs(folder)
         return stat.f_blocks * stat.f_frsize
 
+    @override
     def writable(self, folder: Path) -> bool:
-        """See Disk."""
         return not folder.exists() or os.access(folder, os.W_OK | os.X_OK)
 
+    @override
     @contextmanager
     def lock(self, folder: Path) -> Iterator[bool]:
-        """See Disk. The kernel lets go of it when the process ends, however it does."""
+        # If the process ends in any way, the kernel releases the lock.
         mine, handle = False, os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with suppress(BlockingIOError):
@@ -209,16 +221,17 @@ class PosixDisk:
 
 
 KNOWN: Final = {0xEF53: "ext4", 0x58465342: "xfs", 0x9123683E: "btrfs"}
-"""By f_type of statfs(2)."""
+"""File systems on which syncfs reports faults, by f_type of statfs(2)."""
 
 SINCE: Final = (5, 8)
+"""Version of Linux since which it does."""
 
 _STATFS_BYTES: Final = 512  # 120 are used; f_type is the first of its fields
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 def tells_of_faults(handle: int) -> bool:
-    """Whether `sync_all` may stand for a sync of each file on the file system of *handle*."""
+    """Whether `sync_all` can replace a sync of each file on the file system of *handle*."""
     if sys.platform != "linux" or not hasattr(_LIBC, "syncfs"):
         return False
     found = re.match(r"(\d+)\.(\d+)", platform.release())
@@ -228,10 +241,10 @@ def tells_of_faults(handle: int) -> bool:
 
 def sync_all(handle: int) -> None:
     """
-    Make durable whatever was written to the file system of *handle*, by anybody.
+    Make durable everything that any process has written to the file system of *handle*.
 
     Raises:
-        OSError: if any of it was lost since *handle* was opened, or since it was last told.
+        OSError: if data was lost since *handle* was opened, or since the last such error.
     """
     if _LIBC.syncfs(handle) != 0:
         code = ctypes.get_errno()

@@ -1,43 +1,63 @@
-"""From a complete journal to a recording. Every step may be done again."""
+"""
+From a complete journal to a recording: a playable file, and a manifest beside it.
+
+A crash may come between any two steps. Then the same call does them again, here or on another
+receiver, with the same result.
+"""
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 import msgspec
+import structlog
 
+from sonoduct.audio.decoding import DecodeOptions
 from sonoduct.audio.recording import Container, container_for, digest_recording, write_recording
-from sonoduct.wire import Digest, Format, Hello, Receipt, StorageFailed
+from sonoduct.wire import Format, Receipt, StorageFailed
 
+from . import done
 from .disk import Disk
-from .done import Done, State, clear_left, read_done, write_done
+from .journal import Complete, Done, Journal, State
 from .layout import SHORT_DIGITS, Layout, suffix_of
-from .original import Sound, Work, payloads, require_room, sound_of
-from .reader import complete, last_segment
+from .original import AudioToRecord, audio_of
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class RecordingOptions:
+    """How recordings are made."""
+
+    container: Container
+    means: DecodeOptions = field(default_factory=DecodeOptions)
+    """Decoders and their limits, for files that were sent as they are."""
+    keep_original: bool = False
+    """Whether such a file is kept beside its recording."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What lies beside a recording, as ``.json``, once the recording is there."""
+    """The content of the ``.json`` file beside a recording; written once the recording is there."""
 
     recording: str
     """Name of the audio file."""
     name: str
-    """What the sender calls the stream."""
+    """The sender's name for the stream."""
     format: Format
-    """Of the recording's samples."""
+    """Format of the recording's samples."""
     metadata: dict[str, str]
     receipt: Receipt
     samples: str = ""
-    """Digest of the samples of a file that was decoded here; the receipt has that of its bytes."""
+    """Digest of the samples, if a file was decoded here; the receipt has the digest of the file."""
     original: str = ""
     """Name of that file, if it is kept."""
 
 
 def read_manifest(disk: Disk, path: Path) -> Manifest | None:
-    """Return what lies at *path*; None if nothing does, or something damaged."""
+    """Return the manifest at *path*; None if it is missing or damaged."""
     try:
         with disk.read(path) as file:
             return msgspec.json.decode(file.read(), type=Manifest)
@@ -45,169 +65,153 @@ def read_manifest(disk: Disk, path: Path) -> Manifest | None:
         return None
 
 
-def owner_of(disk: Disk, manifest: Path) -> str | None:
-    """Return the stream that *manifest* is about; None if there is none, "" if it is damaged."""
-    try:
-        with disk.read(manifest) as file:
-            return msgspec.json.decode(file.read(), type=Manifest).receipt.stream
-    except FileNotFoundError:
-        return None
-    except msgspec.DecodeError:
-        return ""
+class Recorder:
+    """Makes the recordings of a store. It blocks; use it in a thread."""
 
+    def __init__(
+        self,
+        layout: Layout,
+        options: RecordingOptions,
+        require_running: Callable[[], None] = lambda: None,
+    ) -> None:
+        """*require_running* is called between blocks; it may raise StorageFailed to stop."""
+        self._layout = layout
+        self._disk = layout.disk
+        self._options = options
+        self._require_running = require_running
 
-WORK: Final = Work()
+    def record(self, journal: Journal) -> Path | None:
+        """
+        Make the recording of a complete journal, then remove its segments.
 
+        Returns the recording; None if the journal is not complete, or another receiver has locked
+        it.
 
-def finish(
-    disk: Disk,
-    layout: Layout,
-    folder: Path,
-    wanted: Container,
-    work: Work = WORK,
-) -> Path | None:
-    """
-    Make the recording of a complete journal, then remove its segments.
-
-    Returns the recording; None if the journal is not complete, or another receiver is at it.
-
-    Raises:
-        StorageFailed: if the disk refuses, or the journal is not what the receipt says.
-    """
-    try:
-        with disk.lock(folder) as mine:
-            return _finish(disk, layout, folder, wanted, work) if mine else None
-    except FileNotFoundError:  # removed meanwhile, by another receiver that shares the store
-        return None
-    except StorageFailed:
-        if read_done(disk, folder) is not None:  # the same, in the middle of reading
+        Raises:
+            StorageFailed: if the disk refuses, or the journal differs from the receipt.
+        """
+        try:
+            with journal.lock() as mine:
+                return self._record(journal) if mine else None
+        except FileNotFoundError:  # another receiver that shares the store removed it meanwhile
             return None
-        raise
-    except OSError as exc:
-        raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
+        except StorageFailed:
+            if journal.done() is not None:  # the same, while this one was reading
+                return None
+            raise
+        except OSError as exc:
+            raise StorageFailed(f"{journal.stream}: {exc.strerror}") from exc
+
+    def _record(self, journal: Journal) -> Path | None:
+        if journal.done() is not None:
+            done.clear_left(journal)
+            return None
+        complete = journal.complete()
+        if complete is None:
+            return None
+        options = self._options
+        with audio_of(
+            self._layout, journal, complete, options.means, self._require_running
+        ) as audio:
+            recording = self._write(complete, audio)
+        name = str(recording.relative_to(self._layout.root))
+        receipt = complete.receipt
+        how = Done(state=State.COMMITTED, epoch=complete.epoch, receipt=receipt, recording=name)
+        done.end_stream(journal, how)
+        return recording
+
+    def _write(self, complete: Complete, audio: AudioToRecord) -> Path:
+        """Write a draft, check it, give it its name, and write the manifest beside it."""
+        disk, hello, receipt = self._disk, complete.hello, complete.receipt
+        form, frames = audio.format, receipt.frames
+        container = container_for(form, self._options.container, frames)
+        log.debug("recording_started", stream=hello.stream, frames=frames, container=container)
+        draft = self._layout.draft(hello.stream)
+        disk.make_folder(self._layout.audio)
+        self._layout.require_room(hello.stream, frames * form.frame_bytes)
+        try:
+            write_recording(draft, form, container, frames, audio.payloads)
+            _require_whole(complete, audio)
+            disk.sync_file(draft)
+            # If the disk fills up at the very end of a FLAC file, libsndfile does not report it.
+            seen, expected = digest_recording(draft, form).hexdigest(), audio.digest.hexdigest()
+            if seen != expected:
+                what = f"{hello.stream}: digest of the recording"
+                raise StorageFailed(what, seen=seen, expected=expected)
+            path = self._take_name(complete, f".{container}")
+            manifest = Manifest(
+                recording=path.name,
+                name=hello.name,
+                format=form,
+                metadata=hello.metadata,
+                receipt=receipt,
+                samples=expected if audio.original else "",
+                original=self._keep_original(path, hello.name, audio.original),
+            )
+            disk.rename(draft, path)
+            disk.replace(path.with_suffix(".json"), msgspec.json.encode(manifest))
+            disk.remove(_taken(path))
+        finally:
+            with suppress(OSError):
+                disk.remove(draft)
+        return path
+
+    def _keep_original(self, path: Path, name: str, original: Path | None) -> str:
+        """Move the file that was decoded beside its recording, if wanted; return its name there."""
+        if original is None or not self._options.keep_original:
+            return ""
+        kept = path.with_name(f"{path.stem}.original{suffix_of(name)}")
+        self._disk.sync_file(original)
+        self._disk.rename(original, kept)
+        return kept.name
+
+    def _take_name(self, complete: Complete, suffix: str) -> Path:
+        """
+        Take a name for the recording that no other stream has.
+
+        If several receivers try to take a name, one succeeds. A mark beside the recording says who
+        has it, until the manifest says so. If two streams have the same name and ids that begin
+        alike, the later one gets its whole id in the name.
+        """
+        name, stream = complete.hello.name, complete.hello.stream
+        for digits in (SHORT_DIGITS, len(stream)):
+            path = self._layout.recording(name, stream, suffix, digits)
+            manifest = path.with_suffix(".json")
+            owner, crashed = self._owner_of(manifest), self._disk.taken(_taken(path)) == stream
+            # A recording without a manifest belongs to a stream that lost or removed its manifest.
+            if owner not in (None, stream) or (self._disk.exists(path) and not (owner or crashed)):
+                continue
+            if self._disk.take(_taken(path), stream) != stream:
+                continue
+            if self._owner_of(manifest) in (None, stream):  # now that no other stream can take it
+                return path
+            self._disk.remove(_taken(path))
+        what = f"{stream}: name of the recording"
+        raise StorageFailed(what, seen=manifest.name, expected="a free one")
+
+    def _owner_of(self, manifest: Path) -> str | None:
+        """Return the stream that *manifest* names; None without a manifest, "" if it is damaged."""
+        try:
+            with self._disk.read(manifest) as file:
+                return msgspec.json.decode(file.read(), type=Manifest).receipt.stream
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError:
+            return ""
 
 
-def digest_of(disk: Disk, folder: Path) -> Digest:
-    """
-    Return the digest of what a journal holds.
-
-    Raises:
-        StorageFailed: if the disk refuses, or audio is missing.
-    """
-    digest = Digest()
-    try:
-        if last := last_segment(disk, folder, below=2**63):
-            for _ in payloads(disk, folder, last.hello, digest):
-                pass
-    except OSError as exc:
-        raise StorageFailed(f"{folder.name}: {exc.strerror}") from exc
-    return digest
-
-
-def _finish(disk: Disk, layout: Layout, folder: Path, wanted: Container, work: Work) -> Path | None:
-    if read_done(disk, folder) is not None:
-        clear_left(disk, folder)
-        return None
-    found = complete(disk, folder)
-    if found is None:
-        return None
-    hello, epoch, receipt = found
-    with sound_of(disk, layout, (hello, receipt), work) as sound:
-        recording = _record(disk, layout, (hello, receipt, sound), wanted, work)
-    name = str(recording.relative_to(layout.root))
-    done = Done(state=State.COMMITTED, epoch=epoch, receipt=receipt, recording=name)
-    write_done(disk, folder, done)
-    return recording
-
-
-def _record(
-    disk: Disk,
-    layout: Layout,
-    made_of: tuple[Hello, Receipt, Sound],
-    wanted: Container,
-    work: Work,
-) -> Path:
-    hello, receipt, sound = made_of
-    form, frames = sound.format, receipt.frames
-    container = container_for(form, wanted, frames)
-    draft = layout.audio / f".{hello.stream}.{uuid.uuid4().hex[:8]}"
-    disk.make_folder(layout.audio)
-    require_room(disk, layout, hello.stream, frames * form.frame_bytes)
-    try:
-        write_recording(draft, form, container, frames, sound.payloads)
-        _require_whole(hello, receipt, sound)
-        disk.sync_file(draft)
-        # libsndfile does not report that the end of a FLAC file found the disk full.
-        seen, expected = digest_recording(draft, form).hexdigest(), sound.digest.hexdigest()
-        if seen != expected:
-            what = f"{hello.stream}: digest of the recording"
-            raise StorageFailed(what, seen=seen, expected=expected)
-        path = _take_name(disk, layout, hello, f".{container}")
-        original = _keep(disk, path, hello, sound) if work.keep_original else ""
-        manifest = Manifest(
-            recording=path.name,
-            name=hello.name,
-            format=form,
-            metadata=hello.metadata,
-            receipt=receipt,
-            samples=expected if sound.original else "",
-            original=original,
-        )
-        disk.rename(draft, path)
-        disk.replace(path.with_suffix(".json"), msgspec.json.encode(manifest))
-        disk.remove(_taken(path))
-    finally:
-        with suppress(OSError):
-            disk.remove(draft)
-    return path
-
-
-def _require_whole(hello: Hello, receipt: Receipt, sound: Sound) -> None:
-    """What was taken is what the receipt is about: samples by digest, those of a file by number."""
-    what = f"{hello.stream}: digest of the journal"
-    seen, expected = sound.digest.hexdigest(), receipt.digest
-    if sound.original is not None:
-        what = f"{hello.stream}: frames that came out of the file"
-        seen, expected = str(sound.digest.units), str(receipt.frames)
+def _require_whole(complete: Complete, audio: AudioToRecord) -> None:
+    """Check the samples against the receipt: by digest, or by number if a file was decoded."""
+    stream, receipt = complete.hello.stream, complete.receipt
+    what = f"{stream}: digest of the journal"
+    seen, expected = audio.digest.hexdigest(), receipt.digest
+    if audio.original is not None:
+        what = f"{stream}: frames that came out of the file"
+        seen, expected = str(audio.digest.units), str(receipt.frames)
     if seen != expected:
         raise StorageFailed(what, seen=seen, expected=expected)
 
 
-def _keep(disk: Disk, path: Path, hello: Hello, sound: Sound) -> str:
-    """Give the file that was decoded its place beside the recording; return its name there."""
-    if sound.original is None:
-        return ""
-    kept = path.with_name(f"{path.stem}.original{suffix_of(hello.name)}")
-    disk.sync_file(sound.original)
-    disk.rename(sound.original, kept)
-    return kept.name
-
-
-def _take_name(disk: Disk, layout: Layout, hello: Hello, suffix: str) -> Path:
-    """
-    Take a name for the recording that no other stream has.
-
-    Of several receivers that take a name, one succeeds; what says so is removed when there is a
-    manifest, which says it as well. Streams of one name may have ids that begin alike: then the
-    later one gets all of its id.
-    """
-    stream = hello.stream
-    for digits in (SHORT_DIGITS, len(stream)):
-        path = layout.recording(hello.name, stream, suffix, digits)
-        manifest = path.with_suffix(".json")
-        owner, crashed = owner_of(disk, manifest), disk.taken(_taken(path)) == stream
-        # A recording without a manifest has an owner, too, who has removed it or lost it.
-        if owner not in (None, stream) or (disk.exists(path) and not (owner or crashed)):
-            continue
-        if disk.take(_taken(path), stream) != stream:
-            continue
-        if owner_of(disk, manifest) in (None, stream):  # also now that nobody else can take it
-            return path
-        disk.remove(_taken(path))
-    what = f"{stream}: name of the recording"
-    raise StorageFailed(what, seen=manifest.name, expected="a free one")
-
-
 def _taken(path: Path) -> Path:
-    """What says whose the name of a recording is, while it is being made."""
+    """Return the path of the mark that says which stream is making the recording *path*."""
     return path.with_name(f".{path.stem}.taken")

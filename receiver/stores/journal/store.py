@@ -1,4 +1,9 @@
-"""The store on disk, as the receiver sees it."""
+"""
+The store on disk, as the event loop sees it: claims, commits, recordings and the janitor.
+
+Blocking work runs in three pools: one thread commits, one makes recordings and sweeps, and a few
+claim, seal and sum.
+"""
 
 from __future__ import annotations
 
@@ -9,175 +14,190 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 from weakref import WeakValueDictionary
 
-from receiver.stores import Listener, Original
-from sonoduct.wire import Digest, Hello, Level, StorageFailed
+import structlog
+from typing_extensions import override
+
+from receiver.stores import Original, Store
+from sonoduct.wire import Hello, Level, StorageFailed, WireError
 
 from .claim import JournalClaim
 from .committer import Committer
-from .disk import Disk
 from .fence import Granted, claim
-from .janitor import Backlog, Keeper, Keeping
-from .layout import Layout, prepare
+from .janitor import Janitor, RecordingQueue, Retention
+from .journal import Journal
+from .layout import Layout
 from .original import assembled
-from .recordings import digest_of
+from .recordings import RecordingOptions
 
 THREADS: Final = 4
-"""For claims, seals and what has to be summed again."""
+"""For claims, seals and digests that have to be computed again."""
 
 STOP_S: Final = 5.0
 """For recordings that are due when the receiver stops."""
 
-TEND_S: Final = 30.0
-"""Between looks at all journals, at least."""
+SWEEP_S: Final = 30.0
+"""Least time between sweeps."""
 
 AGAIN_S: Final = 12.0
 """Until a journal that was too young to be finished is looked at again."""
 
-TEND_SHARE: Final = 0.05
-"""Of the time, spent with that at most: 100,000 journals take some 10 s to look at."""
+SWEEP_SHARE: Final = 0.05
+"""Largest share of the time that sweeps may take: one of 100,000 journals takes some 10 s."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What the store may take."""
+class StoreLimits:
+    """How much the store may take."""
 
     reserve_bytes: int
-    """Left free on the disk."""
+    """Bytes left free on the disk."""
     stream_bytes: int
-    """Audio of one stream."""
+    """Bytes of audio in one stream."""
     takeover_s: float
-    """Silence after which a stream may be taken over from another sender."""
+    """Seconds of silence after which another sender may take a stream over."""
 
 
-class JournalStore:
-    """See receiver.stores.Store. Several receivers may share one, on a local file system."""
+class JournalStore(Store):
+    """Keeps streams on a local file system. Several receivers may share the folder."""
 
     level = Level.DURABLE
 
     def __init__(
         self,
-        disk: Disk,
         layout: Layout,
-        keeping: Keeping,
-        bounds: Bounds,
+        options: RecordingOptions,
+        retention: Retention,
+        limits: StoreLimits,
         observe: Callable[[float], None],
     ) -> None:
         """
-        Open the store, or make one; *observe* is told the seconds of each commit.
+        Open the store, or make one; *observe* is called with the seconds of each commit.
 
         Raises:
-            StorageFailed: if it is none that can be written to; nothing is changed then.
+            StorageFailed: if the folder cannot be a store, or written to; nothing is changed then.
         """
-        held = prepare(disk, layout, bounds.reserve_bytes)
+        disk = layout.disk
+        held = layout.prepare(limits.reserve_bytes)
         self._opened = ExitStack()
         self._opened.callback(disk.close, held)
-        self.stream_bytes = bounds.stream_bytes
+        self.stream_bytes = limits.stream_bytes
+        """Most bytes of one stream."""
+        self._layout = layout
+        self._limits = limits
         self._threads = ThreadPoolExecutor(THREADS, "journal")
-        self._committing = ThreadPoolExecutor(1, "commits")  # it waits behind nothing else
+        self._committing = ThreadPoolExecutor(1, "commits")  # its own, so that no commit waits
+        self._finisher = ThreadPoolExecutor(1, "recordings")
         sync_all = partial(disk.sync_all, held) if disk.syncs_all(held) else None
         self.committer = Committer(self._committing, self._has_room, observe, sync_all)
-        self._finisher = ThreadPoolExecutor(1, "recordings")
-        self._disk = disk
-        self._layout = layout
-        self._bounds = bounds
+        """Makes the chunks of all claims durable."""
         began = time.monotonic()
-        self._keeper = Keeper(disk, layout, keeping, lambda: time.monotonic() - began)
-        self._backlog = Backlog(self._record, lambda: self.committer.began)
+        self._janitor = Janitor(layout, options, retention, lambda: time.monotonic() - began)
+        self._recordings = RecordingQueue(self._record, lambda: self.committer.began)
         self._claims: WeakValueDictionary[str, JournalClaim] = WeakValueDictionary()
 
     @property
-    def executor(self) -> Executor:
-        """See Home."""
-        return self._threads
-
-    @property
+    @override
     def full(self) -> bool:
-        """See Store."""
         return self.committer.full or not self._has_room()
 
     @property
+    @override
     def free_bytes(self) -> float:
-        """See Store: what is left above the reserve."""
         try:
-            free = self._disk.free(self._layout.root)
-        except OSError:  # as long as nobody knows, nothing is taken
+            free = self._layout.disk.free(self._layout.root)
+        except OSError:  # if that cannot be found out, nothing is taken
             return 0
-        return max(0, free - self._bounds.reserve_bytes)
+        return max(0, free - self._limits.reserve_bytes)
 
-    async def claim(self, hello: Hello, listener: Listener) -> JournalClaim:
-        """See Store."""
+    @override
+    async def claim(
+        self,
+        hello: Hello,
+        on_kept: Callable[[], None],
+        on_failed: Callable[[WireError], None],
+    ) -> JournalClaim:
         if self.full:
             raise StorageFailed("free bytes of the store", seen=0, expected="some")
         if before := self._claims.pop(hello.stream, None):
-            await before.seal()  # a local holder need not be waited for, nor read
-        folder, takeover = self._layout.folder(hello.stream), self._bounds.takeover_s
+            await before.seal()  # then there is no silence to wait for, and no segment to read
+        journal = self._layout.journal(hello.stream)
         claiming = asyncio.get_running_loop().run_in_executor(
-            self.executor, claim, self._disk, folder, hello, takeover
+            self.executor, claim, journal, hello, self._limits.takeover_s
         )
         try:
             granted = await asyncio.shield(claiming)
-        except asyncio.CancelledError:  # the thread goes on, and nobody wants what it gets
-            claiming.add_done_callback(_drop)
+        except asyncio.CancelledError:  # the thread continues, but the connection is gone
+            claiming.add_done_callback(_close_writer)
             raise
+        log.debug(
+            "stream_claimed",
+            stream=hello.stream,
+            epoch=granted.epoch,
+            offset=granted.offset,
+            complete=granted.receipt is not None,
+        )
         if granted.receipt is not None:
-            self.completed(hello)
-        made = JournalClaim(hello, granted, self, listener)
+            self.completed(journal)
+        made = JournalClaim(self, journal, hello, granted, on_kept, on_failed)
         if granted.writer is not None:
             self._claims[hello.stream] = made
         return made
 
-    def recompute(self, hello: Hello) -> Digest:
-        """See Home."""
-        return digest_of(self._disk, self._layout.folder(hello.stream))
-
-    def spool(self, hello: Hello) -> AbstractContextManager[Original]:
-        """See Home."""
-        return assembled(self._disk, self._layout, hello)
-
-    def completed(self, hello: Hello) -> None:
-        """See Home."""
-        self._backlog.add(self._layout.folder(hello.stream))
-
-    def cancelled(self, hello: Hello, epoch: int) -> None:
-        """See Home."""
-        self._keeper.cancel(hello, epoch)
-
+    @override
     async def run(self) -> None:
-        """Finish what a crash left, and let go of what has expired; run this as a task."""
         loop = asyncio.get_running_loop()
         while True:
-            young, seconds = await loop.run_in_executor(self._finisher, self._keeper.tend)
-            until = loop.time() + max(TEND_S, seconds / TEND_SHARE)
+            young, seconds = await loop.run_in_executor(self._finisher, self._janitor.sweep)
+            until = loop.time() + max(SWEEP_S, seconds / SWEEP_SHARE)
             while (rest := until - loop.time()) > 0:
                 await asyncio.sleep(min(rest, AGAIN_S) if young else rest)
-                if young:  # of one that was complete when its receiver was killed
-                    look_again = partial(self._keeper.look_again, young)
+                if young:  # one of them may be complete, and its receiver was killed
+                    look_again = partial(self._janitor.look_again, young)
                     young = await loop.run_in_executor(self._finisher, look_again)
 
+    @override
     def close(self) -> None:
-        """See Store: recordings that take longer than a moment are left to the next start."""
+        # Recordings that take longer than STOP_S are left to the next start.
         self.committer.close()
-        self._backlog.flush()
-        with suppress(TimeoutError, RuntimeError):  # the latter if it is closed already
+        self._recordings.flush()
+        with suppress(TimeoutError, RuntimeError):  # RuntimeError if the store is closed already
             self._finisher.submit(lambda: None).result(STOP_S)  # it comes after all the others
-        self._keeper.stop()
+        self._janitor.stop()
         self._finisher.shutdown(cancel_futures=True)
         self._threads.shutdown()
         self._committing.shutdown()
         self._opened.close()
 
-    def _record(self, folder: Path) -> None:
-        with suppress(RuntimeError):  # closed; the next start finds the journal
-            self._finisher.submit(self._keeper.finish, folder)
+    @property
+    def executor(self) -> Executor:
+        """Threads for the blocking work of claims."""
+        return self._threads
+
+    def spool(self, journal: Journal) -> AbstractContextManager[Original]:
+        """Write the bytes of *journal* to a file, as `Claim.spool` does."""
+        return assembled(self._layout, journal)
+
+    def completed(self, journal: Journal) -> None:
+        """Have a recording made: the stream has its receipt."""
+        self._recordings.add(journal)
+
+    def cancelled(self, journal: Journal, epoch: int) -> None:
+        """Remove the audio of a stream that its sender gave up under *epoch*. It blocks."""
+        self._janitor.cancel(journal, epoch)
+
+    def _record(self, journal: Journal) -> None:
+        with suppress(RuntimeError):  # the store is closed; the next start finds the journal
+            self._finisher.submit(self._janitor.finish, journal)
 
     def _has_room(self) -> bool:
         return self.free_bytes > 0
 
 
-def _drop(claiming: asyncio.Future[Granted]) -> None:
+def _close_writer(claiming: asyncio.Future[Granted]) -> None:
     if claiming.exception() is None and (writer := claiming.result().writer):
-        writer.drop()
+        writer.close()

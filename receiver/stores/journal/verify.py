@@ -1,4 +1,4 @@
-"""Checking a store: every record's sums, every journal's continuity, every recording's digest."""
+"""Checking a store: the checksums of records, gaps in journals, the digests of recordings."""
 
 from __future__ import annotations
 
@@ -14,17 +14,11 @@ from sonoduct.audio.recording import digest_recording
 from sonoduct.wire import Kind, StorageFailed, WireError
 
 from .disk import Disk
-from .done import Done, State, read_done
-from .layout import Layout, parts
-from .reader import (
-    read_stream,
-    require_no_record,
-    require_unopened,
-    segments,
-    tail_of,
-    whole_tail_of,
-)
-from .recordings import Manifest, digest_of, read_manifest
+from .journal import Done, Journal, State
+from .layout import Layout
+from .original import digest_of
+from .reader import require_no_record, require_unopened
+from .recordings import Manifest, read_manifest
 
 BLOCK_BYTES: Final = 1024 * 1024
 
@@ -38,48 +32,48 @@ class Finding:
     """``open``, ``complete`` or ``recording``."""
     frames: int = 0
     fault: str | None = None
-    """What is wrong with it."""
+    """The fault that was found."""
 
 
-def verify(disk: Disk, layout: Layout) -> Iterator[Finding]:
+def verify(layout: Layout) -> Iterator[Finding]:
     """Yield a finding for each journal and each recording; nothing is changed."""
-    for folder in layout.folders(disk):
+    for journal in layout.journals():
         try:
-            if finding := _journal(disk, layout, folder):
+            if finding := _check_journal(layout, journal):
                 yield finding
         except (OSError, WireError) as exc:
-            yield Finding(folder.name, "open", fault=str(exc))
-    for name in sorted(disk.names(layout.audio)):
+            yield Finding(journal.stream, "open", fault=str(exc))
+    for name in sorted(layout.disk.names(layout.audio)):
         if name.endswith(".json") and not name.startswith("."):
-            yield _recording(disk, layout.audio / name)
+            yield _check_recording(layout.disk, layout.audio / name)
 
 
-def _journal(disk: Disk, layout: Layout, folder: Path) -> Finding | None:
-    done = read_done(disk, folder)
+def _check_journal(layout: Layout, journal: Journal) -> Finding | None:
+    done = journal.done()
     if done is not None:
         if done.state is State.COMMITTED and done.recording:
-            _require_own(disk, layout.root / done.recording, done)
-        return None  # what it became is checked as a recording
-    chain = segments(disk, folder)
+            _require_own(layout.disk, layout.root / done.recording, done)
+        return None  # its audio is checked as a recording
+    chain = journal.segments()
     for segment in chain:
-        require_no_record(disk, segment.path, whole_tail_of(disk, segment).size)
-    for part in set(parts(disk, folder)) - {segment.part for segment in chain}:
-        require_unopened(disk, folder / part.name)
+        require_no_record(layout.disk, segment.path, segment.whole_tail().size)
+    for part in set(journal.parts()) - {segment.part for segment in chain}:
+        require_unopened(layout.disk, journal.path(part))
     frames = 0
-    for record in read_stream(disk, folder):
+    for record in journal.records():
         frames = record.header.offset + record.header.units
-    receipt = tail_of(disk, chain[-1]).receipt if chain else None
-    if chain and chain[-1].hello.kind is Kind.FILE:  # which has frames once it is decoded
+    receipt = chain[-1].tail().receipt if chain else None
+    if chain and chain[-1].hello.kind is Kind.FILE:  # its units are bytes
         frames = receipt.frames if receipt else 0
     if receipt is None:
-        return Finding(folder.name, "open", frames)
-    digest = digest_of(disk, folder).hexdigest()
+        return Finding(journal.stream, "open", frames)
+    digest = digest_of(journal).hexdigest()
     _require("digest", digest, receipt.digest)
-    return Finding(folder.name, "complete", frames)
+    return Finding(journal.stream, "complete", frames)
 
 
 def _require_own(disk: Disk, recording: Path, done: Done) -> None:
-    """Check that the recording of a stream that has its receipt is there, and is its own."""
+    """Check that *recording* exists, and that its manifest has the receipt of the stream."""
     manifest = read_manifest(disk, recording.with_suffix(".json"))
     if manifest is None or not disk.exists(recording):
         raise StorageFailed(f"{recording} or its manifest is missing or damaged")
@@ -88,7 +82,7 @@ def _require_own(disk: Disk, recording: Path, done: Done) -> None:
         raise StorageFailed(f"{recording}: receipt", seen=seen, expected=expected)
 
 
-def _recording(disk: Disk, path: Path) -> Finding:
+def _check_recording(disk: Disk, path: Path) -> Finding:
     try:
         with disk.read(path) as file:
             manifest = msgspec.json.decode(file.read(), type=Manifest)

@@ -1,4 +1,8 @@
-"""Writing: one claim's segments, and what it takes before a chunk may be acknowledged."""
+"""
+Writing: a claim appends to its segments, and makes them durable before anything is acknowledged.
+
+The rule of every acknowledgement: write, sync, then check that no newer claim exists.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +14,12 @@ from typing import Final, NamedTuple, TypeAlias
 
 from sonoduct.wire import Buffer, Chunk, Fenced, Hello, Receipt, StorageFailed, WireError, records
 
-from .disk import Disk, DiskFull, after, is_full
-from .layout import Part
+from .disk import Disk, DiskFull, is_full, unwritten
+from .journal import Journal
+from .reader import Part
+
+ROLL_BYTES: Final = 64 * 1024 * 1024
+"""Size from which a writer starts another segment; a claim reads only the last one."""
 
 
 class End(NamedTuple):
@@ -19,97 +27,51 @@ class End(NamedTuple):
 
     message: Buffer
     end: int
-    """The unit after the last one, as that of a chunk."""
+    """The unit after the stream's last one, as in a chunk."""
 
 
 Entry: TypeAlias = Chunk | End
 
 
 def ending(epoch: int, receipt: Receipt) -> End:
-    """Return what completes a stream with *receipt*."""
+    """Return the record that completes a stream with *receipt*."""
     return End(records.end(epoch, receipt), receipt.units)
-
-
-class SegmentFile:
-    """A file to append to. Every method but `close` raises OSError if the disk refuses."""
-
-    def __init__(self, disk: Disk, path: Path) -> None:
-        """
-        Create the file.
-
-        Raises:
-            FileExistsError: if there is one: of several that try, one succeeds.
-        """
-        self.size = 0
-        """Bytes that were appended."""
-        self.torn = 0
-        """Bytes behind them, of an append that failed in the middle."""
-        self._disk = disk
-        self._path = path
-        self._handle = disk.create(path)
-
-    @property
-    def linked(self) -> bool:
-        """Whether the file still has a name."""
-        return self._disk.linked(self._handle)
-
-    def append(self, buffers: Sequence[Buffer]) -> None:
-        """
-        Write *buffers*; after an error, the same call writes what is missing of them.
-
-        What is there is not taken back: a newer claim may have read it, and rely on it.
-        """
-        try:
-            self._disk.write(self._handle, after(buffers, self.torn))
-        except OSError:
-            with self._disk.read(self._path) as file:
-                self.torn = file.seek(0, 2) - self.size
-            raise
-        self.size += sum(len(each) for each in buffers)
-        self.torn = 0
-
-    def sync(self) -> None:
-        """Make durable what was appended. An error is final."""
-        self._disk.sync(self._handle)
-
-    def close(self) -> None:
-        """Let go of the file."""
-        with suppress(OSError):  # it is closed all the same, and what matters was synced
-            self._disk.close(self._handle)
-
-
-ROLL_BYTES: Final = 64 * 1024 * 1024
-"""A segment is followed by another from this size on: only the last one is ever read by a claim."""
 
 
 class Writer:
     """
-    The right to append to a stream, from a fence until a newer one. It blocks; call it in a thread.
+    The right to append to a stream, from its fence until a newer one. It blocks; use it in threads.
 
-    After any error but DiskFull it is of no use any more; the stream goes on with a new claim.
+    After any error but DiskFull a writer is of no more use; the stream continues with a new claim.
     """
 
     def __init__(
-        self, disk: Disk, folder: Path, hello: Hello, epoch: int, *, roll_bytes: int = ROLL_BYTES
+        self, journal: Journal, hello: Hello, epoch: int, *, roll_bytes: int = ROLL_BYTES
     ) -> None:
         """
         Put up the fence: create the first segment of *epoch*.
 
         Raises:
-            FileExistsError: if somebody else has just claimed that epoch.
+            FileExistsError: if another connection has just claimed that epoch.
         """
         self.epoch = epoch
         self.durable = 0
         """The unit before which everything survives a power cut."""
-        self._disk = disk
-        self._folder = folder
+        self._journal = journal
+        self._disk = journal.disk
         self._hello = hello
         self._roll_bytes = roll_bytes
         self._number = 0
         self._ended = False
         self._failure: WireError | None = None
         self._next: SegmentFile | None = None
-        self._file: SegmentFile | None = SegmentFile(disk, self._path(0))
+        self._file: SegmentFile | None = SegmentFile(self._disk, self._path(0))
+
+    def __repr__(self) -> str:
+        state = repr(self._failure) if self._failure else "open" if self._file else "closed"
+        return (
+            f"<Writer {self._journal.stream} epoch {self.epoch}, {self.durable} durable, {state}>"
+        )
 
     def open(self, base: int) -> None:
         """
@@ -130,7 +92,7 @@ class Writer:
 
     def append(self, entries: Sequence[Entry]) -> None:
         """
-        Write *entries*, which are not durable by that; nothing may follow an `End`.
+        Write *entries*, which does not make them durable; nothing may follow an `End`.
 
         Raises:
             DiskFull: if there is no room.
@@ -147,7 +109,7 @@ class Writer:
         """
         Make *entries*, which were written, durable; only after this they may be acknowledged.
 
-        *synced* says that they are, since everything on the disk is.
+        *synced* says that they are durable already, because the whole disk was synced.
 
         Raises:
             Fenced: if a newer claim exists; it does not see these entries, or it counts them.
@@ -158,40 +120,15 @@ class Writer:
         self.require_latest()
         self.durable = entries[-1].end
 
-    def close(self) -> None:
-        """
-        Say that the claim ends here, unless an `End` does, so that nobody need read the segment.
-
-        Raises:
-            StorageFailed: if that could not be written; the files are closed in any case.
-        """
-        try:
-            if self._may_close:
-                self._append(records.closing(self.epoch, self.durable))
-                self._sync()
-        finally:
-            self.drop()
-
-    def sign(self) -> None:
-        """Show other receivers that somebody is at work, although nothing comes."""
-        with suppress(OSError):  # they will see it the next time
-            self._disk.touch(self._path(self._number))
-
-    def drop(self) -> None:
-        """Let go of the files as they are."""
-        for file in filter(None, (self._file, self._next)):
-            file.close()
-        self._file = self._next = None
-
     def require_latest(self) -> None:
         """
-        Check that nobody has claimed the stream since, or completed and removed it.
+        Check that no newer claim exists, and that no receiver has ended the stream.
 
-        Between a sync and an ack: a claim that comes later than this has the synced bytes in its
-        scan, and one that came earlier is seen here.
+        This comes between a sync and an acknowledgement. A claim that comes later has the synced
+        bytes in its scan; a claim that came earlier is seen here.
 
         Raises:
-            Fenced: if somebody has.
+            Fenced: if a newer claim exists, or the stream is over.
         """
         file = self._current()
         try:
@@ -202,14 +139,39 @@ class Writer:
             self._failure = Fenced("a newer connection has claimed the stream")
             raise self._failure
 
+    def touch(self) -> None:
+        """Show other receivers that this one is at work on the stream, although no audio comes."""
+        with suppress(OSError):  # the next call shows it
+            self._disk.touch(self._path(self._number))
+
+    def seal(self) -> None:
+        """
+        Say that the claim ends here, unless an `End` says so; then a claim need not read it all.
+
+        Raises:
+            StorageFailed: if that could not be written; the files are closed in any case.
+        """
+        try:
+            if self._may_seal:
+                self._append(records.closing(self.epoch, self.durable))
+                self._sync()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the files as they are."""
+        for file in filter(None, (self._file, self._next)):
+            file.close()
+        self._file = self._next = None
+
     def _path(self, number: int) -> Path:
-        return self._folder / Part(self.epoch, number).name
+        return self._journal.path(Part(self.epoch, number))
 
     def _has_newer(self) -> bool:
-        return self._disk.exists(self._folder / Part(self.epoch + 1, 0).name)
+        return self._disk.exists(self._journal.path(Part(self.epoch + 1, 0)))
 
     @property
-    def _may_close(self) -> bool:
+    def _may_seal(self) -> bool:
         return (
             self._file is not None
             and bool(self._file.size)
@@ -226,12 +188,13 @@ class Writer:
     def _open(self) -> None:
         self._append(records.opening(self.epoch, self.durable, self._hello))
         self._sync()
-        # After the file: its sync has written the file system's journal, so these hardly wait.
-        for folder in (self._folder, self._folder.parent):
-            self._insist(partial(self._disk.sync_folder, folder))
+        # The folders follow the file: its sync has flushed the file system's log, so they are fast.
+        folder = self._journal.folder
+        for each in (folder, folder.parent):
+            self._insist(partial(self._disk.sync_folder, each))
 
     def _roll(self) -> None:
-        """Go on in another file. Any step may find the disk full, and is done again then."""
+        """Continue in another file. Any step may find the disk full, and is repeated then."""
         if self._next is None:
             try:
                 self._next = SegmentFile(self._disk, self._path(self._number + 1))
@@ -260,16 +223,64 @@ class Writer:
 
     def _refusal(self, exc: OSError) -> StorageFailed:
         if is_full(exc):
-            return DiskFull(f"{self._folder.name}: {exc.strerror}")
+            return DiskFull(f"{self._journal.stream}: {exc.strerror}")
         return self._poison(exc)
 
     def _poison(self, exc: OSError) -> StorageFailed:
         """
-        Give the segment up: what was not synced before may be lost although it can still be read.
+        Give the segment up: unsynced data may be lost although it can still be read.
 
-        Syncing again would succeed and prove nothing. It is not cut off: a newer claim may have
-        synced and read it anew, and rely on what turned out to be there.
+        A second sync would succeed and prove nothing. The segment is not cut off either: a newer
+        claim may have synced and read it, and rely on the audio that it found.
         """
-        self._failure = failure = StorageFailed(f"{self._folder.name}: {exc.strerror}")
-        self.drop()
+        self._failure = failure = StorageFailed(f"{self._journal.stream}: {exc.strerror}")
+        self.close()
         return failure
+
+
+class SegmentFile:
+    """A file that is appended to. Every method but `close` raises OSError if the disk refuses."""
+
+    def __init__(self, disk: Disk, path: Path) -> None:
+        """
+        Create the file.
+
+        Raises:
+            FileExistsError: if it exists; of several processes that try, one succeeds.
+        """
+        self.size = 0
+        """Bytes that were appended."""
+        self.torn = 0
+        """Bytes behind them, from an append that failed halfway."""
+        self._disk = disk
+        self._path = path
+        self._handle = disk.create(path)
+
+    @property
+    def linked(self) -> bool:
+        """Whether the file still has a name."""
+        return self._disk.linked(self._handle)
+
+    def append(self, buffers: Sequence[Buffer]) -> None:
+        """
+        Write *buffers*; after an error, the same call again writes the rest of them.
+
+        Nothing is cut off after an error: a newer claim may have read it, and rely on it.
+        """
+        try:
+            self._disk.write(self._handle, unwritten(buffers, self.torn))
+        except OSError:
+            with self._disk.read(self._path) as file:
+                self.torn = file.seek(0, 2) - self.size
+            raise
+        self.size += sum(len(each) for each in buffers)
+        self.torn = 0
+
+    def sync(self) -> None:
+        """Make durable everything that was appended. An error is final."""
+        self._disk.sync(self._handle)
+
+    def close(self) -> None:
+        """Close the file."""
+        with suppress(OSError):  # it is closed all the same, and acknowledged data was synced
+            self._disk.close(self._handle)

@@ -14,11 +14,11 @@ from receiver.stores.journal.committer import GROUP_S
 from tests.faults.processes.evidence import RATE, manifests, unfinished
 from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.waiting import ended, until
 from tests.support.commands import outcomes, sending
 from tests.support.corpus import ffmpeg
-from tests.support.proxy import PIECE, Proxy
+from tests.support.relay import PIECE, Relay
 from tests.support.sounds import noise, same, samples
+from tests.support.waits import ended, until
 
 pytestmark = pytest.mark.faults
 
@@ -72,20 +72,20 @@ def make(folder):
     return expected
 
 
-class Dam(Proxy):
-    """Passes some bytes of each connection on; the line is dead then, and what comes is lost."""
+class Dam(Relay):
+    """Passes some bytes of each connection on; after them the line is dead and loses the rest."""
 
     def __init__(self, target, chance):
         super().__init__(target)
         self.full = 0
-        """Connections that have passed what they may."""
+        """Connections whose line is dead."""
         self._chance = chance
 
-    async def _up(self, reader, writer, _cut, _flip):
+    async def _up(self, wire, *_faults):
         left = self._chance.randrange(LEAST, SIZE // (KILLS + 1))
-        while data := await reader.read(PIECE):
+        while data := await wire.near[0].read(PIECE):
             if left > 0:
-                await self._pass(data[:left], writer)
+                await self._pass(data[:left], wire.far[1])
                 left -= len(data)
                 self.full += left <= 0
 

@@ -12,12 +12,12 @@ from sonoduct.audio.decoding import DecodeError, DecodeOptions, Limits, probe
 from tests.faults.decoding.tracing import Trace, traced
 from tests.faults.processes.extent import either, percentiles
 from tests.faults.processes.ports import steady_port
-from tests.faults.processes.waiting import ended, until
 from tests.faults.storage.tracing import obstacle
 from tests.integration.test_mutated_files import place, write_mutations
 from tests.support.commands import COMMANDS, outcomes, started
 from tests.support.corpus import write
 from tests.support.mutations import BASES, make_bases, mutate
+from tests.support.waits import ended, until
 
 pytestmark = pytest.mark.faults
 

@@ -3,8 +3,8 @@
 import asyncio
 from contextlib import asynccontextmanager, suppress
 
-from tests.faults.processes.switch import Switch
-from tests.faults.processes.waiting import until
+from tests.support.relay import Relay
+from tests.support.waits import until
 
 EVERY_S = 0.1
 """Between two looks at each receiver."""
@@ -16,7 +16,7 @@ class Balancer:
     """Asks receivers whether they are ready, and sends new connections to the least busy one."""
 
     def __init__(self, receivers):
-        self.switch = Switch(self._choose)
+        self.switch = Relay(self._choose)
         self._receivers = receivers
         self._ready = set()
 

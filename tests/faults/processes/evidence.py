@@ -6,8 +6,8 @@ from pathlib import Path
 
 import soundfile
 
-from tests.faults.processes.waiting import until
 from tests.support.sounds import noise, same, samples
+from tests.support.waits import until
 
 RATE = 16_000
 

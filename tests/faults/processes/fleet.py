@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from tests.faults.processes.evidence import RATE, make
 from tests.faults.processes.receivers import serving
 from tests.faults.processes.streams import Track
-from tests.faults.processes.switch import Switch
+from tests.support.relay import Relay
 
 ASK_S = 0.2
 """Between questions, as a load balancer asks."""
@@ -22,7 +22,7 @@ class Fleet:
 
     def __init__(self, receivers):
         self.receivers = receivers
-        self.switch = Switch(self._choose)
+        self.switch = Relay(self._choose)
         self._ready = set(receivers)
 
     def _choose(self):

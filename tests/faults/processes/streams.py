@@ -4,8 +4,8 @@ import asyncio
 from contextlib import asynccontextmanager
 
 from sender.sources.file import AudioFile
-from tests.faults.processes.waiting import PATIENCE_S, until
 from tests.support.clients import connected
+from tests.support.waits import PATIENCE_S, until
 
 MICROPHONE = {"realtime": True, "chunk_frames": 400, "patience": PATIENCE_S}
 """40 chunks in each second of 16 kHz, for a stream that goes on while receivers come and go."""

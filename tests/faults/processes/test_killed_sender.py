@@ -16,8 +16,8 @@ from sonoduct.wire import Receipt
 from tests.faults.processes.evidence import RATE, make, require_all, unfinished
 from tests.faults.processes.extent import either, percentiles, slowness, spread
 from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.waiting import ended, until
 from tests.support.commands import outcomes, sending
+from tests.support.waits import ended, until
 
 pytestmark = pytest.mark.faults
 

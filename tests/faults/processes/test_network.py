@@ -12,10 +12,10 @@ from sender.sources.file import AudioFile
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.toxics import Network, Toxics
-from tests.faults.processes.waiting import until
 from tests.support.clients import connected
 from tests.support.commands import watching
+from tests.support.relay import Relay, Toxics
+from tests.support.waits import until
 
 pytestmark = pytest.mark.faults
 
@@ -66,7 +66,7 @@ async def test_a_reset_after_any_kilobyte(tmp_path, receiver, chance, say):
 
     async def reset(number, place):
         path = make(tmp_path, 4 * number, MEGABYTE_FRAMES)
-        async with Network(receiver.port, Toxics(), [place * KIB]).listen() as network:
+        async with Relay(receiver.port, toxics=Toxics(), resets=[place * KIB]).listen() as network:
             return await send(network.url, path, chunk_frames=1500)
 
     results = await gathered([reset(*each) for each in enumerate(places)], at_once=8)
@@ -82,11 +82,11 @@ async def test_a_network_that_is_silent_for_a_while(tmp_path, receiver, chance, 
 
     async def pass_over(number, seconds):
         path = make(tmp_path, number, 2 * RATE)
-        async with Network(receiver.port, Toxics()).listen() as network:
+        async with Relay(receiver.port, toxics=Toxics()).listen() as network:
             sending = asyncio.create_task(send(network.url, path, realtime=True, chunk_frames=400))
             place = (number % 10 + 1) * 4000
             await until(lambda: network.passed > place or sending.done())
-            await network.cut(seconds)
+            await network.pause(seconds)
             return await sending
 
     results = await gathered([pass_over(*each) for each in enumerate(cuts)], at_once=20)
@@ -107,7 +107,7 @@ async def test_a_slow_network(tmp_path, receiver, say):
 
     async def bear(toxics, seconds):
         path = make(tmp_path, 4 * next(numbers), int(seconds * RATE))
-        async with Network(receiver.port, toxics).listen() as network:
+        async with Relay(receiver.port, toxics=toxics).listen() as network:
             begun = now()
             result = await send(network.url, path)
             return *result, network.passed / (now() - begun)
@@ -134,14 +134,14 @@ async def test_a_sender_needs_little_memory_however_slow_the_network(tmp_path, r
     sound = np.random.default_rng(1).integers(-(2**15), 2**15, (8 * KIB * KIB, 2), np.int16)
     soundfile.write(path, sound, RATE)
     async with (
-        Network(receiver.port, Toxics(rate=either(16, 1) * KIB * KIB)).listen() as network,
+        Relay(receiver.port, toxics=Toxics(rate=either(16, 1) * KIB * KIB)).listen() as network,
         watching(inbox, network.url) as program,
     ):
         await program.said("sender_watching")
         idle = memory(program.process.pid, "VmRSS")
         path.rename(inbox / path.name)
         await until(lambda: network.passed > 4 * KIB * KIB)
-        await network.cut(1)
+        await network.pause(1)
         await until(lambda: any("stream_ended" in line for line in program.errors))
         most = memory(program.process.pid, "VmHWM")
     say(f"{idle / KIB:.0f} MiB idle, {most / KIB:.0f} MiB at most")

@@ -11,8 +11,8 @@ from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.streams import Track, playing, progress, send_again
-from tests.faults.processes.switch import Switch
-from tests.faults.processes.waiting import until
+from tests.support.relay import Relay
+from tests.support.waits import until
 
 pytestmark = pytest.mark.faults
 
@@ -77,7 +77,7 @@ async def test_a_paused_receiver_wakes_to_no_effect(tmp_path, chance, say):
     pair = [Receiver(tmp_path / "store"), Receiver(tmp_path / "store")]
     files, count, fenced = sounds(tmp_path, chance), either(20, 300), 0
     async with serving(*pair), AsyncExitStack() as stack:
-        switches = [Switch(lambda: pair[0], listens=True) for _ in range(TRACKS)]
+        switches = [Relay(lambda: pair[0], listens=True) for _ in range(TRACKS)]
         for each in switches:
             await stack.enter_async_context(each.listen())
         tracks = [Track(each.url, files, **QUICK) for each in switches]

@@ -7,15 +7,15 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from receiver.stores.journal import Layout
+from receiver.stores.journal import Layout, PosixDisk
 from sender.sources.file import AudioFile
 from sonoduct.wire import Receipt
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import FULL, either
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.streams import Track
-from tests.faults.processes.waiting import ended, until
 from tests.support.commands import outcomes, sending
+from tests.support.waits import ended, until
 
 pytestmark = pytest.mark.faults
 
@@ -35,7 +35,7 @@ def written(store, path):
     """The bytes that the journal of the stream in *path* has."""
     source = AudioFile(path)
     source.close()
-    folder = Layout(store).folder(source.stream)
+    folder = Layout(PosixDisk(), store).journal(source.stream).folder
     return sum(each.stat().st_size for each in folder.glob("*.seg"))
 
 

@@ -10,10 +10,10 @@ from tests.faults.processes.balancer import Balancer
 from tests.faults.processes.evidence import RATE, make, manifests, unfinished
 from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.waiting import until
 from tests.support.clients import connected
 from tests.support.commands import watching
 from tests.support.sounds import same, samples
+from tests.support.waits import until
 
 pytestmark = pytest.mark.faults
 

@@ -1,21 +1,22 @@
-"""Who uses the disk: one thread each, which the scheduler lets go on from call to call."""
+"""The users of the disk: one thread each, which the scheduler resumes from call to call."""
 
 from __future__ import annotations
 
 import errno
 from contextlib import suppress
 
-from receiver.stores.journal import Keeping, Layout, janitor
-from receiver.stores.journal.done import Done, State, read_done, write_done
-from receiver.stores.journal.reader import complete
-from receiver.stores.journal.recordings import digest_of
+from receiver.stores.journal import Layout, RecordingOptions, Retention, janitor
+from receiver.stores.journal.done import end_stream
+from receiver.stores.journal.journal import Done, Journal, State
+from receiver.stores.journal.original import digest_of
 from sonoduct import wire
 
 from .baton import Task
 from .disk import ModelDisk
 from .plan import FOLDER
 
-KEEPING = Keeping("wav", 3600, 3600)
+RECORDINGS = RecordingOptions("wav")
+RETENTION = Retention(3600, 3600)
 
 
 class Calls(ModelDisk):
@@ -60,7 +61,7 @@ class Actor:
         self.speed = world.rng.choice(world.plan.speeds)
         self.stopped = False
         self.left = False
-        """Nobody wants anything from it any more, and it can know that."""
+        """Whether its sender is gone, and it can know that."""
 
     @property
     def ready(self):
@@ -72,21 +73,22 @@ class Actor:
         raise NotImplementedError
 
 
-class Keeper(Actor):
-    """Looks after the journal as janitor.Keeper does, but makes no recording of it."""
+class Janitor(Actor):
+    """Looks after the journal as janitor.Janitor does, but makes no recording of it."""
 
     def work(self):
-        """Write done.json if there is an END; let go of what is not needed any more."""
-        keeper = janitor.Keeper(self.disk, Layout(FOLDER.parents[2]), KEEPING)
+        """Write done.json if there is an END; remove files that are not needed any more."""
+        journal = Journal(self.disk, FOLDER)
+        layout = Layout(self.disk, FOLDER.parents[2])
         with suppress(OSError, wire.StorageFailed):  # another one may be removing it
-            keeper._tend(FOLDER)
+            janitor.Janitor(layout, RECORDINGS, RETENTION)._tend(journal)
         try:
-            found = complete(self.disk, FOLDER)
-            if found is None or read_done(self.disk, FOLDER) is not None:
+            found = journal.complete()
+            if found is None or journal.done() is not None:
                 return
             _, epoch, receipt = found
-            if digest_of(self.disk, FOLDER).hexdigest() == receipt.digest:
+            if digest_of(journal).hexdigest() == receipt.digest:
                 done = Done(state=State.COMMITTED, epoch=epoch, receipt=receipt)
-                write_done(self.disk, FOLDER, done)
+                end_stream(journal, done)
         except (OSError, wire.StorageFailed) as exc:  # another one may be removing it
             self.world.note(self.label, "unfinished", str(exc))

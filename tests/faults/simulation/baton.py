@@ -9,7 +9,7 @@ _THREADS = ThreadPoolExecutor(256, "simulated")
 
 
 class Killed(BaseException):
-    """The process is gone; not an Exception, for no code of it is to run any more."""
+    """The process is gone. Not an Exception: its code must not run any more."""
 
 
 class Task:
@@ -28,7 +28,7 @@ class Task:
         self._begun = False
 
     def resume(self, steps=1):
-        """Let it go on, past *steps* pauses at most."""
+        """Let it run, past *steps* pauses at most."""
         self._steps = steps
         if self._begun:
             self._mine.release()
@@ -38,7 +38,7 @@ class Task:
         self._other.acquire()
 
     def pause(self):
-        """Stand still, called from inside; the schedule goes on elsewhere."""
+        """Stand still (called from inside); the scheduler resumes other tasks."""
         self._steps -= 1
         if self._steps <= 0:
             self._other.release()

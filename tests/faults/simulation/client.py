@@ -33,7 +33,7 @@ class Client:
             self._speak()
 
     def lose(self, *, noticed):
-        """Lose the connection; unless that is *noticed* at the other end, it goes on there."""
+        """Lose the connection; unless that is *noticed* at the other end, it continues there."""
         if self.connection is not None:
             self.connection.left = noticed
             self.connection = None

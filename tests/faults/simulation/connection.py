@@ -6,7 +6,8 @@ from collections import deque
 
 from receiver.stores.journal import fence
 from receiver.stores.journal.disk import DiskFull
-from receiver.stores.journal.recordings import digest_of
+from receiver.stores.journal.journal import Journal
+from receiver.stores.journal.original import digest_of
 from receiver.stores.journal.writer import ending
 from sonoduct import wire
 
@@ -18,7 +19,7 @@ ATTEMPTS = 3
 
 
 class Hurried(Exception):
-    """There is no time, or no room, for what is left to do."""
+    """There is no time, or no room, for the rest of the work."""
 
 
 class Connection(Actor):
@@ -54,7 +55,7 @@ class Connection(Actor):
 
     def _serve(self):
         hello = self._take()
-        granted = fence.claim(self.disk, FOLDER, hello, 10)
+        granted = fence.claim(Journal(self.disk, FOLDER), hello, 10)
         self._writer = granted.writer
         if granted.receipt is not None:
             self._say(self._half.reopen(granted.epoch, granted.receipt, 0))
@@ -70,10 +71,10 @@ class Connection(Actor):
         except Hurried:
             pass
         finally:
-            self._writer.drop()
+            self._writer.close()
 
     def _receive(self):
-        """Keep what comes, in groups of any size, up to the end of the stream."""
+        """Keep the chunks that come, in groups of any size, up to the end of the stream."""
         while True:
             message = self._take()
             if isinstance(message, wire.Eos):
@@ -131,9 +132,9 @@ class Connection(Actor):
         self._say(self._half.commit(receipt, 0))
 
     def _summed(self):
-        """Read the digest of what others have begun from the journal."""
+        """Compute the digest of a stream that other claims have begun, from the journal."""
         self._commit()
-        digest = digest_of(self.disk, FOLDER)
+        digest = digest_of(Journal(self.disk, FOLDER))
         self._writer.require_latest()
         return digest
 
@@ -142,7 +143,7 @@ class Connection(Actor):
         if self.world.rng.random() < 0.7:
             try:
                 self._commit()
-                self._writer.close()
+                self._writer.seal()
             except (wire.WireError, Hurried):
                 pass
 

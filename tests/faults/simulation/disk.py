@@ -54,7 +54,7 @@ class ModelDisk:
         """How many of *size* bytes are written before the disk refuses."""
         return size
 
-    # What follows is the protocol.
+    # From here on, the methods of Disk.
 
     def names(self, folder):
         self.step("names", folder)

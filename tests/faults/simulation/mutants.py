@@ -5,11 +5,10 @@ from __future__ import annotations
 from contextlib import contextmanager, suppress
 from unittest.mock import patch
 
-from receiver.stores.journal import fence, reader
-from receiver.stores.journal import janitor as keeper
-from receiver.stores.journal.done import clear
-from receiver.stores.journal.layout import Part, parts
-from receiver.stores.journal.reader import last_segment, tail_of
+from receiver.stores.journal import fence, janitor
+from receiver.stores.journal import journal as journals
+from receiver.stores.journal.journal import Journal
+from receiver.stores.journal.reader import Part, Segment
 from receiver.stores.journal.writer import End, SegmentFile, Writer
 
 from .actor import Calls
@@ -32,7 +31,7 @@ def unguarded(method):
 
 
 def end_unguarded():
-    """Let nobody look for newer claims once an END is written."""
+    """Do not look for newer claims once an END is written."""
     real = Writer.settle
 
     def settle(self, entries, *, synced=False):
@@ -48,8 +47,8 @@ def answered_unguarded():
     """Let a claim that has scanned not look for newer ones before it answers or opens."""
     real_count, real_open = fence._count, Writer.open
 
-    def count(disk, folder, hello, writer):
-        tail = real_count(disk, folder, hello, writer)
+    def count(journal, hello, writer):
+        tail = real_count(journal, hello, writer)
         writer.require_latest = lambda: None
         return tail
 
@@ -66,30 +65,30 @@ def scanned_first():
     """Let a claim scan before it puts up its fence."""
     real_fence = fence._fence
 
-    def scan(disk, folder, hello, *, new):
-        last = last_segment(disk, folder, fence.MOST_EPOCHS)
-        tail = last and tail_of(disk, last, disk.sync_file(last.path))
-        writer = real_fence(disk, folder, hello, new=new)
+    def scan(journal, hello, *, new):
+        last = journal.last_segment(fence.MOST_EPOCHS)
+        tail = last and last.tail(journal.disk.sync_file(last.path))
+        writer = real_fence(journal, hello, new=new)
         writer.scanned = tail
         return writer
 
-    def count(disk, folder, hello, writer):
+    def count(journal, hello, writer):
         return writer.scanned
 
     with patch.object(fence, "_fence", scan), patch.object(fence, "_count", count):
         yield
 
 
-def scan_after_done(disk, folder, hello, writer):
+def scan_after_done(journal, hello, writer):
     """As fence._scan, with its two halves in the other order."""
-    if found := fence.read_done(disk, folder):
-        disk.remove(folder / Part(writer.epoch, 0).name)
-        writer.drop()
+    if found := journal.done():
+        journal.disk.remove(journal.path(Part(writer.epoch, 0)))
+        writer.close()
         return fence._complete(found)
-    tail = fence._count(disk, folder, hello, writer)
+    tail = fence._count(journal, hello, writer)
     writer.require_latest()
     if tail is not None and tail.receipt is not None:
-        writer.drop()
+        writer.close()
         return fence.Granted(writer.epoch, tail.offset, receipt=tail.receipt)
     offset = tail.offset if tail else 0
     writer.open(offset)
@@ -104,6 +103,7 @@ def shared_create(self, path):
 
 
 real_create, real_sync_folder = Calls.create, Calls.sync_folder
+real_tail = Segment.tail
 
 
 def only_journals(self, folder):
@@ -124,7 +124,7 @@ def repeated_sync(self):
 
 @contextmanager
 def cut_off():
-    """Let a writer whose sync failed take back what was not synced before."""
+    """Let a writer whose sync failed cut off the bytes that were not synced before."""
     real_sync, real_poison = SegmentFile.sync, Writer._poison
 
     def sync(self):
@@ -150,12 +150,11 @@ def rewritten(self, buffers):
     self.size += sum(len(each) for each in buffers)
 
 
-def thinned_carelessly(disk, folder, epoch):
-    """Remove every segment that holds no audio, whatever writer its name fences."""
-    for part in parts(disk, folder):
-        path = folder / part.name
-        if part.epoch < epoch and not part.number and not fence._is_audible(disk, path):
-            disk.remove(path)
+def thinned_carelessly(journal, epoch):
+    """Remove every segment without audio, even if its name fences a writer."""
+    for part in journal.parts():
+        if part.epoch < epoch and not part.number and not fence._is_audible(journal, part):
+            journal.disk.remove(journal.path(part))
 
 
 MUTANTS = {
@@ -171,7 +170,7 @@ MUTANTS = {
         Calls, "sync_file", lambda self, path: len(self.storage.require(path).cache)
     ),
     "more is scanned than was synced": lambda: patch.object(
-        fence, "tail_of", lambda disk, last, within: tail_of(disk, last)
+        Segment, "tail", lambda self, within=None: real_tail(self)
     ),
     "what is scanned comes from memory": lambda: patch.object(File, "evict", lambda _: None),
     "the folder is not synced": lambda: patch.object(Calls, "sync_folder", lambda *_: None),
@@ -180,9 +179,11 @@ MUTANTS = {
     "the last look for an end comes before the scan": lambda: patch.object(
         fence, "_scan", scan_after_done
     ),
-    "segments go before their end is durable": lambda: patch.object(keeper, "clear_left", clear),
+    "segments go before their end is durable": lambda: patch.object(
+        janitor, "clear_left", Journal.remove_segments
+    ),
     "segments are not cut where later ones start": lambda: patch.object(
-        reader, "min", lambda *_, **__: None, create=True
+        journals, "min", lambda *_, **__: None, create=True
     ),
     "names go that fence others": lambda: patch.object(fence, "_thin", thinned_carelessly),
     "a failed sync is done again": lambda: patch.object(SegmentFile, "sync", repeated_sync),

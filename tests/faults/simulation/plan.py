@@ -1,4 +1,4 @@
-"""What one run is like, all of it drawn from its seed."""
+"""The properties of one run, all drawn from its seed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def audio(start, stop):
 
 
 class Broken(AssertionError):
-    """What must never be has happened."""
+    """A promise is broken."""
 
 
 class Plan:

@@ -1,9 +1,8 @@
-"""What was promised to the sender, and whether a disk keeps it."""
+"""The promises to the sender, and whether a disk keeps them."""
 
 from __future__ import annotations
 
-from receiver.stores.journal.done import read_done
-from receiver.stores.journal.reader import complete, read_stream
+from receiver.stores.journal.journal import Journal
 from sonoduct import wire
 from sonoduct.wire import RecordKind
 
@@ -12,7 +11,7 @@ from .plan import FOLDER, Broken
 
 
 class Promises:
-    """Whatever any connection has said, whether or not it arrived."""
+    """All that any connection has promised, whether or not it arrived."""
 
     def __init__(self, plan):
         self.durable = 0
@@ -36,19 +35,19 @@ class Promises:
     def check(self, storage):
         """Look at *storage* as a receiver that starts now would do."""
         disk = ModelDisk(storage)
-        done = read_done(disk, FOLDER)
+        done = Journal(disk, FOLDER).done()
         if done is not None:
             self._require_right(done.receipt)
             return
         self._check_audio(disk)
         if self.committed:
-            found = complete(disk, FOLDER)
+            found = Journal(disk, FOLDER).complete()
             self._require_right(found and found[2])
 
     def _check_audio(self, disk):
         data, reached = bytearray(), 0
         try:
-            for record in read_stream(disk, FOLDER):
+            for record in Journal(disk, FOLDER).records():
                 if record.header.kind == RecordKind.AUDIO:
                     if record.header.offset != reached:
                         raise Broken(f"unit {record.header.offset} follows {reached}")

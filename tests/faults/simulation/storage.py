@@ -13,7 +13,7 @@ def failure(code):
 
 
 class File:
-    """Bytes that are appended to; what nobody synced is in the page cache only."""
+    """Bytes that are appended to; until a sync they are in the page cache only."""
 
     def __init__(self):
         self.cache = bytearray()
@@ -31,7 +31,7 @@ class File:
         self.cache += data
 
     def flush(self):
-        """Write to the platter what is not there yet."""
+        """Write to the platter all bytes that are not there yet."""
         self.platter[self.clean :] = self.cache[self.clean :]
         self.clean = len(self.cache)
 
@@ -42,11 +42,11 @@ class File:
         self.failures += 1
 
     def evict(self):
-        """Forget what is clean, so that it is read from the platter again."""
+        """Drop clean bytes from memory, so that they are read from the platter again."""
         self.cache[: self.clean] = self.platter[: self.clean]
 
     def cut(self, rng):
-        """Lose the power: of what was not synced, any part may have been written."""
+        """Lose the power: of unsynced bytes, any part may have been written."""
         if rng.random() < 0.8:
             self.platter[self.clean :] = _torn(self.cache[self.clean :], rng)
         self.cache[:] = self.platter
@@ -101,7 +101,7 @@ class Storage:
         self.root = Folder()
 
     def find(self, path: Path):
-        """Return the file or folder that has the name *path*; None if there is none."""
+        """Return the file or folder at *path*; None if it is missing."""
         node = self.root
         for part in path.parts[1:]:
             node = node.entries.get(part)
@@ -114,7 +114,7 @@ class Storage:
         Return the file or folder that has the name *path*.
 
         Raises:
-            FileNotFoundError: if there is none.
+            FileNotFoundError: if it is missing.
         """
         node = self.find(path)
         if node is None:
@@ -133,7 +133,7 @@ class Storage:
 
 
 def _torn(tail, rng):
-    """What may be left of *tail*: its beginning up to any byte, perhaps with a hole in it."""
+    """A possible rest of *tail*: its beginning up to any byte, perhaps with a hole in it."""
     kept = tail[: rng.randint(0, len(tail))] if rng.random() < 0.8 else tail[:]
     if kept and rng.random() < 0.2:
         start = rng.randrange(len(kept))

@@ -29,11 +29,11 @@ TROUBLE = {
     **dict.fromkeys(("cut_power", "crash", "stop", "abandon", "rush", "forget"), 500),
     **dict.fromkeys(("fails", "Error", "remove"), 500),
 }
-"""What has to happen in every 1,000 runs, at least so often."""
+"""How often each trouble has to happen in every 1,000 runs, at least."""
 
 
 def run(seeds):
-    """Run the worlds of *seeds*; return those that were complete, what was broken, what was had."""
+    """Run the worlds of *seeds*; return how many got complete, the failures, the troubles."""
     complete, broken, had = 0, [], dict.fromkeys(TROUBLE, 0)
     for seed in seeds:
         world = World(seed)
@@ -48,7 +48,7 @@ def run(seeds):
 
 
 def catch(mutant, seeds):
-    """Return the first of *seeds* that shows what is wrong with *mutant*; None if none does."""
+    """Return the first of *seeds* that shows the fault of *mutant*; None if no seed does."""
     with MUTANTS[mutant]():
         for seed in seeds:
             try:
@@ -82,13 +82,13 @@ def test_a_seed_decides_everything():
 
 
 def test_promises_hold(say):
-    """Whatever crashes, sleeps, loses power or comes late: what was promised is there."""
+    """Crashes, pauses, power cuts and delays break no promise."""
     if seed := os.environ.get("SEED"):
         world = World(int(seed))
         try:
             world.run()
         finally:
-            print(*world.trace, sep="\n")  # noqa: T201  # whoever asks for one wants to see it
+            print(*world.trace, sep="\n")  # noqa: T201  # a person who sets SEED wants to see it
         return
     results = list(spread(run, SEEDS))
     complete = sum(each[0] for each in results)

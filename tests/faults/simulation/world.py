@@ -1,4 +1,4 @@
-"""Two receivers that share a disk, a sender, and whoever decides what happens next."""
+"""Two receivers that share a disk, a sender, and the scheduler that decides the next step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import chain
 from receiver.stores.journal import fence
 from sonoduct import wire
 
-from .actor import Keeper
+from .actor import Janitor
 from .client import Client
 from .connection import Connection
 from .plan import FOLDER, Plan
@@ -19,7 +19,7 @@ MOST_STEPS = 4000
 ENCORE = 80
 """Steps after the stream is complete."""
 ZOMBIES = 6
-"""Connections that nobody told of their end, at most."""
+"""Most connections that do not know of their end."""
 
 
 class World:
@@ -150,7 +150,7 @@ class World:
         self._kill(self.rng.choice(self._receivers))
 
     def _stop(self):
-        """Let somebody stand still, wherever it is."""
+        """Pause an actor, wherever it is."""
         actors = [*chain(*self._receivers)]
         if actors:
             self.rng.choice(actors).stopped = True
@@ -166,7 +166,7 @@ class World:
 
     def _tend(self):
         """Have a receiver look for journals that are complete."""
-        self._add(Keeper)
+        self._add(Janitor)
 
     def _cut_power(self):
         self._kill(*self._receivers)

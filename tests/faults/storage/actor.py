@@ -1,5 +1,5 @@
 """
-A process that keeps a stream in a store, by the journal's own code, and says what it promised.
+A process that keeps a stream in a store, by the journal's own code, and prints its promises.
 
 It reads a folder from standard input, forks, and waits in the child for a second line before it
 begins: time enough to attach to it. Forking costs less than importing everything each time.
@@ -10,11 +10,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from receiver.stores.journal import Layout, PosixDisk
+from receiver.stores.journal import Layout, PosixDisk, RecordingOptions
 from receiver.stores.journal.disk import DiskFull
 from receiver.stores.journal.fence import claim
-from receiver.stores.journal.recordings import finish
+from receiver.stores.journal.journal import Journal
+from receiver.stores.journal.recordings import Recorder
 from receiver.stores.journal.writer import ending
+from sonoduct.runtime import logs
 from tests.faults.storage.scene import CHUNKS, HELLO, chunk, receipt
 
 ROLL_BYTES = 3000
@@ -28,11 +30,11 @@ def say(*words):
 
 def carry(root, claims, promise):
     """Send the stream over *claims* connections, the last to its end; then record it."""
-    disk, layout = PosixDisk(), Layout(root)
+    disk, layout = PosixDisk(), Layout(PosixDisk(), root)
     disk.make_folder(layout.audio)
-    folder = layout.folder(HELLO.stream)
+    folder = layout.journal(HELLO.stream).folder
     for left in reversed(range(claims)):
-        granted = claim(disk, folder, HELLO, takeover_s=10)
+        granted = claim(Journal(disk, folder), HELLO, takeover_s=10)
         promise(granted.offset)
         if granted.receipt is not None:
             break
@@ -46,9 +48,9 @@ def carry(root, claims, promise):
             writer.commit([ending(writer.epoch, receipt())])
             promise("receipt")
         elif left % 2:
-            writer.close()
-        writer.drop()
-    finish(disk, layout, folder, "wav")
+            writer.seal()
+        writer.close()
+    Recorder(layout, RecordingOptions("wav")).record(layout.journal(HELLO.stream))
 
 
 def commit(writer, made):
@@ -61,8 +63,9 @@ def commit(writer, made):
 
 def main():
     """Serve until standard input ends."""
+    logs.configure()  # on standard error: the answers go to standard output
     with tempfile.TemporaryDirectory() as folder:
-        carry(Path(folder), 3, lambda _: None)  # imports whatever is imported late
+        carry(Path(folder), 3, lambda _: None)  # so that late imports are done
     say("ready")
     for line in iter(sys.stdin.readline, ""):
         if not (child := os.fork()):

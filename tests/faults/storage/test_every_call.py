@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from receiver.stores.journal import Keeping, Layout, PosixDisk
-from receiver.stores.journal.janitor import Keeper
+from receiver.stores.journal import Layout, PosixDisk, RecordingOptions, Retention
+from receiver.stores.journal.janitor import Janitor
 from tests.faults.processes.extent import either
-from tests.faults.processes.waiting import PATIENCE_S
 from tests.faults.storage.actor import carry
 from tests.faults.storage.scene import FRAMES, HELLO, SOUND
 from tests.faults.storage.tracing import injecting, require_strace
+from tests.support.waits import PATIENCE_S
 
 pytestmark = pytest.mark.faults
 
@@ -39,25 +39,25 @@ CALLS = (
         "rmdir",
     ),
 )
-"""Whichever of them this machine's libraries use."""
+"""This machine's libraries use one of them for each purpose."""
 
 LEAST = 80
 """Kills that there are at least; fewer would mean that nothing was tested."""
 
 
 class Stage:
-    """The process that has actors born, and what they say."""
+    """The process that starts actors, and their answers."""
 
     def __init__(self, process):
         self._process = process
 
     async def line(self):
-        """Return what is said next, in words."""
+        """Return the next line, in words."""
         async with asyncio.timeout(PATIENCE_S):
             return (await self._process.stdout.readline()).decode().split()
 
     def tell(self, line):
-        """Say something to whoever listens."""
+        """Say something to the process."""
         self._process.stdin.write(f"{line}\n".encode())
 
     async def play(self, folder, *faults):
@@ -100,7 +100,7 @@ def require_kept(promises, later):
 
 
 def recover(store, promises):
-    """Go on with what a dead process left in *store*; check that it kept its *promises*."""
+    """Continue in *store* after a process died; check that it kept its *promises*."""
     kept = []
     carry(store, 1, lambda what: kept.append(str(what)))
     require_kept(promises, kept)
@@ -110,7 +110,7 @@ def require_whole(store):
     """Check that *store* holds the one recording, bit for bit, and nothing that is left over."""
     for draft in (*store.glob("audio/.*"), *store.glob("streams/*/*/.*")):
         os.utime(draft, (0, 0))  # long after the kill
-    Keeper(PosixDisk(), Layout(store), Keeping("wav", 1e9, 1e9)).tend()
+    Janitor(Layout(PosixDisk(), store), RecordingOptions("wav"), Retention(1e9, 1e9)).sweep()
     (folder,) = store.glob("streams/*/*")
     (manifest,) = store.glob("audio/*.json")
     recording = store / "audio" / json.loads(manifest.read_bytes())["recording"]
@@ -122,7 +122,7 @@ def require_whole(store):
 
 
 async def test_a_kill_at_every_system_call(tmp_path, chance, say):
-    """What was promised before is there after, and the recording gets complete bit for bit."""
+    """Every promise made before is kept after, and the recording gets complete bit for bit."""
     require_strace()
     count, numbers = 0, itertools.count()
     async with stage() as made:

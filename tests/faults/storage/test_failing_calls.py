@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from receiver.stores.journal import Layout
+from receiver.stores.journal import Layout, PosixDisk
 from receiver.stores.journal.committer import GROUP_S
-from receiver.stores.journal.layout import Part
+from receiver.stores.journal.reader import Part
 from sender.sources.file import AudioFile
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either, spread
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.streams import MICROPHONE, send_again
-from tests.faults.processes.waiting import until
 from tests.faults.storage.tracing import injecting, require_strace
 from tests.support.clients import connected
+from tests.support.waits import until
 
 pytestmark = pytest.mark.faults
 
@@ -69,15 +69,15 @@ class Victim:
         """Send a stream while its call number *when* fails."""
         seconds = 0.3 + COMMIT_S * when
         while not await self._send(fault, when, int(seconds * RATE)):
-            seconds *= 2  # the calls were those of several threads, which count for themselves
+            seconds *= 2  # several threads made the calls, and each counts its own
 
             assert seconds < 60, f"no call {when} of {fault.calls}"
 
     async def _send(self, fault, when, frames):
         path = make(self._folder, next(self._numbers), frames)
         source = AudioFile(path)
-        layout = Layout(self.receiver.store)
-        paths = [fault.about(layout.folder(source.stream) / Part(1, 0).name)]
+        layout = Layout(PosixDisk(), self.receiver.store)
+        paths = [fault.about(layout.journal(source.stream).folder / Part(1, 0).name)]
         calls = fault.calls.format(when)
         async with connected(self.receiver.url, **MICROPHONE) as client:
             transfer = client.transfer(source)
@@ -119,7 +119,7 @@ async def suffer(folder, fault):
 
 
 async def test_a_call_that_fails_is_neither_believed_nor_tried_twice(tmp_path, say):
-    """A full disk is waited for; what else fails ends the segment, and the stream goes on anew."""
+    """A full disk is waited for; any other failure ends the segment, and the stream continues."""
     require_strace()
     async with asyncio.TaskGroup() as group:
         tasks = [

@@ -9,15 +9,15 @@ from contextlib import suppress
 
 import pytest
 
-from receiver.stores.journal import Layout
-from receiver.stores.journal.layout import Part
+from receiver.stores.journal import Layout, PosixDisk
+from receiver.stores.journal.reader import Part
 from sonoduct import wire
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either, spread
 from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.processes.streams import Track, playing, progress, send_again
-from tests.faults.processes.waiting import until
 from tests.faults.storage.mounts import small_disk
+from tests.support.waits import until
 
 pytestmark = pytest.mark.faults
 
@@ -54,7 +54,7 @@ def stuck(outbound):
 
 
 async def test_a_full_disk_stops_streams_until_there_is_room(tmp_path, chance, say):
-    """Nothing is acknowledged that has no room, no stream fails, and all go on by themselves."""
+    """Audio without room is not acknowledged, no stream fails, and all continue by themselves."""
     now, waits = asyncio.get_running_loop().time, []
     files = (make(tmp_path, number, 3 * RATE) for number in range(10_000))
     with small_disk(tmp_path / "disk", "8m") as disk:
@@ -92,7 +92,11 @@ async def test_a_write_that_is_cut_short(tmp_path, chance, say):
                 await until(lambda: track.transfer.outbound.phase is wire.Phase.OPEN)
                 transfer = track.transfer
                 before, epoch = transfer.reconnects, transfer.outbound.epoch
-                folder = Layout(receiver.store).folder(transfer.outbound.hello.stream)
+                folder = (
+                    Layout(PosixDisk(), receiver.store)
+                    .journal(transfer.outbound.hello.stream)
+                    .folder
+                )
                 size = (folder / Part(epoch, 0).name).stat().st_size
                 limit = size + chance.randrange(1, 2000)
                 resource.prlimit(receiver.pid, resource.RLIMIT_FSIZE, (limit, -1))

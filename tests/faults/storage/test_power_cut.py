@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver.stores.journal import Layout, PosixDisk, committer
+from receiver.stores.journal import Layout, PosixDisk, RecordingOptions, committer
 from receiver.stores.journal.fence import claim
-from receiver.stores.journal.reader import read_stream
-from receiver.stores.journal.recordings import finish
+from receiver.stores.journal.recordings import Recorder
 from sender.sources.file import AudioFile
 from sonoduct.wire import RecordKind
 from tests.faults.processes.evidence import RATE, make, manifests, require_all
@@ -38,7 +37,7 @@ def sounds(folder, chance):
 
 @contextmanager
 def power_cut(image, receiver, folder):
-    """Yield a mounted copy of *image* as it is at this moment, and let *receiver* go on."""
+    """Yield a mounted copy of *image* as it is at this moment; resume *receiver* after."""
     receiver.pause()
     copy = folder.with_suffix(".img")
     subprocess.run(("cp", "--sparse=always", image, copy), check=True, timeout=60)  # noqa: S607
@@ -52,8 +51,9 @@ def power_cut(image, receiver, folder):
 
 def require_recorded(store, sent):
     """Check that each stream of *sent* has its recording, or a journal that becomes one."""
+    layout = Layout(PosixDisk(), store)
     for _, receipt in sent:
-        finish(PosixDisk(), Layout(store), Layout(store).folder(receipt.stream), "wav")
+        Recorder(layout, RecordingOptions("wav")).record(layout.journal(receipt.stream))
     found = manifests(store)
     for path, receipt in sent:
         recording = store / "audio" / found[receipt.stream]["recording"]
@@ -62,15 +62,16 @@ def require_recorded(store, sent):
 
 
 def require_kept(store, transfer):
-    """Check that a claim on a stream goes on behind all that its sender was promised."""
-    outbound, folder = transfer.outbound, Layout(store).folder(transfer.outbound.hello.stream)
-    granted = claim(PosixDisk(), folder, outbound.hello, takeover_s=10)
+    """Check that a claim on a stream continues behind everything that its sender was promised."""
+    outbound = transfer.outbound
+    journal = Layout(PosixDisk(), store).journal(outbound.hello.stream)
+    granted = claim(journal, outbound.hello, takeover_s=10)
 
     assert granted.offset >= outbound.durable, "acknowledged, and gone"
     if granted.writer is None:
         return  # complete: looked at with its recording
-    granted.writer.drop()
-    records = (each for each in read_stream(PosixDisk(), folder))
+    granted.writer.close()
+    records = (each for each in journal.records())
     audio = b"".join(each.payload for each in records if each.header.kind == RecordKind.AUDIO)
     source = AudioFile(Path(transfer.source.name))
     expected = source.read(0, granted.offset)
@@ -80,7 +81,7 @@ def require_kept(store, transfer):
 
 
 @pytest.mark.parametrize("streams", [4, committer.MANY + 4], ids=["few", "many"])
-async def test_what_was_acknowledged_survives_a_power_cut(tmp_path, chance, say, streams):
+async def test_acknowledged_audio_survives_a_power_cut(tmp_path, chance, say, streams):
     """At any moment, the disk alone holds every durable sample, and every stream with a receipt."""
     many = streams >= committer.MANY  # then one call makes all of them durable
     settings, count = (MANY, either(4, 40)) if many else (QUICK, either(10, 200))

@@ -6,21 +6,21 @@ from contextlib import suppress
 
 import pytest
 
-from receiver.stores.journal import Layout, PosixDisk
+from receiver.stores.journal import Layout, PosixDisk, RecordingOptions
 from receiver.stores.journal.fence import claim
-from receiver.stores.journal.layout import Part, parts
-from receiver.stores.journal.reader import read_stream
-from receiver.stores.journal.recordings import finish
+from receiver.stores.journal.journal import Journal
+from receiver.stores.journal.reader import Part
+from receiver.stores.journal.recordings import Recorder
 from receiver.stores.journal.writer import ending
 from sender.sources.file import AudioFile
 from sonoduct import wire
 from tests.faults.processes.evidence import RATE, make, require_all
 from tests.faults.processes.extent import either
 from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.waiting import until
 from tests.faults.storage.scene import FORMAT
 from tests.support.clients import connected
 from tests.support.sounds import noise
+from tests.support.waits import until
 
 pytestmark = pytest.mark.faults
 
@@ -47,25 +47,25 @@ def receipt():
 
 def journal(root, claims):
     """Keep the sound in a journal below *root*, a segment for each claim; return its folder."""
-    layout = Layout(root)
-    folder = layout.folder(HELLO.stream)
+    layout = Layout(PosixDisk(), root)
+    folder = layout.journal(HELLO.stream).folder
     for left in reversed(range(claims)):
-        granted = claim(PosixDisk(), folder, HELLO, takeover_s=0)
+        granted = claim(Journal(PosixDisk(), folder), HELLO, takeover_s=0)
         writer, stop = granted.writer, FRAMES if not left else FRAMES // claims * (claims - left)
         for offset in range(granted.offset, stop, CHUNK):
             payload = SOUND[2 * offset : 2 * (offset + CHUNK)]
             message = wire.encode_chunk(granted.epoch, offset, CHUNK, payload)
             writer.commit([wire.Chunk(granted.epoch, offset, CHUNK, message)])
-        writer.close() if left else writer.commit([ending(writer.epoch, receipt())])
-        writer.drop()
+        writer.seal() if left else writer.commit([ending(writer.epoch, receipt())])
+        writer.close()
     return folder
 
 
 def require_detected(folder):
-    """Check that what can be read is the sound's beginning, and does not pass for all of it."""
+    """Check that reading gives the beginning of the sound, and does not take it for all of it."""
     heard, ended = b"", False
     try:
-        for record in read_stream(PosixDisk(), folder):
+        for record in Journal(PosixDisk(), folder).records():
             if record.header.kind == wire.RecordKind.AUDIO:
                 heard += record.payload
             else:
@@ -79,10 +79,12 @@ def require_detected(folder):
 
 def require_no_recording(root, folder):
     """Check that no recording is made of a damaged journal."""
-    layout = Layout(root)
+    layout = Layout(PosixDisk(), root)
     layout.audio.mkdir(exist_ok=True)
     with suppress(wire.StorageFailed):
-        assert finish(PosixDisk(), layout, folder, "wav") is None
+        assert (
+            Recorder(layout, RecordingOptions("wav")).record(Journal(PosixDisk(), folder)) is None
+        )
 
     assert [] == list(layout.audio.iterdir())
 
@@ -92,10 +94,10 @@ def test_every_byte_that_changes_is_noticed(tmp_path, chance, say, claims):
     """Neither reading nor recording takes a journal for whole in which a bit is wrong."""
     folder = journal(tmp_path, claims)
     count = 0
-    for part in parts(PosixDisk(), folder):
+    for part in Journal(PosixDisk(), folder).parts():
         path = folder / part.name
         data = path.read_bytes()
-        last = part == parts(PosixDisk(), folder)[-1]
+        last = part == Journal(PosixDisk(), folder).parts()[-1]
         end = len(data) if last else len(data) - wire.HEADER_BYTES  # a CLOSING may be missing
         places = either(chance.sample(range(end), 6000 // claims), range(end))
         for place in places:
@@ -110,7 +112,7 @@ def test_every_byte_that_changes_is_noticed(tmp_path, chance, say, claims):
 
     assert SOUND == b"".join(
         each.payload
-        for each in read_stream(PosixDisk(), folder)
+        for each in Journal(PosixDisk(), folder).records()
         if each.header.kind == wire.RecordKind.AUDIO
     )
 
@@ -149,7 +151,7 @@ async def test_a_stream_whose_journal_has_changed(tmp_path, chance, say):
                 carrying = asyncio.create_task(client.carry(transfer))
                 await until(lambda t=transfer: t.outbound.durable > 3 * RATE)
                 await receiver.kill()
-                folder = Layout(receiver.store).folder(source.stream)
+                folder = Layout(PosixDisk(), receiver.store).journal(source.stream).folder
                 spoil(folder / Part(1, 0).name, chance)
                 await receiver.start()
                 with pytest.raises(wire.Malformed, match="offset"):

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from tests.faults.processes.waiting import PATIENCE_S
+from tests.support.waits import PATIENCE_S
 
 STRACE = shutil.which("strace")
 ATTACHED = b"attached"

@@ -6,7 +6,7 @@ import pytest
 
 from receiver.connections import outbox
 from receiver.connections.outbox import Outbox
-from receiver.dialects import Sonoduct
+from receiver.dialects.sonoduct import Sonoduct
 from sonoduct import wire
 from tests.support.rawclient import PATIENCE_S
 

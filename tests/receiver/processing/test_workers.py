@@ -12,6 +12,7 @@ from receiver.processing.workers import Job, Workers
 from tests.support.faulty import Faulty, Hang
 from tests.support.rawclient import PATIENCE_S, running, sound, speaking
 from tests.support.recorder import Recorder
+from tests.support.waits import until
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +28,7 @@ def alive():
 
 async def down_to(count):
     """Wait until only *count* worker threads are left."""
-    async with asyncio.timeout(PATIENCE_S):
-        while len(alive()) > count:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(alive()) <= count)
 
 
 @asynccontextmanager
@@ -100,9 +99,7 @@ async def test_a_job_that_hangs_is_cut_off_and_its_thread_replaced():
 
             assert ("cut off", "done", 1) == (stuck.outcome, after.outcome, workers.stuck)
 
-        async with asyncio.timeout(PATIENCE_S):
-            while workers.stuck:
-                await asyncio.sleep(0.01)
+        await until(lambda: not workers.stuck)
 
         assert "cut off" == stuck.outcome
 

@@ -61,7 +61,8 @@ async def test_one_after_the_other(tmp_path, decoders):
     async def use(name):
         async with decoders.open(spooling(path), "digest"):
             order.append(f"{name} begins")
-            await asyncio.sleep(0.05)
+            for _ in range(10):  # the other one could open its file here
+                await asyncio.to_thread(path.read_bytes)
             order.append(f"{name} ends")
 
     await asyncio.gather(use("one"), use("two"))

@@ -57,7 +57,7 @@ def unpacking(listener):
     with ThreadPoolExecutor(1) as threads:
         threads.submit(gate.wait)
         try:
-            yield Unpacking(FLAC, threads, listener), gate
+            yield Unpacking(FLAC, threads, listener.accept, listener.refuse), gate
         finally:
             gate.set()
 

@@ -95,36 +95,6 @@ def test_payload_is_not_copied():
     assert 0x7F == chunk.payload[-1]
 
 
-@pytest.mark.parametrize(
-    ("changed", "unit_bytes", "text"),
-    [
-        ({"units": 3}, 2, "payload bytes of 3 units 4, expected 2 for each of one or more"),
-        ({"units": 2}, 3, "payload bytes of 2 units 4, expected 3 for each of one or more"),
-        (
-            {"units": 0, "length": 0, "payload": b""},
-            2,
-            "payload bytes of 0 units 0, expected 2 for each of one or more",
-        ),
-    ],
-)
-def test_payload_that_is_not_its_units_is_refused(changed, unit_bytes, text):
-    """A payload holds one or more whole units, and exactly as many as its header says."""
-    chunk = wire.decode_chunk(assemble(**changed))
-
-    with pytest.raises(wire.Malformed) as raised:
-        chunk.require_units_of(unit_bytes)
-
-    assert text == str(raised.value)
-    assert 4400 == raised.value.close_code
-
-
-def test_payload_of_its_units_is_accepted():
-    """Two units of two bytes are four bytes."""
-    chunk = wire.decode_chunk(assemble())
-
-    assert chunk.require_units_of(2) is None
-
-
 def test_canonical_bytes_are_those_that_were_unpacked():
     """Of a chunk that is not compressed they are its payload."""
     chunk = wire.decode_chunk(wire.encode_chunk(1, 0, 2, b"ab"))

@@ -1,11 +1,10 @@
-"""How old files are, whatever the clock of the machine is set to."""
+"""How old files are, even if the clock of the machine is set."""
 
 import pytest
 
-from receiver.stores.journal import Keeping, PosixDisk
-from receiver.stores.journal.done import State, read_done
-from receiver.stores.journal.janitor import Ages, Keeper
-from receiver.stores.journal.layout import Layout
+from receiver.stores.journal import Layout, PosixDisk, RecordingOptions, Retention
+from receiver.stores.journal.janitor import Ages, Janitor
+from receiver.stores.journal.journal import Journal, State
 from tests.support.faultydisk import HastyDisk
 from tests.support.journal import STREAM, chunks, claimed, hello
 
@@ -67,7 +66,7 @@ def test_several_jumps_add_up():
 
 
 def test_a_jump_back_makes_files_younger():
-    """They last longer, by as much; none is older than it is."""
+    """They last longer, by the length of the jump; no file looks older than it is."""
     clocks = Clocks()
     before = clocks.wall
     clocks.passes(10)
@@ -84,11 +83,11 @@ def test_a_jump_back_makes_files_younger():
 @pytest.mark.parametrize("jump", [0.0, 25 * HOUR])
 def test_a_sender_that_was_away_for_a_moment(tmp_path, jump):
     """Its stream does not expire because the clock was set."""
-    layout = Layout(tmp_path)
-    folder = layout.folder(STREAM)
+    layout = Layout(PosixDisk(), tmp_path)
+    folder = layout.journal(STREAM).folder
     granted = claimed(HastyDisk(), folder, hello())
     granted.writer.commit(chunks(1, 0, 100))
-    granted.writer.drop()
+    granted.writer.close()
     (segment,) = folder.iterdir()
     clocks = Clocks()
     clocks.wall = segment.stat().st_mtime
@@ -100,11 +99,21 @@ def test_a_sender_that_was_away_for_a_moment(tmp_path, jump):
         def idle(self, path):
             return clocks.wall - path.stat().st_mtime
 
-    Keeper(Disk(), layout, Keeping("wav", HOUR, HOUR), ages=clocks.ages).tend()
+    Janitor(
+        Layout(Disk(), layout.root),
+        RecordingOptions("wav"),
+        Retention(HOUR, HOUR),
+        ages=clocks.ages,
+    ).sweep()
 
-    assert read_done(PosixDisk(), folder) is None
+    assert Journal(PosixDisk(), folder).done() is None
 
     clocks.passes(2 * HOUR)
-    Keeper(Disk(), layout, Keeping("wav", HOUR, HOUR), ages=clocks.ages).tend()
+    Janitor(
+        Layout(Disk(), layout.root),
+        RecordingOptions("wav"),
+        Retention(HOUR, HOUR),
+        ages=clocks.ages,
+    ).sweep()
 
-    assert State.EXPIRED is read_done(PosixDisk(), folder).state
+    assert State.EXPIRED is Journal(PosixDisk(), folder).done().state

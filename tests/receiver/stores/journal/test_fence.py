@@ -1,4 +1,4 @@
-"""Claims: who gets a stream, from which unit on, and what becomes of those who had it before."""
+"""Claims: who gets a stream, from which unit on, and how earlier holders are fenced."""
 
 import errno
 import itertools
@@ -13,9 +13,10 @@ import pytest
 import receiver.stores.journal.fence
 from receiver.stores.journal import PosixDisk
 from receiver.stores.journal.disk import DiskFull
-from receiver.stores.journal.done import Done, State, read_done, write_done
+from receiver.stores.journal.done import end_stream
 from receiver.stores.journal.fence import MOST_EPOCHS
-from receiver.stores.journal.layout import Part
+from receiver.stores.journal.journal import Done, Journal, State
+from receiver.stores.journal.reader import Part
 from receiver.stores.journal.writer import ending
 from sonoduct.wire import (
     Encoding,
@@ -55,13 +56,13 @@ def folder(tmp_path):
     return tmp_path / STREAM
 
 
-def begun(folder, how="drop"):
+def begun(folder, how="close"):
     """Write 100 frames under epoch 1, and end the claim."""
     made = writer(HastyDisk(), folder)
     made.commit(chunks(1, 0, 100))
     if how == "end":
         made.commit([ending(made.epoch, COMPLETE)])
-        made.drop()
+        made.close()
     else:
         getattr(made, how)()
     return folder
@@ -81,8 +82,8 @@ def test_a_new_stream(folder):
     assert [(1, 0)] == names(DISK, folder)
 
 
-@pytest.mark.parametrize("how", ["drop", "close"])
-def test_a_stream_goes_on_where_it_stands(folder, how):
+@pytest.mark.parametrize("how", ["close", "seal"])
+def test_a_stream_continues_where_it_stands(folder, how):
     """The next claim has the next epoch, whether or not the last one ended well."""
     granted = claimed(DISK, begun(folder, how), hello())
     granted.writer.commit(chunks(2, 100, 200))
@@ -113,7 +114,7 @@ def test_claims_that_died_are_skipped(folder):
 
 
 def test_a_damaged_opening_is_no_claim_that_died(folder):
-    """There is audio behind it that was acknowledged: nothing is emptied, and nothing goes on."""
+    """Acknowledged audio lies behind it: no file is emptied, and the claim is refused."""
     path = begun(folder) / Part(1, 0).name
     data = bytearray(path.read_bytes())
     data[40] ^= 1
@@ -125,20 +126,20 @@ def test_a_damaged_opening_is_no_claim_that_died(folder):
 
 
 def test_a_claim_that_died_is_buried_once(folder):
-    """What each later claim costs does not grow with those that died."""
+    """The cost of a later claim does not grow with the number of dead ones."""
     begun(folder)
     for epoch in range(2, 5):
         (folder / Part(epoch, 0).name).touch()
     disk = FaultyDisk()
     costs = []
     for _ in range(2):
-        claimed(disk, folder, hello()).writer.drop()
+        claimed(disk, folder, hello()).writer.close()
         costs.append(disk.calls.count("replace"))
 
     assert [3, 3] == costs
 
 
-def test_what_is_promised_is_synced_first(folder):
+def test_a_promise_is_synced_first(folder):
     """The fence comes before the scan, and the scanned file is made durable before it is read."""
     begun(folder)
     disk = FaultyDisk()
@@ -178,7 +179,7 @@ def test_many_claims_at_once(folder):
 
 
 def test_many_claims_that_all_write(folder):
-    """Whatever was acknowledged under any of them is there, once, and at its place."""
+    """All audio that any of them acknowledged is there, once, and at its place."""
     promised = []
     start = threading.Barrier(6)
 
@@ -245,7 +246,7 @@ def test_a_claim_that_is_late_to_look(folder):
     assert SOUND[: 300 * WIDTH] == contents(DISK, folder)
 
 
-def test_somebody_else_has_just_taken_the_epoch(folder):
+def test_another_claim_has_just_taken_the_epoch(folder):
     """The loser of a race takes the next one."""
     begun(folder)
     disk = FaultyDisk()
@@ -256,7 +257,7 @@ def test_somebody_else_has_just_taken_the_epoch(folder):
 
 
 def test_a_new_folder_is_not_looked_into(folder):
-    """Nobody has been there: one attempt at epoch 1 says so."""
+    """No claim can have come before: one attempt at epoch 1 is enough."""
     disk = FaultyDisk()
     granted = claimed(disk, folder, hello())
 
@@ -264,8 +265,8 @@ def test_a_new_folder_is_not_looked_into(folder):
     assert "names" not in disk.calls
 
 
-def test_somebody_else_is_faster_in_a_new_folder(folder):
-    """What they have kept by then counts."""
+def test_another_claim_is_faster_in_a_new_folder(folder):
+    """The audio that the other claim has kept by then counts."""
     disk = FaultyDisk()
     disk.before("create", lambda _: begun(folder))
     granted = claimed(disk, folder, hello())
@@ -273,13 +274,13 @@ def test_somebody_else_is_faster_in_a_new_folder(folder):
     assert (2, 100) == (granted.epoch, granted.offset)
 
 
-def test_somebody_else_ends_a_stream_whose_folder_was_new(folder):
+def test_another_claim_ends_a_stream_whose_folder_was_new(folder):
     """Epoch 1 is free again then, and done.json says why."""
     disk = FaultyDisk()
 
     def end(_):
         begun(folder, "end")
-        write_done(DISK, folder, Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE))
+        end_stream(Journal(DISK, folder), Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE))
 
     disk.before("create", end)
     granted = claimed(disk, folder, hello())
@@ -289,7 +290,7 @@ def test_somebody_else_ends_a_stream_whose_folder_was_new(folder):
 
 
 def test_a_shelf_that_is_missing_is_made(tmp_path):
-    """Whoever tidied up the store by hand has done no harm."""
+    """A person who removed empty folders by hand has done no harm."""
     granted = claimed(DISK, tmp_path / "shelf" / STREAM, hello())
 
     assert (1, 0) == (granted.epoch, granted.offset)
@@ -320,8 +321,8 @@ def test_a_stream_that_is_claimed_all_the_time(folder, monkeypatch):
         claimed(disk, folder, hello())
 
 
-def test_a_stream_has_so_many_claims(folder):
-    """As many as an epoch on the wire can count."""
+def test_the_number_of_claims_is_limited(folder):
+    """An epoch has 32 bits on the wire."""
     begun(folder)
     (folder / Part(MOST_EPOCHS, 0).name).touch()
 
@@ -333,14 +334,14 @@ def claim_and_leave(folder, *, closed):
     """Claim the stream, and bring nothing."""
     granted = claimed(HASTY, folder, hello())
     if closed:
-        granted.writer.close()
+        granted.writer.seal()
     else:
-        granted.writer.drop()
+        granted.writer.close()
     return granted
 
 
 def test_claims_that_bring_nothing_leave_nothing(folder):
-    """Whoever claims a stream again and again neither ends it nor fills the folder with files."""
+    """Claiming a stream again and again neither ends it nor fills the folder with files."""
     begun(folder)
     for number in range(250):
         claim_and_leave(folder, closed=bool(number % 2))
@@ -357,11 +358,11 @@ def test_audio_between_empty_claims_stays(folder):
     granted = claimed(HASTY, folder, hello())
     for start in range(0, 150, 50):
         granted.writer.commit([chunk(granted.epoch, start, start + 50)])
-        granted.writer.close()
+        granted.writer.seal()
         for _ in range(60):
             granted = claim_and_leave(folder, closed=True)
         granted = claimed(HASTY, folder, hello())
-    granted.writer.drop()
+    granted.writer.close()
 
     assert 150 == granted.offset
     assert SOUND[: 150 * WIDTH] == contents(DISK, folder)
@@ -409,7 +410,7 @@ def test_another_sender_gets_a_stream_that_idles(folder):
     assert (2, 100) == (claimed(DISK, folder, ANOTHER).epoch, claimed(DISK, folder, ANOTHER).offset)
 
 
-@pytest.mark.parametrize("how", ["close", "end"])
+@pytest.mark.parametrize("how", ["seal", "end"])
 def test_another_sender_gets_a_stream_that_was_given_back(folder, how):
     """A claim that ended in order holds nothing, nor does a stream that is complete."""
     granted = claimed(DISK, begun(folder, how), ANOTHER)
@@ -435,7 +436,7 @@ def test_the_same_sender_does_not_wait(folder):
     ids=["channels", "samplerate", "encoding", "kind"],
 )
 def test_a_stream_has_one_format(folder, changed):
-    """Another one is refused, and those who come in the right one go on."""
+    """A claim in another format is refused, and a claim in the right one continues."""
     begun(folder)
     disk = FaultyDisk()
     with pytest.raises(Malformed, match="format"):
@@ -447,8 +448,8 @@ def test_a_stream_has_one_format(folder, changed):
 
 @pytest.mark.parametrize("state", [State.CANCELLED, State.EXPIRED])
 def test_a_stream_that_was_given_up(folder, state):
-    """It is gone, for everybody."""
-    write_done(DISK, begun(folder), Done(state=state, epoch=1))
+    """Its own sender and every other one hear that it is gone."""
+    end_stream(Journal(DISK, begun(folder)), Done(state=state, epoch=1))
     for each in (hello(), ANOTHER):
         with pytest.raises(Gone, match=f"stream was {state}"):
             claimed(DISK, folder, each)
@@ -459,7 +460,7 @@ def test_a_stream_that_was_given_up(folder, state):
 def test_a_complete_stream_is_answered_with_its_receipt(folder):
     """Without a new claim."""
     begun(folder, "end")
-    write_done(DISK, folder, Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE))
+    end_stream(Journal(DISK, folder), Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE))
     granted = claimed(DISK, folder, hello())
 
     assert (1, 100, COMPLETE, None) == (
@@ -471,7 +472,7 @@ def test_a_complete_stream_is_answered_with_its_receipt(folder):
     assert [] == names(DISK, folder)
 
 
-def test_a_complete_stream_that_nobody_has_finished(folder):
+def test_a_complete_stream_without_a_recording(folder):
     """Its END is enough, for any number of claims."""
     begun(folder, "end")
     disk = FaultyDisk()
@@ -480,7 +481,7 @@ def test_a_complete_stream_that_nobody_has_finished(folder):
 
         assert (epoch, 100, COMPLETE) == (granted.epoch, granted.offset, granted.receipt)
     assert set() == disk.open
-    assert read_done(DISK, folder) is None
+    assert Journal(DISK, folder).done() is None
 
 
 def test_a_stream_that_is_completed_just_before_the_fence(folder):
@@ -488,7 +489,7 @@ def test_a_stream_that_is_completed_just_before_the_fence(folder):
     begun(folder, "end")
     done = Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE)
     disk = FaultyDisk()
-    disk.before("create", lambda _: write_done(DISK, folder, done))
+    disk.before("create", lambda _: end_stream(Journal(DISK, folder), done))
     granted = claimed(disk, folder, hello())
 
     assert COMPLETE == granted.receipt
@@ -503,7 +504,7 @@ def test_a_stream_that_is_completed_meanwhile(folder, nth, said):
     begun(folder, "end")
     done = Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE)
     disk = FaultyDisk()
-    disk.before("any", lambda *_: write_done(DISK, folder, done), nth)
+    disk.before("any", lambda *_: end_stream(Journal(DISK, folder), done), nth)
     with suppress(Fenced):
         assert COMPLETE == claimed(disk, folder, said).receipt
 
@@ -512,7 +513,7 @@ def test_a_stream_that_is_completed_meanwhile(folder, nth, said):
 
 
 def test_a_damaged_done_is_an_error(folder):
-    """Nobody can say how the stream ended, so nobody gets it."""
+    """It is unknown how the stream ended, so no connection gets it."""
     begun(folder)
     (folder / "done.json").write_text('{"state": "lost"}')
 
@@ -520,7 +521,7 @@ def test_a_damaged_done_is_an_error(folder):
         claimed(DISK, folder, hello())
 
 
-@pytest.mark.parametrize("how", ["drop", "close", "end"])
+@pytest.mark.parametrize("how", ["close", "seal", "end"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 def test_any_call_may_fail(tmp_path, how, code):
     """The claim is refused with 4507, leaves no file open, and the next one finds everything."""
@@ -528,7 +529,7 @@ def test_any_call_may_fail(tmp_path, how, code):
         folder = begun(tmp_path / str(nth), how)
         disk = FaultyDisk()
         disk.fail("any", code, nth)
-        said = ANOTHER if how == "close" else hello()
+        said = ANOTHER if how == "seal" else hello()
         try:
             granted = claimed(disk, folder, said)
         except StorageFailed as exc:
@@ -538,7 +539,7 @@ def test_any_call_may_fail(tmp_path, how, code):
             continue
         assert disk.calls[-1] == "close" or len(disk.calls) < nth, disk.calls
         if granted.writer is not None:
-            granted.writer.drop()
+            granted.writer.close()
         if len(disk.calls) < nth:
             break
 

@@ -53,7 +53,7 @@ def test_others_are_not(path):
     ],
 )
 def test_older_kernels_do_not_tell(handle, monkeypatch, release, expected):
-    """Before 5.8 the call succeeded whatever happened."""
+    """Before Linux 5.8 the call succeeded even if data was lost."""
     monkeypatch.setattr(posix, "_type_of", lambda _handle: 0xEF53)
     monkeypatch.setattr(platform, "release", lambda: release)
 

@@ -12,15 +12,15 @@ import soundfile
 
 import receiver.stores.journal.original
 from receiver.stores.journal import Layout, PosixDisk
-from receiver.stores.journal.done import read_done
-from receiver.stores.journal.original import Work, assembled
-from receiver.stores.journal.recordings import Manifest, finish
+from receiver.stores.journal.journal import Journal
+from receiver.stores.journal.original import assembled
+from receiver.stores.journal.recordings import Manifest
 from receiver.stores.journal.verify import verify
 from receiver.stores.journal.writer import Writer, ending
 from sonoduct.audio import decoding
 from sonoduct.wire import Digest, Kind, Receipt, StorageFailed
 from tests.support.faultydisk import FaultyDisk, HastyDisk
-from tests.support.journal import STREAM, chunk, hello
+from tests.support.journal import STREAM, chunk, finish, hello
 from tests.support.sounds import noise
 
 DISK, HASTY = PosixDisk(), HastyDisk()
@@ -59,17 +59,17 @@ def receipt(data=DATA, frames=FRAMES):
 
 def stored(root, data=DATA, ended=None):
     """Write the journal of a file over two claims; return the layout, and where it lies."""
-    layout = Layout(root)
-    folder = layout.folder(STREAM)
+    layout = Layout(PosixDisk(), root)
+    folder = layout.journal(STREAM).folder
     HASTY.make_folder(folder)
     HASTY.make_folder(layout.audio)
     for epoch, start, stop in ((1, 0, 1001), (2, 1001, len(data))):
-        made = Writer(HASTY, folder, HELLO, epoch)
+        made = Writer(Journal(HASTY, folder), HELLO, epoch)
         made.open(start)
         for at in range(start, stop, 700):
             made.commit([chunk(epoch, at, min(at + 700, stop), data, 1)])
     made.commit([ending(made.epoch, ended or receipt(data))])
-    made.drop()
+    made.close()
     return layout, folder
 
 
@@ -85,7 +85,7 @@ def near(monkeypatch):
 
 
 def drafts(layout):
-    """What lies among the recordings without being one."""
+    """Return the files among the recordings that are drafts."""
     return list(layout.audio.glob(".*"))
 
 
@@ -99,15 +99,15 @@ def require_finished(layout, folder, path):
         manifest.format.channels,
         manifest.format.encoding,
     )
-    assert str(path.relative_to(layout.root)) == read_done(DISK, folder).recording
-    assert [None] == [finding.fault for finding in verify(DISK, layout)]
+    assert str(path.relative_to(layout.root)) == Journal(DISK, folder).done().recording
+    assert [None] == [finding.fault for finding in verify(layout)]
     assert [] == drafts(layout)
 
 
-def test_a_file_is_what_it_was(tmp_path):
-    """For as long as somebody needs it."""
+def test_a_file_comes_back_unchanged(tmp_path):
+    """It exists inside the context, and no longer."""
     layout, _ = stored(tmp_path)
-    with assembled(DISK, layout, HELLO) as original:
+    with assembled(layout, layout.journal(HELLO.stream)) as original:
         data = original.path.read_bytes()
 
     assert data == DATA
@@ -126,27 +126,27 @@ def test_a_file_becomes_a_recording(tmp_path, wanted):
 
 
 def test_the_original_is_kept_beside_it(tmp_path, near):
-    """Under a name that is not the recording's, whatever its own was."""
+    """Its name differs from the recording's, even if its own was the same."""
     layout, folder = stored(tmp_path)
-    path = finish(DISK, layout, folder, "wav", Work(keep_original=True))
+    path = finish(DISK, layout, folder, "wav", keep_original=True)
 
     require_finished(layout, folder, path)
     assert DATA == path.with_name(f"a_b-{STREAM[:8]}.original.OGG").read_bytes()
 
 
-def test_whatever_fails_can_be_done_again(tmp_path, near):
-    """Each call to the disk fails once; then the recording is made, and nothing else is left."""
+def test_any_failure_can_be_repeated(tmp_path, near):
+    """Each call to the disk fails once; then the recording is made, and no draft is left."""
     layout, folder = stored(tmp_path / "counted")
     counting = FaultyDisk()
-    finish(counting, layout, folder, "wav", Work(keep_original=True))
+    finish(counting, layout, folder, "wav", keep_original=True)
     for nth in range(1, len(counting.calls) + 1):
         layout, folder = stored(tmp_path / str(nth))
         disk = FaultyDisk()
         disk.fail("any", errno.EIO, nth)
         with suppress(StorageFailed, OSError):
-            finish(disk, layout, folder, "wav", Work(keep_original=True))
-        if read_done(DISK, folder) is None:
-            finish(DISK, layout, folder, "wav", Work(keep_original=True))
+            finish(disk, layout, folder, "wav", keep_original=True)
+        if Journal(DISK, folder).done() is None:
+            finish(DISK, layout, folder, "wav", keep_original=True)
         (path,) = layout.audio.glob("[!.]*.wav")
         for left in drafts(layout):
             left.unlink()  # what the sweep removes later
@@ -163,11 +163,11 @@ def test_other_frames_than_before_are_a_fault(tmp_path, near):
 
     assert "frames that came out of the file 3000, expected 3001" in str(raised.value)
     assert ([], []) == (drafts(layout), list(layout.audio.iterdir()))
-    with assembled(DISK, layout, HELLO) as original:
+    with assembled(layout, layout.journal(HELLO.stream)) as original:
         assert DATA == original.path.read_bytes()
 
 
-def test_what_is_decoded_no_more_stays(tmp_path, near):
+def test_a_file_that_no_longer_decodes_stays(tmp_path, near):
     """A decoder that is gone, or another version that refuses, costs no byte."""
     data = b"no audio" * 500
     layout, folder = stored(tmp_path, data)
@@ -175,11 +175,11 @@ def test_what_is_decoded_no_more_stays(tmp_path, near):
         finish(DISK, layout, folder, "wav")
 
     assert [] == drafts(layout)
-    assert [None] == [finding.fault for finding in verify(DISK, layout)]
+    assert [None] == [finding.fault for finding in verify(layout)]
 
 
 def test_a_stop_is_heeded(tmp_path, near):
-    """While the file is made, and while it is decoded; the next start goes on."""
+    """While the file is written, and while it is decoded; the next start makes the recording."""
     layout, folder = stored(tmp_path)
     for after in range(1, 8):
         calls = iter(range(after))
@@ -189,7 +189,7 @@ def test_a_stop_is_heeded(tmp_path, near):
                 raise StorageFailed("the receiver stops")
 
         with pytest.raises(StorageFailed, match="the receiver stops"):
-            finish(DISK, layout, folder, "wav", Work(stopping))
+            finish(DISK, layout, folder, "wav", running=stopping)
         assert [] == drafts(layout)
 
     require_finished(layout, folder, finish(DISK, layout, folder, "wav"))
@@ -205,10 +205,10 @@ def test_without_room_nothing_is_begun(tmp_path, monkeypatch, near):
     assert [] == list(layout.audio.iterdir())
 
 
-def test_verify_counts_the_frames_of_what_is_complete(tmp_path):
+def test_verify_counts_the_frames_of_complete_journals(tmp_path):
     """A file that is not decoded yet has none."""
     layout, _ = stored(tmp_path)
 
     assert [("complete", FRAMES, None)] == [
-        (finding.state, finding.frames, finding.fault) for finding in verify(DISK, layout)
+        (finding.state, finding.frames, finding.fault) for finding in verify(layout)
     ]

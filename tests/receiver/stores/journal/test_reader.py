@@ -6,7 +6,7 @@ import random
 import pytest
 
 from receiver.stores.journal import PosixDisk
-from receiver.stores.journal.reader import complete, last_segment, read_stream, segments, tail_of
+from receiver.stores.journal.journal import Journal
 from sonoduct import wire
 from sonoduct.wire import Fenced, StorageFailed, records
 from tests.support.faultydisk import FaultyDisk
@@ -26,7 +26,7 @@ DISK = PosixDisk()
 
 
 def write(folder, epoch, part, base, *rest):
-    """Write a segment with whatever is to be in it, as a paused receiver may have."""
+    """Write a segment of any content, as a paused receiver may have done."""
     data = b"".join((records.opening(epoch, base, hello()), *rest))
     (folder / f"{epoch:020d}.{part:06d}.seg").write_bytes(data)
 
@@ -55,10 +55,12 @@ def test_parts_of_one_epoch_are_one_stream(tmp_path):
     write(tmp_path, 3, 0, 200, audio(3, 200, 300))
 
     assert played(300) == contents(DISK, tmp_path)
-    assert [(1, 0), (1, 1), (1, 2), (3, 0)] == [each.part for each in segments(DISK, tmp_path)]
+    assert [(1, 0), (1, 1), (1, 2), (3, 0)] == [
+        each.part for each in Journal(DISK, tmp_path).segments()
+    ]
 
 
-def test_what_a_fenced_writer_goes_on_writing_is_never_read(tmp_path):
+def test_audio_of_a_fenced_writer_is_never_read(tmp_path):
     """Its segment counts up to where the next claim starts, on a boundary of chunks or not."""
     write(tmp_path, 1, 0, 0, audio(1, 0, 100), noise(1, 100, 900))
     write(tmp_path, 2, 0, 100, audio(2, 100, 300))
@@ -66,8 +68,8 @@ def test_what_a_fenced_writer_goes_on_writing_is_never_read(tmp_path):
     assert played(300) == contents(DISK, tmp_path)
 
 
-def test_a_fenced_writer_that_went_on_in_another_part_is_never_read(tmp_path):
-    """Its later part starts at or beyond the newer claim, and nobody misses what is between."""
+def test_a_later_part_of_a_fenced_writer_is_never_read(tmp_path):
+    """Its later part starts at or beyond the newer claim, and no audio between them is missed."""
     write(tmp_path, 1, 0, 0, audio(1, 0, 100), records.closing(1, 100))
     write(tmp_path, 1, 1, 100, noise(1, 100, 200), noise(1, 200, 500))
     write(tmp_path, 2, 0, 100, audio(2, 100, 300))
@@ -91,10 +93,10 @@ def test_each_of_several_fenced_writers_is_cut_off(tmp_path):
 
 
 def test_missing_audio_is_an_error(tmp_path):
-    """What comes before the hole is read; then it is named."""
+    """The audio before the hole is read; then the error names the hole."""
     write(tmp_path, 1, 0, 0, audio(1, 0, 100))
     write(tmp_path, 2, 0, 150, audio(2, 150, 300))
-    reading = read_stream(DISK, tmp_path)
+    reading = Journal(DISK, tmp_path).records()
     before = list(itertools.islice(reading, 2))
 
     assert played(100) == b"".join(each.payload for each in before)
@@ -116,15 +118,15 @@ def test_a_stream_that_starts_in_the_middle_is_an_error(tmp_path):
 
 @pytest.mark.parametrize("ended", [100, 200])
 def test_the_end_of_a_fenced_writer_does_not_count(tmp_path, ended):
-    """Whoever claimed later decides when the stream is complete."""
+    """The later claim decides when the stream is complete."""
     more = audio(1, 100, ended) if ended > 100 else b""
     write(tmp_path, 1, 0, 0, audio(1, 0, 100), more, records.end(1, receipt(played(ended))))
     write(tmp_path, 2, 0, 100, audio(2, 100, 300))
-    marks = [each for each in read_stream(DISK, tmp_path) if each.header.kind != 1]
+    marks = [each for each in Journal(DISK, tmp_path).records() if each.header.kind != 1]
 
     assert [] == marks
     assert played(300) == contents(DISK, tmp_path)
-    assert complete(DISK, tmp_path) is None
+    assert Journal(DISK, tmp_path).complete() is None
 
 
 def test_an_end_is_read_although_a_later_claim_died_at_once(tmp_path):
@@ -133,21 +135,21 @@ def test_an_end_is_read_although_a_later_claim_died_at_once(tmp_path):
     (tmp_path / "00000000000000000002.000000.seg").write_bytes(
         records.opening(2, 100, hello())[:-1]
     )
-    last = last_segment(DISK, tmp_path, below=3)
+    last = Journal(DISK, tmp_path).last_segment(below=3)
 
     assert (1, 0) == last.part
-    assert receipt(played(100)) == tail_of(DISK, last).receipt
-    assert (hello(), 1, receipt(played(100))) == complete(DISK, tmp_path)
+    assert receipt(played(100)) == last.tail().receipt
+    assert (hello(), 1, receipt(played(100))) == Journal(DISK, tmp_path).complete()
 
 
-def test_the_last_segment_is_that_of_an_older_epoch(tmp_path):
+def test_the_last_segment_has_an_older_epoch(tmp_path):
     """A claim does not find itself."""
     write(tmp_path, 1, 0, 0)
     write(tmp_path, 1, 1, 0)
     write(tmp_path, 2, 0, 0)
 
-    assert (1, 1) == last_segment(DISK, tmp_path, below=2).part
-    assert last_segment(DISK, tmp_path, below=1) is None
+    assert (1, 1) == Journal(DISK, tmp_path).last_segment(below=2).part
+    assert Journal(DISK, tmp_path).last_segment(below=1) is None
 
 
 def test_a_fenced_writer_cannot_open_a_hole(tmp_path):

@@ -1,11 +1,11 @@
-"""Segments: what was written is read, and damage of any kind is never taken for audio."""
+"""Segments: all records are read as they were written, and damage is never taken for audio."""
 
 import io
 
 import pytest
 
 from receiver.stores.journal import PosixDisk
-from receiver.stores.journal.reader import segments, tail_of, whole_tail_of
+from receiver.stores.journal.journal import Journal
 from sonoduct.wire import StorageFailed, encode_record, records
 from tests.support.journal import SOUND, WIDTH, chunk, contents, hello, receipt
 
@@ -34,7 +34,7 @@ def before(position):
 
 
 def test_records_survive():
-    """Reading gives back each record that was written, and what is in it."""
+    """Reading gives back each record with its content."""
     file = io.BytesIO(b"".join((OPENING, *AUDIO, END)))
     first, *audio, last = records.read_records(file)
 
@@ -61,25 +61,25 @@ def test_each_damaged_byte_is_noticed(tmp_path):
         data[position] ^= 1 << position % 8
         folder = stored(tmp_path, data)
         expected = before(position)
-        found = segments(DISK, folder)
+        found = Journal(DISK, folder).segments()
 
         assert expected == contents(DISK, folder), position
         assert bool(found) == (position >= BOUNDS[0]), position
         for segment in found:
-            assert not whole_tail_of(DISK, segment).closed, position
+            assert not segment.whole_tail().closed, position
 
 
 def test_each_length_of_a_cut_segment(tmp_path):
-    """What is left of a segment counts up to its last whole record."""
+    """A segment that was cut counts up to its last whole record."""
     for length in range(len(SEGMENT)):
         folder = stored(tmp_path, SEGMENT[:length])
         expected = before(length)
-        found = segments(DISK, folder)
+        found = Journal(DISK, folder).segments()
 
         assert expected == contents(DISK, folder), length
         assert bool(found) == (length >= BOUNDS[0]), length
         for segment in found:
-            tail = tail_of(DISK, segment)
+            tail = segment.tail()
             assert (len(expected) // WIDTH, False) == (tail.offset, tail.closed), length
 
 
@@ -98,15 +98,15 @@ def test_each_damaged_byte_before_another_segment(tmp_path):
                 contents(DISK, tmp_path)
 
 
-def test_an_end_that_is_damaged_is_none(tmp_path):
+def test_a_damaged_end_does_not_count(tmp_path):
     """A receipt is there whole, or the stream is open."""
     data = OPENING + b"".join(AUDIO) + END
     for position in range(len(data) - len(END), len(data)):
         damaged = bytearray(data)
         damaged[position] ^= 1
-        (segment,) = segments(DISK, stored(tmp_path, damaged))
+        (segment,) = Journal(DISK, stored(tmp_path, damaged)).segments()
 
-        assert tail_of(DISK, segment).receipt is None, position
+        assert segment.tail().receipt is None, position
 
 
 def test_what_does_not_belong_is_not_read(tmp_path):
@@ -140,11 +140,11 @@ def test_what_does_not_belong_is_not_read(tmp_path):
     ],
     ids=["epoch", "no hello", "other message", "audio", "closing", "empty"],
 )
-def test_a_segment_without_its_opening_is_none(tmp_path, opening):
-    """A claim that died before it began does not count, whatever follows."""
+def test_a_segment_without_its_opening_does_not_count(tmp_path, opening):
+    """A claim that died before it began does not count, even with records behind it."""
     folder = stored(tmp_path, opening + b"".join(AUDIO))
 
-    assert [] == segments(DISK, folder)
+    assert [] == Journal(DISK, folder).segments()
     assert b"" == contents(DISK, folder)
 
 

@@ -12,10 +12,17 @@ from structlog.testing import capture_logs
 import receiver.stores.journal.committer
 import receiver.stores.journal.janitor
 import receiver.stores.journal.store
-from receiver.stores.journal import Bounds, JournalStore, Keeping, Layout, PosixDisk, committer
-from receiver.stores.journal.done import State, read_done
-from receiver.stores.journal.layout import Part, prepare
-from receiver.stores.journal.reader import last_segment, tail_of
+from receiver.stores.journal import (
+    JournalStore,
+    Layout,
+    PosixDisk,
+    RecordingOptions,
+    Retention,
+    StoreLimits,
+    committer,
+)
+from receiver.stores.journal.journal import Journal, State
+from receiver.stores.journal.reader import Part
 from receiver.stores.journal.writer import ending
 from sonoduct.audio.recording import read_recording
 from sonoduct.wire import BadChecksum, Eos, Fenced, Gone, Level, StorageFailed, TooLarge
@@ -49,7 +56,7 @@ class Roomy(FaultyDisk):
 
 
 class Listening:
-    """Whoever holds a claim: it notes what it is told."""
+    """The holder of a claim: it notes every call."""
 
     def __init__(self):
         self.claim = None
@@ -66,7 +73,7 @@ class Listening:
         self._moved.set()
 
     async def until(self, reached):
-        """Wait until *reached* says that what came is enough."""
+        """Wait until *reached* returns True."""
         async with asyncio.timeout(PATIENCE_S):
             while not reached():
                 self._moved.clear()
@@ -95,7 +102,7 @@ class Gate:
             await self._reached.wait()
 
     def open(self):
-        """Let it go on."""
+        """Let it continue."""
         self._opened.set()
 
 
@@ -116,7 +123,11 @@ async def opened(root, disk, **bounds):
     chosen = {"reserve_bytes": RESERVE, "stream_bytes": 10**6, "takeover_s": 10} | bounds
     observed = []
     made = JournalStore(
-        disk, Layout(root), Keeping("wav", 3600, 3600), Bounds(**chosen), observed.append
+        Layout(disk, root),
+        RecordingOptions("wav"),
+        Retention(3600, 3600),
+        StoreLimits(**chosen),
+        observed.append,
     )
     made.observed = observed
     try:
@@ -128,7 +139,9 @@ async def opened(root, disk, **bounds):
 async def begun(store, said=None):
     """Claim the stream; return the claim and its listener."""
     listener = Listening()
-    listener.claim = await store.claim(said or hello(), listener)
+    listener.claim = await store.claim(
+        said or hello(), on_kept=listener.advanced, on_failed=listener.failed
+    )
     return listener.claim, listener
 
 
@@ -155,12 +168,12 @@ async def committed(claim, source=SOUND):
 @pytest.fixture
 def folder(tmp_path):
     """Where the stream's journal is, in a store."""
-    prepare(DISK, Layout(tmp_path), 0)
-    return Layout(tmp_path).folder(STREAM)
+    Layout(DISK, tmp_path).prepare(0)
+    return Layout(PosixDisk(), tmp_path).journal(STREAM).folder
 
 
 async def test_a_stream_from_claim_to_recording(tmp_path, disk, folder):
-    """What is acknowledged is in the journal, and closing waits for the recording."""
+    """Acknowledged audio is in the journal, and closing waits for the recording."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         before = (store.level, claim.epoch, claim.offset, claim.kept, claim.receipt)
@@ -176,12 +189,12 @@ async def test_a_stream_from_claim_to_recording(tmp_path, disk, folder):
     assert SOUND[: 300 * WIDTH] == durable
     assert receipt() == made
     assert SOUND == b"".join(read_recording(path, FORMAT))
-    assert (State.COMMITTED, []) == (read_done(DISK, folder).state, names(DISK, folder))
+    assert (State.COMMITTED, []) == (Journal(DISK, folder).done().state, names(DISK, folder))
     assert set() == disk.open
 
 
 async def test_nothing_is_acknowledged_before_it_is_durable(tmp_path, disk):
-    """While the sync takes its time, `kept` stays, and so does whoever commits."""
+    """During a slow sync `kept` does not move, and a commit waits."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         gate = Gate()
@@ -198,14 +211,14 @@ async def test_nothing_is_acknowledged_before_it_is_durable(tmp_path, disk):
 
 
 async def test_streams_are_committed_in_groups(tmp_path, disk):
-    """What comes while one group is under way makes the next one, for all streams."""
+    """Chunks of all streams that come while one group is under way make the next one."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         other, another = await begun(store, OTHER)
         gate = Gate()
         disk.before("sync", gate)
         append(claim, 0, 50)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await gate.reached()
         append(claim, 50, 200)
         append(other, 0, 100)
@@ -218,7 +231,7 @@ async def test_streams_are_committed_in_groups(tmp_path, disk):
 
 
 async def test_a_large_group_does_not_wait(tmp_path, disk, monkeypatch):
-    """So many bytes are committed at once, fewer after a while."""
+    """A group of GROUP_BYTES is committed at once, a smaller one after a while."""
     monkeypatch.setattr(receiver.stores.journal.committer, "GROUP_S", 3600)
     monkeypatch.setattr(receiver.stores.journal.committer, "GROUP_BYTES", 1000)
     async with opened(tmp_path, disk) as store:
@@ -234,7 +247,7 @@ async def test_a_large_group_does_not_wait(tmp_path, disk, monkeypatch):
 
 
 class Whole(Roomy):
-    """A disk that says it can make everything durable at once, on whatever file system it is."""
+    """A disk that claims to have a syncfs that reports faults, on any file system."""
 
     def syncs_all(self, handle):
         return True
@@ -247,14 +260,14 @@ async def group(store, count, first=0):
     """Have chunks of *count* streams committed together; return their listeners and the syncs."""
     numbers = range(first, first + count)
     begun_ones = [await begun(store, hello(stream=f"{number:032x}")) for number in numbers]
-    before = store._disk.calls.count("sync"), store._disk.calls.count("sync_all")
+    before = store._layout.disk.calls.count("sync"), store._layout.disk.calls.count("sync_all")
     for claim, _ in begun_ones:
         append(claim, 0, 100)
-    store.committer.hurry()
+    store.committer.flush_soon()
     listeners = [listener for _, listener in begun_ones]
     for listener in listeners:
         await listener.until(lambda each=listener: each.kept or each.failures)
-    syncs = store._disk.calls.count("sync"), store._disk.calls.count("sync_all")
+    syncs = store._layout.disk.calls.count("sync"), store._layout.disk.calls.count("sync_all")
     return listeners, (syncs[0] - before[0], syncs[1] - before[1])
 
 
@@ -282,7 +295,7 @@ async def test_a_disk_that_cannot_be_synced_at_once(tmp_path, disk):
 
 
 async def test_a_fault_of_all_is_looked_for_in_each(tmp_path):
-    """One call failed for everybody: the stream whose file it was is refused, and no other."""
+    """If syncfs fails, the stream whose file lost data is refused, and no other."""
     disk = Whole()
     disk.before("sync_all", lambda *_: (disk.fail("sync", nth=3), refuse(errno.EIO)), nth=1)
     async with opened(tmp_path, disk) as store:
@@ -303,8 +316,8 @@ async def test_a_disk_that_others_fill(tmp_path, monkeypatch):
     assert ((0, 1), (committer.MANY, 0)) == (first, second)
 
 
-async def test_another_claim_goes_on(tmp_path, disk, folder):
-    """After the connection is lost what came is made safe, and the next one starts behind it."""
+async def test_another_claim_continues(tmp_path, disk, folder):
+    """When a connection is lost, its chunks are made safe; the next claim starts behind them."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
         append(claim, 0, 300)
@@ -318,7 +331,7 @@ async def test_another_claim_goes_on(tmp_path, disk, folder):
 
 
 async def test_a_digest_is_computed_again_when_a_stream_changed_hands(tmp_path, disk, folder):
-    """It is that of the journal, whoever wrote it; a wrong one is refused, and nothing is lost."""
+    """It covers the audio of all claims; a wrong one is refused, and nothing is lost."""
     async with opened(tmp_path, disk) as store:
         for start in (0, 200, 400):
             claim, _ = await begun(store)
@@ -358,14 +371,14 @@ async def test_a_second_claim_in_this_process_seals_the_first(tmp_path, disk, fo
         gate = Gate()
         disk.before("sync", gate)
         append(first, 0, 200)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await gate.reached()
         append(first, 200, 300)
         claiming = asyncio.create_task(begun(store, hello("another")))
         await asyncio.sleep(0)
         gate.open()
         second, _ = await claiming
-        tail = tail_of(DISK, last_segment(DISK, folder, below=2))
+        tail = Journal(DISK, folder).last_segment(below=2).tail()
 
     assert ([200, 300], []) == (listener.kept, listener.failures)
     assert (2, 300) == (second.epoch, second.offset)
@@ -394,18 +407,18 @@ async def test_a_claim_elsewhere_ends_this_one(tmp_path, disk, folder):
 
 
 async def test_a_failure_concerns_one_stream(tmp_path, disk):
-    """The others of its group are acknowledged; it goes on with what turns out to be there."""
+    """The others of its group are acknowledged; its next claim finds all audio that is there."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         other, another = await begun(store, OTHER)
         disk.fail("sync")
         append(claim, 0, 100)
         append(other, 0, 100)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await another.keeps(100)
         append(claim, 100, 200)
         append(other, 100, 200)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await another.keeps(200)
         await claim.seal()
         again, _ = await begun(store)
@@ -414,8 +427,8 @@ async def test_a_failure_concerns_one_stream(tmp_path, disk):
     assert ([], 0, 100) == (listener.kept, claim.kept, again.offset)
 
 
-async def test_a_fault_of_ours_is_said_to_everybody(tmp_path, disk):
-    """Whatever is raised, nobody waits for an answer that never comes."""
+async def test_a_defect_is_told_to_every_stream(tmp_path, disk):
+    """Any exception reaches every stream of the group, so no stream waits for ever."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         disk.before("sync", lambda *_: 1 / 0)
@@ -444,7 +457,7 @@ async def test_a_full_disk_is_waited_for(tmp_path, disk, folder, size):
         disk.before("write", fail, 3)
         disk.fail("write", errno.ENOSPC, 4)
         append(claim, 100, 300)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await gate.reached()
         append(claim, 300, FRAMES)
         before = (store.full, list(listener.kept), listener.failures)
@@ -461,14 +474,14 @@ async def test_a_full_disk_is_waited_for(tmp_path, disk, folder, size):
 
 
 async def test_the_reserve_is_left_free(tmp_path, disk):
-    """With less, nothing is written, and nothing new is taken; with more, it goes on."""
+    """With less room, nothing is written, and no stream is taken; with more, streams continue."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         before = (store.full, store.free_bytes)
         disk.space = RESERVE
         writes = disk.calls.count("write")
         append(claim, 0, 100)
-        store.committer.hurry()
+        store.committer.flush_soon()
         async with asyncio.timeout(PATIENCE_S):
             while not store.committer.full:
                 await asyncio.sleep(0.001)
@@ -492,19 +505,19 @@ async def test_a_store_that_cannot_be_asked_is_full(tmp_path, disk):
 
 
 async def test_a_connection_that_is_lost_while_the_disk_is_full(tmp_path, disk, folder):
-    """What was not acknowledged is dropped: its sender has it. Sealing does not wait for room."""
+    """Unacknowledged audio is dropped: its sender has it. Sealing does not wait for room."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         append(claim, 0, 100)
         await listener.keeps(100)
         disk.space = 0
         append(claim, 100, 300)
-        store.committer.hurry()
+        store.committer.flush_soon()
         async with asyncio.timeout(PATIENCE_S):
             while not store.committer.full:
                 await asyncio.sleep(0.001)
             await claim.seal()
-            while store.committer.full:  # as long as somebody tries
+            while store.committer.full:  # until the committer finds no claim that tries again
                 await asyncio.sleep(0.001)
         full = store.full
         disk.space = 10**9
@@ -516,7 +529,7 @@ async def test_a_connection_that_is_lost_while_the_disk_is_full(tmp_path, disk, 
     assert receipt() == made
 
 
-async def test_what_was_acked_as_received_waits_for_room(tmp_path, disk):
+async def test_audio_acked_as_received_waits_for_room(tmp_path, disk):
     """Its sender does not have it any more: it is kept, though the connection is lost."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store, hello(ack=Level.RECEIVED))
@@ -524,7 +537,7 @@ async def test_what_was_acked_as_received_waits_for_room(tmp_path, disk):
         await listener.keeps(100)
         disk.space = 0
         append(claim, 100, 300)
-        store.committer.hurry()
+        store.committer.flush_soon()
         async with asyncio.timeout(PATIENCE_S):
             while not store.committer.full:
                 await asyncio.sleep(0.001)
@@ -539,7 +552,7 @@ async def test_what_was_acked_as_received_waits_for_room(tmp_path, disk):
 
 @pytest.mark.parametrize("size", [0, 232])
 async def test_a_disk_that_gets_full_while_a_claim_is_sealed(tmp_path, disk, folder, size):
-    """Either all that follows is kept, or none: what comes behind a gap is never acknowledged."""
+    """All later chunks are kept, or no chunk is: audio behind a gap is never acknowledged."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
         append(claim, 0, 100)
@@ -554,7 +567,7 @@ async def test_a_disk_that_gets_full_while_a_claim_is_sealed(tmp_path, disk, fol
 
         disk.before("write", stop)
         append(claim, 100, 200)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await gate.reached()
         append(claim, 200, 300)
         sealing = asyncio.create_task(claim.seal())
@@ -573,8 +586,8 @@ async def test_a_disk_that_gets_full_while_a_claim_is_sealed(tmp_path, disk, fol
     assert receipt() == made
 
 
-async def test_a_failure_after_the_end_of_a_claim_is_nobody_elses(tmp_path, disk):
-    """The listener may stand for the next connection already; it hears nothing of the last one."""
+async def test_a_failure_after_the_end_of_a_claim_is_not_passed_on(tmp_path, disk):
+    """The holder may have its next connection already; it hears nothing of the last one."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         gate = Gate()
@@ -585,9 +598,9 @@ async def test_a_failure_after_the_end_of_a_claim_is_nobody_elses(tmp_path, disk
 
         disk.before("sync", fail)
         append(claim, 0, 100)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await gate.reached()
-        claiming = asyncio.create_task(store.claim(hello(), listener))
+        claiming = asyncio.create_task(store.claim(hello(), listener.advanced, listener.failed))
         await asyncio.sleep(0)
         gate.open()
         again = await claiming
@@ -597,7 +610,7 @@ async def test_a_failure_after_the_end_of_a_claim_is_nobody_elses(tmp_path, disk
 
 
 async def test_a_stream_that_grows_too_long(tmp_path, disk, folder):
-    """The chunk that would be beyond the limit is refused; what came before stays."""
+    """The chunk that would be beyond the limit is refused; earlier chunks stay."""
     async with opened(tmp_path, disk, stream_bytes=100 * WIDTH) as store:
         claim, _ = await begun(store)
         append(claim, 0, 100)
@@ -609,7 +622,7 @@ async def test_a_stream_that_grows_too_long(tmp_path, disk, folder):
 
 
 async def test_a_stream_that_is_given_up(tmp_path, disk, folder):
-    """Its audio is removed, also what is under way, and it is gone."""
+    """Its audio is removed, and chunks under way with it."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
         append(claim, 0, 300)
@@ -621,7 +634,7 @@ async def test_a_stream_that_is_given_up(tmp_path, disk, folder):
 
 
 async def test_a_stream_that_was_taken_over_is_not_given_up(tmp_path, disk, folder):
-    """Whoever was fenced elsewhere hears that, and the stream stays."""
+    """A connection that was fenced elsewhere hears that, and the stream stays."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         append(claim, 0, 100)
@@ -633,7 +646,7 @@ async def test_a_stream_that_was_taken_over_is_not_given_up(tmp_path, disk, fold
     assert SOUND[: 100 * WIDTH] == contents(DISK, folder)
 
 
-async def test_a_stream_that_nobody_comes_back_for_stays(tmp_path, disk, folder):
+async def test_a_stream_whose_sender_is_away_stays(tmp_path, disk, folder):
     """Until it expires; this process need not remember it."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
@@ -645,24 +658,24 @@ async def test_a_stream_that_nobody_comes_back_for_stays(tmp_path, disk, folder)
 
 
 async def test_a_complete_stream_is_answered_and_finished(tmp_path, disk, folder):
-    """Any number of times, whoever still holds an answer; the recording is made if it is not."""
+    """It is answered any number of times, and its recording is made if it is missing."""
     made = claimed(DISK, folder, hello()).writer
     made.commit(chunks(1, 0, FRAMES))
     made.commit([ending(made.epoch, receipt())])
-    made.drop()
+    made.close()
     async with opened(tmp_path, disk) as store:
         disk.before("remove", gate := Gate())  # of the draft: the recording takes its time
         answers = [(await begun(store))[0] for _ in range(3)]
         gate.open()
 
     assert [receipt()] * 3 == [each.receipt for each in answers]
-    assert State.COMMITTED is read_done(DISK, folder).state
+    assert State.COMMITTED is Journal(DISK, folder).done().state
     assert set() == disk.open
 
 
 @pytest.mark.parametrize("left", [0, 20])
 async def test_the_end_waits_for_room(tmp_path, disk, left):
-    """As chunks do: whoever commits hears nothing until there is some, then gets the receipt."""
+    """As chunks do: a commit waits until there is room, and then gets the receipt."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         append(claim, 0, FRAMES)
@@ -681,7 +694,7 @@ async def test_the_end_waits_for_room(tmp_path, disk, left):
 
 
 async def test_an_end_that_never_came_to_the_disk_has_no_receipt(tmp_path, disk, monkeypatch):
-    """Whoever commits while the claim is sealed, and the disk is full, hears that."""
+    """If the claim is sealed while the disk is full, the commit fails."""
     monkeypatch.setattr(receiver.stores.journal.committer, "RETRY_S", 0.2)
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
@@ -718,7 +731,7 @@ async def test_the_end_becomes_durable_with_what_waits_before_it(tmp_path, disk)
     assert 1 == calls.count("sync")
 
 
-async def test_a_claim_that_nobody_waits_for(tmp_path, disk, folder):
+async def test_a_claim_whose_connection_is_lost(tmp_path, disk, folder):
     """A connection that is lost meanwhile leaves no file open."""
     async with opened(tmp_path, disk) as store:
         gate = Gate()
@@ -742,10 +755,10 @@ async def test_running_finishes_what_a_crash_left(tmp_path, disk, folder, monkey
     made = claimed(DISK, folder, hello()).writer
     made.commit(chunks(1, 0, FRAMES))
     made.commit([ending(made.epoch, receipt())])
-    made.drop()
+    made.close()
     monkeypatch.setattr(receiver.stores.journal.janitor, "QUIET_S", -1)
-    monkeypatch.setattr(receiver.stores.journal.store, "TEND_S", 0.005)
-    (damaged := Layout(tmp_path).folder("0" * 32)).mkdir(parents=True)
+    monkeypatch.setattr(receiver.stores.journal.store, "SWEEP_S", 0.005)
+    (damaged := Layout(PosixDisk(), tmp_path).journal("0" * 32).folder).mkdir(parents=True)
     (damaged / "done.json").touch()
     with capture_logs() as logs:
         async with opened(tmp_path, disk) as store:
@@ -756,30 +769,28 @@ async def test_running_finishes_what_a_crash_left(tmp_path, disk, folder, monkey
             running.cancel()
 
     assert "recording_written" in [each["event"] for each in logs]
-    assert State.COMMITTED is read_done(DISK, folder).state
+    assert State.COMMITTED is Journal(DISK, folder).done().state
 
 
-async def test_what_was_complete_a_moment_ago_is_looked_at_again(
-    tmp_path, disk, folder, monkeypatch
-):
+async def test_a_young_complete_journal_is_looked_at_again(tmp_path, disk, folder, monkeypatch):
     """A receiver may have been killed just then: its recording does not wait for the next look."""
     made = claimed(DISK, folder, hello()).writer
     made.commit(chunks(1, 0, FRAMES))
     made.commit([ending(made.epoch, receipt())])
-    made.drop()
+    made.close()
     monkeypatch.setattr(receiver.stores.journal.janitor, "QUIET_S", 0.3)
     monkeypatch.setattr(receiver.stores.journal.store, "AGAIN_S", 0.4)
     async with opened(tmp_path, disk) as store:
         running = asyncio.create_task(store.run())
         async with asyncio.timeout(PATIENCE_S):
-            while read_done(DISK, folder) is None:
+            while Journal(DISK, folder).done() is None:
                 await asyncio.sleep(0.01)
         running.cancel()
 
-    assert State.COMMITTED is read_done(DISK, folder).state
+    assert State.COMMITTED is Journal(DISK, folder).done().state
 
 
-async def test_closing_waits_for_what_is_under_way(tmp_path, disk):
+async def test_closing_waits_for_work_under_way(tmp_path, disk):
     """A recording that was begun is finished; nothing is claimed any more."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
@@ -791,13 +802,13 @@ async def test_closing_waits_for_what_is_under_way(tmp_path, disk):
 
 
 async def test_closing_with_audio_under_way(tmp_path, disk, folder, caplog):
-    """What was not acknowledged is not promised; nothing is tried after the end."""
+    """Unacknowledged audio is not promised; no commit starts after the end."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
         append(claim, 0, 100)
         store.close()
         append(claim, 100, 200)
-        store.committer.hurry()
+        store.committer.flush_soon()
         await asyncio.sleep(receiver.stores.journal.committer.GROUP_S * 2)
 
     assert [] == caplog.records
@@ -805,7 +816,7 @@ async def test_closing_with_audio_under_way(tmp_path, disk, folder, caplog):
 
 
 async def test_two_stores_share_a_folder(tmp_path, folder):
-    """Each fences the other's claims, and neither removes what is not its own."""
+    """Each fences the other's claims, and neither removes the other's files."""
     async with opened(tmp_path, one := Roomy()) as here, opened(tmp_path, two := Roomy()) as there:
         at = 0
         for turn in range(4):
@@ -821,3 +832,54 @@ async def test_two_stores_share_a_folder(tmp_path, folder):
     assert [".json", ".wav"] == sorted(path.suffix for path in (tmp_path / "audio").iterdir())
     assert Part(1, 0).name not in [path.name for path in folder.iterdir()]
     assert one.calls.count("create") == two.calls.count("create") == 2
+
+
+async def test_a_debugger_shows_how_far_things_are(tmp_path, disk):
+    """A claim, its writer, its journal and the committer tell stream, epoch and position."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await begun(store)
+        append(claim, 0, 100)
+        store.committer.flush_soon()
+        await listener.keeps(100)
+        shown = [repr(each) for each in (claim, claim._writer, claim._journal, store.committer)]
+        await claim.seal()
+
+    assert [
+        f"<JournalClaim {STREAM} epoch 1, 100 kept, 0 entries wait>",
+        f"<Writer {STREAM} epoch 1, 100 durable, open>",
+        f"<Journal {STREAM}>",
+        "<Committer idle, 0 streams with 0 bytes wait>",
+    ] == shown
+    assert repr(claim).endswith("0 entries wait, sealed>")
+    assert repr(claim._writer).endswith("100 durable, closed>")
+
+
+async def test_debug_events(tmp_path, disk):
+    """Each claim, group, seal and recording is one event; chunks are not logged."""
+    with capture_logs() as logs:
+        async with opened(tmp_path, disk) as store:
+            claim, listener = await begun(store)
+            append(claim, 0, 100)
+            store.committer.flush_soon()
+            await listener.keeps(100)
+            await claim.seal()
+            claim, _ = await begun(store)
+            append(claim, 100, FRAMES)
+            await committed(claim)
+
+    told = [
+        {key: value for key, value in each.items() if key not in ("seconds", "log_level")}
+        for each in logs
+        if each["log_level"] == "debug"
+    ]
+    first, rest = 2 * (32 + 50 * WIDTH), 10 * (32 + 50 * WIDTH)
+    claimed_ = {"event": "stream_claimed", "stream": STREAM, "complete": False}
+
+    assert claimed_ | {"epoch": 1, "offset": 0} == told[0]
+    assert {"event": "group_committed", "streams": 1, "bytes": first, "failed": 0} == told[1]
+    assert {"event": "claim_sealed", "stream": STREAM, "epoch": 1, "kept": 100} == told[2]
+    assert claimed_ | {"epoch": 2, "offset": 100} == told[3]
+    assert ["group_committed"] * (len(told) - 5) == [each["event"] for each in told[4:-1]]
+    assert rest < sum(each.get("bytes", 0) for each in told[4:])
+    assert "recording_started" == told[-1]["event"]
+    assert (FRAMES, "wav") == (told[-1]["frames"], told[-1]["container"])

@@ -1,15 +1,14 @@
-"""Writing a journal: what is durable when commit returns, and what a disk that fails leaves."""
+"""Writing a journal: commits are durable when they return, and a failing disk is handled."""
 
 import errno
 import os
 
 import pytest
 
-import receiver.stores.journal.reader
 from receiver.stores.journal import PosixDisk
 from receiver.stores.journal.disk import DiskFull
-from receiver.stores.journal.layout import Part
-from receiver.stores.journal.reader import last_segment, segments, tail_of
+from receiver.stores.journal.journal import Journal
+from receiver.stores.journal.reader import Part, Segment
 from receiver.stores.journal.writer import ending
 from sonoduct.wire import Fenced, StorageFailed
 from tests.support.faultydisk import FaultyDisk
@@ -62,10 +61,10 @@ def groups(epoch=1, start=0, stop=300):
 
 def tail(folder):
     """Return how the last segment of *folder* ends."""
-    return tail_of(DISK, last_segment(DISK, folder, below=99))
+    return Journal(DISK, folder).last_segment(below=99).tail()
 
 
-def test_commit_makes_durable_what_it_returns_for(tmp_path, disk):
+def test_a_commit_is_durable_when_it_returns(tmp_path, disk):
     """The sync comes after the write, and the look for a newer claim after the sync."""
     made = writer(disk, tmp_path)
     disk.calls.clear()
@@ -92,21 +91,21 @@ def test_segments_roll(tmp_path):
     """A long stream is in several parts, each of which says where it ends."""
     made = writer(DISK, tmp_path, roll_bytes=SMALL)
     persist(made, groups())
-    made.close()
-    chain = segments(DISK, tmp_path)
+    made.seal()
+    chain = Journal(DISK, tmp_path).segments()
 
     assert played(300) == contents(DISK, tmp_path)
     assert [(1, 0), (1, 1), (1, 2), (1, 3)] == names(DISK, tmp_path)
-    assert [75, 150, 225, 300] == [tail_of(DISK, each).offset for each in chain]
-    assert all(tail_of(DISK, each).closed for each in chain)
+    assert [75, 150, 225, 300] == [each.tail().offset for each in chain]
+    assert all(each.tail().closed for each in chain)
 
 
 def test_a_closed_segment_is_not_read(tmp_path, monkeypatch):
     """Where it ends is in its last record."""
     made = writer(DISK, tmp_path)
     made.commit(chunks(1, 0, 100))
-    made.close()
-    monkeypatch.delattr(receiver.stores.journal.reader, "records_of")
+    made.seal()
+    monkeypatch.delattr(Segment, "records")
 
     assert (100, True) == (tail(tmp_path).offset, tail(tmp_path).closed)
     assert 100 == claimed(DISK, tmp_path, hello()).offset
@@ -116,17 +115,17 @@ def test_a_segment_that_was_dropped_is_read(tmp_path):
     """It says nothing, so its records are counted."""
     made = writer(DISK, tmp_path)
     made.commit(chunks(1, 0, 100))
-    made.drop()
-    made.drop()
+    made.close()
+    made.close()
 
     assert (100, False) == (tail(tmp_path).offset, tail(tmp_path).closed)
 
 
 def test_nothing_follows_an_end(tmp_path):
-    """Not even a CLOSING, behind which nobody would look for it."""
+    """Not even a CLOSING: readers would not look for the END before it."""
     made = writer(DISK, tmp_path)
     made.commit([*chunks(1, 0, 100), ending(1, receipt(played(100)))])
-    made.close()
+    made.seal()
 
     assert (100, True) == (tail(tmp_path).offset, tail(tmp_path).closed)
     assert receipt(played(100)) == tail(tmp_path).receipt
@@ -135,8 +134,8 @@ def test_nothing_follows_an_end(tmp_path):
 def test_closing_twice_does_nothing(tmp_path, disk):
     """Its file is closed once, and nothing more is written."""
     made = writer(disk, tmp_path)
-    made.close()
-    made.close()
+    made.seal()
+    made.seal()
 
     assert 1 == disk.calls.count("close")
     with pytest.raises(Fenced, match="the claim has ended"):
@@ -177,7 +176,7 @@ def test_a_full_disk_loses_and_doubles_nothing(tmp_path, disk, nth, size, code):
     made = writer(disk, tmp_path, roll_bytes=SMALL)
     disk.tear(size, code, nth)
     refused = persist(made, groups())
-    made.close()
+    made.seal()
 
     assert 1 == refused
     assert 300 == made.durable
@@ -213,7 +212,7 @@ def test_closing_on_a_full_disk(tmp_path, disk):
     made.commit(chunks(1, 0, 100))
     disk.tear(20)
     with pytest.raises(DiskFull):
-        made.close()
+        made.seal()
 
     assert 1 == disk.calls.count("close")
     assert (100, False) == (tail(tmp_path).offset, tail(tmp_path).closed)
@@ -221,14 +220,14 @@ def test_closing_on_a_full_disk(tmp_path, disk):
 
 @pytest.mark.parametrize("size", [0, 20, 132, 150])
 def test_giving_up_after_a_full_disk(tmp_path, disk, size):
-    """What was not committed may be there, as far as it is whole; nothing follows it."""
+    """Uncommitted chunks may be there, as far as they are whole; nothing follows them."""
     made = writer(disk, tmp_path)
     made.commit(chunks(1, 0, 100))
     disk.tear(size)
     with pytest.raises(DiskFull, match=f"{tmp_path.name}: No space left on device"):
         made.commit(chunks(1, 100, 200, step=25))
     before = (tmp_path / Part(1, 0).name).read_bytes()
-    made.close()
+    made.seal()
     after = (tmp_path / Part(1, 0).name).read_bytes()
     granted = claimed(DISK, tmp_path, hello())
     granted.writer.commit([chunk(2, granted.offset, 200)])
@@ -242,7 +241,7 @@ def test_giving_up_after_a_full_disk(tmp_path, disk, size):
 @pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("size", [132, 150])
 def test_a_claim_while_a_disk_is_full(tmp_path, disk, size, again):
-    """It counts what was written so far, so nothing of that may be taken back."""
+    """It counts all that was written so far, so no byte of that may be taken back."""
     made = writer(disk, tmp_path)
     made.commit(chunks(1, 0, 100))
     disk.tear(size)
@@ -253,7 +252,7 @@ def test_a_claim_while_a_disk_is_full(tmp_path, disk, size, again):
         with pytest.raises(Fenced):
             made.commit(chunks(1, 100, 200, step=25))
     else:
-        made.close()
+        made.seal()
     granted.writer.commit([chunk(2, granted.offset, 200)])
 
     assert 125 == granted.offset
@@ -277,7 +276,7 @@ def test_a_sync_that_fails_is_final(tmp_path, disk, nth, code):
     ):
         with pytest.raises(StorageFailed, match=os.strerror(code)):
             call()
-    made.close()
+    made.seal()
 
     assert before == len(disk.calls)
     assert (durable, set()) == (made.durable, disk.open)
@@ -289,7 +288,7 @@ def test_a_sync_that_fails_is_final(tmp_path, disk, nth, code):
 
 @pytest.mark.parametrize("method", ["write", "sync_folder", "exists", "linked", "create"])
 def test_any_other_error_is_final(tmp_path, disk, method):
-    """What is acknowledged stays, and the stream goes on with another claim."""
+    """Acknowledged audio stays, and the stream continues with another claim."""
     made = writer(disk, tmp_path, roll_bytes=SMALL)
     made.commit(groups()[0])
     disk.fail(method)
@@ -351,7 +350,7 @@ def test_an_error_of_close_does_no_harm(tmp_path, disk, nth):
 
     disk.before("close", close, nth)
     persist(made, groups())
-    made.close()
+    made.seal()
 
     assert 1 == len(closed)
     assert played(300) == contents(DISK, tmp_path)
@@ -392,7 +391,7 @@ def test_a_newer_part_is_no_newer_claim(tmp_path):
 
 
 def test_a_removed_segment_fences(tmp_path):
-    """Whoever completed or gave up the stream has removed it."""
+    """Another receiver completed or gave up the stream, and removed it."""
     made = writer(DISK, tmp_path)
     (tmp_path / Part(1, 0).name).unlink()
 

@@ -1,11 +1,11 @@
-"""Which folders can be a store; nothing is changed in those that cannot."""
+"""Which folders can be a store; nothing is changed in any other folder."""
 
 import errno
 
 import pytest
 
-from receiver.stores.journal import Layout, PosixDisk, require_version
-from receiver.stores.journal.layout import SHELVES, prepare
+from receiver.stores.journal import Layout, PosixDisk
+from receiver.stores.journal.layout import SHELVES
 from sonoduct.wire import StorageFailed
 from tests.support.faultydisk import FaultyDisk, HastyDisk
 
@@ -14,7 +14,7 @@ MADE = ["audio", "store.json", "streams"]
 
 
 def contents(root):
-    """What lies below *root*, with what files hold."""
+    """Return everything below *root*, with the content of files."""
     return {
         str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
         for path in root.rglob("*")
@@ -22,7 +22,7 @@ def contents(root):
 
 
 def names(folder):
-    """What lies in *folder* itself."""
+    """Return the names in *folder* itself."""
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -30,24 +30,24 @@ def refused(root, why, disk=HASTY, reserve=0):
     """Check that *root* is refused with *why*, and left as it is."""
     before = contents(root)
     with pytest.raises(StorageFailed, match=why):
-        prepare(disk, Layout(root), reserve)
+        Layout(disk, root).prepare(reserve)
 
     assert before == contents(root)
 
 
 def test_a_new_folder_becomes_a_store(tmp_path):
     """With all that is missing above it."""
-    prepare(HASTY, Layout(tmp_path / "a" / "b"), 0)
+    Layout(HASTY, tmp_path / "a" / "b").prepare(0)
 
     assert MADE == names(tmp_path / "a" / "b")
 
 
 @pytest.mark.parametrize("there", [[], ["lost+found"], [".store.json.1234abcd"]])
 def test_an_empty_folder_becomes_a_store(tmp_path, there):
-    """What a new disk holds, or a crash has left, is in nobody's way."""
+    """The files of a new disk, or of a crash, do no harm."""
     for name in there:
         (tmp_path / name).mkdir()
-    prepare(HASTY, Layout(tmp_path), 0)
+    Layout(HASTY, tmp_path).prepare(0)
 
     assert sorted(MADE + there) == names(tmp_path)
 
@@ -59,19 +59,19 @@ def test_claims_need_not_make_shelves_durable(tmp_path, there):
         (tmp_path / "streams" / name).mkdir(parents=True)
     (tmp_path / "store.json").write_text('{"version": 1}')
     disk = FaultyDisk()
-    prepare(disk, Layout(tmp_path), 0)
+    Layout(disk, tmp_path).prepare(0)
 
     assert list(SHELVES) == names(tmp_path / "streams")
     made = disk.calls.index("make_folders")
     assert 2 == disk.calls[made:].count("sync_folder")
 
 
-def test_a_store_stays_what_it_is(tmp_path):
-    """Whatever else has come to lie there meanwhile."""
-    prepare(HASTY, Layout(tmp_path), 0)
+def test_a_store_stays_a_store(tmp_path):
+    """Foreign files that came later do no harm."""
+    Layout(HASTY, tmp_path).prepare(0)
     (tmp_path / "notes.txt").write_text("mine")
     before = contents(tmp_path)
-    prepare(PosixDisk(), Layout(tmp_path), 0)
+    Layout(PosixDisk(), tmp_path).prepare(0)
 
     assert before == contents(tmp_path)
 
@@ -104,7 +104,7 @@ def test_another_version_is_left_alone(tmp_path, mark, why):
     (tmp_path / "streams").mkdir()
     refused(tmp_path, why)
     with pytest.raises(StorageFailed, match=why):
-        require_version(HASTY, Layout(tmp_path))
+        Layout(HASTY, tmp_path).require_version()
 
 
 def test_a_disk_that_is_too_small(tmp_path):
@@ -116,7 +116,7 @@ def test_a_disk_that_is_too_small(tmp_path):
 @pytest.mark.parametrize("which", ["", "streams", "audio"])
 def test_a_store_that_cannot_be_written_to(tmp_path, which):
     """Each folder is tried: they may belong to different users."""
-    prepare(HASTY, Layout(tmp_path), 0)
+    Layout(HASTY, tmp_path).prepare(0)
     disk = FaultyDisk()
     disk.writable = lambda folder: folder != tmp_path / which
     refused(tmp_path, f"{tmp_path / which} cannot be written to", disk)
@@ -133,7 +133,7 @@ def test_a_disk_that_refuses(tmp_path, method):
 def test_two_receivers_start_at_once(tmp_path):
     """What the other one has just made is no foreign file."""
     disk = FaultyDisk()
-    disk.before("names", lambda _: prepare(HASTY, Layout(tmp_path), 0))
-    prepare(disk, Layout(tmp_path), 0)
+    disk.before("names", lambda _: Layout(HASTY, tmp_path).prepare(0))
+    Layout(disk, tmp_path).prepare(0)
 
     assert MADE == names(tmp_path)

@@ -1,4 +1,4 @@
-"""Journals that nobody is connected to: they are finished, expire, and are forgotten in the end."""
+"""Journals without a connection: they are finished, expire, and are forgotten in the end."""
 
 import errno
 import itertools
@@ -9,10 +9,11 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from receiver.stores.journal import Keeping, Layout, PosixDisk
-from receiver.stores.journal.done import Done, State, read_done, write_done
-from receiver.stores.journal.janitor import Keeper
-from receiver.stores.journal.layout import Part, parts
+from receiver.stores.journal import Layout, PosixDisk, RecordingOptions, Retention
+from receiver.stores.journal.done import end_stream
+from receiver.stores.journal.janitor import Janitor
+from receiver.stores.journal.journal import Done, Journal, State
+from receiver.stores.journal.reader import Part
 from receiver.stores.journal.writer import ending
 from sonoduct.wire import Fenced, Gone, StorageFailed
 from tests.support.faultydisk import FaultyDisk, HastyDisk
@@ -32,24 +33,30 @@ from tests.support.journal import (
 DISK = PosixDisk()
 EXPIRY_S = 3600
 MEMORY_S = 7200
-KEEPING = Keeping("wav", EXPIRY_S, MEMORY_S)
+RECORDINGS = RecordingOptions("wav")
+RETENTION = Retention(EXPIRY_S, MEMORY_S)
 
 
 @pytest.fixture
 def layout(tmp_path):
-    made = Layout(tmp_path)
+    made = Layout(PosixDisk(), tmp_path)
     DISK.make_folder(made.audio)
     return made
 
 
 @pytest.fixture
 def folder(layout):
-    return layout.folder(STREAM)
+    return layout.journal(STREAM).folder
+
+
+def events(logs):
+    """Return the events that are logged by default."""
+    return [each["event"] for each in logs if each["log_level"] != "debug"]
 
 
 @pytest.fixture
-def keeper(layout):
-    return Keeper(DISK, layout, KEEPING)
+def janitor(layout):
+    return Janitor(layout, RECORDINGS, RETENTION)
 
 
 def begun(folder, stop=FRAMES):
@@ -63,136 +70,136 @@ def ended(folder, **changed):
     """Write all of the stream, and its END."""
     made = begun(folder).writer
     made.commit([ending(made.epoch, msgspec.structs.replace(receipt(), **changed))])
-    made.drop()
+    made.close()
 
 
 def age(path, seconds):
-    """Let *path*, and what is in it, be that old."""
+    """Make *path* and its content look so old."""
     for each in path.iterdir() if path.is_dir() else [path]:
         os.utime(each, (time.time() - seconds,) * 2)
 
 
 def audio(layout):
-    """Return the suffixes of what is in audio."""
+    """Return the suffixes of the files in audio."""
     return sorted(path.suffix for path in layout.audio.iterdir())
 
 
-def test_what_a_crash_left_is_finished(layout, folder, keeper):
-    """A complete journal becomes a recording once it is clear that nobody else does that."""
+def test_what_a_crash_left_is_finished(layout, folder, janitor):
+    """A complete journal becomes a recording once it is clear that no other receiver makes it."""
     ended(folder)
-    keeper.tend()
+    janitor.sweep()
     before = audio(layout)
     age(folder, 11)
-    keeper.tend()
+    janitor.sweep()
 
     assert ([], [".json", ".wav"]) == (before, audio(layout))
-    assert State.COMMITTED is read_done(DISK, folder).state
+    assert State.COMMITTED is Journal(DISK, folder).done().state
 
 
-def test_finishing_says_what_it_did(folder, keeper):
+def test_finishing_is_logged(folder, janitor):
     """Once, and not for a stream that is open."""
     made = begun(folder).writer
     with capture_logs() as logs:
-        keeper.finish(folder)
+        janitor.finish(Journal(DISK, folder))
         made.commit([ending(made.epoch, receipt())])
-        keeper.finish(folder)
-        keeper.finish(folder)
+        janitor.finish(Journal(DISK, folder))
+        janitor.finish(Journal(DISK, folder))
 
-    assert ["recording_written"] == [each["event"] for each in logs]
-    assert str(logs[0]["path"]).endswith(f"stream-{STREAM[:8]}.wav")
+    assert ["recording_written"] == events(logs)
+    assert str(logs[-1]["path"]).endswith(f"stream-{STREAM[:8]}.wav")
 
 
 def test_a_recording_that_fails_is_tried_again(layout, folder):
     """Until the disk takes it."""
     ended(folder)
     disk = FaultyDisk()
-    keeper = Keeper(disk, layout, KEEPING)
+    janitor = Janitor(Layout(disk, layout.root), RECORDINGS, RETENTION)
     disk.fail("sync_file", errno.ENOSPC)
     with capture_logs() as logs:
-        keeper.finish(folder)
-        keeper.finish(folder)
+        janitor.finish(Journal(disk, folder))
+        janitor.finish(Journal(disk, folder))
 
-    assert ["recording_failed", "recording_written"] == [each["event"] for each in logs]
-    assert f"{STREAM}: No space left on device" == logs[0]["reason"]
+    assert ["recording_failed", "recording_written"] == events(logs)
+    assert f"{STREAM}: No space left on device" in [each.get("reason") for each in logs]
     assert [".json", ".wav"] == audio(layout)
 
 
-def test_an_open_stream_expires(folder, keeper):
-    """After the time that is set, and not before; whoever comes then is told."""
-    begun(folder).writer.drop()
+def test_an_open_stream_expires(folder, janitor):
+    """After the time that is set, and not before; a later claim hears that it has expired."""
+    begun(folder).writer.close()
     age(folder, EXPIRY_S - 5)
-    keeper.tend()
+    janitor.sweep()
     before = contents(DISK, folder)
     age(folder, EXPIRY_S + 5)
-    keeper.tend()
+    janitor.sweep()
 
     assert SOUND == before
-    assert (State.EXPIRED, []) == (read_done(DISK, folder).state, names(DISK, folder))
+    assert (State.EXPIRED, []) == (Journal(DISK, folder).done().state, names(DISK, folder))
     with pytest.raises(Gone, match="stream was expired"):
         claimed(DISK, folder, hello())
 
 
 def test_nothing_expires_before_its_sender_could_come_back(layout, folder):
     """After a weekend without a receiver, the time begins anew."""
-    begun(folder).writer.drop()
+    begun(folder).writer.close()
     age(folder, EXPIRY_S + 60)
-    Keeper(DISK, layout, KEEPING, lambda: EXPIRY_S - 5).tend()
+    Janitor(layout, RECORDINGS, RETENTION, lambda: EXPIRY_S - 5).sweep()
     before = contents(DISK, folder)
-    Keeper(DISK, layout, KEEPING, lambda: EXPIRY_S + 5).tend()
+    Janitor(layout, RECORDINGS, RETENTION, lambda: EXPIRY_S + 5).sweep()
 
     assert SOUND == before
-    assert State.EXPIRED == read_done(DISK, folder).state
+    assert State.EXPIRED == Journal(DISK, folder).done().state
 
 
-def test_foreign_things_in_a_store_are_left_alone(layout, folder, keeper):
-    """They stop nobody from looking after the journals."""
+def test_foreign_things_in_a_store_are_left_alone(layout, folder, janitor):
+    """The janitor looks after the journals all the same."""
     stranger = layout.root / "streams" / ".DS_Store"
-    begun(folder).writer.drop()
+    begun(folder).writer.close()
     stranger.write_bytes(b"?")
     age(folder, EXPIRY_S + 5)
-    keeper.tend()
+    janitor.sweep()
 
     assert b"?" == stranger.read_bytes()
-    assert State.EXPIRED == read_done(DISK, folder).state
+    assert State.EXPIRED == Journal(DISK, folder).done().state
 
 
-def test_expiry_fences_a_receiver_that_is_paused(folder, keeper):
+def test_expiry_fences_a_receiver_that_is_paused(folder, janitor):
     """When it wakes up it acknowledges nothing."""
     made = begun(folder, 100).writer
     age(folder, EXPIRY_S + 5)
-    keeper.tend()
+    janitor.sweep()
 
     with pytest.raises(Fenced):
         made.commit(chunks(1, 100, 200))
 
 
-def test_a_complete_stream_never_expires(layout, folder, keeper):
+def test_a_complete_stream_never_expires(layout, folder, janitor):
     """It has a receipt; what keeps it from being recorded is for the operator to mend."""
     ended(folder, digest="0" * 32)
     age(folder, EXPIRY_S + 5)
     with capture_logs() as logs:
-        keeper.tend()
+        janitor.sweep()
 
-    assert ["recording_failed"] == [each["event"] for each in logs]
+    assert ["recording_failed"] == events(logs)
     assert [(1, 0)] == names(DISK, folder)
     assert (SOUND, []) == (contents(DISK, folder), audio(layout))
     assert claimed(DISK, folder, hello()).receipt is not None
 
 
-def test_a_complete_stream_that_is_old_is_recorded(layout, folder, keeper):
+def test_a_complete_stream_that_is_old_is_recorded(layout, folder, janitor):
     """However long the receivers were down."""
     ended(folder)
     age(folder, EXPIRY_S + 5)
-    keeper.tend()
+    janitor.sweep()
 
-    assert State.COMMITTED is read_done(DISK, folder).state
+    assert State.COMMITTED is Journal(DISK, folder).done().state
     assert [".json", ".wav"] == audio(layout)
 
 
 @pytest.mark.parametrize("nth", range(1, 25))
 def test_a_sender_that_comes_back_while_its_stream_expires(layout, folder, nth):
     """It gets the whole stream, or learns at once that it is gone: nothing in between."""
-    begun(folder, 100).writer.drop()
+    begun(folder, 100).writer.close()
     age(folder, EXPIRY_S + 5)
     disk, back = FaultyDisk(), []
 
@@ -203,102 +210,102 @@ def test_a_sender_that_comes_back_while_its_stream_expires(layout, folder, nth):
             back.append(None)
 
     disk.before("any", resume, nth)
-    Keeper(disk, layout, KEEPING).tend()
+    Janitor(Layout(disk, layout.root), RECORDINGS, RETENTION).sweep()
     if not back:
         return
     (granted,) = back
     if granted is None:
-        assert State.EXPIRED is read_done(DISK, folder).state
+        assert State.EXPIRED is Journal(DISK, folder).done().state
         return
     try:
         granted.writer.commit(chunks(granted.epoch, 100, 200))
     except Fenced:
-        assert State.EXPIRED is read_done(DISK, folder).state
+        assert State.EXPIRED is Journal(DISK, folder).done().state
     else:
         assert 100 == granted.offset
         assert SOUND[: 200 * WIDTH] == contents(DISK, folder)
 
 
-def test_a_receipt_is_forgotten(folder, keeper):
+def test_a_receipt_is_forgotten(folder, janitor):
     """After the time that is set; the recording stays."""
     ended(folder)
-    keeper.finish(folder)
+    janitor.finish(Journal(DISK, folder))
     age(folder, MEMORY_S - 5)
-    keeper.tend()
-    before = read_done(DISK, folder)
+    janitor.sweep()
+    before = Journal(DISK, folder).done()
     age(folder, MEMORY_S + 5)
-    keeper.tend()
+    janitor.sweep()
 
     assert receipt() == before.receipt
     assert not folder.exists()
 
 
-def test_forgetting_leaves_recordings(layout, folder, keeper):
+def test_forgetting_leaves_recordings(layout, folder, janitor):
     """They are the operator's."""
     ended(folder)
-    keeper.finish(folder)
+    janitor.finish(Journal(DISK, folder))
     for path in (folder, layout.audio):
         age(path, 10 * MEMORY_S)
-    keeper.tend()
+    janitor.sweep()
 
     assert [".json", ".wav"] == audio(layout)
 
 
-def test_segments_that_a_crash_left_behind_a_receipt(folder, keeper):
+def test_segments_that_a_crash_left_behind_a_receipt(folder, janitor):
     """They are removed long before the receipt is."""
     ended(folder)
     left = (folder / Part(1, 0).name).read_bytes()
-    keeper.finish(folder)
+    janitor.finish(Journal(DISK, folder))
     (folder / Part(1, 0).name).write_bytes(left)
-    keeper.tend()
+    janitor.sweep()
 
     assert [] == names(DISK, folder)
-    assert receipt() == read_done(DISK, folder).receipt
+    assert receipt() == Journal(DISK, folder).done().receipt
 
 
-def test_drafts_that_a_crash_left(layout, folder, keeper):
-    """They are removed when nobody has written to them for long, and not before."""
+def test_drafts_that_a_crash_left(layout, folder, janitor):
+    """They are removed after hours without a write, and not before."""
     ended(folder)
-    keeper.finish(folder)
+    janitor.finish(Journal(DISK, folder))
     drafts = [layout.audio / ".a.wav.0123", folder / ".done.json.0123"]
     for each in drafts:
         each.touch()
-    keeper.tend()
+    janitor.sweep()
     before = [each.exists() for each in drafts]
     for each in drafts:
         age(each, 7 * 3600)
-    keeper.tend()
+    janitor.sweep()
 
     assert ([True] * 2, [False] * 2) == (before, [each.exists() for each in drafts])
     assert [".json", ".wav"] == audio(layout)
 
 
-def test_a_folder_without_anything_is_removed(folder, keeper):
+def test_a_folder_without_anything_is_removed(folder, janitor):
     """It is what a claim leaves that died at once."""
     DISK.make_folder(folder)
-    keeper.tend()
+    janitor.sweep()
 
     assert not folder.exists()
 
 
-def test_a_cancelled_stream_is_gone(folder, keeper):
+def test_a_cancelled_stream_is_gone(folder, janitor):
     """Its audio is removed, and that it was is remembered."""
     made = begun(folder)
-    keeper.cancel(hello(), made.epoch)
+    janitor.cancel(Journal(DISK, folder), made.epoch)
 
-    assert (State.CANCELLED, []) == (read_done(DISK, folder).state, names(DISK, folder))
+    assert (State.CANCELLED, []) == (Journal(DISK, folder).done().state, names(DISK, folder))
     with pytest.raises(Fenced):
         made.writer.commit(chunks(1, 0, 100))
     with pytest.raises(Gone, match="stream was cancelled"):
         claimed(DISK, folder, hello())
 
 
-def test_a_fenced_connection_cancels_nothing(folder, keeper):
-    """The stream is somebody else's now."""
+def test_a_fenced_connection_cancels_nothing(folder, janitor):
+    """The stream belongs to the newer connection."""
     old = begun(folder, 100)
     new = claimed(DISK, folder, hello("another", ack="durable"), takeover_s=0)
     with pytest.raises(Fenced):
-        keeper.cancel(hello(), old.epoch)
+        janitor.cancel(Journal(DISK, folder), old.epoch)
     new.writer.commit(chunks(2, 100, 200))
 
     assert SOUND[: 200 * WIDTH] == contents(DISK, folder)
@@ -318,77 +325,81 @@ def test_giving_a_stream_up_may_end_in_the_middle(layout, folder, call):
 
     disk.before("replace", go_on)
     with pytest.raises(StorageFailed):
-        Keeper(disk, layout, KEEPING).cancel(hello(), old.epoch)
-    Keeper(DISK, layout, KEEPING).tend()
+        Janitor(Layout(disk, layout.root), RECORDINGS, RETENTION).cancel(
+            Journal(disk, folder), old.epoch
+        )
+    Janitor(layout, RECORDINGS, RETENTION).sweep()
     made[0].commit(chunks(3, 200, 300))
     again = claimed(DISK, folder, hello())
 
-    assert (layout.folder(STREAM) / "done.json").exists()
+    assert (layout.journal(STREAM).folder / "done.json").exists()
     assert 300 == again.offset
     assert SOUND[: 300 * WIDTH] == contents(DISK, folder)
 
 
 def test_who_slept_removes_nothing_that_came_later(layout, folder):
-    """Meanwhile another keeper has forgotten the stream, and its sender has sent it once more."""
+    """Meanwhile another janitor has forgotten the stream, and its sender has sent it once more."""
     ended(folder)
-    Keeper(DISK, layout, KEEPING).finish(folder)
+    Janitor(layout, RECORDINGS, RETENTION).finish(Journal(DISK, folder))
     age(folder, 2 * MEMORY_S)
     disk = FaultyDisk()
 
     def go_on(*_):
-        Keeper(DISK, layout, KEEPING).tend()
+        Janitor(layout, RECORDINGS, RETENTION).sweep()
         claimed(DISK, folder, hello()).writer.commit(chunks(1, 0, 100))
 
     disk.before("lock", go_on)
-    Keeper(disk, layout, KEEPING).tend()
+    Janitor(Layout(disk, layout.root), RECORDINGS, RETENTION).sweep()
 
     assert SOUND[: 100 * WIDTH] == contents(DISK, folder)
 
 
 def test_who_sleeps_while_giving_up_is_waited_for(layout, folder):
-    """Nobody else ends the stream meanwhile, so it cannot begin anew below what is written then."""
+    """No other receiver ends the stream meanwhile, so it cannot begin anew below that epoch."""
     old = begun(folder, 100)
     disk, seen = FaultyDisk(), []
 
     def look(*_):
         age(folder, 2 * MEMORY_S)
-        other = Keeper(DISK, layout, KEEPING)
-        other.tend()
+        other = Janitor(layout, RECORDINGS, RETENTION)
+        other.sweep()
         with pytest.raises(Fenced):
-            other.cancel(hello(), old.epoch + 1)
+            other.cancel(Journal(DISK, folder), old.epoch + 1)
         seen.extend(path.name for path in folder.iterdir())
 
     disk.before("replace", look)
-    Keeper(disk, layout, KEEPING).cancel(hello(), old.epoch)
+    Janitor(Layout(disk, layout.root), RECORDINGS, RETENTION).cancel(
+        Journal(disk, folder), old.epoch
+    )
 
     assert [Part(1, 0).name, Part(2, 0).name] == sorted(seen)
-    assert State.CANCELLED is read_done(DISK, folder).state
+    assert State.CANCELLED is Journal(DISK, folder).done().state
 
 
 def test_a_stream_is_over_before_its_segments_go(layout, folder):
-    """A crash may have come before its end was on the disk, whoever removes what it left."""
+    """After a crash its end may not be on the disk yet: the folder is synced first."""
     ended(folder)
-    Keeper(DISK, layout, KEEPING).finish(folder)
+    Janitor(layout, RECORDINGS, RETENTION).finish(Journal(DISK, folder))
     (folder / Part(9, 0).name).touch()
     disk = FaultyDisk()
-    Keeper(disk, layout, KEEPING).tend()
+    Janitor(Layout(disk, layout.root), RECORDINGS, RETENTION).sweep()
     calls = [each for each in disk.calls if each in ("sync_folder", "remove")]
 
     assert ["sync_folder", "remove"] == calls
 
 
 @pytest.mark.parametrize("finished", [False, True])
-def test_a_fenced_connection_cancels_no_complete_stream(layout, folder, keeper, finished):
+def test_a_fenced_connection_cancels_no_complete_stream(layout, folder, janitor, finished):
     """Its receipt is given again, and its recording is made."""
     old = begun(folder, 100)
     new = claimed(DISK, folder, hello()).writer
     new.commit(chunks(2, 100, FRAMES))
     new.commit([ending(new.epoch, receipt())])
     if finished:
-        keeper.finish(folder)
+        janitor.finish(Journal(DISK, folder))
     with pytest.raises(Fenced):
-        keeper.cancel(hello(), old.epoch)
-    keeper.finish(folder)
+        janitor.cancel(Journal(DISK, folder), old.epoch)
+    janitor.finish(Journal(DISK, folder))
 
     assert receipt() == claimed(DISK, folder, hello()).receipt
     assert [".json", ".wav"] == audio(layout)
@@ -400,32 +411,32 @@ def test_cancelling_on_a_disk_that_fails(layout, folder):
         granted = claimed(DISK, folder, hello())
         disk = FaultyDisk()
         disk.fail("any", nth=nth)
-        keeper = Keeper(disk, layout, KEEPING)
+        janitor = Janitor(Layout(disk, layout.root), RECORDINGS, RETENTION)
         try:
-            keeper.cancel(hello(), granted.epoch)
+            janitor.cancel(Journal(disk, folder), granted.epoch)
         except StorageFailed as exc:
             assert "Input/output error" in str(exc)
-        if read_done(DISK, folder) is not None:
+        if Journal(DISK, folder).done() is not None:
             break
-        granted.writer.drop()
+        granted.writer.close()
 
     assert nth > 5
-    assert State.CANCELLED is read_done(DISK, folder).state
+    assert State.CANCELLED is Journal(DISK, folder).done().state
 
 
 @pytest.mark.parametrize("looks", [1, 3])
-def test_a_folder_that_was_just_made_may_be_looked_at(layout, folder, keeper, looks):
+def test_a_folder_that_was_just_made_may_be_looked_at(layout, folder, janitor, looks):
     """Nothing is in it yet, so it is removed; the claim that made it makes it again."""
 
     class Watched(PosixDisk):
-        """A keeper comes by between the folder and the first segment."""
+        """A janitor comes by between the folder and the first segment."""
 
         def make_folder(self, path):
             super().make_folder(path)
             nonlocal looks
             if looks and path == folder:
                 looks -= 1
-                keeper.tend()
+                janitor.sweep()
 
     granted = claimed(Watched(), folder, hello())
     granted.writer.commit(chunks(1, 0, FRAMES))
@@ -434,46 +445,48 @@ def test_a_folder_that_was_just_made_may_be_looked_at(layout, folder, keeper, lo
     assert SOUND == contents(DISK, folder)
 
 
-def test_one_damaged_journal_does_not_keep_others_waiting(layout, keeper):
+def test_one_damaged_journal_does_not_keep_others_waiting(layout, janitor):
     """It is named in the log; the rest is looked at."""
     bad, good = "0" * 32, "f" * 32
-    DISK.make_folder(layout.folder(bad))
-    (layout.folder(bad) / "done.json").write_text("{")
-    write_done(DISK, _made(layout.folder(good)), Done(state=State.EXPIRED, epoch=1))
-    age(layout.folder(good), MEMORY_S + 5)
+    DISK.make_folder(layout.journal(bad).folder)
+    (layout.journal(bad).folder / "done.json").write_text("{")
+    end_stream(
+        Journal(DISK, _made(layout.journal(good).folder)), Done(state=State.EXPIRED, epoch=1)
+    )
+    age(layout.journal(good).folder, MEMORY_S + 5)
     with capture_logs() as logs:
-        keeper.tend()
+        janitor.sweep()
 
     assert [("journal_failed", bad)] == [(each["event"], each["stream"]) for each in logs]
-    assert not layout.folder(good).exists()
+    assert not layout.journal(good).folder.exists()
 
 
 @pytest.mark.parametrize("state", ["open", "complete", "finished", "empty"])
 def test_any_call_may_fail(tmp_path, state):
-    """The keeper says so and goes on; the next time it gets there."""
+    """The janitor logs it and continues; the next sweep finishes the work."""
     for nth in itertools.count(1):
-        layout = Layout(tmp_path / str(nth))
-        folder = layout.folder(STREAM)
+        layout = Layout(PosixDisk(), tmp_path / str(nth))
+        folder = layout.journal(STREAM).folder
         DISK.make_folder(layout.audio)
         if state == "open":
-            begun(folder).writer.drop()
+            begun(folder).writer.close()
         elif state == "empty":
             DISK.make_folder(folder)
         else:
             ended(folder)
         if state == "finished":
-            Keeper(DISK, layout, KEEPING).finish(folder)
+            Janitor(layout, RECORDINGS, RETENTION).finish(Journal(DISK, folder))
         if state != "empty":
             age(folder, 2 * MEMORY_S)
         disk = FaultyDisk()
         disk.fail("any", nth=nth)
         with capture_logs() as logs:
-            Keeper(disk, layout, KEEPING).tend()
+            Janitor(Layout(disk, layout.root), RECORDINGS, RETENTION).sweep()
         count = len(disk.calls)
-        assert nth > count or logs or disk.calls[nth - 1] in ("remove", "close"), disk.calls
+        assert nth > count or events(logs) or disk.calls[nth - 1] in ("remove", "close"), disk.calls
         for _ in range(3):
             age(folder, 2 * MEMORY_S) if folder.exists() else None
-            Keeper(DISK, layout, KEEPING).tend()
+            Janitor(layout, RECORDINGS, RETENTION).sweep()
 
         assert not folder.exists()
         kept = [".json", ".wav"] if state in ("complete", "finished") else []
@@ -482,14 +495,14 @@ def test_any_call_may_fail(tmp_path, state):
             break
 
 
-def test_what_is_no_store_is_said(tmp_path):
-    """The keeper does not end, whatever the disk says."""
-    layout, disk = Layout(tmp_path), FaultyDisk()
+def test_a_store_that_cannot_be_read_is_logged(tmp_path):
+    """The janitor survives any error of the disk."""
+    layout, disk = Layout(PosixDisk(), tmp_path), FaultyDisk()
     disk.fail("names")
     with capture_logs() as logs:
-        Keeper(disk, layout, KEEPING).tend()
+        Janitor(Layout(disk, layout.root), RECORDINGS, RETENTION).sweep()
 
-    assert ["store_failed"] == [each["event"] for each in logs]
+    assert ["store_failed"] == events(logs)
 
 
 def _made(folder):
@@ -497,16 +510,16 @@ def _made(folder):
     return folder
 
 
-def test_a_complete_journal_whose_opening_is_damaged_stays(layout, folder, keeper):
+def test_a_complete_journal_whose_opening_is_damaged_stays(layout, folder, janitor):
     """It is neither taken for an abandoned one, nor finished without its end."""
     ended(folder)
-    path = folder / parts(DISK, folder)[-1].name
+    path = folder / Journal(DISK, folder).parts()[-1].name
     data = bytearray(path.read_bytes())
     data[40] ^= 1
     path.write_bytes(data)
     age(path, 10**6)
     with capture_logs() as logs:
-        keeper.tend()
+        janitor.sweep()
 
     assert bytes(data) == path.read_bytes()
     assert any("no record after a bad one" in each.get("reason", "") for each in logs)

@@ -1,4 +1,4 @@
-"""From a complete journal to a recording, whatever gets in between."""
+"""From a complete journal to a recording, with failures and other receivers in between."""
 
 import errno
 import itertools
@@ -11,13 +11,24 @@ import pytest
 
 import sonoduct.audio.recording
 from receiver.stores.journal import Layout, PosixDisk
-from receiver.stores.journal.done import Done, State, read_done
-from receiver.stores.journal.recordings import Manifest, digest_of, finish
+from receiver.stores.journal.journal import Done, Journal, State
+from receiver.stores.journal.original import digest_of
+from receiver.stores.journal.recordings import Manifest
 from receiver.stores.journal.writer import Writer, ending
 from sonoduct.audio.recording import digest_recording, read_recording
 from sonoduct.wire import Encoding, Format, StorageFailed
 from tests.support.faultydisk import FaultyDisk, HastyDisk
-from tests.support.journal import FRAMES, SOUND, STREAM, chunk, claimed, hello, names, receipt
+from tests.support.journal import (
+    FRAMES,
+    SOUND,
+    STREAM,
+    chunk,
+    claimed,
+    finish,
+    hello,
+    names,
+    receipt,
+)
 from tests.support.rawclient import FORMAT, sound
 
 DISK = PosixDisk()
@@ -26,7 +37,7 @@ HELLO = hello(name="talks/a b.mp3", metadata={"room": "12"})
 
 
 class Interrupted(BaseException):
-    """Nobody expects it, as nobody expects a kill."""
+    """No code catches it, just as no code survives a kill."""
 
 
 def interrupt(*_):
@@ -35,16 +46,16 @@ def interrupt(*_):
 
 def stored(layout, said=HELLO, source=SOUND, ended=None):
     """Write the journal of a complete stream: over two claims, the second in several parts."""
-    folder, width = layout.folder(said.stream), said.format.frame_bytes
+    folder, width = layout.journal(said.stream).folder, said.format.frame_bytes
     frames = len(source) // width
     HASTY.make_folder(folder)
     for epoch, start, stop in ((1, 0, frames // 3), (2, frames // 3, frames)):
-        made = Writer(HASTY, folder, said, epoch, roll_bytes=400)
+        made = Writer(Journal(HASTY, folder), said, epoch, roll_bytes=400)
         made.open(start)
         for at in range(start, stop, 50):
             made.commit([chunk(epoch, at, min(at + 50, stop), source, width)])
     made.commit([ending(made.epoch, ended or receipt(source, said.format, said.stream))])
-    made.drop()
+    made.close()
     return folder
 
 
@@ -52,25 +63,25 @@ def stored(layout, said=HELLO, source=SOUND, ended=None):
 def template(tmp_path_factory):
     """A store with the journal of the stream."""
     root = tmp_path_factory.mktemp("template")
-    stored(Layout(root))
+    stored(Layout(PosixDisk(), root))
     return root
 
 
 def copied(template, root):
     """Copy a store; return its layout, and the journal of the stream."""
-    layout = Layout(shutil.copytree(template, root, dirs_exist_ok=True))
-    return layout, layout.folder(STREAM)
+    layout = Layout(PosixDisk(), shutil.copytree(template, root, dirs_exist_ok=True))
+    return layout, layout.journal(STREAM).folder
 
 
 def recordings(layout):
-    """Return the names of all files in audio but the drafts, which the keeper removes."""
+    """Return the names of all files in audio but the drafts, which the janitor removes."""
     return {path.name for path in layout.audio.iterdir() if not path.name.startswith(".")}
 
 
 def require_finished(layout, folder, path, said=HELLO, source=SOUND):
     """Check that there is the recording, its manifest, done.json, and nothing else."""
     manifest = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=Manifest)
-    done = read_done(DISK, folder)
+    done = Journal(DISK, folder).done()
     made = receipt(source, said.format, said.stream)
 
     assert source == b"".join(read_recording(path, said.format))
@@ -89,7 +100,7 @@ def require_finished(layout, folder, path, said=HELLO, source=SOUND):
 
 @pytest.fixture
 def layout(tmp_path):
-    return Layout(tmp_path)
+    return Layout(PosixDisk(), tmp_path)
 
 
 @pytest.mark.parametrize("wanted", ["wav", "flac"])
@@ -160,13 +171,13 @@ def test_streams_of_one_name_do_not_replace_each_other(layout):
 
 def test_a_stream_that_is_open_is_not_finished(layout):
     """Without its END there is nothing to do."""
-    folder = layout.folder(STREAM)
+    folder = layout.journal(STREAM).folder
     granted = claimed(DISK, folder, HELLO)
     granted.writer.commit([chunk(1, 0, FRAMES)])
-    granted.writer.close()
+    granted.writer.seal()
 
     assert finish(DISK, layout, folder, "wav") is None
-    assert finish(DISK, layout, layout.folder("0" * 32), "wav") is None
+    assert finish(DISK, layout, layout.journal("0" * 32).folder, "wav") is None
     assert [(1, 0)] == names(DISK, folder)
 
 
@@ -217,7 +228,7 @@ def test_a_journal_that_is_not_what_the_receipt_says(layout):
     text = f"{STREAM}: digest of the journal {receipt().digest}, expected {'0' * 32}"
     assert text == str(raised.value)
     assert before == names(DISK, folder)
-    assert (set(), None) == (recordings(layout), read_done(DISK, folder))
+    assert (set(), None) == (recordings(layout), Journal(DISK, folder).done())
 
 
 def test_a_journal_with_a_rotten_record(layout):
@@ -253,7 +264,7 @@ def test_a_recording_that_was_not_written_in_full(layout, wanted, harm):
 
 
 def test_another_receiver_is_faster(template, tmp_path):
-    """At any step; the recording is the same, and nobody stumbles."""
+    """At any step; the recording is the same, and neither receiver fails."""
     for nth in itertools.count(1):
         layout, folder = copied(template, tmp_path / str(nth))
         disk = FaultyDisk()
@@ -265,7 +276,7 @@ def test_another_receiver_is_faster(template, tmp_path):
 
 
 def test_another_stream_takes_the_name(template, tmp_path):
-    """At any step: each recording has its own name and manifest, and none is overwritten."""
+    """At any step: each recording has its own name and manifest, and no file is overwritten."""
     other = STREAM[:8] + "0" * 24
     for nth in itertools.count(1):
         layout, folder = copied(template, tmp_path / str(nth))
@@ -289,7 +300,7 @@ def test_another_stream_takes_the_name(template, tmp_path):
 
 
 def test_a_recording_without_its_manifest_is_left_alone(layout):
-    """Somebody has removed the manifest; the audio is still theirs."""
+    """A person removed the manifest; the audio is not overwritten."""
     DISK.make_folder(layout.audio)
     theirs = layout.audio / f"a_b-{STREAM[:8]}.wav"
     theirs.write_bytes(b"theirs")
@@ -321,7 +332,7 @@ def test_a_damaged_manifest_is_left_alone(layout):
     assert f"a_b-{STREAM}.wav" == path.name
 
 
-def test_the_manifest_can_be_read_by_anybody(layout):
+def test_the_manifest_is_plain_json(layout):
     """It is plain JSON with the names that the protocol uses."""
     path = finish(DISK, layout, stored(layout), "wav")
     manifest = json.loads(path.with_suffix(".json").read_text())
@@ -332,13 +343,13 @@ def test_the_manifest_can_be_read_by_anybody(layout):
 
 
 def test_the_digest_of_a_journal(layout):
-    """It is that of all claims together; a disk that refuses is a fault of the storage."""
+    """It covers all claims together; if the disk refuses, that is a fault of the storage."""
     folder, disk = stored(layout), FaultyDisk()
 
-    assert receipt().digest == digest_of(DISK, folder).hexdigest()
+    assert receipt().digest == digest_of(Journal(DISK, folder)).hexdigest()
     disk.fail("read")
     with pytest.raises(StorageFailed, match="Input/output error"):
-        digest_of(disk, folder)
+        digest_of(Journal(disk, folder))
 
 
 def test_one_receiver_at_a_time(layout):
