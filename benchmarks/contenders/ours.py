@@ -16,7 +16,7 @@ from sender.jobs.delivery import Deliveries
 from sender.jobs.send import Sending
 from sender.metrics import Metrics
 from sender.settings import SendSettings
-from sender.terminal import Board
+from sender.terminal import Progress
 from sonoduct.runtime.logs import configure
 from sonoduct.runtime.loop import run_loop
 
@@ -60,9 +60,9 @@ def send_folder(pipe, url, sounds, jobs=8):
     configure("warning")
     settings = SendSettings(to=url, jobs=jobs)
     outcomes = []
-    board = Board(Console(stderr=True), shown=False)
+    progress = Progress(Console(stderr=True), shown=False)
     metrics = Metrics(CollectorRegistry(), "benchmark")
-    deliveries = Deliveries(settings, metrics, board, outcomes.append, plain=False)
+    deliveries = Deliveries(settings, metrics, progress, outcomes.append)
     sending = Sending(settings, metrics, deliveries, None)
     pipe.send("ready")
     pipe.recv()

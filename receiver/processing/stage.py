@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 
 from receiver.metrics import Durations
-from sonoduct.wire import Buffer, Format, Samples, Value, to_float32
+from sonoduct.audio.samples import Samples, to_float32
+from sonoduct.wire import Buffer, Format, Value
 
 from .processor import Factory, Finding, StreamInfo, is_inline
 from .workers import Job, Workers

@@ -15,7 +15,7 @@ from sender.jobs.delivery import Deliveries
 from sender.jobs.send import Sending
 from sender.metrics import Metrics
 from sender.settings import SendSettings
-from sender.terminal import Board
+from sender.terminal import Progress
 from sonoduct.runtime.console import faults_console
 from tests.support.commands import COMMANDS, sending, sent, started
 from tests.support.recorder import Recorder, listening
@@ -234,9 +234,9 @@ async def test_what_cannot_be_looked_into():
         (folder / "e.wav").symlink_to("gone")
         async with listening(recorder) as running:
             settings = SendSettings(to=running.url)
-            board = Board(faults_console(), shown=False)
+            progress = Progress(faults_console(), shown=False)
             metrics = Metrics(CollectorRegistry(), "0")
-            deliveries = Deliveries(settings, metrics, board, outcomes.append, plain=False)
+            deliveries = Deliveries(settings, metrics, progress, outcomes.append)
             sending = Sending(settings, metrics, deliveries, None)
             with without_rights():
                 await sending.run([str(folder), f"{folder}/*/*.wav"], "1" * 32)

@@ -18,7 +18,7 @@ from sender.jobs.find import Fault, Found
 from sender.jobs.watch import Watch
 from sender.metrics import Metrics
 from sender.settings import WatchSettings
-from sender.terminal import Board, Outcome
+from sender.terminal import Outcome, Progress
 from sonoduct.runtime.console import faults_console
 from tests.support.commands import PATIENCE_S, watching
 from tests.support.recorder import Recorder, listening
@@ -189,8 +189,8 @@ class Service:
         self.stop = asyncio.Event()
         settings = WatchSettings(to=url, settle=0.1, rescan=0.1, retry=0.2)
         metrics = Metrics(CollectorRegistry(), "0")
-        board = Board(faults_console(), shown=False)
-        deliveries = Deliveries(settings, metrics, board, self.add, plain=False)
+        progress = Progress(faults_console(), shown=False)
+        deliveries = Deliveries(settings, metrics, progress, self.add)
         self.watch = Watch(folder, settings, metrics, deliveries, None)
 
     def add(self, outcome):
@@ -388,9 +388,9 @@ async def test_whose_fault_it_is(tmp_path, outcome, content, expected):
 async def test_what_the_operating_system_refuses(cause, expected):
     """What it does not give may be had later, such as a process for the decoder."""
     settings = WatchSettings()
-    board = Board(faults_console(), shown=False)
+    progress = Progress(faults_console(), shown=False)
     metrics = Metrics(CollectorRegistry(), "0")
-    deliveries = Deliveries(settings, metrics, board, lambda _: None, plain=False)
+    deliveries = Deliveries(settings, metrics, progress, lambda _: None)
     client = Client(settings, metrics, "1" * 32)
 
     def opening():
