@@ -62,6 +62,7 @@ check: .venv/ready ## Format, lint, types, import contracts, plain words
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/words.py
 
 bench: .venv/ready ## Measure against the bare library; QUICK=1 for a minute of it; see benchmarks/README.md
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--publish) $(ARGS)

@@ -137,7 +137,7 @@ class Workers:
         self._start_thread()
 
     def _relieve(self, job: Job) -> None:
-        """Start another thread for the jobs behind a slow one; the slow one's thread ends with it."""
+        """Start another thread for the jobs behind a slow one, whose own thread ends with it."""
         with self._lock:
             if job.finished or job.relieved or self._relieved >= RELIEVED:
                 return
