@@ -181,3 +181,12 @@ for sample in make_samples.render():
     assert rate == sample.samplerate, sample
     assert numpy.array_equal(frames, sample.frames), sample
 """
+
+
+def test_the_map_has_every_module():
+    """architecture.md names each module, with the first paragraph of its docstring."""
+    spec = importlib.util.spec_from_file_location("modules", ROOT / "docs" / "modules.py")
+    modules = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(modules)
+
+    assert modules.page() == modules.PAGE.read_text()
