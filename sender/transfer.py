@@ -160,7 +160,7 @@ class Transfer:
             self.outbound.feed(message)
             if isinstance(message, Opened):
                 epoch, offset = message.epoch, message.offset
-                log.debug("stream_claimed", **self.facts, epoch=epoch, offset=offset)
+                log.debug("claim_accepted", **self.facts, epoch=epoch, offset=offset)
             if isinstance(message, Ack) and message.epoch != self.outbound.epoch:
                 continue
             if isinstance(message, Cancelled):

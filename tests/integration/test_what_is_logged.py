@@ -128,7 +128,7 @@ async def test_what_a_sender_says_of_its_connections(tmp_path):
     lost, done = lines(logs, "disconnected")
     assert (1006, "connection closed with 1006") == (lost["code"], lost["why"])
     assert (1000, "done") == (done["code"], done["why"])
-    first, second = lines(logs, "stream_claimed")
+    first, second = lines(logs, "claim_accepted")
     assert receipt.stream == first["stream"] == second["stream"]
     assert (1, 0, 2) == (first["epoch"], first["offset"], second["epoch"])
     assert second["offset"] == lines(logs, "resumed")[0]["offset"]
