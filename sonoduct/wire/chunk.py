@@ -67,11 +67,6 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
         return self.offset + self.units
 
     @property
-    def size(self) -> int:
-        """Bytes of the payload."""
-        return len(self.message) - HEADER_BYTES
-
-    @property
     def payload(self) -> memoryview:
         """The payload, without a copy."""
         return memoryview(self.message)[HEADER_BYTES:]
