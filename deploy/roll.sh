@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Replaces every receiver by a new one, one at a time; streams move on, none fails.
-# A new replica first, healthy; the gateway finds it within two seconds. Then an old one is told to
-# stop: it waits for the gateway to see that, sends its streams elsewhere, and is removed.
+# Replaces every receiver by a new one, one at a time; streams move to others, and no stream fails.
+# First a new replica starts and becomes healthy; the gateway finds it within two seconds. Then an
+# old one stops: it waits until the gateway sees that, sends its streams elsewhere, and is removed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,7 +19,7 @@ give_up() { # whatever happens, no half-started replica stays
 trap give_up EXIT
 
 docker compose build --quiet receiver
-docker compose rm --force receiver 2>/dev/null # what was killed must not be started again as "new"
+docker compose rm --force receiver 2>/dev/null # a killed replica must not be started again as "new"
 old=$(replicas)
 [ -n "$old" ] || { say "no receiver is running; start with: make up"; exit 1; }
 count=$(echo "$old" | wc -l)

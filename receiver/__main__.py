@@ -17,7 +17,7 @@ COMMANDS: Final = {
             "receiver",
             "store",
             ("receiver serve", "store streams in ./recordings, and measure levels"),
-            ("receiver serve --processors levels mine:Voice", "with a processor of your own"),
+            ("receiver serve --processors levels --processors mine:Voice", "with your own"),
             ("receiver serve --store none", "process, and store nothing"),
         ),
     ),

@@ -37,12 +37,12 @@ from sonoduct.wire import SUBPROTOCOL, Hello, Kind
 from .connections.server import Server, reachable
 from .dialects import DIALECTS
 from .metrics import Metrics
+from .opening import open_store
 from .processing.pipeline import Processing
 from .processing.processor import Factory, find_processors, named
 from .processing.workers import Workers
 from .settings import Settings
 from .stores import Claim, Store
-from .stores.opening import open_store
 from .streams.file import Decoders, FileStream
 from .streams.pcm import PcmStream
 from .streams.registry import StreamRegistry
@@ -121,7 +121,7 @@ async def serve(
     processing = Processing(factories, workers, metrics, settings.limits.max_stuck_calls)
     store = open_store(settings, metrics)
     unpackers = ThreadPoolExecutor(settings.workers, "unpacking")
-    decoders = Decoders(settings.means, settings.decoders, metrics)
+    decoders = Decoders(settings.decode_options, settings.decoders, metrics)
     make = partial(_stream, processing, decoders, unpackers)
     streams = StreamRegistry(store, processing, make, metrics, settings.limits)
     server = Server(settings, streams, metrics)

@@ -215,7 +215,7 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
     @property
-    def means(self) -> DecodeOptions:
+    def decode_options(self) -> DecodeOptions:
         """What files are decoded with."""
         return DecodeOptions(ffmpeg=self.ffmpeg, limits=self.limits.decoding)
 

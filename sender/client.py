@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from sonoduct.runtime.child import Cancellation
+from sonoduct.runtime.logs import quiet_by_default
 from sonoduct.wire import Hello, Phase, Receipt, WireError
 
 from .errors import OddAnswerError, SourceEndsError, UnreachableError
@@ -41,6 +42,7 @@ async def connect(
         settings: everything else; their `to` is not used.
         registry: for its metrics; a new one by default.
     """
+    quiet_by_default()
     metrics = Metrics(registry or CollectorRegistry(), version("sonoduct"))
     client = Client(replace(settings or Settings(), to=url), metrics, uuid.uuid4().hex)
     try:
@@ -113,7 +115,7 @@ class Client:
 
     async def carry(self, transfer: Transfer) -> Receipt:
         """Send as `send` does, for a transfer that exists already; metrics do not count its end."""
-        self._metrics.active.add(transfer)
+        self._metrics.active.add(transfer.unacknowledged)
         try:
             receipt = await self._persist(transfer)
             await asyncio.to_thread(transfer.settle)
@@ -125,7 +127,7 @@ class Client:
         else:
             return receipt
         finally:
-            self._metrics.active.discard(transfer)
+            self._metrics.active.discard(transfer.unacknowledged)
             if transfer.outbound.phase is not Phase.DONE:
                 await self.close("the stream failed")  # no other stream can follow on it
 

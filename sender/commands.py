@@ -23,7 +23,7 @@ from sonoduct.runtime.loop import run_loop
 from sonoduct.runtime.metrics import metrics_endpoint
 from sonoduct.runtime.signals import stop_event
 
-from .dialects import DIALECTS
+from .dialects import dialect_of
 from .errors import SourceError
 from .jobs.delivery import Deliveries
 from .jobs.find import summary
@@ -32,6 +32,7 @@ from .jobs.send import Sending
 from .jobs.watch import Watch
 from .ledger import open_ledger
 from .metrics import Metrics
+from .opening import Inputs
 from .settings import FILES, FOLDER, INPUT, ProbeSettings, SendSettings, WatchSettings
 from .sources import printable
 from .sources.microphone import input_devices
@@ -53,7 +54,8 @@ def send_command(
         settings: Everything else.
     """
     settings = settings or SendSettings()
-    if not (paths or settings.url or settings.device):
+    inputs = Inputs(settings, paths)
+    if not (paths or inputs.starters):
         raise CycloptsError(msg="nothing to send, expected PATH, --url or --device", verbose=False)
     forced = True if settings.progress == "always" else None
     terminal, results = faults_console(force_terminal=forced), results_console()
@@ -78,10 +80,10 @@ def send_command(
 
         progress = Progress(terminal, shown=shown)
         metrics = Metrics(CollectorRegistry(), VERSION)
-        dialect = DIALECTS.get(settings.protocol)
+        dialect = dialect_of(settings.protocol)
         deliveries = Deliveries(settings, metrics, progress, record, dialect=dialect)
         ledger = stack.enter_context(open_ledger(settings.ledger, settings.ledger_entries))
-        sending = Sending(settings, metrics, deliveries, ledger)
+        sending = Sending(settings, metrics, deliveries, ledger, inputs)
         stack.enter_context(progress.drawn())
         interrupted = run_loop(_until_stopped(sending, paths))
     print_table(sorted(outcomes, key=attrgetter("name")), results)

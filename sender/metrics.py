@@ -6,16 +6,13 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from sonoduct.wire import Receipt
-
-if TYPE_CHECKING:
-    from .transfer import Transfer
 
 STREAMS: Final = ("sent", "known", "failed", "interrupted")
 RECONNECTS: Final = ("refused", "lost", "drained", "overloaded", "held", "fenced", "error")
@@ -62,8 +59,8 @@ class Metrics:
                 metric.labels(**{label: value})
         Gauge("sender_build_info", "1.", ("version",), registry=registry).labels(version).set(1)
         self.traffic = Traffic()
-        self.active: set[Transfer] = set()
-        """The streams that are being sent."""
+        self.active: set[Callable[[], int]] = set()
+        """For each stream that is being sent, what returns its unacknowledged bytes."""
         registry.register(_TrafficCollector(self))
 
     def end(self, result: str, receipt: Receipt | None) -> None:
@@ -100,5 +97,5 @@ class _TrafficCollector(Collector):
         yield GaugeMetricFamily(
             "sender_unacknowledged_bytes",
             "Bytes sent and not acknowledged.",
-            sum(each.outbound.unacknowledged for each in active),
+            sum(unacknowledged() for unacknowledged in active),
         )

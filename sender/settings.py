@@ -17,6 +17,9 @@ from .sources.address import parse_address
 from .sources.converted import Conversion, parse_channels
 from .sources.pipe import parse_raw
 
+PROTOCOLS: Final = {"sonoduct": "", "plain": "sender.dialects.plain:send_plain"}
+"""By the name that --protocol takes: the function that sends, or nothing for our own protocol."""
+
 
 def require_websocket(_type: object, value: str) -> None:
     """Refuse a value that is not the address of a receiver."""
@@ -33,6 +36,12 @@ def require_channels(_type: object, value: str | None) -> None:
     """Refuse a value that names no channels."""
     if value is not None:
         parse_channels(value)
+
+
+def require_protocol(_type: object, value: str) -> None:
+    """Refuse a protocol that the sender does not speak."""
+    if value not in PROTOCOLS:
+        raise ValueError(f"protocol {value!r}, expected {' or '.join(PROTOCOLS)}")
 
 
 def require_raw(_type: object, value: str | None) -> None:
@@ -217,7 +226,7 @@ class SendSettings(Settings):
     jobs: Annotated[int, Parameter(group=RECEIVER, validator=Number(gte=1, lte=1000))] = 4
     """Streams at once, each on its own connection."""
 
-    protocol: Annotated[Literal["sonoduct", "plain"], Parameter(group=RECEIVER)] = "sonoduct"
+    protocol: Annotated[str, Parameter(group=RECEIVER, validator=require_protocol)] = "sonoduct"
     """`plain` speaks the tutorial's dialect: no resume, no receipt, no bar."""
 
     raw: Annotated[str | None, Parameter(group=INPUT, validator=require_raw)] = None
@@ -259,13 +268,18 @@ class SendSettings(Settings):
     """Minimum level to log."""
 
     @property
+    def resumes(self) -> bool:
+        """Whether the server resumes streams, as our own receivers do."""
+        return not PROTOCOLS[self.protocol]
+
+    @property
     def _touching(self) -> list[tuple[str, object]]:
         return [
             *super()._touching,
             ("raw", self.raw),
             ("url", self.url),
             ("device", self.device),
-            ("protocol plain", self.protocol == "plain"),
+            (f"protocol {self.protocol}", not self.resumes),
         ]
 
 

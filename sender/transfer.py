@@ -78,6 +78,10 @@ class Transfer:
         self._pacing: Pacing | None = None
         self._observe = metrics.decoding.labels(source.decoder).observe
 
+    def unacknowledged(self) -> int:
+        """Return how many bytes were sent and are not acknowledged."""
+        return self.outbound.unacknowledged
+
     def __repr__(self) -> str:
         return (
             f"<Transfer of {self.source.name!r}, {self.reconnects} reconnects: {self.outbound!r}>"

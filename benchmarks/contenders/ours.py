@@ -15,6 +15,7 @@ from sender import Settings, connect
 from sender.jobs.delivery import Deliveries
 from sender.jobs.send import Sending
 from sender.metrics import Metrics
+from sender.opening import Inputs
 from sender.settings import SendSettings
 from sender.terminal import Progress
 from sonoduct.runtime.logs import configure
@@ -63,7 +64,7 @@ def send_folder(pipe, url, sounds, jobs=8):
     progress = Progress(Console(stderr=True), shown=False)
     metrics = Metrics(CollectorRegistry(), "benchmark")
     deliveries = Deliveries(settings, metrics, progress, outcomes.append)
-    sending = Sending(settings, metrics, deliveries, None)
+    sending = Sending(settings, metrics, deliveries, None, Inputs(settings, ()))
     pipe.send("ready")
     pipe.recv()
     started = time.perf_counter()

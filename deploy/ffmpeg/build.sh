@@ -4,7 +4,7 @@
 set -eu
 cd /src/ffmpeg
 
-# What is in it: every name is asked for, because everything else is switched off.
+# Its parts: each is named here, because all others are switched off.
 # - No network and no http or tcp protocol: a hostile file cannot make it fetch anything.
 # - No playlist demuxer (hls, concat, dash): a hostile file cannot make it open other files.
 # - --disable-autodetect: it needs libc and libm only, whatever else the base image has.

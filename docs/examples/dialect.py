@@ -4,19 +4,8 @@ import json
 import uuid
 from typing import Self
 
-from receiver.dialects import Dialect, Request
-from sonoduct.wire import (
-    Chunk,
-    Committed,
-    Digest,
-    Encoding,
-    Eos,
-    Error,
-    Format,
-    Hello,
-    Opened,
-    encode_chunk,
-)
+from receiver.dialects import Dialect, Feed, Request
+from sonoduct.wire import Committed, Encoding, Error, Format, Hello, Opened
 
 
 class Lines(Dialect):
@@ -29,26 +18,22 @@ class Lines(Dialect):
     def accepts(cls, request: Request) -> Self | None:
         return cls() if request.path == cls.path else None
 
-    def __init__(self):
-        self.digest, self.epoch = Digest(), 0
-
     def decode(self, data):
         if isinstance(data, bytes):
-            units = len(data) // self.format.frame_bytes
-            message = encode_chunk(self.epoch, self.digest.units, units, data)
-            yield Chunk(self.epoch, self.digest.units, units, message)
-            self.digest.update(self.digest.units, units, data)
+            yield from self.feed.take(data)
         elif "samplerate" in (line := json.loads(data)):
-            self.format = Format(samplerate=line["samplerate"], channels=1, encoding=Encoding.S16LE)
-            stream = uuid.uuid4().hex
-            yield Hello(stream=stream, instance=stream, format=self.format)
+            audio_format = Format(
+                samplerate=line["samplerate"], channels=1, encoding=Encoding.S16LE
+            )
+            self.feed, stream = Feed(audio_format), uuid.uuid4().hex
+            yield Hello(stream=stream, instance=stream, format=audio_format)
         else:
-            yield Eos(units=self.digest.units, digest=self.digest.hexdigest())
+            yield self.feed.end()
 
     def encode(self, message):
         match message:
-            case Opened(epoch=epoch):
-                self.epoch = epoch
+            case Opened(epoch=epoch, max_chunk=max_chunk):
+                self.feed.open(epoch, max_chunk)
             case Committed(receipt=receipt):
                 yield json.dumps({"seconds": receipt.seconds, **receipt.processors})
             case Error(message=text):

@@ -143,6 +143,7 @@ class Server:
             Request(
                 target=handshake.path,
                 subprotocols=_offered(handshake.headers),
+                headers=handshake.headers,
                 default=self._settings.plain_format,
             )
         )

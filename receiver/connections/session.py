@@ -172,8 +172,10 @@ class Session:
 
     async def _take_next(self, message: wire.Message) -> None:
         if isinstance(message, wire.Chunk):
-            if not self.dialect.credit:
-                await self._acks.room_for(len(message.message))
+            if not self.dialect.credit and self._lease is not None:
+                # A chunk that is larger than the window never fits; then it is refused.
+                window = self._lease.terms.window
+                await self._acks.room_for(min(len(message.message), window))
             if not self._stopped:
                 self._take(message)
         elif not self._stopped:

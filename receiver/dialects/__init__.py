@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from .dialect import Dialect, Request
+from .feed import Feed
 from .plain import Plain
 from .sonoduct import Sonoduct
 
-__all__ = ["DIALECTS", "Dialect", "Request", "accepted"]
+__all__ = ["DIALECTS", "Dialect", "Feed", "Request", "accepted"]
 
 DIALECTS: Final[tuple[type[Dialect], ...]] = (Sonoduct, Plain)
 """Asked in this order; Plain is last, because it accepts every client without a subprotocol."""

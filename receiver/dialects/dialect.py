@@ -8,7 +8,7 @@ Everything behind it is shared: `wire.Inbound`, the store, the processors.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -23,6 +23,8 @@ class Request:
     """Path and query, such as ``/?samplerate=44100&channels=2``."""
     subprotocols: Sequence[str]
     """The WebSocket subprotocols that the client offers."""
+    headers: Mapping[str, str]
+    """The other headers, by their names in any case, such as ``authorization``."""
     default: Format
     """The receiver's format for samples whose client does not describe them."""
 

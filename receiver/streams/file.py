@@ -241,9 +241,9 @@ class OpenFile(NamedTuple):
 class Decoders:
     """Runs decoders for streams; a decoder that fails ends its stream with an error."""
 
-    def __init__(self, means: DecodeOptions, at_once: int, metrics: Metrics) -> None:
+    def __init__(self, decode_options: DecodeOptions, at_once: int, metrics: Metrics) -> None:
         """Run up to *at_once* decoders; other files wait for their turn."""
-        self._means = means
+        self._decode_options = decode_options
         self._metrics = metrics
         self._turns = asyncio.Semaphore(at_once)
         self._threads = ThreadPoolExecutor(at_once, "decoding")
@@ -309,7 +309,7 @@ class Decoders:
                     what = "digest of the file to be decoded"
                     raise StorageFailed(what, seen=original.digest, expected=digest)
                 decoder = open_decoder(
-                    original.path, self._means, isolated=True, cancellation=cancellation
+                    original.path, self._decode_options, isolated=True, cancellation=cancellation
                 )
         except OSError as exc:
             raise StorageFailed(f"file to be decoded: {exc.strerror}") from exc

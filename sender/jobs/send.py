@@ -13,7 +13,6 @@ from typing import Final
 import structlog
 
 from sender.client import Client
-from sender.dialects import DIALECTS
 from sender.errors import SourceError
 from sender.ledger import Ledger
 from sender.metrics import Metrics
@@ -43,11 +42,14 @@ class Sending:
         metrics: Metrics,
         deliveries: Deliveries,
         ledger: Ledger | None,
+        inputs: Inputs,
     ) -> None:
+        """`run` starts the *inputs*, and closes them."""
         self.left_out: Counter[str] = Counter()
         """Files in the given folders that were not sent because of their names."""
         self._settings = settings
         self._ledger = ledger
+        self._inputs = inputs
         self._metrics = metrics
         self._deliveries = deliveries
         self._cancellation = Cancellation()
@@ -58,12 +60,11 @@ class Sending:
 
         Each live input gets a client of its own: it must not wait for sources that may never end.
         """
-        inputs = Inputs(self._settings, paths)
-        live = len(inputs.starters)
+        live = len(self._inputs.starters)
         # A read of a live source holds a thread until samples come.
         threads = ThreadPoolExecutor(THREADS + 2 * live, thread_name_prefix="sender")
         asyncio.get_running_loop().set_default_executor(threads)
-        waiting = self._sources(inputs, paths)
+        waiting = self._sources(paths)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for _ in range(self._settings.jobs + live):
@@ -71,7 +72,7 @@ class Sending:
                     tasks.create_task(self._work(client, waiting))
         finally:
             self._cancellation.cancel()  # files that are being opened
-            inputs.close()
+            self._inputs.close()
 
     async def _work(self, client: Client, waiting: Iterator[NamedSource]) -> None:
         try:
@@ -80,17 +81,17 @@ class Sending:
         finally:
             await client.close()
 
-    def _sources(self, inputs: Inputs, paths: Sequence[str]) -> Iterator[NamedSource]:
+    def _sources(self, paths: Sequence[str]) -> Iterator[NamedSource]:
         """Yield spools of earlier runs, live inputs, then files. Inputs start before anything."""
-        live = list(self._live(inputs))
-        if live and self._settings.protocol not in DIALECTS:  # those cannot resume a stream
-            for spool in inputs.spools.left():
+        live = list(self._live())
+        if live and self._settings.resumes:
+            for spool in self._inputs.spools.left():
                 yield spool.hello.name, partial(SpooledStream, spool)
         yield from live
         yield from self._files(path for path in paths if path != STANDARD_INPUT)
 
-    def _live(self, inputs: Inputs) -> Iterator[NamedSource]:
-        for name, start in inputs.starters:
+    def _live(self) -> Iterator[NamedSource]:
+        for name, start in self._inputs.starters:
             try:
                 yield name, start()
             except SourceError as exc:

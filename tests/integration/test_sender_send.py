@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from sender.jobs.delivery import Deliveries
 from sender.jobs.send import Sending
 from sender.metrics import Metrics
+from sender.opening import Inputs
 from sender.settings import SendSettings
 from sender.terminal import Progress
 from sonoduct.runtime.console import faults_console
@@ -237,7 +238,7 @@ async def test_what_cannot_be_looked_into():
             progress = Progress(faults_console(), shown=False)
             metrics = Metrics(CollectorRegistry(), "0")
             deliveries = Deliveries(settings, metrics, progress, outcomes.append)
-            sending = Sending(settings, metrics, deliveries, None)
+            sending = Sending(settings, metrics, deliveries, None, Inputs(settings, ()))
             with without_rights():
                 await sending.run([str(folder), f"{folder}/*/*.wav"], "1" * 32)
 

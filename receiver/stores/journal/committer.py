@@ -30,8 +30,8 @@ GROUP_S: Final = 0.2
 """
 A group is committed when it has GROUP_BYTES, or its first chunk has waited GROUP_S.
 
-It is committed at once if a claim asks for that: a sender's window is nearly full, or its stream
-ends.
+It is committed at once if a claim asks for that: a step of a sender's window (`wire.Terms.step`) is
+not durable yet, or its stream ends.
 """
 
 MANY: Final = 16

@@ -46,7 +46,7 @@ def audio_of(
     layout: Layout,
     journal: Journal,
     complete: Complete,
-    means: DecodeOptions,
+    decode_options: DecodeOptions,
     require_running: Callable[[], None] = _always_running,
 ) -> Iterator[AudioToRecord]:
     """
@@ -65,7 +65,7 @@ def audio_of(
             expected = complete.receipt.digest
             raise StorageFailed(what, seen=original.digest, expected=expected)
         try:
-            decoder = open_decoder(original.path, means, isolated=True)
+            decoder = open_decoder(original.path, decode_options, isolated=True)
             try:
                 blocks = _decoded(decoder, digest, require_running)
                 yield AudioToRecord(decoder.format, blocks, digest, original.path)

@@ -33,7 +33,7 @@ class RecordingOptions:
     """How recordings are made."""
 
     container: Container
-    means: DecodeOptions = field(default_factory=DecodeOptions)
+    decode_options: DecodeOptions = field(default_factory=DecodeOptions)
     """Decoders and their limits, for files that were sent as they are."""
     keep_original: bool = False
     """Whether such a file is kept beside its recording."""
@@ -111,7 +111,7 @@ class Recorder:
             return None
         options = self._options
         with audio_of(
-            self._layout, journal, complete, options.means, self._require_running
+            self._layout, journal, complete, options.decode_options, self._require_running
         ) as audio:
             recording = self._write(complete, audio)
         name = str(recording.relative_to(self._layout.root))

@@ -44,7 +44,6 @@ _STREAM: Final = re.compile(r"^  Stream #0:\d+.*$", re.MULTILINE)
 ATTACHED: Final = "(attached pic)"
 """ffmpeg marks a cover so; a cover has no duration."""
 _OTHER: Final = re.compile(r"^  Stream #0:\d+\S*?: (?!Audio)\w+: (\w+)", re.MULTILINE)
-_RATE: Final = re.compile(r", (\d+) Hz(?:,|$)")
 _SAMPLES: Final = re.compile(r", ((?:u8|s16|s32|s64|flt|dbl)p?(?: \((\d+) bit\))?)(?:,| \(|$)")
 _DURATION: Final = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d\.\d+)", re.MULTILINE)
 _STRICT: Final = {"flac": ("-err_detect", "crccheck+explode")}

@@ -1,13 +1,20 @@
-"""The list of servers of other kinds."""
+"""The list of protocols that --protocol takes."""
 
-from typing import get_args, get_type_hints
+import pytest
 
-from sender.dialects import DIALECTS
-from sender.settings import SendSettings
+from sender.dialects import dialect_of
+from sender.settings import PROTOCOLS, SendSettings
 
 
-def test_each_dialect_can_be_chosen():
-    """--protocol takes our own protocol, and the names in the list."""
-    choices = get_args(get_type_hints(SendSettings)["protocol"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_each_protocol_can_be_chosen(protocol):
+    """Every one has a function that sends, but for our own, which the client speaks."""
+    settings = SendSettings(protocol=protocol)
 
-    assert ("sonoduct", *DIALECTS) == choices
+    assert settings.resumes == (dialect_of(protocol) is None)
+
+
+def test_only_our_own_protocol_sends_files_unchanged():
+    """The sender refuses --encoding file for every other protocol."""
+    with pytest.raises(ValueError, match="encoding file with protocol plain, expected the file"):
+        SendSettings(protocol="plain", encoding="file")

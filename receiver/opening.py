@@ -1,4 +1,4 @@
-"""Which store a receiver gets: `--store` names it by its scheme, or is a folder."""
+"""Which store a receiver gets: `--store` is a folder, ``none``, or an address with a scheme."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from receiver.metrics import Metrics
-from receiver.settings import Settings
 from sonoduct.wire import StorageFailed
 
-from . import Store
-from .journal import (
+from .metrics import Metrics
+from .settings import Settings
+from .stores import Store
+from .stores.journal import (
     JournalStore,
     Layout,
     PosixDisk,
@@ -19,7 +19,7 @@ from .journal import (
     Retention,
     StoreLimits,
 )
-from .memory import MemoryStore
+from .stores.memory import MemoryStore
 
 
 def open_store(settings: Settings, metrics: Metrics) -> Store:
@@ -30,11 +30,13 @@ def open_store(settings: Settings, metrics: Metrics) -> Store:
         StorageFailed: if no store has its scheme, or if its folder cannot be used.
     """
     place = settings.store
-    scheme = place.partition("://")[0] if "://" in place else place if place == "none" else "folder"
-    if scheme not in STORES:
-        expected = f"a folder, or one of {', '.join(sorted(STORES))}"
-        raise StorageFailed("scheme of the store", seen=scheme, expected=expected)
-    return STORES[scheme](settings, metrics)
+    scheme = f"{place.partition('://')[0]}://" if "://" in place else place
+    if scheme in STORES:
+        return STORES[scheme](settings, metrics)
+    if "://" in place:
+        expected = f"a folder or {' or '.join(STORES)}"
+        raise StorageFailed("store", seen=place, expected=expected)
+    return _folder(settings, metrics)
 
 
 def _none(settings: Settings, _metrics: Metrics) -> Store:
@@ -43,18 +45,15 @@ def _none(settings: Settings, _metrics: Metrics) -> Store:
 
 def _folder(settings: Settings, metrics: Metrics) -> Store:
     limits = settings.limits
-    folder = Path(settings.store.removeprefix("folder://")).absolute()
+    folder = Path(settings.store).absolute()
     return JournalStore(
         Layout(PosixDisk(), folder),
-        RecordingOptions(settings.recording, settings.means, settings.keep_original),
+        RecordingOptions(settings.recording, settings.decode_options, settings.keep_original),
         Retention(limits.expiry_timeout, limits.receipt_timeout),
         StoreLimits(limits.reserve_bytes, limits.stream_bytes, limits.takeover_timeout),
         metrics.commit.observe,
     )
 
 
-STORES: Final[Mapping[str, Callable[[Settings, Metrics], Store]]] = {
-    "folder": _folder,
-    "none": _none,
-}
-"""By scheme; docs/how-to/add-a-store.md adds one."""
+STORES: Final[Mapping[str, Callable[[Settings, Metrics], Store]]] = {"none": _none}
+"""By the word, or by the scheme with ``://``; docs/how-to/add-a-store.md adds one."""
