@@ -32,7 +32,9 @@ COMMANDS: Final = {
     ),
     "verify": (
         "Check every journal and recording of a store; 1 if anything is damaged.",
-        examples("receiver", "store", ("receiver verify --store /data", "while a receiver runs")),
+        examples(
+            "receiver", "store", ("receiver verify --store recordings", "while a receiver runs")
+        ),
     ),
 }
 for name, (summary, epilogue) in COMMANDS.items():

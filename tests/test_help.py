@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -43,16 +44,24 @@ def test_help_is_for_people(capsys, monkeypatch, name, command):
 
 
 @pytest.mark.parametrize(("name", "command"), COMMANDS)
-def test_help_ends_with_examples(capsys, monkeypatch, name, command):
-    """Each example is a command line of this command."""
+def test_help_ends_with_examples(capsys, monkeypatch, tmp_path, name, command):
+    """Each example is a valid command line of this command."""
     text = shown(capsys, monkeypatch, name, command)
     if command == "devices":  # it has no options
         return
+    (tmp_path / "incoming").mkdir()
+    (tmp_path / "recordings" / "streams").mkdir(parents=True)
+    (tmp_path / "mine.py").write_text("class Voice: ...")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     examples = text.partition("Examples:")[2].strip().splitlines()
 
     assert examples
     for example in examples:
-        assert example.strip().startswith(f"{name} {command}")
+        program, *arguments = shlex.split(re.split(r"\s{2,}", example.strip())[0])
+        assert [name, command] == [program, arguments[0]]
+        arguments = ["/dev/stdin" if each == "-" else each for each in arguments]
+        SERVICES[name].app.parse_args(arguments, exit_on_error=False, print_error=False)
 
 
 GROUPS = {

@@ -13,8 +13,9 @@ from websockets.asyncio.client import connect
 import receiver.connections.server
 import receiver.dialects
 import receiver.service
+from sonoduct import wire
 from tests.support.commands import started
-from tests.support.rawclient import running
+from tests.support.rawclient import SMALL, running
 from tests.support.recorder import Recorder
 from tests.support.relay import Relay
 from tests.support.waits import recorded
@@ -80,6 +81,31 @@ async def test_a_dialect_is_one_file_and_one_line(monkeypatch):
     assert {"seconds": 4.05, "recorder": {"seen": 64_800}} == answer
     assert 65 == chunks
     assert (samples / 32768 == recorder.takes[0].samples[:, 0]).all()
+
+
+async def test_a_message_that_never_fits_the_window_is_refused(monkeypatch):
+    """A dialect that does not cut its messages gets an error, and not silence."""
+
+    class Whole(loaded("dialect").Lines):
+        name, path = "whole", "/whole"
+
+        def decode(self, data):
+            if isinstance(data, str):
+                yield from super().decode(data)
+                return
+            message = wire.encode_chunk(1, 0, len(data) // 2, data)
+            yield wire.Chunk(1, 0, len(data) // 2, message)
+
+    for module in (receiver.dialects, receiver.connections.server, receiver.service):
+        monkeypatch.setattr(module, "DIALECTS", (Whole,))
+    async with running(limits=SMALL) as inside, connect(f"{inside.url}/whole") as client:
+        await client.send(json.dumps({"samplerate": 16_000}))
+        await client.send(bytes(SMALL["window_bytes"] + 2))
+        answer = json.loads(await client.recv())
+        await client.wait_closed()
+
+    assert answer["error"].startswith("payload bytes")
+    assert 4413 == client.close_code
 
 
 async def test_the_processor_of_the_how_to_page():

@@ -1,6 +1,7 @@
 """Each thing that goes wrong has a line, with the other end's address and the reason."""
 
 import asyncio
+import sys
 
 from structlog.testing import capture_logs
 from websockets.asyncio.client import connect
@@ -8,6 +9,7 @@ from websockets.asyncio.client import connect
 from receiver.stores.journal import PosixDisk
 from sonoduct import wire
 from tests.support.clients import connected
+from tests.support.commands import started
 from tests.support.rawclient import running, sound, speaking
 from tests.support.recorder import Recorder, listening
 from tests.support.relay import Relay
@@ -157,3 +159,30 @@ async def test_debug_tells_of_connections_and_claims():
     assert shown[0].startswith("<Session sonoduct 127.0.0.1:")
     assert shown[0].endswith(" abababab, open>")
     assert "<PcmStream abababab at 0, held>" == shown[1]
+
+
+EMBEDDED = """
+import asyncio, receiver, sender
+async def main():
+    settings = receiver.Settings(host="127.0.0.1", port=0, store="none")
+    async with receiver.serve(settings) as running:
+        print(running.url, flush=True)
+        await asyncio.Event().wait()
+async def send(url, path):
+    async with sender.connect(url) as client:
+        await client.send(path)
+"""
+
+
+async def test_a_program_that_embeds_either_end_gets_no_debug_lines(tmp_path):
+    """Each end alone, in a program that has not configured its logs."""
+    path = write(tmp_path / "a.wav", 100)
+    serve, send = f"{EMBEDDED}asyncio.run(main())", f"{EMBEDDED}asyncio.run(send(%r, %r))"
+    async with started(sys.executable, "-c", serve) as server:
+        await server.until(lambda: server.lines)
+        url = server.lines[0].strip()
+        async with started(sys.executable, "-c", send % (url, str(path))) as client:
+            assert 0 == await client.ended()
+        await server.until(lambda: "stream_ended" in server.out)
+
+    assert "debug" not in client.out + server.out
