@@ -11,11 +11,11 @@ import pytest
 import soundfile
 
 from receiver.stores.journal.committer import GROUP_S
-from tests.faults.processes.evidence import RATE, manifests, unfinished
-from tests.faults.processes.extent import either
-from tests.faults.processes.receivers import Receiver, serving
 from tests.support.commands import outcomes, sending
 from tests.support.corpus import ffmpeg
+from tests.support.evidence import RATE, manifests, unfinished
+from tests.support.extent import either
+from tests.support.receivers import Receiver, serving
 from tests.support.relay import PIECE, Relay
 from tests.support.sounds import noise, same, samples
 from tests.support.waits import ended, until

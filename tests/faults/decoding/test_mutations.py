@@ -10,13 +10,13 @@ import pytest
 
 from sonoduct.audio.decoding import DecodeError, Limits, Means, probe
 from tests.faults.decoding.tracing import Trace, traced
-from tests.faults.processes.extent import either, percentiles
-from tests.faults.processes.ports import steady_port
 from tests.faults.storage.tracing import obstacle
 from tests.integration.test_mutated_files import place, write_mutations
 from tests.support.commands import COMMANDS, outcomes, started
 from tests.support.corpus import write
+from tests.support.extent import either, percentiles
 from tests.support.mutations import BASES, make_bases, mutate
+from tests.support.ports import steady_port
 from tests.support.waits import ended, until
 
 pytestmark = pytest.mark.faults

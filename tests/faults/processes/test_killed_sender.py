@@ -13,10 +13,10 @@ import pytest
 import soundfile
 
 from sonoduct.wire import Receipt
-from tests.faults.processes.evidence import RATE, make, require_all, unfinished
-from tests.faults.processes.extent import either, percentiles, slowness, spread
-from tests.faults.processes.receivers import Receiver, serving
 from tests.support.commands import outcomes, sending
+from tests.support.evidence import RATE, make, require_all, unfinished
+from tests.support.extent import either, percentiles, slowness, spread
+from tests.support.receivers import Receiver, serving
 from tests.support.waits import ended, until
 
 pytestmark = pytest.mark.faults

@@ -9,11 +9,11 @@ import pytest
 import soundfile
 
 from sender.sources.file import AudioFile
-from tests.faults.processes.evidence import RATE, make, require_all
-from tests.faults.processes.extent import either
-from tests.faults.processes.receivers import Receiver, serving
 from tests.support.clients import connected
 from tests.support.commands import watching
+from tests.support.evidence import RATE, make, require_all
+from tests.support.extent import either
+from tests.support.receivers import Receiver, serving
 from tests.support.relay import Relay, Toxics
 from tests.support.waits import until
 

@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack, suppress
 import pytest
 
 from sonoduct import wire
-from tests.faults.processes.evidence import RATE, make, require_all
-from tests.faults.processes.extent import either
-from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.streams import Track, playing, progress, send_again
+from tests.support.evidence import RATE, make, require_all
+from tests.support.extent import either
+from tests.support.receivers import Receiver, serving
 from tests.support.relay import Relay
+from tests.support.streams import Track, playing, progress, send_again
 from tests.support.waits import until
 
 pytestmark = pytest.mark.faults

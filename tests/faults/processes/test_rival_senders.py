@@ -10,11 +10,11 @@ import pytest
 from receiver.stores.journal import Layout, PosixDisk
 from sender.sources.file import AudioFile
 from sonoduct.wire import Receipt
-from tests.faults.processes.evidence import RATE, make, require_all
-from tests.faults.processes.extent import FULL, either
-from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.streams import Track
 from tests.support.commands import outcomes, sending
+from tests.support.evidence import RATE, make, require_all
+from tests.support.extent import FULL, either
+from tests.support.receivers import Receiver, serving
+from tests.support.streams import Track
 from tests.support.waits import ended, until
 
 pytestmark = pytest.mark.faults

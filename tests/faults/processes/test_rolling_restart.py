@@ -6,10 +6,10 @@ import itertools
 import pytest
 
 from tests.faults.processes.balancer import Balancer
-from tests.faults.processes.evidence import RATE, make, require_all
-from tests.faults.processes.extent import either, percentiles, slowness, spread
-from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.streams import Track, playing, progress, send_again
+from tests.support.evidence import RATE, make, require_all
+from tests.support.extent import either, percentiles, slowness, spread
+from tests.support.receivers import Receiver, serving
+from tests.support.streams import Track, playing, progress, send_again
 
 pytestmark = pytest.mark.faults
 

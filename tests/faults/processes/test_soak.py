@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults.processes.balancer import Balancer
-from tests.faults.processes.evidence import RATE, make, manifests, unfinished
-from tests.faults.processes.extent import either
-from tests.faults.processes.receivers import Receiver, serving
 from tests.support.clients import connected
 from tests.support.commands import watching
+from tests.support.evidence import RATE, make, manifests, unfinished
+from tests.support.extent import either
+from tests.support.receivers import Receiver, serving
 from tests.support.sounds import same, samples
 from tests.support.waits import until
 

@@ -8,10 +8,10 @@ from functools import partial
 
 import pytest
 
-from tests.faults.processes.extent import either
 from tests.faults.simulation.mutants import MUTANTS, RARE
 from tests.faults.simulation.plan import Broken
 from tests.faults.simulation.world import World
+from tests.support.extent import either
 
 pytestmark = pytest.mark.faults
 

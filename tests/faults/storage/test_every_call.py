@@ -14,10 +14,10 @@ import soundfile
 
 from receiver.stores.journal import Layout, PosixDisk, RecordingOptions, Retention
 from receiver.stores.journal.janitor import Janitor
-from tests.faults.processes.extent import either
 from tests.faults.storage.actor import carry
 from tests.faults.storage.scene import FRAMES, HELLO, SOUND
 from tests.faults.storage.tracing import injecting, require_strace
+from tests.support.extent import either
 from tests.support.waits import PATIENCE_S
 
 pytestmark = pytest.mark.faults

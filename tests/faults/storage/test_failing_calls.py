@@ -12,12 +12,12 @@ from receiver.stores.journal import Layout, PosixDisk
 from receiver.stores.journal.committer import GROUP_S
 from receiver.stores.journal.reader import Part
 from sender.sources.file import AudioFile
-from tests.faults.processes.evidence import RATE, make, require_all
-from tests.faults.processes.extent import either, spread
-from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.streams import MICROPHONE, send_again
 from tests.faults.storage.tracing import injecting, require_strace
 from tests.support.clients import connected
+from tests.support.evidence import RATE, make, require_all
+from tests.support.extent import either, spread
+from tests.support.receivers import Receiver, serving
+from tests.support.streams import MICROPHONE, send_again
 from tests.support.waits import until
 
 pytestmark = pytest.mark.faults

@@ -12,11 +12,11 @@ import pytest
 from receiver.stores.journal import Layout, PosixDisk
 from receiver.stores.journal.reader import Part
 from sonoduct import wire
-from tests.faults.processes.evidence import RATE, make, require_all
-from tests.faults.processes.extent import either, spread
-from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.streams import Track, playing, progress, send_again
 from tests.faults.storage.mounts import small_disk
+from tests.support.evidence import RATE, make, require_all
+from tests.support.extent import either, spread
+from tests.support.receivers import Receiver, serving
+from tests.support.streams import Track, playing, progress, send_again
 from tests.support.waits import until
 
 pytestmark = pytest.mark.faults

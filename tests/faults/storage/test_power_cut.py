@@ -13,12 +13,12 @@ from receiver.stores.journal.fence import claim
 from receiver.stores.journal.recordings import Recorder
 from sender.sources.file import AudioFile
 from sonoduct.wire import RecordKind
-from tests.faults.processes.evidence import RATE, make, manifests, require_all
-from tests.faults.processes.extent import either
-from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.streams import Track, playing, progress, send_again
 from tests.faults.storage.mounts import make_image, mounted
+from tests.support.evidence import RATE, make, manifests, require_all
+from tests.support.extent import either
+from tests.support.receivers import Receiver, serving
 from tests.support.sounds import same, samples
+from tests.support.streams import Track, playing, progress, send_again
 
 pytestmark = pytest.mark.faults
 

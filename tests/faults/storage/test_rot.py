@@ -14,11 +14,11 @@ from receiver.stores.journal.recordings import Recorder
 from receiver.stores.journal.writer import ending
 from sender.sources.file import AudioFile
 from sonoduct import wire
-from tests.faults.processes.evidence import RATE, make, require_all
-from tests.faults.processes.extent import either
-from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.storage.scene import FORMAT
 from tests.support.clients import connected
+from tests.support.evidence import RATE, make, require_all
+from tests.support.extent import either
+from tests.support.receivers import Receiver, serving
 from tests.support.sounds import noise
 from tests.support.waits import until
 

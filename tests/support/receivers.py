@@ -4,8 +4,8 @@ import asyncio
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from tests.faults.processes.ports import steady_port
 from tests.support.commands import COMMANDS, started
+from tests.support.ports import steady_port
 
 
 class Receiver:
