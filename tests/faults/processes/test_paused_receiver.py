@@ -50,7 +50,7 @@ async def swap(switches, pair, tracks):
     orphans = [switch.orphan(old) for switch in switches]
     await asyncio.gather(*(each.progress(place) for each, place, *_ in left))
     heirs = [switch.carrying(new) for switch in switches]
-    old.go_on()
+    old.resume()
     went_on = [transfer.reconnects > before for *_, transfer, before in left]
     return [
         (orphan[-1], heir[0])

@@ -45,7 +45,7 @@ def power_cut(image, receiver, folder):
         with mounted(folder, copy, "-o", "loop") as disk:
             yield disk / "store"
     finally:
-        receiver.go_on()
+        receiver.resume()
         copy.unlink()
 
 
