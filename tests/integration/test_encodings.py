@@ -31,7 +31,7 @@ CUTS = 20
     ],
 )
 async def test_cut_at_twenty_places(tmp_path, monkeypatch, encoding, subtype):
-    """Each connection goes on where the one before was cut, wherever that was."""
+    """Each connection resumes where the previous one was cut, at any byte."""
     monkeypatch.setattr("sender.retry.FIRST_S", 0.01)
     monkeypatch.setattr("sender.retry.LAST_S", 0.02)
     path, store = write(tmp_path / "a.wav", FRAMES, 2, subtype), tmp_path / "store"

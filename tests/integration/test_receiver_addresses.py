@@ -15,7 +15,7 @@ needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6
     ("host", "said"),
     [
         ("127.0.0.1", "ws://127.0.0.1:"),
-        ("0.0.0.0", "ws://127.0.0.1:"),  # noqa: S104  # what is tested
+        ("0.0.0.0", "ws://127.0.0.1:"),  # noqa: S104  # the address under test
         ("localhost", "ws://localhost:"),
         pytest.param("::1", "ws://[::1]:", marks=needs_ipv6),
         pytest.param("::", "ws://127.0.0.1:", marks=needs_ipv6),

@@ -27,7 +27,7 @@ FREE = {
     "RECEIVER_METRICS_PORT": "0",
     "RECEIVER_DRAIN_LEAD": "0",
 }
-"""Any free ports, and no wait for load balancers."""
+"""Free ports, and no wait for load balancers."""
 
 
 def serving(*options, env=None):

@@ -161,7 +161,7 @@ async def test_a_client_that_is_not_being_read_is_not_silent(monkeypatch):
     async with running(recorder, limits=limits) as receiver, plainly(receiver) as client:
         for _ in range(5):  # three fit into the window and leave some room, but not enough
             await client.send(bytes(20_000))
-        with pytest.raises(TimeoutError):  # nothing comes; least of all a close
+        with pytest.raises(TimeoutError):  # the receiver sends nothing, not even a close
             async with asyncio.timeout(0.6):
                 await client.recv()
         recorder.gate.set()

@@ -1,4 +1,4 @@
-"""Containers on standard input: decoded as they come, by an ffmpeg that reads the pipe."""
+"""Containers on standard input: an ffmpeg reads the pipe and decodes them as they come."""
 
 import asyncio
 import io
@@ -29,7 +29,7 @@ LOSSY = (
 
 
 def container(form="WAV", subtype="PCM_16", frames=FRAMES):
-    """Noise in a container, and what soundfile makes of it."""
+    """Return noise in a container, and the samples that soundfile reads from it."""
     file = io.BytesIO()
     soundfile.write(file, 0.5 * noise(frames, 2), 44_100, subtype, format=form)
     file.seek(0)
@@ -37,13 +37,13 @@ def container(form="WAV", subtype="PCM_16", frames=FRAMES):
 
 
 def ffmpeg(*options, data):
-    """What ffmpeg makes of *data*."""
+    """Return the samples that ffmpeg decodes from *data*."""
     command = ("ffmpeg", "-v", "error", "-i", "pipe:0", *options, "pipe:1")
     return subprocess.run(command, input=data, capture_output=True, check=True).stdout
 
 
 async def piped(data, *options):
-    """Send *data* through a pipe; return what arrived, the outcome and the exit code."""
+    """Send *data* through a pipe; return the arrived samples, the outcome and the exit code."""
     recorder = Recorder()
     async with listening(recorder) as running:
         async with sending(
@@ -57,7 +57,7 @@ async def piped(data, *options):
 
 @pytest.mark.parametrize(("form", "subtype"), EXACT)
 async def test_lossless_containers_arrive_exactly(form, subtype):
-    """In the smallest encoding that holds them."""
+    """Lossless containers travel in the smallest encoding that holds their samples."""
     data, expected = container(form, subtype)
     recorder, _, code = await piped(data)
 
@@ -67,7 +67,7 @@ async def test_lossless_containers_arrive_exactly(form, subtype):
 
 @pytest.mark.parametrize("options", LOSSY)
 async def test_lossy_containers_arrive_as_ffmpeg_decodes_them(options):
-    """The samples are the decoder's own, at the samplerate that it says."""
+    """The decoder's own samples arrive, at the decoder's samplerate."""
     data = ffmpeg(*options.split(), data=container()[0])
     decoded = np.frombuffer(ffmpeg("-f", "f32le", "-c:a", "pcm_f32le", data=data), "<f4")
     recorder, _, code = await piped(data)
@@ -76,8 +76,8 @@ async def test_lossy_containers_arrive_as_ffmpeg_decodes_them(options):
     assert same(decoded.reshape(-1, 2), recorder.takes[0].samples)
 
 
-async def test_it_arrives_as_it_comes():
-    """The beginning is at the receiver before the end is written."""
+async def test_the_beginning_arrives_before_the_end_is_written():
+    """The receiver gets frames while the writer still writes."""
     data, expected = container("FLAC", frames=600_000)
     recorder = Recorder()
     async with listening(recorder) as running:
@@ -93,8 +93,8 @@ async def test_it_arrives_as_it_comes():
     assert same(expected, recorder.takes[0].samples)
 
 
-async def test_a_killed_sender_has_kept_what_came(tmp_path):
-    """A later run finishes it, whatever its own standard input is."""
+async def test_a_killed_sender_has_kept_the_decoded_frames(tmp_path):
+    """A later run completes the stream, whatever its own standard input is."""
     data, expected = container(frames=600_000)
     recorder = Recorder()
     async with listening(recorder) as running:
@@ -112,8 +112,8 @@ async def test_a_killed_sender_has_kept_what_came(tmp_path):
     assert same(expected[: received.frames], received.samples)
 
 
-async def test_a_container_is_converted_too():
-    """As raw samples are."""
+async def test_a_container_is_converted():
+    """`--mono` and `--samplerate` apply to containers as to raw samples."""
     data, expected = container()
     recorder, _, code = await piped(data, "--channels", "2")
 
@@ -122,7 +122,7 @@ async def test_a_container_is_converted_too():
 
 
 def index_last():
-    """An MP4 as most programs write it: where its samples are is said after them."""
+    """Return an MP4 as most programs write it: its index follows its samples."""
     with tempfile.NamedTemporaryFile(suffix=".m4a") as file:
         ffmpeg("-c:a", "aac", "-y", file.name, "-f", "null", data=container(frames=600_000)[0])
         return Path(file.name).read_bytes()
@@ -139,8 +139,8 @@ def index_last():
     ],
     ids=["nothing", "text", "no frames", "CAF", "index last"],
 )
-async def test_what_cannot_be_read_from_a_pipe(make, reason):
-    """One line says why, and what may help; the receiver never hears of it."""
+async def test_a_container_that_needs_seeking_is_refused(make, reason):
+    """One line has the reason and a remedy; no stream starts at the receiver."""
     recorder, log, code = await piped(make())
 
     assert 1 == code
@@ -150,7 +150,7 @@ async def test_what_cannot_be_read_from_a_pipe(make, reason):
 
 
 async def test_a_container_that_changes_its_format():
-    """It ends there, and says where; what came before it has arrived."""
+    """The stream ends at the change with an error; the earlier frames have arrived."""
     twice = [
         ffmpeg("-ar", rate, "-c:a", "libmp3lame", "-f", "mp3", data=container()[0])
         for rate in ("44100", "22050")
@@ -162,8 +162,8 @@ async def test_a_container_that_changes_its_format():
     assert recorder.takes[0].frames > FRAMES
 
 
-async def test_without_ffmpeg_it_is_read_to_its_end_first(tmp_path):
-    """What libsndfile reads is sent all the same; for the rest the error says what to install."""
+async def test_without_ffmpeg_the_sender_reads_to_the_end_first(tmp_path):
+    """The formats of libsndfile arrive; for others, the error says what to install."""
     data, expected = container()
     recorder, log, code = await piped(data, "--ffmpeg", tmp_path / "none")
     matroska = ffmpeg("-c:a", "libopus", "-f", "webm", data=data)
@@ -176,7 +176,7 @@ async def test_without_ffmpeg_it_is_read_to_its_end_first(tmp_path):
 
 
 async def test_a_file_as_standard_input_can_be_sent_again(tmp_path):
-    """It is no pipe: the same bytes are the same stream."""
+    """A file as standard input is not a pipe: the same bytes are the same stream."""
     path, report = tmp_path / "a.wav", tmp_path / "report.jsonl"
     path.write_bytes(container()[0])
     async with listening(Recorder()) as running:
@@ -190,7 +190,7 @@ async def test_a_file_as_standard_input_can_be_sent_again(tmp_path):
 
 
 def children(program):
-    """The processes that *program* has started."""
+    """Return the processes that *program* has started."""
     tasks = Path(f"/proc/{program.process.pid}/task").glob("*/children")
     return [int(pid) for task in tasks for pid in task.read_text().split()]
 
@@ -199,7 +199,7 @@ def children(program):
     "begun", [b"", container(frames=600_000)[0]], ids=["nothing came", "under way"]
 )
 async def test_an_interrupt_ends_the_decoder(begun):
-    """Also while it waits for the first byte."""
+    """An interrupt also ends the decoder, even while it waits for the first byte."""
     recorder = Recorder()
     async with listening(recorder) as running:
         options = ("-", "--to", running.url)

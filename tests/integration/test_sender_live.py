@@ -1,4 +1,4 @@
-"""Live input: it is taken as it comes, whatever becomes of the receiver meanwhile."""
+"""Live input: the sender takes it without a pause, whatever happens to the receiver."""
 
 import asyncio
 import fcntl
@@ -18,7 +18,7 @@ CAPACITY = 1024 * 1024
 
 
 class Writer:
-    """Writes to a pipe at a steady rate, and fails if it would ever have to wait."""
+    """Writes to a pipe at a steady rate, and fails if a write would block."""
 
     def __init__(self):
         self.reading, self._writing = os.pipe()
@@ -28,7 +28,7 @@ class Writer:
         self.written = b""
 
     async def write(self, pieces):
-        """Write so many pieces of noise."""
+        """Write *pieces* pieces of noise."""
         for _ in range(pieces):
             piece = self._random.bytes(PIECE)
             assert os.write(self._writing, piece) == PIECE, "the writer was blocked"
@@ -41,7 +41,7 @@ class Writer:
 
 
 async def test_the_writer_never_waits_for_the_network():
-    """No receiver at first, then one that stalls, each for longer than patience: all arrives."""
+    """The receiver starts late, then stalls, each time beyond patience: every frame arrives."""
     recorder, writer, port = Recorder(), Writer(), free_port()
     short = ("--connect-timeout", "0.2", "--patience", "0.2", "--silence-timeout", "0.2")
     async with Relay(port).listen() as proxy:
