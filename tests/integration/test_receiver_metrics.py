@@ -206,18 +206,23 @@ async def test_counters_never_go_down():
 
 async def test_the_ack_latency_is_of_one_stream():
     """If a stream ends before its ack, the next stream's latency does not include its chunk."""
+    now = asyncio.get_running_loop().time
     async with running() as receiver, speaking(receiver.url) as client:
+        started = now()
         await client.greet()
         await client.send(sound(100))
         await client.commit()
         client.start()
         await client.greet()
-        await asyncio.sleep(2)  # the sender's pause, which is not the receiver's delay
+        paused = now()
+        await asyncio.sleep(1)  # the sender's pause, which is not the receiver's delay
+        pause = now() - paused
         await client.send(sound(100))
         await client.acknowledged()
+        active = now() - started - pause
 
         assert receiver.value("receiver_ack_latency_seconds_count") >= 1
-        assert receiver.value("receiver_ack_latency_seconds_sum") < 1.5
+        assert receiver.value("receiver_ack_latency_seconds_sum") <= active
 
 
 async def test_events_are_dropped_if_a_sender_does_not_read():

@@ -64,7 +64,6 @@ def piped(*how):
 
 
 EXACT = {wav, flac, unfinished_wav}
-FILES = [wav, flac, unfinished_wav, webm, ogg, mp3]
 
 
 async def until_recorded(store):
@@ -90,8 +89,13 @@ def options(tmp_path):
     return {"store": str(tmp_path), "limits": ROOM, "ffmpeg": FFMPEG}
 
 
-@pytest.mark.parametrize("end", ["Done", b"", "close", "abort"])
-@pytest.mark.parametrize("make", FILES)
+@pytest.mark.parametrize(
+    ("make", "end"),
+    [
+        *((wav, end) for end in ("Done", b"", "close", "abort")),
+        *((flac, "close"), (unfinished_wav, b""), (webm, "abort"), (ogg, "Done"), (mp3, "close")),
+    ],
+)
 async def test_a_plain_file_is_kept_and_decoded(tmp_path, make, end):
     """The receiver keeps and decodes the bytes; text, an empty message or the close ends it."""
     data, answer = make(), None
@@ -119,7 +123,7 @@ async def test_a_plain_file_is_kept_and_decoded(tmp_path, make, end):
         assert (receipt["frames"], receipt["sha256"]) == (facts["frames"], facts["sha256"])
 
 
-@pytest.mark.parametrize("cut", [1, 3, 11, 12, 13])
+@pytest.mark.parametrize("cut", [1, 11, 12])
 async def test_a_file_that_begins_in_small_pieces(tmp_path, cut):
     """The receiver recognises a file by its first bytes, however small the messages are."""
     data = wav()

@@ -317,13 +317,10 @@ def test_exporting_an_unknown_stream(tmp_path):
 
 
 @pytest.mark.parametrize("command", [("verify",), ("export", "ab")])
-async def test_a_folder_that_is_not_a_store_is_wrong_usage(tmp_path, command):
+def test_a_folder_that_is_not_a_store_is_wrong_usage(tmp_path, capsys, command):
     """If a folder is not a store, the commands end with the exit code for wrong usage."""
-    async with started(COMMANDS / "receiver", *command, "--store", str(tmp_path)) as program:
-        code = await program.ended()
-
-    assert 2 == code
-    assert f"{tmp_path} is no store" in "".join(program.errors)
+    assert 2 == run(app, [*command, "--store", str(tmp_path)])
+    assert f"{tmp_path} is no store" in capsys.readouterr().err
 
 
 async def test_draining_acknowledges_to_the_last_byte(tmp_path):

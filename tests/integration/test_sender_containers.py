@@ -18,13 +18,12 @@ from tests.support.waits import until
 
 FRAMES = 60_000
 EXACT = (
-    *(("WAV", subtype) for subtype in ("PCM_U8", "PCM_16", "PCM_24", "FLOAT", "ULAW")),
-    *(("AU", "PCM_16"), ("AIFF", "PCM_24"), ("W64", "PCM_16")),
-    *(("FLAC", "PCM_16"), ("FLAC", "PCM_24")),
+    *(("WAV", subtype) for subtype in ("PCM_U8", "FLOAT", "ULAW")),
+    *(("AU", "PCM_16"), ("AIFF", "PCM_24"), ("W64", "PCM_16"), ("FLAC", "PCM_24")),
 )
 LOSSY = (
-    *("-c:a libmp3lame -f mp3", "-c:a libvorbis -f ogg", "-c:a libopus -f webm"),
-    *("-c:a aac -f adts", "-c:a aac -f mpegts", "-c:a aac -movflags empty_moov -f mp4"),
+    *("-c:a libmp3lame -f mp3", "-c:a libopus -f webm", "-c:a aac -f mpegts"),
+    "-c:a aac -movflags empty_moov -f mp4",
 )
 
 
@@ -139,7 +138,7 @@ def index_last():
     ],
     ids=["nothing", "text", "no frames", "CAF", "index last"],
 )
-async def test_a_container_that_needs_seeking_is_refused(make, reason):
+async def test_input_that_ffmpeg_cannot_read_from_a_pipe_is_refused(make, reason):
     """One line has the reason and a remedy; no stream starts at the receiver."""
     recorder, log, code = await piped(make())
 
@@ -195,16 +194,14 @@ def children(program):
     return [int(pid) for task in tasks for pid in task.read_text().split()]
 
 
-@pytest.mark.parametrize(
-    "begun", [b"", container(frames=600_000)[0]], ids=["nothing came", "under way"]
-)
+@pytest.mark.parametrize("begun", [False, True])
 async def test_an_interrupt_ends_the_decoder(begun):
     """An interrupt also ends the decoder, even while it waits for the first byte."""
     recorder = Recorder()
     async with listening(recorder) as running:
         options = ("-", "--to", running.url)
         async with sending(*options, stdin=asyncio.subprocess.PIPE) as program:
-            program.process.stdin.write(begun)
+            program.process.stdin.write(container(frames=600_000)[0] if begun else b"")
             started, _ = await until(lambda: children(program))
             if begun:
                 await recorder.until(lambda: recorder.takes)

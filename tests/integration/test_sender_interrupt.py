@@ -1,4 +1,4 @@
-"""Ctrl-C soon ends the command with 130, at any moment; the same command then completes the stream."""
+"""Ctrl-C soon ends the command with 130, at any moment; a second run completes the stream."""
 
 import asyncio
 import json

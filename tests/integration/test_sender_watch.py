@@ -95,12 +95,12 @@ async def test_a_file_that_grows(tmp_path):
     recorder = Recorder()
     async with (
         listening(recorder) as running,
-        watching(folder, running.url, settle="0.7") as program,
+        watching(folder, running.url, settle="0.5") as program,
     ):
         await program.said("sender_watching")
         with (folder / "growing.wav").open("wb", buffering=0) as file:
-            for start in range(0, len(whole), len(whole) // 14):
-                file.write(whole[start : start + len(whole) // 14])
+            for start in range(0, len(whole), len(whole) // 10):
+                file.write(whole[start : start + len(whole) // 10])
                 await asyncio.sleep(0.06)  # the recording's duration
         await program.said("stream_ended", name=str(folder / "growing.wav"))
         write(folder / "later.wav", 100)
