@@ -351,7 +351,7 @@ async def test_a_damaged_file_is_decoded_up_to_its_damage(tmp_path):
 async def test_a_decoder_is_limited(tmp_path):
     """If a file decodes to more than the limit, the error says so, and the metrics count it."""
     path = tmp_path / "silence.flac"
-    soundfile.write(path, np.zeros((40_000_000, 4), np.int16), 8000)  # 320 MB
+    soundfile.write(path, np.zeros((33_600_000, 4), np.int16), 8000)  # 269 MB
     limits = {"decode_expansion": 1}
     async with keeping(tmp_path, limits=limits) as receiver, sending(receiver.url) as client:
         with pytest.raises(wire.ProcessingFailed, match="bytes of samples, expected at most"):

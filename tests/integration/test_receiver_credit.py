@@ -16,7 +16,7 @@ MIB = 1024 * 1024
 
 
 async def test_one_ack_covers_several_chunks():
-    """Chunks that come within 20 ms share one ack; the last ack covers all of them."""
+    """Chunks that come within an interval share one ack; the last ack covers all of them."""
     payload = sound(4000)
     async with running() as receiver, speaking(receiver.url) as client:
         await client.greet()

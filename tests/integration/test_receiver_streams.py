@@ -256,7 +256,7 @@ async def test_a_cancel_that_the_disk_refuses(tmp_path, monkeypatch):
         async with speaking(receiver.url, stream=STREAM) as client:
             await client.greet()
             await client.send(payload[:4000])
-            await client.acknowledged()
+            await client.until(wire.Ack, lambda ack: ack.durable == 1000)
             with monkeypatch.context() as patch:
                 patch.setattr(PosixDisk, "replace", lambda *_: refuse(errno.EIO))
                 await client.say(client.outbound.cancel())

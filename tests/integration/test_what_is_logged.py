@@ -121,6 +121,7 @@ async def test_debug_logs_connections_and_claims():
             async with speaking(receiver.url, stream="ab" * 16) as second:
                 await second.greet()
                 await first.closed()
+                await until(lambda: lines(logs, "connection_ended"))
                 sessions = receiver.inside._server._sessions
                 (session,) = (each for each in sessions if each._lease)
                 shown = repr(session), repr(session._lease.stream)
