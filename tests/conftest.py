@@ -1,4 +1,4 @@
-"""What every test finds: an ffmpeg on PATH, which a Python package brings."""
+"""A fixture for every test: an ffmpeg on PATH, from a Python package."""
 
 import os
 import tempfile
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="session")
 def _ffmpeg_on_path():
-    """Also for the programs that tests start; whatever the machine has comes second."""
+    """Put the ffmpeg first on PATH, also for the programs that tests start."""
     with tempfile.TemporaryDirectory(prefix="sonoduct-ffmpeg-") as folder:
         (Path(folder) / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
         before = os.environ["PATH"]

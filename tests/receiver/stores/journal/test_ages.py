@@ -24,7 +24,7 @@ class Clocks:
         self.steady += seconds
 
     def age(self, written):
-        """The age of a file that was written at *written* by the wall clock."""
+        """Return the age of a file that was written at *written* by the wall clock."""
         return self.ages.steady(self.wall - written)
 
 
@@ -39,7 +39,7 @@ def test_time_passes():
 
 
 def test_a_jump_ahead_makes_no_file_older():
-    """Those written before it are as old as they were; later ones are not touched by it."""
+    """Files from before the jump keep their age; later files are not affected."""
     clocks = Clocks()
     before = clocks.wall
     clocks.passes(3)

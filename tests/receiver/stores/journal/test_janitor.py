@@ -74,7 +74,7 @@ def ended(folder, **changed):
 
 
 def age(path, seconds):
-    """Make *path* and its content look so old."""
+    """Set the times of *path* and its content back by the given seconds."""
     for each in path.iterdir() if path.is_dir() else [path]:
         os.utime(each, (time.time() - seconds,) * 2)
 
