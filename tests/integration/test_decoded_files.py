@@ -181,7 +181,7 @@ def tagged(path):
 
 @pytest.mark.parametrize("encoding", ["auto", "file"])
 async def test_every_frame_arrives_whatever_the_header_claims(tmp_path, encoding):
-    """The receipt has the frames of the file, whichever side decodes it without ffmpeg."""
+    """The receipt has the frames of the file if sender or receiver decodes it without ffmpeg."""
     makers = {"vbr.mp3": vbr, "unfinished.rf64": unfinished, "tagged.flac": tagged}
     frames = {}
     for name, maker in makers.items():

@@ -275,7 +275,7 @@ async def test_realtime_is_not_faster_than_asked(tmp_path):
 
 @pytest.mark.parametrize("ack", ["received", "durable"])
 async def test_ack_levels_against_a_store_that_keeps_nothing(tmp_path, ack):
-    """A receiver without a store grants `received`, whichever level a sender requests."""
+    """A receiver without a store grants `received`, also if a sender requests `durable`."""
     path = write(tmp_path / "a.wav", 200_000)
     recorder = Recorder()
     async with (

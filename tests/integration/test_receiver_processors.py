@@ -105,7 +105,7 @@ class AtOnce(Segments):
 
 @pytest.mark.parametrize("processor", [Segments, AtOnce])
 async def test_a_call_may_return_several_events(processor):
-    """Each event arrives with its own frames, also those of close()."""
+    """Each event arrives with its own frames, also an event from close()."""
     async with running(processor) as receiver:
         client, receipt = await transmit(receiver.url, sound(300), name="any", chunk_bytes=400)
 

@@ -389,7 +389,7 @@ async def test_a_bad_store_is_reported_at_the_start(tmp_path, name, why):
 
 
 async def test_exporting_and_checking_in_another_encoding(tmp_path, monkeypatch):
-    """Commands replace the characters of a name that the output cannot show, and no markup."""
+    """Commands replace characters that the output cannot show, and do not read markup in names."""
     async with running(store=str(tmp_path / "Привет"), limits=ROOM) as receiver:
         async with speaking(receiver.url) as client:
             await client.greet()

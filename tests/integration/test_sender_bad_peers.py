@@ -161,7 +161,7 @@ async def test_an_answer_that_breaks_the_protocol_ends_the_stream(
 
 @pytest.mark.parametrize("when", ["opened", "committed"])
 async def test_a_receipt_with_other_units_or_digest_is_refused(tmp_path, when):
-    """A receipt counts only if its units and digest are those of the sent stream."""
+    """A receipt counts only if it has the units and the digest of the sent stream."""
     path = write(tmp_path / "a.wav")
     first = COMMITTED if when == "committed" else 1001  # then the connection is lost
     known = wire.Opened(

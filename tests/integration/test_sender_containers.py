@@ -93,7 +93,7 @@ async def test_the_beginning_arrives_before_the_end_is_written():
 
 
 async def test_a_killed_sender_has_kept_the_decoded_frames(tmp_path):
-    """A later run completes the stream, whatever its own standard input is."""
+    """A later run completes the stream, with any standard input of its own."""
     data, expected = container(frames=600_000)
     recorder = Recorder()
     async with listening(recorder) as running:

@@ -69,7 +69,7 @@ async def test_a_killed_sender_that_is_started_again(tmp_path):
 
 
 async def test_a_live_source_is_converted_before_it_is_kept(tmp_path):
-    """A later run completes a killed sender's stream unchanged, whatever its own options are."""
+    """A later run completes a killed sender's stream unchanged, despite its own options."""
     data = (noise(300_000, 2) * 2**15).astype("<i2")
     mixed = data.astype(np.float64).mean(axis=1, keepdims=True) / 2**15
     whole = soxr.resample(mixed.astype(np.float32), 44_100, 16_000, "VHQ")

@@ -1,4 +1,4 @@
-"""Live input: the sender takes it without a pause, whatever happens to the receiver."""
+"""Live input: the sender takes it without a pause, also without a receiver."""
 
 import asyncio
 import fcntl

@@ -1,4 +1,4 @@
-"""Whatever happens to connections and receivers, each frame reaches a processor exactly once."""
+"""Faults of connections and receivers: each frame reaches a processor exactly once."""
 
 import asyncio
 from contextlib import AsyncExitStack

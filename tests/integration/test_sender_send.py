@@ -252,7 +252,7 @@ async def test_unreadable_folders_and_files_are_failures():
 
 
 async def test_output_and_names_that_are_not_utf_8(tmp_path):
-    """The output replaces what it cannot show; a name may look like markup or be empty."""
+    """The output replaces characters that it cannot show, and does not read markup in names."""
     names = ["[b] :cat: [x].wav", "Привет.wav", "odd?.wav"]
     for number, name in enumerate(names):
         data = os.fsencode(name).replace(b"?", b"\xff")

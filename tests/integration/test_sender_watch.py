@@ -246,7 +246,7 @@ async def test_unreadable_folders_are_logged_once():
 
 
 async def test_unreadable_files_are_logged_once():
-    """The service sends them as soon as it may read them, whatever the reason was."""
+    """The service sends them as soon as it can read them, for each kind of reason."""
     with enterable_folder() as base:
         folder, away = base / "folder", base / "away"
         folder.mkdir()

@@ -50,7 +50,7 @@ class Running:
         self.registry = registry
 
     def value(self, name, **labels):
-        """Return the value of a metric, as a scrape would see it; None if there is none."""
+        """Return the value of a metric, as a scrape would see it, or None."""
         return self.registry.get_sample_value(name, labels)
 
     async def until(self, name, reached, **labels):

@@ -65,7 +65,7 @@ class Receiver:
 
 @asynccontextmanager
 async def serving(*receivers):
-    """Run *receivers*; at the end, kill those that still run."""
+    """Run *receivers*; at the end, kill each that still runs."""
     try:
         await asyncio.gather(*(each.start() for each in receivers))
         yield receivers

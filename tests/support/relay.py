@@ -29,7 +29,7 @@ def free_port():
 
 @dataclass(frozen=True)
 class Toxics:
-    """A bad network; the names are those of https://github.com/Shopify/toxiproxy."""
+    """A bad network; the names come from https://github.com/Shopify/toxiproxy."""
 
     latency_s: float = 0
     """In each direction."""

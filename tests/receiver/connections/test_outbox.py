@@ -59,7 +59,7 @@ async def test_an_event_alone_is_sent_at_once(box, reader):
 
 
 async def test_events_that_follow_soon_are_sent_together(box, reader):
-    """Close events are gathered, none is lost, and no other message is needed to send them."""
+    """Close events are gathered and all arrive, without another message to send them."""
     for offset in range(10):
         box.put(event(offset))
 

@@ -112,7 +112,7 @@ def test_nan_and_infinity_do_no_harm(odd, at):
 
 
 async def test_levels_arrive_at_the_client():
-    """The client gets an event for each second during the stream, and the receipt has the report."""
+    """The client gets an event for each second of the stream, and the receipt has the report."""
     pcm = (sine(0.5, 3.0, 2) * 32767).astype("<i2").tobytes()
     async with running(Levels) as receiver, speaking(receiver.url) as client:
         await client.greet()
