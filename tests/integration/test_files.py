@@ -441,7 +441,7 @@ async def test_a_recording_is_exported_where_the_original_was_not_kept(tmp_path)
 
 
 async def test_the_commands_send_files(tmp_path):
-    """`send` and `watch` send a file once."""
+    """`send` and `watch` send files, and `watch` does not repeat a file that `send` has sent."""
     folder = tmp_path / "in"
     folder.mkdir()
     path, report = made(folder / "a.ogg"), tmp_path / "report.jsonl"

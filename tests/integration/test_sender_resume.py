@@ -138,7 +138,6 @@ async def test_silence_is_a_lost_connection(tmp_path, monkeypatch):
 async def test_endless_silence_fails_after_patience(tmp_path, monkeypatch):
     """The error says which answer is missing."""
     monkeypatch.setattr(link, "CLOSE_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(link, "GOODBYE_S", 0.1)
     path = write(tmp_path / "a.wav", 400_000)
     recorder = Recorder()
     async with (

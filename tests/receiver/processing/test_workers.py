@@ -198,9 +198,9 @@ async def test_calls_that_wait_for_their_turn_do_not_hang(monkeypatch):
         with model:
             time.sleep(0.08)  # the model's work
 
-    async with watched(threads=2, timeout=1.2) as workers:
+    async with watched(threads=2, timeout=0.6) as workers:
         before = len(alive())
-        works = [Work(call) for _ in range(24)]
+        works = [Work(call) for _ in range(12)]
         await submitted(workers, *works)
 
     assert {"done"} == {work.outcome for work in works}

@@ -524,7 +524,7 @@ def test_a_damaged_done_is_an_error(folder):
 @pytest.mark.parametrize("how", ["close", "seal", "end"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 def test_any_call_may_fail(tmp_path, how, code):
-    """After a failed call, the claim is refused with 4507, no file is open, and a later claim works."""
+    """If a call fails, the claim is refused with 4507, no file is open, and a later claim works."""
     for nth in itertools.count(1):
         folder = begun(tmp_path / str(nth), how)
         disk = FaultyDisk()

@@ -26,7 +26,7 @@ def kind_of(path):
 
 
 def test_it_is_relied_on_where_it_is_known(tmp_path, handle):
-    """The type is the one that the system's own tool reads."""
+    """One sync is used where the system's own tool names a file system that reports faults."""
     found = posix.tells_of_faults(handle)
 
     assert (kind_of(tmp_path) is not None) == found

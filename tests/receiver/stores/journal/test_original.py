@@ -206,7 +206,7 @@ def test_without_room_nothing_is_begun(tmp_path, monkeypatch, near):
 
 
 def test_verify_counts_the_frames_of_complete_journals(tmp_path):
-    """A file that is not decoded yet has no frames."""
+    """Verify takes the frames of a file that is not decoded yet from its receipt."""
     layout, _ = stored(tmp_path)
 
     assert [("complete", FRAMES, None)] == [

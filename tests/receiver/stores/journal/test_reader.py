@@ -43,7 +43,7 @@ def noise(epoch, start, stop):
 
 
 def played(frames):
-    """Return the audio before the first fault."""
+    """Return the first *frames* frames of the sound."""
     return SOUND[: frames * WIDTH]
 
 

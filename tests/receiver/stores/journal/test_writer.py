@@ -36,7 +36,7 @@ def disk():
 
 
 def played(frames):
-    """Return the audio before the first fault."""
+    """Return the first *frames* frames of the sound."""
     return SOUND[: frames * WIDTH]
 
 
