@@ -3,15 +3,21 @@
 import asyncio
 import io
 import json
+import os
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from structlog.testing import capture_logs
 
+from sender import opening
+from sender.jobs.send import STANDARD_INPUT
 from tests.support.commands import sending, sent
+from tests.support.delivering import delivered
 from tests.support.recorder import Recorder, listening
 from tests.support.sounds import noise, same
 from tests.support.waits import until
@@ -41,37 +47,48 @@ def ffmpeg(*options, data):
     return subprocess.run(command, input=data, capture_output=True, check=True).stdout
 
 
-async def piped(data, *options):
-    """Send *data* through a pipe; return the arrived samples, the outcome and the exit code."""
-    recorder = Recorder()
-    async with listening(recorder) as running:
-        async with sending(
-            "-", "--to", running.url, *options, stdin=asyncio.subprocess.PIPE
-        ) as program:
-            program.process.stdin.write(data)
-            program.process.stdin.close()
-            code = await program.ended()
-    return recorder, program.log, code
+@pytest.fixture(name="piped")
+def _piped(monkeypatch):
+    """Return a function that sends bytes through a pipe; it returns the takes and the outcome."""
+
+    async def piped(data, **settings):
+        reading, writing = os.pipe()
+        monkeypatch.setattr(opening, "DESCRIPTOR", reading)
+        recorder = Recorder()
+        with open(reading, "rb"):  # noqa: PTH123
+            writer = asyncio.create_task(asyncio.to_thread(fill, writing, data))
+            async with listening(recorder) as running:
+                (outcome,) = await delivered(STANDARD_INPUT, to=running.url, **settings)
+        await writer
+        return recorder, outcome
+
+    return piped
+
+
+def fill(descriptor, data):
+    """Write *data* to a pipe and close it; stop if its reader leaves."""
+    with suppress(BrokenPipeError), open(descriptor, "wb") as pipe:  # noqa: PTH123
+        pipe.write(data)
 
 
 @pytest.mark.parametrize(("form", "subtype"), EXACT)
-async def test_lossless_containers_arrive_exactly(form, subtype):
+async def test_lossless_containers_arrive_exactly(piped, form, subtype):
     """Lossless containers travel in the smallest encoding that holds their samples."""
     data, expected = container(form, subtype)
-    recorder, _, code = await piped(data)
+    recorder, outcome = await piped(data)
 
-    assert 0 == code
+    assert outcome.good
     assert same(expected, recorder.takes[0].samples)
 
 
 @pytest.mark.parametrize("options", LOSSY)
-async def test_lossy_containers_arrive_as_ffmpeg_decodes_them(options):
+async def test_lossy_containers_arrive_as_ffmpeg_decodes_them(piped, options):
     """The decoder's own samples arrive, at the decoder's samplerate."""
     data = ffmpeg(*options.split(), data=container()[0])
     decoded = np.frombuffer(ffmpeg("-f", "f32le", "-c:a", "pcm_f32le", data=data), "<f4")
-    recorder, _, code = await piped(data)
+    recorder, outcome = await piped(data)
 
-    assert 0 == code
+    assert outcome.good
     assert same(decoded.reshape(-1, 2), recorder.takes[0].samples)
 
 
@@ -111,12 +128,12 @@ async def test_a_killed_sender_has_kept_the_decoded_frames(tmp_path):
     assert same(expected[: received.frames], received.samples)
 
 
-async def test_a_container_is_converted():
+async def test_a_container_is_converted(piped):
     """`--mono` and `--samplerate` apply to containers as to raw samples."""
     data, expected = container()
-    recorder, _, code = await piped(data, "--channels", "2")
+    recorder, outcome = await piped(data, channels="2")
 
-    assert 0 == code
+    assert outcome.good
     assert same(expected[:, 1:], recorder.takes[0].samples)
 
 
@@ -138,40 +155,43 @@ def index_last():
     ],
     ids=["nothing", "text", "no frames", "CAF", "index last"],
 )
-async def test_input_that_ffmpeg_cannot_read_from_a_pipe_is_refused(make, reason):
+async def test_input_that_ffmpeg_cannot_read_from_a_pipe_is_refused(piped, make, reason):
     """One line has the reason and a remedy; no stream starts at the receiver."""
-    recorder, log, code = await piped(make())
+    recorder, outcome = await piped(make())
 
-    assert 1 == code
-    assert log[-1]["error"].startswith(f"standard input: {reason}")
-    assert log[-1]["error"].endswith("send it as a file")
+    assert "failed" == outcome.result
+    assert outcome.error.startswith(f"standard input: {reason}")
+    assert outcome.error.endswith("send it as a file")
+    assert "\n" not in outcome.error
     assert [] == recorder.takes
 
 
-async def test_a_container_that_changes_its_format():
+async def test_a_container_that_changes_its_format(piped):
     """The stream ends at the change with an error; the earlier frames have arrived."""
     twice = [
         ffmpeg("-ar", rate, "-c:a", "libmp3lame", "-f", "mp3", data=container()[0])
         for rate in ("44100", "22050")
     ]
-    recorder, log, code = await piped(b"".join(twice))
+    recorder, outcome = await piped(b"".join(twice))
 
-    assert 1 == code
-    assert "another samplerate or other channels from frame 6" in log[-1]["error"]
+    assert "failed" == outcome.result
+    assert "another samplerate or other channels from frame 6" in outcome.error
     assert recorder.takes[0].frames > FRAMES
 
 
-async def test_without_ffmpeg_the_sender_reads_to_the_end_first(tmp_path):
+async def test_without_ffmpeg_the_sender_reads_to_the_end_first(piped, tmp_path):
     """The formats of libsndfile arrive; for others, the error says what to install."""
     data, expected = container()
-    recorder, log, code = await piped(data, "--ffmpeg", tmp_path / "none")
+    without = str(tmp_path / "none")
+    with capture_logs() as log:
+        recorder, outcome = await piped(data, ffmpeg=without)
     matroska = ffmpeg("-c:a", "libopus", "-f", "webm", data=data)
-    _, other, failed = await piped(matroska, "--ffmpeg", tmp_path / "none")
+    _, failed = await piped(matroska, ffmpeg=without)
 
-    assert (0, 1) == (code, failed)
+    assert ("sent", "failed") == (outcome.result, failed.result)
     assert same(expected, recorder.takes[0].samples)
-    assert "input_read_to_its_end_first" == log[0]["event"]
-    assert "needs ffmpeg" in other[-1]["error"]
+    assert "input_read_to_its_end_first" in [line["event"] for line in log]
+    assert "needs ffmpeg" in failed.error
 
 
 async def test_a_file_as_standard_input_can_be_sent_again(tmp_path):

@@ -9,15 +9,8 @@ import struct
 import termios
 from fcntl import ioctl
 
-from prometheus_client import CollectorRegistry
-
-from sender.jobs.delivery import Deliveries
-from sender.jobs.send import Sending
-from sender.metrics import Metrics
-from sender.settings import SendSettings
-from sender.terminal import Board
-from sonoduct.runtime.console import faults_console
 from tests.support.commands import COMMANDS, sending, sent, started
+from tests.support.delivering import delivered
 from tests.support.recorder import Recorder, listening
 from tests.support.relay import free_port
 from tests.support.rights import enterable_folder, without_rights
@@ -224,7 +217,7 @@ async def test_bars_without_a_connection(tmp_path):
 
 async def test_unreadable_folders_and_files_are_failures():
     """Each is a failure of its own, and the sender sends the others."""
-    outcomes, recorder = [], Recorder()
+    recorder = Recorder()
     with enterable_folder() as folder:
         for name in ("a.wav", "closed/b.wav", "c.wav", "open/d.wav"):
             (folder / name).parent.mkdir(exist_ok=True)
@@ -233,13 +226,8 @@ async def test_unreadable_folders_and_files_are_failures():
         (folder / "c.wav").chmod(0o000)
         (folder / "e.wav").symlink_to("gone")
         async with listening(recorder) as running:
-            settings = SendSettings(to=running.url)
-            board = Board(faults_console(), shown=False)
-            metrics = Metrics(CollectorRegistry(), "0")
-            deliveries = Deliveries(settings, metrics, board, outcomes.append, plain=False)
-            sending = Sending(settings, metrics, deliveries, None)
             with without_rights():
-                await sending.run([str(folder), f"{folder}/*/*.wav"], "1" * 32)
+                outcomes = await delivered(str(folder), f"{folder}/*/*.wav", to=running.url)
 
     good = sorted(each.name for each in outcomes if each.good)
     assert [f"{folder}/a.wav", f"{folder}/open/d.wav"] == good

@@ -8,11 +8,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 import soundfile
+from structlog.testing import capture_logs
 
 from sender.__main__ import app
 from sonoduct.runtime.command import run
 from tests.integration.test_sender_containers import ffmpeg
 from tests.support.commands import sending, sent
+from tests.support.delivering import delivered
 from tests.support.recorder import Recorder, listening
 from tests.support.relay import free_port
 from tests.support.rtsp import Rtsp
@@ -81,13 +83,12 @@ def running():
 
 
 async def fetched(*addresses, **how):
-    """Send the audio behind *addresses*; return the takes, the log and the exit code."""
+    """Send the audio behind *addresses*; return the takes, the log and the outcome."""
     recorder = Recorder()
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in how.items()]
-    urls = [option for address in addresses for option in ("--url", address)]
-    async with listening(recorder) as receiver:
-        program, code = await sent(*urls, "--to", receiver.url, *options)
-    return recorder, program.log, code
+    with capture_logs() as log:
+        async with listening(recorder) as receiver:
+            (outcome,) = await delivered(to=receiver.url, url=addresses, **how)
+    return recorder, log, outcome
 
 
 async def test_a_file_on_a_web_server(server, tmp_path):
@@ -95,9 +96,10 @@ async def test_a_file_on_a_web_server(server, tmp_path):
     path = write(tmp_path / "a.wav", 100_000, 2, "PCM_24")
     server.pages["/a.wav?token=secret"] = path.read_bytes()
     address = server.url.replace("//", "//user:secret@") + "/a.wav?token=secret"
-    recorder, log, code = await fetched(address)
+    recorder, log, outcome = await fetched(address)
 
-    assert 0 == code
+    assert outcome.good
+    assert log
     assert same(samples(path), recorder.takes[0].samples)
     assert f"{server.url}/a.wav" == recorder.takes[0].stream.name
     assert "secret" not in str(log)
@@ -117,9 +119,9 @@ async def test_a_playlist(server, tmp_path):
         if line.endswith(".ts")
     )
     decoded = np.frombuffer(ffmpeg("-f", "f32le", "-c:a", "pcm_f32le", data=joined), "<f4")
-    recorder, _, code = await fetched(f"{server.url}/x.m3u8")
+    recorder, _, outcome = await fetched(f"{server.url}/x.m3u8")
 
-    assert 0 == code
+    assert outcome.good
     assert same(decoded.reshape(-1, 2), recorder.takes[0].samples)
 
 
@@ -127,11 +129,11 @@ async def test_an_rtsp_server():
     """The stream of an RTSP server arrives over TCP, to the last sample."""
     expected = (0.5 * noise(60_000, 2) * 2**15).astype(np.int16)
     async with Rtsp(expected).listen() as rtsp:
-        recorder, log, code = await fetched(rtsp.url, url_timeout=2)
+        recorder, _, outcome = await fetched(rtsp.url, url_timeout=2)
 
     (take,) = recorder.takes
     assert ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"] == rtsp.asked[:4]
-    assert 0 == code, log
+    assert outcome.good, outcome.error
     assert same(expected.astype(np.float32) / 2**15, take.samples)
 
 
@@ -152,19 +154,19 @@ async def test_an_answer_without_a_length_ends_with_its_connection(server):
     """Old servers send no length: the sender cannot see a cut."""
     server.pages["/live.flac"] = flac_pieces()
     server.go_on.release(10)
-    recorder, _, code = await fetched(f"{server.url}/live.flac")
+    recorder, _, outcome = await fetched(f"{server.url}/live.flac")
 
-    assert 0 == code
+    assert outcome.good
     assert 500_000 < recorder.takes[0].frames <= 600_000
 
 
 async def test_an_address_that_falls_silent(server):
     """If a server falls silent, its frames so far have arrived, and the error says so."""
     server.pages["/live.flac"] = flac_pieces()
-    recorder, log, code = await fetched(f"{server.url}/live.flac", url_timeout=0.5)
+    recorder, _, outcome = await fetched(f"{server.url}/live.flac", url_timeout=0.5)
 
-    assert 1 == code
-    assert "Connection timed out" in log[-1]["error"]
+    assert "failed" == outcome.result
+    assert "Connection timed out" in outcome.error
     assert recorder.takes[0].frames > 100_000
 
 
@@ -190,13 +192,14 @@ def flac_pieces():
     ids=["text", "missing", "playlist of files", "concat"],
 )
 async def test_an_address_without_audio_is_an_error(server, page, reason):
-    """One line has the address and ffmpeg's reason."""
+    """The error has the address and ffmpeg's reason."""
     if page is not None:
         server.pages["/x.m3u8"] = page
-    recorder, log, code = await fetched(f"{server.url}/x.m3u8")
+    recorder, _, outcome = await fetched(f"{server.url}/x.m3u8")
 
-    assert 1 == code
-    assert f"{server.url}/x.m3u8: {reason}" in log[-1]["error"]
+    assert "failed" == outcome.result
+    assert f"{server.url}/x.m3u8: {reason}" in outcome.error
+    assert "\n" not in outcome.error
     assert [] == recorder.takes
 
 
@@ -219,12 +222,12 @@ async def test_an_ffmpeg_without_network(tmp_path):
         "#!/bin/sh\necho '[in#0 @ 0x1] [error] Error opening input: Protocol not found' >&2\nexit 1"
     )
     program.chmod(0o755)
-    _, log, code = await fetched("http://127.0.0.1:1/x", ffmpeg=program)
-    _, other, failed = await fetched("http://127.0.0.1:1/x", ffmpeg=tmp_path / "none")
+    _, _, without = await fetched("http://127.0.0.1:1/x", ffmpeg=str(program))
+    _, _, missing = await fetched("http://127.0.0.1:1/x", ffmpeg=str(tmp_path / "none"))
 
-    assert (1, 1) == (code, failed)
-    assert "built without it: name another one with --ffmpeg" in log[-1]["error"]
-    assert "needs ffmpeg" in other[-1]["error"]
+    assert ("failed", "failed") == (without.result, missing.result)
+    assert "built without it: name another one with --ffmpeg" in without.error
+    assert "needs ffmpeg" in missing.error
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,23 @@
+"""The work of `sender send` in the test's own process, for tests that are not of the command."""
+
+import tempfile
+
+from prometheus_client import CollectorRegistry
+
+from sender.jobs.delivery import Deliveries
+from sender.jobs.send import Sending
+from sender.metrics import Metrics
+from sender.settings import SendSettings
+from sender.terminal import Board
+from sonoduct.runtime.console import faults_console
+
+
+async def delivered(*paths, **settings):
+    """Send *paths* with *settings*, and a spool that is removed; return the outcomes."""
+    outcomes = []
+    with tempfile.TemporaryDirectory(prefix="sonoduct-spool-") as spool:
+        chosen = SendSettings(**{"spool": spool, **settings})
+        board, metrics = Board(faults_console(), shown=False), Metrics(CollectorRegistry(), "0")
+        deliveries = Deliveries(chosen, metrics, board, outcomes.append, plain=False)
+        await Sending(chosen, metrics, deliveries, None).run(paths, "1" * 32)
+    return outcomes
