@@ -7,7 +7,7 @@ COMPOSE := docker compose
 N ?= 2
 WORKERS ?= 4 # half of the time a test waits: four take 20 s less than two, on two cores
 
-.PHONY: help setup demo test coverage check bench lock clean up down logs ps scale roll e2e faults
+.PHONY: help setup demo test coverage check docs bench lock clean up down logs ps scale roll e2e faults
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -62,6 +62,10 @@ check: .venv/ready ## Format, lint, types, import contracts, plain words
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/words.py
+
+docs: .venv/ready ## Write the map of modules in docs/architecture.md from their docstrings
+	$(BIN)/python docs/modules.py
 
 bench: .venv/ready ## Measure against the bare library; QUICK=1 for a minute of it; see benchmarks/README.md
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--publish) $(ARGS)

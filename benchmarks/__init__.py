@@ -1,1 +1,1 @@
-"""What `make bench` runs; README.md says what is compared with what."""
+"""What `make bench` runs; README.md says which programs are compared."""

@@ -23,7 +23,7 @@ CASES = {
 
 
 def main():
-    """Run what was asked for; 1 only if audio was wrong."""
+    """Run the cases that are named; return 1 only if audio was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less of everything, in a minute")
     parser.add_argument("--only", action="append", choices=CASES, help="this case; again for more")

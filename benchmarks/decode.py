@@ -14,7 +14,7 @@ import imageio_ffmpeg
 import numpy as np
 import soundfile
 
-from sonoduct.audio.decoding import Means, open_decoder
+from sonoduct.audio.decoding import DecodeOptions, open_decoder
 
 SAMPLERATE: Final = 44_100
 CHANNELS: Final = 2
@@ -50,7 +50,7 @@ def measure(path: Path, ffmpeg: str, *, isolated: bool, rounds: int) -> tuple[st
     firsts, speeds, decoder_name = [], [], ""
     for _ in range(rounds):
         started = time.perf_counter()
-        decoder = open_decoder(path, Means(ffmpeg=ffmpeg), isolated=isolated)
+        decoder = open_decoder(path, DecodeOptions(ffmpeg=ffmpeg), isolated=isolated)
         firsts.append(time.perf_counter() - started)
         frames = 0
         while data := decoder.read(BLOCK_FRAMES):

@@ -120,7 +120,7 @@ def program(*command, port):
 
 
 def free_port():
-    """Return a port that nobody listens on."""
+    """Return a port on which no program listens."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return listening.getsockname()[1]
 

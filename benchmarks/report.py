@@ -1,4 +1,4 @@
-"""Printing what was found, and keeping it: results.json and the table in README.md."""
+"""Prints results, and writes them to results.json and to the table in README.md."""
 
 import json
 import platform
@@ -67,7 +67,7 @@ def _goal(goal):
 
 
 def keep(cases):
-    """Put *cases* into results.json and README.md; those that were not run stay as they are."""
+    """Put *cases* into results.json and README.md; cases that were not run stay unchanged."""
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for case in cases:
         known[case.name] = asdict(case) | {"machine": machine()}

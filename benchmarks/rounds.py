@@ -1,4 +1,4 @@
-"""One contender's run, and contenders in turn."""
+"""One contender's run, and contenders by turns."""
 
 import shutil
 import tempfile
@@ -45,7 +45,7 @@ def run(contender, sounds, *args):
 
 
 def in_turn(case, contenders, rounds, one):
-    """Fill *case*, A B A B …, with *one(contender)*; those that are absent are named as such."""
+    """Fill *case*, A B A B …, with *one(contender)*; absent contenders are named."""
     for _ in range(rounds):
         for contender in contenders:
             if contender.name in case.absent:

@@ -1,4 +1,4 @@
-"""Receivers under live streams: what they cost meanwhile, and when each chunk became an array."""
+"""Receivers under live streams: their costs, and when each chunk became an array."""
 
 import os
 from contextlib import contextmanager

@@ -24,7 +24,7 @@ _HOMES: Final = {
 
 
 def __getattr__(name: str) -> object:
-    """Load what is asked for (PEP 562): ``receiver --version`` needs none of it."""
+    """Import *name* when it is used (PEP 562), so that ``receiver --version`` is fast."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -6,16 +6,39 @@ import sys
 from importlib.metadata import version
 from typing import Final
 
-from sonoduct.runtime.command import command_line, run
+from sonoduct.runtime.command import command_line, examples, run
 
 app = command_line("receiver", version("sonoduct"), "Turns streams of audio into numpy arrays.")
+
 COMMANDS: Final = {
-    "serve": "Listen for streams until SIGTERM or Ctrl-C, then send the senders elsewhere.",
-    "export": "Write a playable file of any stream, finished or not; 1 if it is damaged.",
-    "verify": "Check every journal and recording of a store; 1 if anything is damaged.",
+    "serve": (
+        "Receive streams until SIGTERM or Ctrl-C, then send the senders to other receivers.",
+        examples(
+            "receiver",
+            "store",
+            ("receiver serve", "store streams in ./recordings, and measure levels"),
+            ("receiver serve --processors levels mine:Voice", "with a processor of your own"),
+            ("receiver serve --store none", "process, and store nothing"),
+        ),
+    ),
+    "export": (
+        "Write a playable file of any stream, finished or not; 1 if it is damaged.",
+        examples(
+            "receiver",
+            "store",
+            ("receiver export 2bd1", "the stream whose id begins so, as WAV"),
+            ("receiver export 2bd1 --output a.flac", "as FLAC"),
+        ),
+    ),
+    "verify": (
+        "Check every journal and recording of a store; 1 if anything is damaged.",
+        examples("receiver", "store", ("receiver verify --store /data", "while a receiver runs")),
+    ),
 }
-for name, summary in COMMANDS.items():
-    app.command(f"receiver.commands:{name}_command", name=name, help=summary)
+for name, (summary, epilogue) in COMMANDS.items():
+    app.command(
+        f"receiver.commands:{name}_command", name=name, help=summary, help_epilogue=epilogue
+    )
 
 
 def main() -> None:

@@ -23,7 +23,7 @@ from .stores.journal import Layout, PosixDisk
 
 
 def serve_command(settings: Settings | None = None) -> int:
-    """Listen for streams until SIGTERM or Ctrl-C, then send the senders elsewhere and end."""
+    """Receive streams until SIGTERM or Ctrl-C, then send the senders to other receivers."""
     settings = settings or Settings()
     configure(settings.log_level)
     return run_loop(_serve(settings))
@@ -44,8 +44,8 @@ def export_command(
     Write a playable file of any stream, finished or not; 1 if it is damaged, and ends there.
 
     Args:
-        stream: Its id, or the first digits of it.
-        store: The receiver's store; it may be running.
+        stream: The stream's id, or its first digits.
+        store: The folder of a receiver's store. The receiver may be running.
         output: The file to write, .wav or .flac; by default a WAV in the working folder.
     """
     from .inspect import export_stream
@@ -58,7 +58,7 @@ def verify_command(*, store: Store = Path("recordings")) -> int:
     Check every journal and recording of a store; 1 if anything is damaged.
 
     Args:
-        store: The receiver's store; it may be running.
+        store: The folder of a receiver's store. The receiver may be running.
     """
     from .inspect import verify_store
 

@@ -38,7 +38,7 @@ def export_stream(layout: Layout, stream: str, output: Path | None) -> int:
 
 
 def verify_store(layout: Layout) -> int:
-    """Check every journal and recording; print what is wrong, and return 1 if anything is."""
+    """Check every journal and recording; print the faults, and return 1 if there are any."""
     results, faults = results_console(), faults_console()
     counts = {"open": 0, "complete": 0, "recording": 0}
     bad = frames = 0

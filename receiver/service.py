@@ -30,6 +30,7 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry
 
+from sonoduct.runtime.logs import quiet_by_default
 from sonoduct.runtime.loop import LoopLag
 from sonoduct.wire import SUBPROTOCOL, Hello, Kind
 
@@ -110,6 +111,7 @@ async def serve(
         StorageFailed: if the store's folder cannot be used.
         ValueError: if a processor cannot be found, or if two have the same name.
     """
+    quiet_by_default()
     settings = settings or Settings()
     factories = find_processors(settings.processors) if processors is None else named(processors)
     dialects = [each.name for each in DIALECTS]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Final, Literal
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
 from sonoduct.audio import decoding
-from sonoduct.audio.decoding import LEAST_MEMORY, Means
+from sonoduct.audio.decoding import LEAST_MEMORY, DecodeOptions
 from sonoduct.wire import CHANNELS, HEADER_BYTES, SAMPLERATES, Deadlines, Encoding, Format
 
 from .processing.processor import find_processors
@@ -21,6 +21,15 @@ PLAIN_MESSAGE: Final = 1024 * 1024
 """Bytes of the largest message: the tutorial's 4096 frames of float32 in 64 channels."""
 
 DECODING: Final = decoding.Limits()
+
+LISTENING: Final = Group("Listening", sort_key=1)
+STORE: Final = Group("Storing streams", sort_key=2)
+PROCESSORS: Final = Group("Processors", sort_key=3)
+PLAIN: Final = Group("Plain clients", sort_key=4)
+MEMORY: Final = Group("Memory", sort_key=5)
+TIMES: Final = Group("Time limits", sort_key=6)
+DECODING_GROUP: Final = Group("Decoding files", sort_key=7)
+"""Headings of the help, in this order. Options stand below them in the order of the fields."""
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 Positive = Number(gt=0)
@@ -36,66 +45,78 @@ def _findable(_type: object, value: tuple[str, ...]) -> None:
 class Limits:
     """Bounds of everything that a peer, or a processor, could otherwise make grow."""
 
-    max_connections: Annotated[int, Parameter(validator=Positive)] = 500
+    max_connections: Annotated[int, Parameter(group=LISTENING, validator=Positive)] = 500
     """Connections at once; one more is answered with HTTP 503."""
 
-    memory_bytes: Annotated[int, Parameter(validator=Positive)] = 256 * 1024 * 1024
+    memory_bytes: Annotated[int, Parameter(group=MEMORY, validator=Positive)] = 256 * 1024 * 1024
     """Bytes of audio that all streams together may hold in memory."""
 
-    window_bytes: Annotated[int, Parameter(validator=Number(gte=MINIMUM_WINDOW))] = 4 * 1024 * 1024
-    """Bytes of audio that one stream may hold in memory, where there is enough for all; half of it
-    without a store."""
-
-    chunk_bytes: Annotated[int, Parameter(validator=Number(gte=1024, lte=PLAIN_MESSAGE // 2))] = (
-        262_144
+    window_bytes: Annotated[int, Parameter(group=MEMORY, validator=Number(gte=MINIMUM_WINDOW))] = (
+        4 * 1024 * 1024
     )
+    """Bytes of audio that one stream may hold in memory, provided there is enough for all; half of
+    it without a store."""
+
+    chunk_bytes: Annotated[
+        int, Parameter(group=MEMORY, validator=Number(gte=1024, lte=PLAIN_MESSAGE // 2))
+    ] = 262_144
     """Bytes of the largest payload of a chunk."""
 
-    hello_timeout: Annotated[float, Parameter(validator=Positive)] = 5.0
+    hello_timeout: Annotated[float, Parameter(group=TIMES, validator=Positive)] = 5.0
     """Seconds from the connection to its first hello; also for the WebSocket handshake."""
 
-    progress_timeout: Annotated[float, Parameter(validator=Positive)] = 60.0
+    progress_timeout: Annotated[float, Parameter(group=TIMES, validator=Positive)] = 60.0
     """Seconds of silence after which a connection that could send is closed."""
 
-    takeover_timeout: Annotated[float, Parameter(validator=Positive)] = 10.0
+    takeover_timeout: Annotated[float, Parameter(group=TIMES, validator=Positive)] = 10.0
     """Seconds without progress after which another sender may take a stream over."""
 
-    resume_timeout: Annotated[float, Parameter(validator=Positive)] = 300.0
-    """Seconds that a stream without a connection is kept for its sender to come back."""
+    resume_timeout: Annotated[float, Parameter(group=STORE, validator=Positive)] = 300.0
+    """Seconds that a receiver keeps a stream without a connection, so that its sender can come
+    back."""
 
-    processor_timeout: Annotated[float, Parameter(validator=Positive)] = 30.0
-    """Seconds without the end of any call of a processor after which its calls are cut off."""
+    processor_timeout: Annotated[float, Parameter(group=PROCESSORS, validator=Positive)] = 30.0
+    """Seconds after which calls of a processor are cut off if none of them has ended."""
 
-    max_stuck_calls: Annotated[int, Parameter(validator=Positive)] = 16
+    max_stuck_calls: Annotated[int, Parameter(group=PROCESSORS, validator=Positive)] = 16
     """Calls cut off since the start; a processor that reaches it is switched off."""
 
-    stream_bytes: Annotated[int, Parameter(validator=Positive)] = 64 * 1024**3
-    """Bytes of audio of the longest stream that is kept."""
+    stream_bytes: Annotated[int, Parameter(group=STORE, validator=Positive)] = 64 * 1024**3
+    """Bytes of audio of the longest stream that is stored."""
 
-    reserve_bytes: Annotated[int, Parameter(validator=Number(gte=0))] = 512 * 1024 * 1024
-    """Bytes left free on the disk; with less, nothing new is taken until there is room again."""
-
-    expiry_timeout: Annotated[float, Parameter(validator=Positive)] = 86_400.0
-    """Seconds after which a stream that was kept in part, and not continued, is removed."""
-
-    receipt_timeout: Annotated[float, Parameter(validator=Positive)] = 2_592_000.0
-    """Seconds that the receipts of streams that are kept are remembered."""
-
-    decode_memory_bytes: Annotated[int, Parameter(validator=Number(gte=LEAST_MEMORY))] = (
-        DECODING.memory_bytes
+    reserve_bytes: Annotated[int, Parameter(group=STORE, validator=Number(gte=0))] = (
+        512 * 1024 * 1024
     )
-    """Bytes of address space of a process that decodes."""
+    """Bytes left free on the disk; with less, the receiver accepts no audio until there is room
+    again."""
 
-    decode_cpu_seconds: Annotated[int, Parameter(validator=Positive)] = DECODING.cpu_seconds
-    """Seconds that such a process may compute, and as much again for each 16 MiB of the file."""
+    expiry_timeout: Annotated[float, Parameter(group=STORE, validator=Positive)] = 86_400.0
+    """Seconds after which an incomplete stream that was not continued is removed."""
 
-    decode_wall_seconds: Annotated[float, Parameter(validator=Positive)] = DECODING.wall_seconds
-    """Seconds that such a process may be waited for, and as much again for each 16 MiB."""
+    receipt_timeout: Annotated[float, Parameter(group=STORE, validator=Positive)] = 2_592_000.0
+    """Seconds that receipts of stored streams are remembered."""
 
-    decode_expansion: Annotated[int, Parameter(validator=Positive)] = DECODING.expansion
+    decode_memory_bytes: Annotated[
+        int, Parameter(group=DECODING_GROUP, validator=Number(gte=LEAST_MEMORY))
+    ] = DECODING.memory_bytes
+    """Bytes of address space of a decoding process."""
+
+    decode_cpu_seconds: Annotated[int, Parameter(group=DECODING_GROUP, validator=Positive)] = (
+        DECODING.cpu_seconds
+    )
+    """CPU seconds of a decoding process, and as much again for each 16 MiB of the file."""
+
+    decode_wall_seconds: Annotated[float, Parameter(group=DECODING_GROUP, validator=Positive)] = (
+        DECODING.wall_seconds
+    )
+    """Seconds to wait for a decoding process, and as much again for each 16 MiB of the file."""
+
+    decode_expansion: Annotated[int, Parameter(group=DECODING_GROUP, validator=Positive)] = (
+        DECODING.expansion
+    )
     """Bytes of samples for each byte of the file; up to 256 MiB are always allowed."""
 
-    remembered_receipts: Annotated[int, Parameter(validator=Positive)] = 10_000
+    remembered_receipts: Annotated[int, Parameter(group=STORE, validator=Positive)] = 10_000
     """Receipts that the store `none` remembers, so that sending again sends nothing."""
 
     def __post_init__(self) -> None:
@@ -140,57 +161,63 @@ class Limits:
 class Settings:
     """What `receiver.serve` takes; the defaults are those of the container."""
 
-    host: str = "0.0.0.0"  # noqa: S104  # a container is reached from outside; its network is its own
+    host: Annotated[str, Parameter(group=LISTENING)] = "0.0.0.0"  # noqa: S104  # a container is reached from outside; its network is its own
     """Address to listen on; `::` stands for every address, of IPv4 and of IPv6."""
 
-    port: Annotated[int, Parameter(validator=Port)] = 8766
+    port: Annotated[int, Parameter(group=LISTENING, validator=Port)] = 8766
     """Port for streams and for /healthz and /readyz; 0 for any free one."""
 
-    metrics_port: Annotated[int, Parameter(validator=Port)] = 9100
+    metrics_port: Annotated[int, Parameter(group=LISTENING, validator=Port)] = 9100
     """Port for /metrics; 0 for any free one."""
 
-    store: str = "recordings"
-    """Folder that keeps every stream; `none` hands it to the processors and keeps nothing."""
+    store: Annotated[str, Parameter(group=STORE)] = "recordings"
+    """Folder that stores every stream; `none` stores nothing and only feeds the processors."""
 
-    recording: Literal["wav", "flac"] = "wav"
-    """Form of the recordings; what FLAC cannot hold becomes WAV, what WAV cannot, RF64."""
+    recording: Annotated[Literal["wav", "flac"], Parameter(group=STORE)] = "wav"
+    """Format of the recordings; WAV if FLAC cannot hold them, RF64 if WAV cannot."""
 
-    keep_original: bool = False
-    """Keep a file that was sent as it is beside its recording."""
+    keep_original: Annotated[bool, Parameter(group=STORE)] = False
+    """Keep a file sent with `--encoding file` beside its recording."""
 
-    processors: Annotated[tuple[str, ...], Parameter(validator=_findable)] = ("levels",)
+    processors: Annotated[tuple[str, ...], Parameter(group=PROCESSORS, validator=_findable)] = (
+        "levels",
+    )
     """Processors that see every stream: installed names, or MODULE:CLASS."""
 
-    workers: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 2
-    """Threads of each processor, and as many that unpack compressed chunks."""
+    workers: Annotated[int, Parameter(group=PROCESSORS, validator=Number(gte=1, lte=64))] = 2
+    """Threads of each processor, and threads that decompress chunks."""
 
-    decoders: Annotated[int, Parameter(validator=Number(gte=1, lte=64))] = 2
-    """Files that are decoded at once, each in a process of its own; others wait for their turn."""
+    decoders: Annotated[int, Parameter(group=DECODING_GROUP, validator=Number(gte=1, lte=64))] = 2
+    """Files decoded at once, each in its own process; others wait."""
 
-    samplerate: Annotated[int, Parameter(validator=Number(gte=1, lte=SAMPLERATES.stop - 1))] = 16000
-    """Hertz of a plain client that does not say it in its address."""
+    samplerate: Annotated[
+        int, Parameter(group=PLAIN, validator=Number(gte=1, lte=SAMPLERATES.stop - 1))
+    ] = 16000
+    """Hertz of a plain client whose address does not say it."""
 
-    channels: Annotated[int, Parameter(validator=Number(gte=1, lte=CHANNELS.stop - 1))] = 1
-    """Channels of a plain client that does not say it in its address."""
+    channels: Annotated[
+        int, Parameter(group=PLAIN, validator=Number(gte=1, lte=CHANNELS.stop - 1))
+    ] = 1
+    """Channels of a plain client whose address does not say it."""
 
-    ffmpeg: str | None = None
-    """ffmpeg's path, for what libsndfile does not read; by default the one on PATH."""
+    ffmpeg: Annotated[str | None, Parameter(group=DECODING_GROUP)] = None
+    """Path of ffmpeg, for formats that libsndfile does not read; by default the one on PATH."""
 
-    drain_lead: Annotated[float, Parameter(validator=Number(gte=0))] = 3.0
+    drain_lead: Annotated[float, Parameter(group=TIMES, validator=Number(gte=0))] = 3.0
     """Seconds from SIGTERM, when /readyz turns to 404, until new streams are refused."""
 
-    drain_timeout: Annotated[float, Parameter(validator=Positive)] = 22.0
-    """Seconds from SIGTERM until the process ends, whatever is still open."""
+    drain_timeout: Annotated[float, Parameter(group=TIMES, validator=Positive)] = 22.0
+    """Seconds from SIGTERM until the receiver closes the streams that are still open."""
 
-    log_level: LogLevel = "info"
-    """What is logged: this and what is worse."""
+    log_level: Annotated[LogLevel, Parameter(group=LISTENING)] = "info"
+    """Minimum level to log."""
 
     limits: Limits = field(default_factory=Limits)
 
     @property
-    def means(self) -> Means:
+    def means(self) -> DecodeOptions:
         """What files are decoded with."""
-        return Means(ffmpeg=self.ffmpeg, limits=self.limits.decoding)
+        return DecodeOptions(ffmpeg=self.ffmpeg, limits=self.limits.decoding)
 
     @property
     def plain_format(self) -> Format:

@@ -35,7 +35,7 @@ _HOMES: Final = {
 
 
 def __getattr__(name: str) -> object:
-    """Load what is asked for (PEP 562): ``sender --version`` needs none of it."""
+    """Import the module of *name* when it is first used (PEP 562): ``sender --version`` is fast."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -6,22 +6,50 @@ import sys
 from importlib.metadata import version
 from typing import Final
 
-from sonoduct.runtime.command import command_line, run
+from sonoduct.runtime.command import command_line, examples, run
 
 app = command_line(
     "sender", version("sonoduct"), "Streams audio to a receiver: exactly once, with a receipt."
 )
+
 COMMANDS: Final = {
-    "send": "Send files, folders, patterns, live input; 0 only if every stream has its receipt.",
-    "probe": "Print what files are, and how they would be decoded; 0 only if all can be.",
-    "devices": "List the audio devices that can be sent from, for `sender send --device`.",
-    "watch": "Send what lies in a folder, then what appears in it, until SIGTERM or Ctrl-C.",
+    "send": (
+        "Send files, folders, patterns, live input; 0 only if every stream has its receipt.",
+        examples(
+            "sender",
+            "to",
+            ("sender send speech.wav", "one file"),
+            ("sender send archive 'more/**/*.flac' --jobs 8", "folders and patterns"),
+            ("sender send - --raw s16le:16000:1", "samples on standard input"),
+            ("sender send --url https://radio.example/live", "a stream from the web"),
+            ("sender send --device 2 --to ws://host:8766", "a microphone"),
+        ),
+    ),
+    "watch": (
+        "Send the audio files in a folder, then new ones as they appear, until SIGTERM or Ctrl-C.",
+        examples(
+            "sender",
+            "to",
+            ("sender watch incoming", "to a receiver on this machine"),
+            ("sender watch incoming --to ws://host:8766 --encoding flac", "in fewer bytes"),
+        ),
+    ),
+    "probe": (
+        "Print the formats of files, and how they would be decoded; 0 only if all can be.",
+        examples(
+            "sender",
+            "ffmpeg",
+            ("sender probe archive", "as each file's header claims"),
+            ("sender probe --count --output json a.mp3", "decoded, and counted"),
+        ),
+    ),
+    "devices": ("List the audio devices that can be sent from, with --device.", None),
 }
-for name, summary in COMMANDS.items():
-    app.command(f"sender.commands:{name}_command", name=name, help=summary)
+for name, (summary, epilogue) in COMMANDS.items():
+    app.command(f"sender.commands:{name}_command", name=name, help=summary, help_epilogue=epilogue)
 
 STANDARD_INPUT: Final = {"-": "/dev/stdin"}
-"""A lone "-" is an option to the parser."""
+"""The parser takes a lone "-" for an option."""
 
 
 def main() -> None:

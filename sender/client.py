@@ -1,4 +1,4 @@
-"""Sending streams to one receiver, one after another, through whatever happens on the way."""
+"""Sending streams to one receiver, one after another, over connections that may break."""
 
 from __future__ import annotations
 
@@ -14,26 +14,46 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from sonoduct.runtime.child import Cancellation
-from sonoduct.wire import Hello, Kind, Phase, Receipt, WireError
+from sonoduct.wire import Hello, Phase, Receipt, WireError
 
 from .errors import OddAnswerError, SourceEndsError, UnreachableError
 from .ledger import Ledger
 from .metrics import Metrics
 from .opening import open_file
-from .retry import Persistence
+from .retry import RetryPolicy
 from .settings import Settings
-from .sources.whole import Sendable
+from .sources import Source
 from .transfer import OnEvent, Transfer
 from .websocket import Link, open_link
 
 log = structlog.get_logger()
 
 
+@asynccontextmanager
+async def connect(
+    url: str, settings: Settings | None = None, *, registry: CollectorRegistry | None = None
+) -> AsyncIterator[Client]:
+    """
+    Yield a client for the receiver at *url*. It connects when it sends the first stream.
+
+    Args:
+        url: such as ``ws://localhost:8766``.
+        settings: everything else; their `to` is not used.
+        registry: for its metrics; a new one by default.
+    """
+    metrics = Metrics(registry or CollectorRegistry(), version("sonoduct"))
+    client = Client(replace(settings or Settings(), to=url), metrics, uuid.uuid4().hex)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
 class Client:
     """
-    One receiver's client: a connection that streams follow one another on, renewed when needed.
+    A client of one receiver. Streams follow one another on its connection, which it renews.
 
-    *instance* names the sending process: the same one may take its streams over at once.
+    *instance* names the sending process: a receiver lets the same one take a stream over at once.
     """
 
     def __init__(
@@ -44,33 +64,24 @@ class Client:
         self._metrics = metrics
         self._instance = instance
         self._link: Link | None = None
-        self._turn = 0  # attempts to connect that failed
+        self._turn = 0  # failed attempts to connect
         self._reached = False
         """Whether a receiver has answered at this address before."""
 
-    def transfer(self, source: Sendable) -> Transfer:
-        """Return the transfer of *source*, to look at while `carry` carries it."""
-        hello = Hello(
-            stream=source.stream,
-            instance=self._instance,
-            kind=Kind.FILE if source.format is None else Kind.PCM,
-            name=source.name[-255:],
-            format=source.format,
-            units=source.units,
-            ack=self._settings.level,
-        )
-        return Transfer(source, hello, self._settings, self._metrics, self._ledger)
+    def __repr__(self) -> str:
+        state = "no connection" if self._link is None else "connected"
+        return f"<Client {self._instance[:4]}… to {self._settings.to}, {state}>"
 
-    async def send(self, source: Sendable | str | Path, on_event: OnEvent | None = None) -> Receipt:
+    async def send(self, source: Source | str | Path, on_event: OnEvent | None = None) -> Receipt:
         """
-        Send all of *source* and return the receipt; a path is opened, and closed at the end.
+        Send all of *source* and return the receipt. A path is opened here, and closed at the end.
 
-        *on_event* gets what the receiver's processors find, as it comes.
+        *on_event* gets the findings of the receiver's processors, as they come.
 
         Raises:
             SourceError: if the source cannot be read to its end.
             UnreachableError: if no receiver took it in time.
-            NotAReceiverError: if something else answers.
+            NotAReceiverError: if the server is not a receiver.
             WireError: if the receiver refuses the stream.
         """
         with self._metrics.stream() as ended:
@@ -87,14 +98,27 @@ class Client:
             ended("sent" if transfer.outbound.chunks else "known", receipt)
             return receipt
 
+    def transfer(self, source: Source) -> Transfer:
+        """Return the transfer of *source*; `carry` runs it, and others may look at it meanwhile."""
+        hello = Hello(
+            stream=source.stream,
+            instance=self._instance,
+            kind=source.kind,
+            name=source.name[-255:],
+            format=source.format,
+            units=source.units,
+            ack=self._settings.level,
+        )
+        return Transfer(source, hello, self._settings, self._metrics, self._ledger)
+
     async def carry(self, transfer: Transfer) -> Receipt:
-        """As `send`, for a transfer that was made before, and without counting how it ends."""
+        """Send as `send` does, for a transfer that exists already; metrics do not count its end."""
         self._metrics.active.add(transfer)
         try:
             receipt = await self._persist(transfer)
             await asyncio.to_thread(transfer.settle)
         except asyncio.CancelledError:
-            if self._link is not None:  # the stream stays, for the next time
+            if self._link is not None:  # the receiver keeps the stream open for the next run
                 link, self._link = self._link, None
                 await link.leave()
             raise
@@ -103,76 +127,58 @@ class Client:
         finally:
             self._metrics.active.discard(transfer)
             if transfer.outbound.phase is not Phase.DONE:
-                await self.close()  # nothing else can follow on this connection
+                await self.close("the stream failed")  # no other stream can follow on it
 
-    def _transfer(self, source: Sendable, on_event: OnEvent | None) -> Transfer:
+    async def close(self, why: str = "done") -> None:
+        """Close the connection, if there is one; *why* is for the log."""
+        link, self._link = self._link, None
+        if link is not None:
+            await link.close(why)
+
+    def _transfer(self, source: Source, on_event: OnEvent | None) -> Transfer:
         transfer = self.transfer(source)
         transfer.on_event = on_event or transfer.on_event
         return transfer
 
-    async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close the connection, if there is one."""
-        link, self._link = self._link, None
-        if link is not None:
-            await link.close(code, reason)
-
-    async def _open(self, path: Path) -> Sendable:
+    async def _open(self, path: Path) -> Source:
         cancellation = Cancellation()
         try:
             return await asyncio.to_thread(open_file, path, self._settings, cancellation)
         except asyncio.CancelledError:
-            cancellation.cancel()  # its thread goes on otherwise
+            cancellation.cancel()  # otherwise the thread continues
             raise
 
     async def _persist(self, transfer: Transfer) -> Receipt:
+        """Run *transfer* again and again, until it has its receipt or the policy gives up."""
         now = asyncio.get_running_loop().time
-        persistence = Persistence(transfer.outbound, self._settings, now())
+        policy = RetryPolicy(transfer.outbound, self._settings, now())
         while True:
             try:
                 link = self._link = self._link or await self._connect()
                 self._reached = True
                 return await transfer.run(link)
             except (OSError, WireError, SourceEndsError, OddAnswerError) as exc:
+                why = str(exc)
                 if await transfer.rename(exc):
-                    persistence = Persistence(transfer.outbound, self._settings, now())
-                    await self.close()
+                    policy = RetryPolicy(transfer.outbound, self._settings, now())
+                    await self.close(why)
                     continue
                 if isinstance(exc, SourceEndsError):
                     raise
-                growing, persistence.reached = transfer.source.growing, self._reached
+                growing, policy.reached = transfer.source.growing, self._reached
                 try:
-                    wait, reason = persistence.judge(exc, now(), growing=growing)
+                    delay, reason = policy.delay_after(exc, now(), growing=growing)
                 except UnreachableError:
-                    self._reached = False  # the next stream need not wait for so long
+                    self._reached = False  # the next stream need not wait so long
                     raise
-                log.info("retrying", **transfer.facts, seconds=round(wait, 2), why=str(exc))
+                log.info("retrying", **transfer.facts, seconds=round(delay, 2), why=why)
             self._metrics.reconnects.labels(reason).inc()
             transfer.lost()
-            await self.close()
-            await asyncio.sleep(wait)
+            await self.close(why)
+            await asyncio.sleep(delay)
 
     async def _connect(self) -> Link:
         turn, self._turn = self._turn, self._turn + 1
         link = await open_link(self._settings.to, within=self._settings.connect_timeout, turn=turn)
-        self._turn = turn  # this address answers
+        self._turn = turn  # this address answers: begin with it the next time
         return link
-
-
-@asynccontextmanager
-async def connect(
-    url: str, settings: Settings | None = None, *, registry: CollectorRegistry | None = None
-) -> AsyncIterator[Client]:
-    """
-    Yield a client for the receiver at *url*, which it connects to when there is something to send.
-
-    Args:
-        url: such as ``ws://localhost:8766``.
-        settings: everything else; their `to` is not used.
-        registry: where its metrics go; its own by default.
-    """
-    metrics = Metrics(registry or CollectorRegistry(), version("sonoduct"))
-    client = Client(replace(settings or Settings(), to=url), metrics, uuid.uuid4().hex)
-    try:
-        yield client
-    finally:
-        await client.close()

@@ -1,4 +1,4 @@
-"""What each command of ``sender`` does."""
+"""The commands of ``sender``: each reads its settings, builds the parts, and runs its job."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from sonoduct.runtime.loop import run_loop
 from sonoduct.runtime.metrics import metrics_endpoint
 from sonoduct.runtime.signals import stop_event
 
+from .dialects import DIALECTS
 from .errors import SourceError
 from .jobs.delivery import Deliveries
 from .jobs.find import summary
@@ -31,21 +32,21 @@ from .jobs.send import Sending
 from .jobs.watch import Watch
 from .ledger import open_ledger
 from .metrics import Metrics
-from .settings import ProbeSettings, SendSettings, WatchSettings
+from .settings import FILES, FOLDER, INPUT, ProbeSettings, SendSettings, WatchSettings
 from .sources import printable
 from .sources.microphone import input_devices
-from .terminal import Board, Outcome, print_devices, print_table, write_line
+from .terminal import Outcome, Progress, print_devices, print_table, write_line
 
 VERSION = version("sonoduct")
 
 
 def send_command(
-    paths: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    paths: Annotated[tuple[str, ...], Parameter(group=INPUT, negative=())] = (),
     *,
     settings: SendSettings | None = None,
 ) -> int:
     """
-    Send files, folders, patterns, or live input; 0 only if every stream has its receipt.
+    Send files, folders, patterns, live input; 0 only if every stream has its receipt.
 
     Args:
         paths: Files, folders (walked, sorted), patterns, or - for standard input.
@@ -60,7 +61,7 @@ def send_command(
     configure("warning" if shown else settings.log_level)
     log = get_logger()
     outcomes: list[Outcome] = []
-    unwritten: list[OSError] = []  # lines of the report
+    unwritten: list[OSError] = []  # for lines of the report
     with ExitStack() as stack:
         report = settings.report and stack.enter_context(
             Path(settings.report).open("ab", buffering=0)
@@ -70,18 +71,18 @@ def send_command(
             outcomes.append(outcome)
             if report:
                 try:
-                    write_line(outcome, report)
+                    write_line(outcome, report.write)
                 except OSError as exc:
                     unwritten.append(exc)
                     log.error("report_failed", path=settings.report, reason=exc.strerror)
 
-        board = Board(terminal, shown=shown)
+        progress = Progress(terminal, shown=shown)
         metrics = Metrics(CollectorRegistry(), VERSION)
-        plain = settings.protocol == "plain"
-        deliveries = Deliveries(settings, metrics, board, record, plain=plain)
+        dialect = DIALECTS.get(settings.protocol)
+        deliveries = Deliveries(settings, metrics, progress, record, dialect=dialect)
         ledger = stack.enter_context(open_ledger(settings.ledger, settings.ledger_entries))
         sending = Sending(settings, metrics, deliveries, ledger)
-        stack.enter_context(board.drawn())
+        stack.enter_context(progress.drawn())
         interrupted = run_loop(_until_stopped(sending, paths))
     print_table(sorted(outcomes, key=attrgetter("name")), results)
     if sending.left_out:
@@ -92,10 +93,12 @@ def send_command(
 
 
 def probe_command(
-    paths: Annotated[list[str], Parameter(negative=())], *, settings: ProbeSettings | None = None
+    paths: Annotated[list[str], Parameter(group=FILES, negative=())],
+    *,
+    settings: ProbeSettings | None = None,
 ) -> int:
     """
-    Print what files are, and how they would be decoded; 0 only if all of them can be.
+    Print the formats of files, and how they would be decoded; 0 only if all can be.
 
     Args:
         paths: Files, folders (walked, sorted) or patterns.
@@ -105,7 +108,7 @@ def probe_command(
 
 
 def devices_command() -> int:
-    """List the audio devices that can be sent from, for `sender send --device`."""
+    """List the audio devices that can be sent from, for ``sender send --device``."""
     try:
         found = input_devices()
     except SourceError as exc:
@@ -125,13 +128,15 @@ def _folder(_type: object, value: Path) -> None:
 
 
 def watch_command(
-    folder: Annotated[Path, Parameter(validator=_folder)], *, settings: WatchSettings | None = None
+    folder: Annotated[Path, Parameter(group=FOLDER, validator=_folder)],
+    *,
+    settings: WatchSettings | None = None,
 ) -> int:
     """
-    Send what lies in a folder, then whatever appears in it, until SIGTERM or Ctrl-C.
+    Send the audio files in a folder, then new ones as they appear, until SIGTERM or Ctrl-C.
 
     Args:
-        folder: Where audio files appear; files that still grow are left alone.
+        folder: The folder in which audio files appear; files that still grow are left alone.
         settings: Everything else.
     """
     settings = settings or WatchSettings()
@@ -140,7 +145,7 @@ def watch_command(
 
 
 async def _until_stopped(sending: Sending, paths: Sequence[str]) -> bool:
-    """Send; return whether a signal came first."""
+    """Send everything; return True if a signal came first."""
     with stop_event() as stop:
         work = asyncio.create_task(sending.run(paths, uuid.uuid4().hex))
         stopping = asyncio.create_task(stop.wait())
@@ -159,10 +164,8 @@ async def _watch(folder: Path, settings: WatchSettings) -> int:
     registry = CollectorRegistry()
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
     metrics = Metrics(registry, VERSION)
-    board = Board(faults_console(), shown=False)
-    deliveries = Deliveries(
-        settings, metrics, board, lambda _outcome: None, plain=False, again=True
-    )
+    progress = Progress(faults_console(), shown=False)
+    deliveries = Deliveries(settings, metrics, progress, lambda _outcome: None, again=True)
     try:
         with (
             metrics_endpoint(registry, settings.metrics_host, settings.metrics_port) as port,

@@ -1,13 +1,13 @@
 """
-What can go wrong on the sender's side; whatever a receiver reports is a wire.WireError.
+The sender's own errors. A receiver reports errors as a sonoduct.wire.WireError.
 
 * SenderError
-    * SourceError: a file or pipe is not what it should be
+    * SourceError: a file or an input cannot be read as audio
         * SourceEndsError: it has fewer units than the receiver
-        * SpoolFullError: a pipe brings more than a receiver takes
+        * SpoolFullError: an input brings more than a receiver takes
     * UnreachableError: no receiver answers
     * NoThreadError: the machine has no thread left
-    * NotAReceiverError: something answers that speaks another protocol
+    * NotAReceiverError: the server speaks another protocol
         * OddAnswerError: a proxy or a gateway may have answered in the receiver's place
 """
 
@@ -19,19 +19,19 @@ class SenderError(Exception):
 
 
 class SourceError(SenderError):
-    """A source that cannot be read, holds no audio, or changed while it was read."""
+    """A source cannot be read, has no audio, or changed while it was read."""
 
 
 class SourceEndsError(SourceError):
-    """A source that has fewer units than the receiver has under its id."""
+    """A source has fewer units than the receiver has under the same id."""
 
 
 class SpoolFullError(SourceError):
-    """The receiver is too slow, or away, for longer than the spool lasts."""
+    """The receiver is too slow, or away, for longer than the spool has room."""
 
 
 class UnreachableError(SenderError):
-    """Nothing answered, or made progress, for as long as the sender is to wait."""
+    """No receiver answered, or made progress, for as long as the sender waits."""
 
 
 class NoThreadError(SenderError):
@@ -39,12 +39,12 @@ class NoThreadError(SenderError):
 
 
 class NotAReceiverError(SenderError):
-    """The address answers, but not as a receiver; trying again will not help."""
+    """A server answers at the address, but not as a receiver; trying again will not help."""
 
 
 class OddAnswerError(NotAReceiverError):
     """
-    No WebSocket handshake where one was expected, as from a proxy whose receiver is away.
+    The answer is not a WebSocket handshake, as from a proxy whose receiver is away.
 
     It ends a stream only if no receiver has answered at this address before.
     """

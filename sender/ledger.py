@@ -1,4 +1,4 @@
-"""The sender's own record of what its files held: what proves a receipt without reading a file."""
+"""The ledger: digests of files that were sent, so that a receipt is checked without reading."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import structlog
 log = structlog.get_logger()
 
 BUSY_S: Final = 1.0
-"""How long to wait for another sender that writes to the same file."""
+"""Seconds to wait for another sender that writes to the same file."""
 
 TOGETHER: Final = 256
-"""Records that are written together. Those of a sender that is killed before cost a reading."""
+"""Records that are written together. If a sender is killed before, it reads their files again."""
 
 UNUSABLE: Final = (sqlite3.Error, OSError, RuntimeError)
-"""What makes a ledger empty; RuntimeError is that of a user who has no home."""
+"""Errors that make a ledger empty; RuntimeError comes from a user without a home folder."""
 
 _CREATE: Final = (
     "CREATE TABLE IF NOT EXISTS receipts (stream TEXT PRIMARY KEY, evidence TEXT NOT NULL, "
@@ -30,7 +30,7 @@ _CREATE: Final = (
 
 @contextmanager
 def open_ledger(path: str, most: int) -> Iterator[Ledger | None]:
-    """Yield the ledger at *path*, of at most *most* records; None if the path is empty."""
+    """Yield the ledger at *path*, with at most *most* records; None if the path is empty."""
     ledger = Ledger(Path(path), most) if path else None
     try:
         yield ledger
@@ -43,12 +43,12 @@ class Ledger:
     """
     Units and digest of each file that has a receipt, in a SQLite file; any thread may call it.
 
-    A ledger is a convenience: if its file cannot be used, the ledger is empty and says so once,
-    and files are read instead.
+    A ledger only saves time. If its file cannot be used, one line of the log says so, the ledger is
+    empty, and the sender reads files instead.
     """
 
     def __init__(self, path: Path, most: int) -> None:
-        """Keep the latest *most* records at *path*, which is opened when it is needed."""
+        """Keep the latest *most* records at *path*, which is opened at the first use."""
         self._path = path
         self._most = most
         self._lock = threading.Lock()
@@ -57,7 +57,7 @@ class Ledger:
         self._waiting: dict[str, tuple[str, int, str]] = {}
 
     def find(self, stream: str, evidence: str) -> tuple[int, str] | None:
-        """Return the units and the digest of *stream* if the same *evidence* was recorded."""
+        """Return units and digest of *stream*, if they were recorded with the same *evidence*."""
         with self._lock:
             if stream in self._waiting:
                 return self._waiting[stream][1:] if self._waiting[stream][0] == evidence else None
@@ -76,14 +76,14 @@ class Ledger:
         return (int(row[0]), str(row[1])) if row else None
 
     def record(self, stream: str, evidence: str, units: int, digest: str) -> None:
-        """Remember what *stream* held while *evidence* was true."""
+        """Record the units and the digest of *stream*, which hold as long as *evidence* does."""
         with self._lock:
             self._waiting[stream] = (evidence, units, digest)
             if len(self._waiting) >= TOGETHER:
                 self._write()
 
     def close(self) -> None:
-        """Write what waits, and close the file."""
+        """Write the waiting records, and close the file."""
         with self._lock:
             self._write()
             if self._database is not None:
@@ -91,7 +91,7 @@ class Ledger:
                 self._database = None
 
     def _write(self) -> None:
-        """Write the records that wait, in one transaction."""
+        """Write the waiting records in one transaction."""
         waiting, self._waiting = self._waiting, {}
         try:
             if not waiting or (database := self._open()) is None:
@@ -113,7 +113,7 @@ class Ledger:
             path = self._path.expanduser()
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False)
-            # A record that a power cut takes away costs one reading of its file, so none is synced.
+            # Nothing is synced: a record lost in a power cut costs one reading of its file.
             self._database.execute("PRAGMA journal_mode = TRUNCATE")
             self._database.execute("PRAGMA synchronous = OFF")
             self._database.execute(_CREATE)

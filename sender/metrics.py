@@ -1,4 +1,4 @@
-"""The sender's metrics; their names are a contract that docs/operations.md lists."""
+"""The sender's metrics. Their names are a contract; docs/operations.md lists them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DECODERS: Final = ("soundfile", "ffmpeg", "raw")
 
 @dataclass(slots=True)
 class Traffic:
-    """What has been sent. Plain numbers that the event loop adds to and a scrape reads."""
+    """Plain counters of sent chunks: the event loop adds to them, and a scrape reads them."""
 
     chunks: int = 0
     bytes: int = 0
@@ -32,7 +32,7 @@ class Traffic:
 
 
 class Metrics:
-    """Everything that the sender counts, on an injected registry."""
+    """All metrics of a sender, on the caller's registry."""
 
     def __init__(self, registry: CollectorRegistry, version: str) -> None:
         self.streams = Counter(
@@ -67,14 +67,14 @@ class Metrics:
         registry.register(_TrafficCollector(self))
 
     def end(self, result: str, receipt: Receipt | None) -> None:
-        """A file or live source has ended with *result*; each does so once."""
+        """Count the end of a source with *result*; each source ends once."""
         self.streams.labels(result).inc()
         if receipt is not None and result == "sent":
             self.audio_seconds.inc(receipt.seconds)
 
     @contextmanager
     def stream(self) -> Iterator[Callable[[str, Receipt], None]]:
-        """Yield what to call at a good end; any other is counted when the context closes."""
+        """Yield a function to call at a good end; the context counts any other end itself."""
         try:
             yield self.end
         except (asyncio.CancelledError, KeyboardInterrupt):

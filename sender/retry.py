@@ -1,4 +1,4 @@
-"""Whether a failed attempt is worth another one, and when. Decides only; the clock is passed in."""
+"""`RetryPolicy`: whether a stream is tried again after an error, and when. It has no clock."""
 
 from __future__ import annotations
 
@@ -14,35 +14,13 @@ from .websocket import ABNORMAL, LinkClosedError
 FIRST_S: Final = 0.1
 LAST_S: Final = 10.0
 
-
-class Backoff:
-    """
-    Full jitter: anything up to a bound that doubles from 0.1 s to 10 s.
-
-    Senders that lose a receiver together do not come back together; see
-    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
-    """
-
-    def __init__(self, chance: random.Random) -> None:
-        self._chance = chance
-        self._bound = FIRST_S
-
-    def next(self) -> float:
-        """Return the seconds to wait, and double the bound."""
-        bound, self._bound = self._bound, min(LAST_S, self._bound * 2)
-        return self._chance.uniform(0.0, bound)
-
-    def reset(self) -> None:
-        """The last attempt got somewhere."""
-        self._bound = FIRST_S
-
-
 OWN_CODES: Final = 4000
-"""From here on close codes are the protocol's (RFC 6455, section 7.4.2); proxies have others."""
+"""From here on close codes are the protocol's (RFC 6455, section 7.4.2); proxies send others."""
+
 CHECKSUM: Final = 4460
 HELD: Final = 4423
 ONCE: Final = frozenset({4416, CHECKSUM})
-"""Damage on the way heals by sending again; twice running it is no accident."""
+"""Sending again repairs damage on the way. The same damage twice in a row is no accident."""
 
 REASONS: Final = {
     ABNORMAL: "lost",
@@ -55,24 +33,38 @@ REASONS: Final = {
 }
 
 
-class Persistence:
-    """One stream's attempts: how often and how long it goes on without progress."""
+class RetryPolicy:
+    """
+    Decides, for one stream, after each failed attempt.
 
-    def __init__(self, outbound: Outbound, settings: Settings, now: float) -> None:
+    Delays have full jitter: any delay up to a bound that doubles from 0.1 s to 10 s. Senders that
+    lose a receiver together then do not come back together; see
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/.
+    """
+
+    def __init__(
+        self,
+        outbound: Outbound,
+        settings: Settings,
+        now: float,
+        chance: random.Random | None = None,
+    ) -> None:
+        """Start patience *now*; *chance* draws the delays."""
         self.reached = False
         """Whether a receiver has answered before; until then patience is short."""
         self._outbound = outbound
         self._settings = settings
-        self._backoff = Backoff(random.Random())  # noqa: S311  # spreads load, keeps no secret
+        self._chance = chance or random.Random()  # noqa: S311  # spreads load, keeps no secret
+        self._bound = FIRST_S
         self._progress_at = now
         self._acknowledged = 0
         self._last_code = 0
 
-    def judge(self, error: Exception, now: float, *, growing: bool) -> tuple[float, str]:
+    def delay_after(self, error: Exception, now: float, *, growing: bool) -> tuple[float, str]:
         """
         Return the seconds to wait before the next attempt, and the reason as metrics call it.
 
-        While the source is *growing* patience has no end: it counts from when that is over.
+        While the source is *growing* patience has no end: it counts from when the source stops.
 
         Raises:
             WireError: if *error* will not go away by trying again.
@@ -86,7 +78,7 @@ class Persistence:
             raise error_for(code, str(error)) if isinstance(error, LinkClosedError) else error
         again = self._progress(code, now)
         if code == CHECKSUM and self._complete:
-            raise error  # the whole stream's digest, not one chunk's
+            raise error  # the digest of the whole stream, not the checksum of one chunk
         if again and code in ONCE:
             raise error
         if growing:
@@ -99,7 +91,12 @@ class Persistence:
             ) from error
         unanswered = not isinstance(error, LinkClosedError | WireError)
         reason = "refused" if unanswered else REASONS.get(code, "error")
-        return min(self._backoff.next(), limit - waited), reason
+        return min(self._delay(), limit - waited), reason
+
+    def _delay(self) -> float:
+        """Draw a delay, and double the bound of the next one."""
+        bound, self._bound = self._bound, min(LAST_S, self._bound * 2)
+        return self._chance.uniform(0.0, bound)
 
     @property
     def _limit(self) -> float:
@@ -114,12 +111,12 @@ class Persistence:
         return outbound.phase is Phase.ENDING and outbound.acknowledged == outbound.position
 
     def _progress(self, code: int, now: float) -> bool:
-        """Whether the last attempt ended in the same way without having got any further."""
+        """Note progress; return whether this attempt failed like the last one, without any."""
         further = self._outbound.acknowledged > self._acknowledged
-        if further or code == HELD:  # whoever holds the stream makes the progress
+        if further or code == HELD:  # the sender that holds the stream makes progress
             self._progress_at = now
         if further:
-            self._backoff.reset()
+            self._bound = FIRST_S
         self._acknowledged = self._outbound.acknowledged
         again, self._last_code = code == self._last_code and not further, code
         return again
@@ -132,4 +129,4 @@ def _code(error: Exception) -> int:
         return error.code
     if isinstance(error, LinkClosedError) and error.code in REASONS:
         return error.code
-    return ABNORMAL  # nothing was said, or what a proxy may have said in the receiver's place
+    return ABNORMAL  # no code, or one that a proxy may have sent in the receiver's place

@@ -1,4 +1,4 @@
-"""Every setting of the sender: an option of its commands and a variable ``SENDER_…``."""
+"""Every setting of the sender: an option of its commands, and a variable ``SENDER_…``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 from cyclopts.validators import Number
 
-from sonoduct.audio.decoding import LEAST_MEMORY, Limits, Means
+from sonoduct.audio.decoding import LEAST_MEMORY, DecodeOptions, Limits
 from sonoduct.wire import SAMPLERATES, Encoding, Level
 
 from .sources.address import parse_address
@@ -19,30 +19,30 @@ from .sources.pipe import parse_raw
 
 
 def require_websocket(_type: object, value: str) -> None:
-    """Refuse what is no receiver's address."""
+    """Refuse a value that is not the address of a receiver."""
     try:
         address = urlsplit(value)
         good = address.scheme in ("ws", "wss") and address.hostname and address.port != 0
-    except ValueError:  # of a port that is none
+    except ValueError:  # the port is not a number
         good = False
     if not good:
         raise ValueError(f"address {value!r}, expected ws://HOST:PORT or wss://HOST:PORT")
 
 
 def require_channels(_type: object, value: str | None) -> None:
-    """Refuse what names no channels."""
+    """Refuse a value that names no channels."""
     if value is not None:
         parse_channels(value)
 
 
 def require_raw(_type: object, value: str | None) -> None:
-    """Refuse what says nothing of samples."""
+    """Refuse a value that is not a format of samples."""
     if value is not None:
         parse_raw(value)
 
 
 def require_address(_type: object, value: str) -> None:
-    """Refuse what is not to be opened."""
+    """Refuse an address that may not be opened."""
     parse_address(value)
 
 
@@ -55,6 +55,18 @@ def require_writable(_type: object, value: str | None) -> None:
             raise ValueError(f"{value}: {exc.strerror}, expected a file to write to") from exc
 
 
+INPUT: Final = Group("What to send", sort_key=1)
+FILES: Final = Group("Files", sort_key=1)
+FOLDER: Final = Group("The folder", sort_key=1)
+RECEIVER: Final = Group("The receiver", sort_key=2)
+AUDIO: Final = Group("Audio", sort_key=3)
+OUTPUT: Final = Group("Output", sort_key=4)
+METRICS: Final = Group("Metrics", sort_key=5)
+PATIENCE: Final = Group("How long to try", sort_key=6)
+STATE: Final = Group("State on disk", sort_key=7)
+DECODING: Final = Group("Limits of decoding", sort_key=8)
+"""Headings of the help, in this order. Options stand below them in the order of the fields."""
+
 LogLevel = Literal["debug", "info", "warning", "error"]
 Positive = Number(gt=0)
 LIMITS: Final = Limits()
@@ -65,105 +77,117 @@ Port = Number(gte=0, lte=65535)
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class DecodeSettings:
-    """What decoding a file is done with, and may take."""
+    """How files are decoded, and the limits of decoding."""
 
-    ffmpeg: str | None = None
-    """ffmpeg's path, for what libsndfile does not read; by default the one on PATH."""
+    ffmpeg: Annotated[str | None, Parameter(group=DECODING)] = None
+    """Path of ffmpeg, for formats that libsndfile does not read; by default the one on PATH."""
 
-    decode_memory_bytes: Annotated[int, Parameter(validator=Number(gte=LEAST_MEMORY))] = (
-        LIMITS.memory_bytes
+    decode_memory_bytes: Annotated[
+        int, Parameter(group=DECODING, validator=Number(gte=LEAST_MEMORY))
+    ] = LIMITS.memory_bytes
+    """Bytes of address space of a decoding process."""
+
+    decode_cpu_seconds: Annotated[int, Parameter(group=DECODING, validator=Positive)] = (
+        LIMITS.cpu_seconds
     )
-    """Bytes of address space of a process that decodes."""
+    """CPU seconds of a decoding process, and as much again for each 16 MiB of the file."""
 
-    decode_cpu_seconds: Annotated[int, Parameter(validator=Positive)] = LIMITS.cpu_seconds
-    """Seconds that such a process may compute, and as much again for each 16 MiB of the file."""
+    decode_wall_seconds: Annotated[float, Parameter(group=DECODING, validator=Positive)] = (
+        LIMITS.wall_seconds
+    )
+    """Seconds to wait for a decoding process, and as much again for each 16 MiB of the file."""
 
-    decode_wall_seconds: Annotated[float, Parameter(validator=Positive)] = LIMITS.wall_seconds
-    """Seconds that such a process may be waited for, and as much again for each 16 MiB."""
-
-    decode_expansion: Annotated[int, Parameter(validator=Positive)] = LIMITS.expansion
+    decode_expansion: Annotated[int, Parameter(group=DECODING, validator=Positive)] = (
+        LIMITS.expansion
+    )
     """Bytes of samples for each byte of the file; up to 256 MiB are always allowed."""
 
     @property
-    def means(self) -> Means:
-        """The same, as decoding takes it."""
+    def decode_options(self) -> DecodeOptions:
+        """These settings as `sonoduct.audio.decoding` takes them."""
         limits = Limits(
             memory_bytes=self.decode_memory_bytes,
             cpu_seconds=self.decode_cpu_seconds,
             wall_seconds=self.decode_wall_seconds,
             expansion=self.decode_expansion,
         )
-        return Means(ffmpeg=self.ffmpeg, limits=limits)
+        return DecodeOptions(ffmpeg=self.ffmpeg, limits=limits)
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Settings(DecodeSettings):
-    """How streams are sent, whatever they come from."""
+    """How streams are sent, from any source."""
 
-    to: Annotated[str, Parameter(validator=require_websocket)] = "ws://127.0.0.1:8766"
+    to: Annotated[str, Parameter(group=RECEIVER, validator=require_websocket)] = (
+        "ws://127.0.0.1:8766"
+    )
     """The receiver's address."""
 
-    encoding: Literal["auto", "s16le", "s24le", "f32le", "flac", "file"] = "auto"
-    """How audio travels: `auto` is the smallest that is exact, `flac` packs it, `file` as it is."""
+    encoding: Annotated[
+        Literal["auto", "s16le", "s24le", "f32le", "flac", "file"], Parameter(group=AUDIO)
+    ] = "auto"
+    """How audio travels: `auto` is the smallest exact encoding, `flac` compresses, `file` sends the
+    file unchanged."""
 
-    samplerate: Annotated[int | None, Parameter(validator=Samplerate)] = None
+    samplerate: Annotated[int | None, Parameter(group=AUDIO, validator=Samplerate)] = None
     """Hertz to resample to; by default the source's."""
 
-    mono: Annotated[bool, Parameter(negative=())] = False
+    mono: Annotated[bool, Parameter(group=AUDIO, negative=())] = False
     """Mix the channels to one: their mean."""
 
-    channels: Annotated[str | None, Parameter(validator=require_channels)] = None
+    channels: Annotated[str | None, Parameter(group=AUDIO, validator=require_channels)] = None
     """Channels to send, and in which order, such as `1,3`; by default all. Before --mono."""
 
-    chunk_frames: Annotated[int, Parameter(validator=Number(gte=0))] = 0
+    chunk_frames: Annotated[int, Parameter(group=AUDIO, validator=Number(gte=0))] = 0
     """Frames of a chunk. 0: 4096 in real time, otherwise as many as the receiver takes at once."""
 
-    realtime: bool = False
+    realtime: Annotated[bool, Parameter(group=AUDIO)] = False
     """Send as fast as a microphone would."""
 
-    speed: Annotated[float, Parameter(validator=Positive)] = 1.0
+    speed: Annotated[float, Parameter(group=AUDIO, validator=Positive)] = 1.0
     """With --realtime: this many times as fast."""
 
-    ack: Literal["received", "durable"] = "durable"
-    """What the receiver is to promise before audio is forgotten here."""
+    ack: Annotated[Literal["received", "durable"], Parameter(group=RECEIVER)] = "durable"
+    """What the receiver must promise before the sender forgets audio."""
 
-    trust_known: Annotated[bool, Parameter(negative=())] = False
-    """Believe a receiver that says it has a file already, without comparing digests. The risk: a
-    file that another one's stream is mistaken for is never sent, and the exit code is 0."""
+    trust_known: Annotated[bool, Parameter(group=STATE, negative=())] = False
+    """Believe a receiver that says it has a file already, without comparing digests. The risk: if
+    the receiver has another file under the same id, this one is never sent, and the exit code is
+    0."""
 
-    ledger: str = "~/.local/state/sonoduct/receipts.db"
+    ledger: Annotated[str, Parameter(group=STATE)] = "~/.local/state/sonoduct/receipts.db"
     """File to remember digests in, so that known files need not be read again; empty for none."""
 
-    ledger_entries: Annotated[int, Parameter(validator=Positive)] = 1_000_000
+    ledger_entries: Annotated[int, Parameter(group=STATE, validator=Positive)] = 1_000_000
     """Files that the ledger remembers; the oldest go first."""
 
-    connect_timeout: Annotated[float, Parameter(validator=Positive)] = 10.0
+    connect_timeout: Annotated[float, Parameter(group=PATIENCE, validator=Positive)] = 10.0
     """Seconds to try to reach the receiver for the first time."""
 
-    patience: Annotated[float, Parameter(validator=Positive)] = 300.0
+    patience: Annotated[float, Parameter(group=PATIENCE, validator=Positive)] = 300.0
     """Seconds without any progress, over all attempts, after which a stream fails."""
 
-    silence_timeout: Annotated[float, Parameter(validator=Positive)] = 60.0
-    """Seconds without an answer after which a connection is given up and another one tried."""
+    silence_timeout: Annotated[float, Parameter(group=PATIENCE, validator=Positive)] = 60.0
+    """Seconds without an answer after which the sender tries another connection."""
 
     @property
     def exact_encoding(self) -> Encoding | None:
-        """The encoding that was asked for; None for the smallest exact one."""
+        """The requested encoding; None for the smallest exact one."""
         return Encoding(self.encoding) if self.encoding in list(Encoding) else None
 
     def __post_init__(self) -> None:
-        if self.untouched and (asked := [name for name, wish in self._touching if wish]):
-            raise ValueError(f"encoding file with {', '.join(asked)}, expected the file as it is")
+        if self.untouched and (given := [name for name, value in self._touching if value]):
+            raise ValueError(f"encoding file with {', '.join(given)}, expected the file as it is")
 
     @property
     def untouched(self) -> bool:
-        """Whether files are to travel as they are."""
+        """Whether files are sent unchanged."""
         return self.encoding == "file"
 
     @property
     def _touching(self) -> list[tuple[str, object]]:
-        """What makes sense for samples only, and whether it is asked for."""
+        """The settings that concern samples only, and their values."""
         return [
             ("samplerate", self.samplerate),
             ("mono", self.mono),
@@ -174,14 +198,14 @@ class Settings(DecodeSettings):
 
     @property
     def conversion(self) -> Conversion:
-        """What is to become of the samples."""
+        """The conversion that these settings request."""
         channels = parse_channels(self.channels) if self.channels else ()
         flac = self.encoding == "flac"
         return Conversion(self.samplerate, mono=self.mono, channels=channels, flac=flac)
 
     @property
     def level(self) -> Level:
-        """The ack level that is asked for."""
+        """The requested level of acknowledgements."""
         return Level(self.ack)
 
 
@@ -190,44 +214,49 @@ class Settings(DecodeSettings):
 class SendSettings(Settings):
     """Settings of `sender send`."""
 
-    jobs: Annotated[int, Parameter(validator=Number(gte=1, lte=1000))] = 4
-    """Streams at once, each on a connection of its own."""
+    jobs: Annotated[int, Parameter(group=RECEIVER, validator=Number(gte=1, lte=1000))] = 4
+    """Streams at once, each on its own connection."""
 
-    protocol: Literal["sonoduct", "plain"] = "sonoduct"
-    """`plain` speaks as the tutorial's client does: no resume, no receipt, no bar."""
+    protocol: Annotated[Literal["sonoduct", "plain"], Parameter(group=RECEIVER)] = "sonoduct"
+    """`plain` speaks the tutorial's dialect: no resume, no receipt, no bar."""
 
-    raw: Annotated[str | None, Parameter(validator=require_raw)] = None
+    raw: Annotated[str | None, Parameter(group=INPUT, validator=require_raw)] = None
     """Standard input is samples without a header: ENCODING:SAMPLERATE:CHANNELS."""
 
-    url: tuple[Annotated[str, Parameter(validator=require_address)], ...] = ()
-    """Addresses to send as they come: http, https, or rtsp, of anything that ffmpeg decodes."""
+    url: Annotated[
+        tuple[Annotated[str, Parameter(validator=require_address)], ...], Parameter(group=INPUT)
+    ] = ()
+    """Addresses to read live: http, https or rtsp, in any format that ffmpeg decodes."""
 
-    url_timeout: Annotated[float, Parameter(validator=Positive)] = 30.0
-    """Seconds without a byte from such an address after which it is given up."""
+    url_timeout: Annotated[float, Parameter(group=INPUT, validator=Positive)] = 30.0
+    """Seconds without a byte after which the sender gives an address up."""
 
-    device: str | None = None
+    device: Annotated[str | None, Parameter(group=INPUT)] = None
     """Audio device to send from, by its name or its index in `sender devices`."""
 
-    capture: Annotated[str | None, Parameter(validator=require_raw)] = None
-    """How to take it: ENCODING:SAMPLERATE:CHANNELS; by default 16 bit, at most 2 channels."""
+    capture: Annotated[str | None, Parameter(group=INPUT, validator=require_raw)] = None
+    """Format to record the device in: ENCODING:SAMPLERATE:CHANNELS; by default 16 bit, at most 2
+    channels."""
 
-    spool: str = "~/.local/state/sonoduct"
-    """Folder that live input is kept in until a receiver has it; it outlives this run."""
+    spool: Annotated[str, Parameter(group=STATE)] = "~/.local/state/sonoduct"
+    """Folder that holds live input until a receiver has it; it outlives this run."""
 
-    spool_bytes: Annotated[int, Parameter(validator=Number(gte=1024 * 1024))] = 1024 * 1024 * 1024
+    spool_bytes: Annotated[int, Parameter(group=STATE, validator=Number(gte=1024 * 1024))] = (
+        1024 * 1024 * 1024
+    )
     """Bytes of one stream that the folder may hold."""
 
-    spool_full: Literal["wait", "fail"] = "wait"
-    """What to do without room for more: `wait` lets a pipe's writer wait, `fail` ends there."""
+    spool_full: Annotated[Literal["wait", "fail"], Parameter(group=STATE)] = "wait"
+    """If the spool is full: `wait` lets a pipe's writer wait, `fail` ends the stream."""
 
-    report: Annotated[str | None, Parameter(validator=require_writable)] = None
+    report: Annotated[str | None, Parameter(group=OUTPUT, validator=require_writable)] = None
     """File to write one line of JSON to for each stream."""
 
-    progress: Literal["auto", "always", "never"] = "auto"
+    progress: Annotated[Literal["auto", "always", "never"], Parameter(group=OUTPUT)] = "auto"
     """Bars while sending; `auto` shows them on a terminal."""
 
-    log_level: LogLevel = "info"
-    """What is logged: this and what is worse."""
+    log_level: Annotated[LogLevel, Parameter(group=OUTPUT)] = "info"
+    """Minimum level to log."""
 
     @property
     def _touching(self) -> list[tuple[str, object]]:
@@ -245,26 +274,27 @@ class SendSettings(Settings):
 class WatchSettings(Settings):
     """Settings of `sender watch`."""
 
-    jobs: Annotated[int, Parameter(validator=Number(gte=1, lte=1000))] = 4
-    """Streams at once, each on a connection of its own."""
+    jobs: Annotated[int, Parameter(group=RECEIVER, validator=Number(gte=1, lte=1000))] = 4
+    """Streams at once, each on its own connection."""
 
-    settle: Annotated[float, Parameter(validator=Number(gte=0))] = 2.0
+    settle: Annotated[float, Parameter(group=FOLDER, validator=Number(gte=0))] = 2.0
     """Seconds that a file must have kept its size and modification time before it is sent."""
 
-    rescan: Annotated[float, Parameter(validator=Positive)] = 5.0
-    """Seconds between looks at the whole folder, if --settle is not less."""
+    rescan: Annotated[float, Parameter(group=FOLDER, validator=Positive)] = 5.0
+    """Seconds between scans of the whole folder, if --settle is not less."""
 
-    retry: Annotated[float, Parameter(validator=Positive)] = 30.0
-    """Seconds between attempts at a file that cannot be read for now, at most; it starts low."""
+    retry: Annotated[float, Parameter(group=FOLDER, validator=Positive)] = 30.0
+    """Longest wait in seconds between attempts at a file that cannot be read for now; the first
+    wait is short."""
 
-    metrics_host: str = "0.0.0.0"  # noqa: S104  # a container is reached from outside
+    metrics_host: Annotated[str, Parameter(group=METRICS)] = "0.0.0.0"  # noqa: S104  # a container is reached from outside
     """Address of /metrics."""
 
-    metrics_port: Annotated[int, Parameter(validator=Port)] = 9101
+    metrics_port: Annotated[int, Parameter(group=METRICS, validator=Port)] = 9101
     """Port for /metrics; 0 for any free one."""
 
-    log_level: LogLevel = "info"
-    """What is logged: this and what is worse."""
+    log_level: Annotated[LogLevel, Parameter(group=OUTPUT)] = "info"
+    """Minimum level to log."""
 
 
 @Parameter(name="*")
@@ -272,8 +302,8 @@ class WatchSettings(Settings):
 class ProbeSettings(DecodeSettings):
     """Settings of `sender probe`."""
 
-    count: bool = False
-    """Decode all of each file, and count its frames, instead of believing what it claims."""
+    count: Annotated[bool, Parameter(group=OUTPUT)] = False
+    """Decode all of each file and count its frames, instead of believing its header."""
 
-    output: Literal["table", "json"] = "table"
+    output: Annotated[Literal["table", "json"], Parameter(group=OUTPUT)] = "table"
     """`json` prints a line for each file."""

@@ -1,14 +1,14 @@
-"""What is said about each stream at its end: a line of JSON, and a table for people."""
+"""Everything for people's eyes: progress bars, tables, and a report in lines of JSON."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import PurePath
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 from rich.console import Console
@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sonoduct.wire import Phase, Receipt
+from sonoduct.wire import Kind, Phase, Receipt
 
 from .sources.microphone import Device
 from .transfer import Transfer
@@ -25,11 +25,14 @@ from .transfer import Transfer
 REFRESH_HZ: Final = 10
 MIB: Final = 1024 * 1024
 ROWS: Final = 20
-"""Streams shown at once; the rest is counted."""
+"""Streams that are shown at once; the others are only counted."""
 
 
-class Board:
-    """Draws the transfers that are on it; hidden, it draws nothing."""
+DIGEST_COLUMNS: Final = 32
+
+
+class Progress:
+    """Draws a row for each transfer; without *shown* it draws nothing."""
 
     def __init__(self, console: Console, *, shown: bool) -> None:
         self._console = console
@@ -38,7 +41,7 @@ class Board:
 
     @contextmanager
     def drawn(self) -> Iterator[None]:
-        """Draw while the context is open, and leave nothing behind."""
+        """Draw while the context is open; clear the rows at its end."""
         if not self._shown:
             yield
             return
@@ -75,17 +78,17 @@ class Board:
 
 def _progress_cells(transfer: Transfer, elapsed: float) -> tuple[str | Text | ProgressBar, ...]:
     source, outbound = transfer.source, transfer.outbound
-    form = source.format
-    per, shown = (MIB, _mebibytes) if form is None else (form.samplerate, _clock)
+    is_file = source.kind is Kind.FILE
+    per, shown = (MIB, _mebibytes) if is_file else (source.pcm.samplerate, _clock)
     done = outbound.acknowledged / per
     total = source.units / per if source.units else None
     standing = f"{outbound.unacknowledged / 1024:.0f} KiB to ack"
     return (
-        # The folder is in the table, here there is no room; a string's [brackets] would be markup.
+        # The table has the folder; here is no room. In a plain string [brackets] would be markup.
         Text(PurePath(source.name).name),
         ProgressBar(total=total, completed=done, pulse=total is None),
         f"{shown(done)} / {shown(total) if total else '?'}",
-        f"{done / elapsed:.1f} {'MiB/s' if form is None else 'x'}" if elapsed else "",
+        f"{done / elapsed:.1f} {'MiB/s' if is_file else 'x'}" if elapsed else "",
         "no connection" if outbound.phase is Phase.LOST else standing,
     )
 
@@ -98,12 +101,9 @@ def _clock(seconds: float) -> str:
     return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
 
 
-DIGEST_COLUMNS: Final = 32
-
-
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How one stream, or a path that became none, ended."""
+    """How one stream ended, or a path that became no stream."""
 
     name: str
     result: str
@@ -113,44 +113,37 @@ class Outcome:
     """Seconds."""
 
     stream: str = ""
-    """Its id; empty for a path that became none."""
+    """Its id; empty for a path that became no stream."""
 
     receipt: Receipt | None = None
     error: str | None = None
     retry: bool = False
-    """Whether the same file may fare better later: the receiver, not the file, was the trouble."""
+    """Whether trying again may help: the receiver, not the file, was the cause."""
     unreadable: bool = False
-    """Whether the operating system did not give the file, for a reason that may pass."""
+    """Whether the operating system refused to read the file, for a reason that may pass."""
     sent_bytes: int = 0
     resent_bytes: int = 0
     reconnects: int = 0
 
     @property
     def good(self) -> bool:
-        """Whether all of it has arrived."""
+        """Whether the whole stream has arrived."""
         return self.result in ("sent", "known")
 
 
-class Unbuffered(Protocol):
-    """A file whose `write` leaves nothing for later, when nobody would hear of a failure."""
-
-    def write(self, data: bytes, /) -> object:
-        """Write *data*."""
-
-
-def write_line(outcome: Outcome, file: Unbuffered) -> None:
+def write_line(outcome: Outcome, write: Callable[[bytes], object]) -> None:
     """
-    Append *outcome* to *file*, which has no buffer, as one line of JSON.
+    Write *outcome* as one line of JSON with *write*, which must not buffer, so that it can fail.
 
     Raises:
         OSError: if it cannot be written.
     """
     facts = {**asdict(outcome), "receipt": msgspec.to_builtins(outcome.receipt)}
-    file.write(json.dumps(facts).encode() + b"\n")
+    write(json.dumps(facts).encode() + b"\n")
 
 
 def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
-    """Print a row for each outcome; a failed one's error takes the place of its digest."""
+    """Print a row for each outcome, with its digest, or its error if it failed."""
     table = Table(box=None, pad_edge=False)
     table.add_column("stream", overflow="fold")
     table.add_column("result")
@@ -163,7 +156,7 @@ def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
 
 
 def print_devices(devices: Sequence[Device], console: Console) -> None:
-    """Print a row for each device; the default one has a star."""
+    """Print a row for each device; a star marks the default one."""
     table = Table(box=None, pad_edge=False)
     for heading in ("", "index", "channels", "samplerate", "name"):
         table.add_column(heading, overflow="fold")

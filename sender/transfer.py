@@ -1,4 +1,4 @@
-"""One stream over one connection: read, pace, wait for credit, send, and listen meanwhile."""
+"""`Transfer`, one stream over one connection: read ahead, wait for credit, send, and listen."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from sonoduct.wire import (
     Gone,
     Hello,
     Malformed,
+    Opened,
     Outbound,
     Phase,
     Receipt,
@@ -34,62 +35,29 @@ from .ledger import Ledger
 from .metrics import Metrics
 from .pacing import Pacing
 from .settings import Settings
-from .sources import identity
-from .sources.whole import Sendable
+from .sources import Source, identity
 from .websocket import ABNORMAL, Link, LinkClosedError
-
-
-async def read_ahead(
-    source: Sendable, offset: int, units: int, observe: Callable[[float], None]
-) -> AsyncGenerator[bytes, None]:
-    """
-    Yield blocks of up to *units* units from unit *offset* to the end.
-
-    One block is read ahead, so memory is bounded by two. *observe* gets the seconds of each read.
-
-    Raises:
-        SourceError: if the source cannot go on.
-    """
-    loop = asyncio.get_running_loop()
-
-    def timed() -> bytes:
-        started = loop.time()
-        block = source.read(offset, units)
-        observe(loop.time() - started)
-        return block
-
-    width = 1 if source.format is None else source.format.frame_bytes
-    pending = loop.run_in_executor(None, timed)
-    try:
-        while block := await pending:
-            offset += len(block) // width
-            pending = loop.run_in_executor(None, timed)
-            yield block
-    finally:
-        if not pending.cancel() and not pending.cancelled():
-            pending.exception()  # nobody asks any more; asyncio would complain
-
 
 log = structlog.get_logger()
 
 LIVE_FRAMES: Final = 4096
-"""Frames of a chunk in real time: the tutorial's, 93 ms at 44.1 kHz, so little is ever waiting."""
+"""Frames of a chunk in real time, as in the tutorial: 93 ms at 44.1 kHz, so little waits."""
 
 READ_BYTES: Final = 2 * 1024 * 1024
-"""Read at once where speed counts: a thread's wake-up costs as much as copying 100 KiB."""
+"""Bytes of a read for speed: waking a thread costs as much as copying 100 KiB."""
 
 PACED_BYTES: Final = 32 * 1024
-"""Read at once from a file that is sent in real time: hundreds of them are, at a time."""
+"""Bytes of a read from a file that is sent in real time; hundreds may be sent at a time."""
 
 OnEvent = Callable[[Event], None]
 
 
 class Transfer:
-    """A stream on its way. `Outbound` knows where it stands, whatever connection carries it."""
+    """Carries one stream. `outbound` keeps its position from one connection to the next."""
 
     def __init__(
         self,
-        source: Sendable,
+        source: Source,
         hello: Hello,
         settings: Settings,
         metrics: Metrics,
@@ -98,26 +66,31 @@ class Transfer:
         self.source = source
         self.outbound = Outbound(hello, source.first)
         self.renamed = False
-        """Whether the stream has another id than its source, since the receiver has other audio."""
+        """Whether the stream got a new id, since the receiver has other audio under the first."""
         self.reconnects = 0
         self.on_event: OnEvent = lambda _event: None
         self._settings = settings
         self._metrics = metrics
         self._ledger = ledger
-        self._content: tuple[int, str] | None = None  # units and digest, once all of it was read
-        self._known = False  # whether they are from the ledger
+        self._content: tuple[int, str] | None = None  # units and digest, once all is read
+        self._known = False  # whether the ledger had them
         self._changed = asyncio.Event()
         self._pacing: Pacing | None = None
         self._observe = metrics.decoding.labels(source.decoder).observe
 
+    def __repr__(self) -> str:
+        return (
+            f"<Transfer of {self.source.name!r}, {self.reconnects} reconnects: {self.outbound!r}>"
+        )
+
     async def run(self, link: Link) -> Receipt:
         """
-        Send what is left over *link*; return the receipt.
+        Send the rest of the stream over *link*; return the receipt.
 
         Raises:
-            LinkClosedError: if the connection does not carry it to the end.
-            WireError: what the receiver reported, or what is wrong with its messages.
-            SourceError: if the source cannot go on.
+            LinkClosedError: if the connection ends before the stream.
+            WireError: the receiver's error, or an error in its messages.
+            SourceError: if the source cannot be read.
         """
         await link.send(encode_control(self.outbound.greet()))
         try:
@@ -131,23 +104,28 @@ class Transfer:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What the log says of the stream."""
+        """The fields that name the stream in the log."""
         return {"stream": self.outbound.hello.stream, "name": self.source.name}
 
     async def rename(self, error: Exception) -> bool:
         """
-        Give the stream another id if *error* says that the receiver has other audio under this one.
+        Give the stream another id, if *error* may mean that the receiver has other audio under it.
 
-        The new id is made of the source's content, which is read to its end for that. Returns
-        whether the stream can be sent again: a source that has let go of its beginning cannot.
+        The new id is made of the source's content, which is read to its end. Return whether the
+        stream can be sent again: a source that has dropped its beginning cannot.
 
         Raises:
             SourceError: if the source cannot be read.
         """
         outbound = self.outbound
-        if self.renamed or self.source.first or not outbound.summed or not self._other(error):
+        if (
+            self.renamed
+            or self.source.first
+            or not outbound.summed
+            or not self._is_other_audio(error)
+        ):
             return False
-        content = self._content or await self._read_on()
+        content = self._content or await self._read_to_end()
         stream = identity(outbound.hello.stream, *content)
         log.warning(
             "stream_renamed",
@@ -162,14 +140,14 @@ class Transfer:
         return True
 
     def settle(self) -> None:
-        """Remember what the source held, and let go of what was kept for it. It blocks."""
+        """Record the digest in the ledger; let the source forget the stream. This blocks."""
         new = self._content if not self._known else None
         if self._ledger and new and (evidence := self.source.evidence):
             self._ledger.record(self.source.stream, evidence, *new)
         self.source.forget()
 
     def lost(self) -> None:
-        """The connection is gone; the next one continues where the receiver says."""
+        """Note that the connection is lost; the next one continues at the receiver's position."""
         self.reconnects += 1
         self.outbound.lose()
 
@@ -178,8 +156,11 @@ class Transfer:
             message = _decode(await link.receive())
             if isinstance(message, Event):
                 self.on_event(message)
-                continue  # a receiver that only reports keeps nothing
+                continue  # an event acknowledges nothing
             self.outbound.feed(message)
+            if isinstance(message, Opened):
+                epoch, offset = message.epoch, message.offset
+                log.debug("claim_accepted", **self.facts, epoch=epoch, offset=offset)
             if isinstance(message, Ack) and message.epoch != self.outbound.epoch:
                 continue
             if isinstance(message, Cancelled):
@@ -187,7 +168,7 @@ class Transfer:
             self.source.release(self.outbound.acknowledged)
             self._changed.set()
             if self.outbound.phase is Phase.PROVING:
-                return  # the receiver has nothing more to say
+                return  # the receiver sends nothing more
 
     async def _send(self, link: Link) -> None:
         outbound = self.outbound
@@ -202,28 +183,28 @@ class Transfer:
             await self._prove()
 
     async def _prove(self) -> None:
-        """Compare the receipt that the receiver has with the source: read it, or look it up."""
+        """Compare the receiver's receipt with the source's digest, which the ledger may have."""
         outbound = self.outbound
         if self._settings.trust_known:
             outbound.trust()
         elif outbound.summed:
             if self._content is None:
-                self._content = await asyncio.to_thread(self._recorded)
+                self._content = await asyncio.to_thread(self._from_ledger)
                 self._known = self._content is not None
             if self._content is None:
-                self._content = await self._read_on()
+                self._content = await self._read_to_end()
             outbound.prove(self._content)
-        else:  # this sender was told that the beginning is safe, and has let it go
+        else:  # the receiver acknowledged the beginning, and the source has dropped it
             outbound.trust()
 
-    def _recorded(self) -> tuple[int, str] | None:
-        """What the ledger says that the source holds. It blocks."""
+    def _from_ledger(self) -> tuple[int, str] | None:
+        """Return the source's units and digest from the ledger; None without. This blocks."""
         if self._ledger and (evidence := self.source.evidence):
             return self._ledger.find(self.source.stream, evidence)
         return None
 
-    async def _read_on(self) -> tuple[int, str]:
-        """Read the source to its end for the digest alone; return its units and digest."""
+    async def _read_to_end(self) -> tuple[int, str]:
+        """Read the source to its end, only for its units and digest; return these."""
         outbound = self.outbound
         width = outbound.hello.unit_bytes
         at = outbound.content[0]
@@ -235,15 +216,15 @@ class Transfer:
                 at += units
         return outbound.content
 
-    def _other(self, error: Exception) -> bool:
-        """Whether *error* can mean that another sender has used this id for other audio."""
+    def _is_other_audio(self, error: Exception) -> bool:
+        """Whether *error* may mean that another sender has used this id for other audio."""
         outbound = self.outbound
         match error:
             case BadChecksum() | Gap():
                 return outbound.adopted and self._content is not None
             case SourceEndsError():
                 return outbound.adopted
-            case Gone():  # given up, or expired before all of it had come
+            case Gone():  # cancelled, or expired before it was complete
                 return outbound.phase is Phase.GREETING and not self.source.live
             case Malformed(message="format"):
                 return outbound.phase is Phase.GREETING
@@ -252,8 +233,10 @@ class Transfer:
     async def _send_frames(self, link: Link) -> None:
         outbound, width = self.outbound, self.outbound.hello.unit_bytes
         chunk = self._chunk_frames()
-        wished = PACED_BYTES if self._settings.realtime else READ_BYTES
-        at_once = chunk if self.source.live else max(chunk, wished // width // chunk * chunk)
+        at_once = chunk
+        if not self.source.live:
+            size = PACED_BYTES if self._settings.realtime else READ_BYTES
+            at_once = max(chunk, size // width // chunk * chunk)
         at = outbound.read_from
         blocks = read_ahead(self.source, at, at_once, self._observe)
         async with aclosing(blocks):
@@ -306,15 +289,15 @@ class Transfer:
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         """
-        Wait for what the receiver acknowledges until *reached*, but never too long.
+        Wait for the receiver's messages until *reached*.
 
-        A receiver that repeats itself is alive. While the sender waits for room, that will not do.
+        Raises:
+            LinkClosedError: if no message came for too long; or, while the stream is open, none
+                that acknowledges more. A receiver that repeats itself is alive, but stuck.
         """
         outbound, patience = self.outbound, self._settings.patience
-        silence, now = (
-            min(self._settings.silence_timeout, patience),
-            asyncio.get_running_loop().time,
-        )
+        silence = min(self._settings.silence_timeout, patience)
+        now = asyncio.get_running_loop().time
         acknowledged, since = outbound.acknowledged, now()
         while not reached():
             if outbound.acknowledged > acknowledged:
@@ -334,8 +317,40 @@ class Transfer:
 
     def _chunk_frames(self) -> int:
         most = self.outbound.hello.units_in(self.outbound.max_chunk)
-        wished = self._settings.chunk_frames or (LIVE_FRAMES if self._live else most)
-        return max(1, min(wished, most))
+        frames = self._settings.chunk_frames or (LIVE_FRAMES if self._live else most)
+        return max(1, min(frames, most))
+
+
+async def read_ahead(
+    source: Source, offset: int, units: int, observe: Callable[[float], None]
+) -> AsyncGenerator[bytes, None]:
+    """
+    Yield blocks of up to *units* units from unit *offset* to the end.
+
+    The next block is read meanwhile, so at most two are in memory. *observe* gets the seconds of
+    each read.
+
+    Raises:
+        SourceError: if the source cannot be read.
+    """
+    loop = asyncio.get_running_loop()
+
+    def timed() -> bytes:
+        started = loop.time()
+        block = source.read(offset, units)
+        observe(loop.time() - started)
+        return block
+
+    width = source.unit_bytes
+    pending = loop.run_in_executor(None, timed)
+    try:
+        while block := await pending:
+            offset += len(block) // width
+            pending = loop.run_in_executor(None, timed)
+            yield block
+    finally:
+        if not pending.cancel() and not pending.cancelled():
+            pending.exception()  # retrieved, or asyncio would report it as never retrieved
 
 
 def _decode(data: str | bytes) -> Control:

@@ -1,4 +1,4 @@
-"""The sender's only contact with WebSocket: connecting, and one connection."""
+"""WebSocket: connecting, and `Link`, one connection. Only this module imports the library."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import ssl
 from contextlib import suppress
 from typing import Final
 
+import structlog
 from aiohappyeyeballs import start_connection
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
@@ -24,6 +25,8 @@ from sonoduct.wire import CONTROL_BYTES, SUBPROTOCOL
 
 from .errors import NotAReceiverError, OddAnswerError
 
+log = structlog.get_logger()
+
 OPEN_TIMEOUT_S: Final = 10
 CLOSE_TIMEOUT_S: Final = 5
 PING_INTERVAL_S: Final = 20
@@ -33,20 +36,20 @@ GOING_AWAY: Final = 1001
 GOODBYE_S: Final = 1.0
 
 NEXT_ADDRESS_S: Final = 0.25
-"""Between attempts at the addresses of one name: RFC 8305, section 8."""
+"""Seconds between attempts at the addresses of one name: RFC 8305, section 8."""
 
 HANDSHAKE_S: Final = 3.0
-"""What an address has at least to answer in, however many others there are."""
+"""Seconds that each address has at least to answer, if the name has several."""
 
 _BUSY: Final = frozenset({408, 425, 429, *range(500, 600)})
-"""HTTP answers of a full receiver, or of a load balancer that has none ready or lost patience."""
+"""HTTP answers of a full receiver, or of a load balancer without a receiver that is ready."""
 
 
 class LinkClosedError(ConnectionError):
     """
-    The connection is closed: *code* and *reason* are the peer's, or ours; 1006 without any.
+    The connection is closed, with *code* and *reason*; the code is 1006 if there was none.
 
-    They are *ours* if the library could not accept what the peer sent.
+    They are *ours*, and not the peer's, if the library could not accept the peer's message.
     """
 
     def __init__(self, code: int, reason: str, *, ours: bool = False) -> None:
@@ -59,15 +62,16 @@ class LinkClosedError(ConnectionError):
 class Link:
     """One connection to a receiver."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, url: str) -> None:
         self._connection = connection
+        self._url = url
 
     async def send(self, message: str | bytes) -> None:
         """
-        Send *message*; waits while the peer does not read.
+        Send *message*; wait while the peer does not read.
 
         Raises:
-            LinkClosedError: if it cannot be sent any more.
+            LinkClosedError: if the connection is closed.
         """
         try:
             await self._connection.send(message)
@@ -79,7 +83,7 @@ class Link:
         Return the next message.
 
         Raises:
-            LinkClosedError: when none will come any more.
+            LinkClosedError: if the connection is closed, and every message was returned.
         """
         try:
             return await self._connection.recv()
@@ -87,45 +91,51 @@ class Link:
             raise _closed(exc) from exc
 
     async def leave(self) -> None:
-        """Close as somebody who is interrupted, and wait no longer than a second for the peer."""
+        """Close because this process is interrupted; wait for the peer for a second at most."""
         with suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
                 await self._connection.close(GOING_AWAY, "interrupted")
         self._connection.transport.abort()
+        self._say_closed("interrupted")
 
-    async def close(self, code: int = 1000, reason: str = "") -> None:
-        """Close; return when the peer knows, or has been given up."""
-        await self._connection.close(code, reason)
+    async def close(self, why: str = "done") -> None:
+        """Close; return when the peer has answered, or did not in time. *why* is for the log."""
+        await self._connection.close()
+        self._say_closed(why)
+
+    def _say_closed(self, why: str) -> None:
+        code, reason = self._connection.close_code, self._connection.close_reason
+        log.debug("disconnected", to=self._url, code=code, reason=reason, why=why)
 
 
 async def open_link(
     url: str, subprotocol: str | None = SUBPROTOCOL, within: float = OPEN_TIMEOUT_S, turn: int = 0
 ) -> Link:
     """
-    Connect to *url* within *within* seconds; no subprotocol is the tutorial's way.
+    Connect to *url* within *within* seconds. The tutorial's server has no subprotocol.
 
-    If the host has several addresses, the next one is tried while one is silent (RFC 8305). *turn*
-    is the one to begin with, so that an address that accepts connections and then says nothing
-    does not stand in the way for ever.
+    If one of the host's addresses is silent, the next one is tried meanwhile (RFC 8305). *turn*
+    chooses the first one. An address that accepts connections and then stays silent would otherwise
+    always come first.
 
     Raises:
-        NotAReceiverError: if something answers that is no receiver.
-        OddAnswerError: if it may be a proxy that answers in a receiver's place.
-        OSError: if nothing answers, or a receiver without room; trying again may help.
+        NotAReceiverError: if the server is not a receiver.
+        OddAnswerError: if the answer may be from a proxy in the receiver's place.
+        OSError: if no server answers, or a receiver is full; trying again may help.
     """
     within = min(within, OPEN_TIMEOUT_S)
     try:
         address = parse_uri(url)
-    except (InvalidURI, ValueError) as exc:  # ValueError: a port that is none
+    except (InvalidURI, ValueError) as exc:  # ValueError: the port is not a number
         raise NotAReceiverError(f"{url}: {exc}, expected ws://HOST:PORT") from exc
     try:
         async with asyncio.timeout(within):
             sock, addresses = await _connected(address.host, address.port, turn)
-    except UnicodeError as exc:  # of a label that no name can have
+    except UnicodeError as exc:  # a label that no name can have
         raise NotAReceiverError(f"{url}: no host name: {exc}") from exc
-    except (OSError, RuntimeError) as exc:  # RuntimeError: uvloop's, of a socket that was closed
+    except (OSError, RuntimeError) as exc:  # RuntimeError: from uvloop, if the socket was closed
         raise ConnectionError(f"{url}: {_sentence(exc, within)}") from exc
-    # Some of the time is left for other addresses, of which the next attempt takes the next.
+    # Leave some of the time for the other addresses: the next attempt begins with the next one.
     handshake = within if addresses == 1 else max(within / addresses, min(within / 2, HANDSHAKE_S))
     try:
         connection = await connect(
@@ -138,13 +148,13 @@ async def open_link(
             close_timeout=CLOSE_TIMEOUT_S,
             ping_interval=PING_INTERVAL_S,
             ping_timeout=PING_TIMEOUT_S,
-            proxy=None,  # receivers are near; a proxy of the environment is meant for the web
+            proxy=None,  # receivers are near; the environment's proxy is for the web
         )
-    except (InvalidURI, ValueError) as exc:  # of where it redirects to
+    except (InvalidURI, ValueError) as exc:  # from a redirect
         raise OddAnswerError(f"{url}: a redirect, expected a WebSocket handshake: {exc}") from exc
     except OSError as exc:
         raise ConnectionError(f"{url}: {_sentence(exc, handshake)}") from exc
-    except ConnectionClosed as exc:  # reset before we said anything
+    except ConnectionClosed as exc:  # reset before the handshake
         raise ConnectionError(f"{url}: closed during the handshake") from exc
     except InvalidHandshake as exc:
         raise _judged(url, exc) from exc
@@ -154,11 +164,12 @@ async def open_link(
             f"{url}: subprotocol {connection.subprotocol}, expected {subprotocol}; "
             "the tutorial's server takes --protocol plain"
         )
-    return Link(connection)
+    log.debug("connected", to=url, turn=turn, addresses=addresses)
+    return Link(connection, url)
 
 
 def _judged(url: str, error: InvalidHandshake) -> Exception:
-    """A connection that ends within the handshake, or a full receiver, may be tried again."""
+    """Return an OSError if trying again may help: it broke off, or no receiver has room."""
     if isinstance(error, InvalidStatus):
         status = error.response.status_code
         if status in _BUSY:
@@ -170,14 +181,14 @@ def _judged(url: str, error: InvalidHandshake) -> Exception:
 
 
 def _closed(error: ConnectionClosed) -> LinkClosedError:
-    close = error.rcvd or error.sent  # ours says what the library could not accept
+    close = error.rcvd or error.sent  # ours, if the library could not accept a message
     if close is None:
         return LinkClosedError(ABNORMAL, "")
     return LinkClosedError(close.code, close.reason, ours=error.rcvd is None)
 
 
 async def _connected(host: str, port: int, turn: int) -> tuple[socket.socket, int]:
-    """Return a socket that is connected to one of the addresses of *host*, and how many it has."""
+    """Return a socket connected to one of the addresses of *host*, and the number of addresses."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     first = turn % len(found)
@@ -186,7 +197,7 @@ async def _connected(host: str, port: int, turn: int) -> tuple[socket.socket, in
 
 
 def _sentence(error: Exception, within: float) -> str:
-    """Return what *error* says; some say nothing."""
+    """Return the text of *error*, or one for an error without text."""
     if isinstance(error, TimeoutError):
         return f"no answer within {within:g} s"
     if isinstance(error, ssl.SSLCertVerificationError):

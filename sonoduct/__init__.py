@@ -1,1 +1,1 @@
-"""Sound to where Python computes on it: what the sender and the receiver share."""
+"""The parts that the sender and the receiver share: protocol, audio, and service processes."""

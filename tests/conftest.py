@@ -1,4 +1,4 @@
-"""A fixture for every test: an ffmpeg on PATH, from a Python package."""
+"""Fixtures for every test: an ffmpeg on PATH, from a Python package, and unconfigured logs."""
 
 import os
 import tempfile
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import pytest
+import structlog
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -17,3 +18,10 @@ def _ffmpeg_on_path():
         os.environ["PATH"] = f"{folder}:{before}"
         yield
         os.environ["PATH"] = before
+
+
+@pytest.fixture(autouse=True)
+def _fresh_logging():
+    """Reset the logs after each test: a receiver or sender in a program quietens unconfigured logs."""
+    yield
+    structlog.reset_defaults()

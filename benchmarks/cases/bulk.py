@@ -18,7 +18,7 @@ FIGURE = "ms per minute of audio"
 
 
 def wav(scale):
-    """Against everything that there is; the tutorial gets a part, as it takes so long."""
+    """Against all contenders. The tutorial is slow, so it gets a part of the file."""
     seconds, fewer = scale.pick(600, 60), scale.pick(120, 12)
     work = f"one {seconds} s WAV, {CD}, to its receipt ({fewer} s for the tutorial)"
     case = Case("bulk-wav", work)

@@ -11,7 +11,7 @@ FIGURE = "ms per file"
 
 
 def many(scale):
-    """A folder, against the tutorial's client in a loop; it gets fewer, as it takes so long."""
+    """A folder, against the tutorial's client in a loop, which is slow and gets fewer files."""
     files, fewer = scale.pick(1000, 100), scale.pick(100, 20)
     work = f"{files} WAVs of 1 s, 16 bit stereo at 44.1 kHz ({fewer} for the tutorial)"
     case = Case("many-files", work)

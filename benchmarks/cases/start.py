@@ -12,7 +12,7 @@ SERVE, VERSION = "receiver serve, to ready", "sender --version"
 
 
 def start(scale):
-    """In turn, with warm caches."""
+    """Both by turns, with warm caches."""
     case = Case("start", "from the command to its effect")
     with scratch() as folder:
         for _ in range(scale.rounds):

@@ -12,7 +12,7 @@ from typing import Any
 
 
 class WrongAudioError(Exception):
-    """What arrived is not what was sent. The only thing that makes the benchmark fail."""
+    """The audio that arrived differs from the audio sent: the only failure of a benchmark."""
 
 
 class AbsentError(Exception):
@@ -30,6 +30,6 @@ class Contender:
 
 
 def require(what, seen, expected):
-    """Raise unless *seen* is what was *expected*."""
+    """Raise unless *seen* equals *expected*."""
     if seen != expected:
         raise WrongAudioError(f"{what}: {seen}, expected {expected}")

@@ -20,7 +20,7 @@ def rest(pipe):
 
 @contextmanager
 def serve(_folder):
-    """Nobody to send to."""
+    """Decodes only, and sends to no server."""
     with child(rest) as running:
         yield Program(running.pid, running.hear())
 

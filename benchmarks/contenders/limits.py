@@ -13,7 +13,8 @@ from zlib_ng.zlib_ng import crc32
 from benchmarks.processes import Program, child
 from receiver.processing.processor import StreamInfo
 from receiver.processors.levels import Levels
-from sonoduct.wire import Encoding, to_float32
+from sonoduct.audio.samples import to_float32
+from sonoduct.wire import Encoding
 
 from . import Contender, bare
 from .decoder import rest
@@ -61,7 +62,7 @@ def serve_working(_folder):
 
 @contextmanager
 def serve_folder(folder):
-    """Nobody but a disk."""
+    """Writes to the disk only."""
     with child(rest) as running:
         running.hear()
         yield Program(running.pid, str(folder))

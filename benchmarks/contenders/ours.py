@@ -16,7 +16,7 @@ from sender.jobs.delivery import Deliveries
 from sender.jobs.send import Sending
 from sender.metrics import Metrics
 from sender.settings import SendSettings
-from sender.terminal import Board
+from sender.terminal import Progress
 from sonoduct.runtime.logs import configure
 from sonoduct.runtime.loop import run_loop
 
@@ -60,9 +60,9 @@ def send_folder(pipe, url, sounds, jobs=8):
     configure("warning")
     settings = SendSettings(to=url, jobs=jobs)
     outcomes = []
-    board = Board(Console(stderr=True), shown=False)
+    progress = Progress(Console(stderr=True), shown=False)
     metrics = Metrics(CollectorRegistry(), "benchmark")
-    deliveries = Deliveries(settings, metrics, board, outcomes.append, plain=False)
+    deliveries = Deliveries(settings, metrics, progress, outcomes.append)
     sending = Sending(settings, metrics, deliveries, None)
     pipe.send("ready")
     pipe.recv()
@@ -75,7 +75,7 @@ def send_folder(pipe, url, sounds, jobs=8):
 
 
 def check(answer, sounds, folder):
-    """Every receipt says frames and digest of its file; what is durable has been recorded."""
+    """Check each receipt's frames and digest, and each recording of a durable stream."""
     require("receipts", len(answer["receipts"]), len(sounds))
     for receipt, sound in zip(answer["receipts"], sounds, strict=True):
         require("frames", receipt["frames"], sound.frames)
@@ -85,7 +85,7 @@ def check(answer, sounds, folder):
 
 
 def check_recording(answer, sounds, folder):
-    """The recording is the file, too, sample by sample."""
+    """Compare the recording with the file, sample by sample."""
     check(answer, sounds, folder)
     for manifest in (folder / "store" / "audio").glob("*.json"):
         made = manifest.with_name(json.loads(manifest.read_bytes())["recording"])

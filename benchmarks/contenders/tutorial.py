@@ -19,7 +19,7 @@ BLOCK_FRAMES = 4096
 
 @contextmanager
 def serve(_folder):
-    """Its server; what it prints goes nowhere."""
+    """Its server, without its output."""
     port = free_port()
     with program(sys.executable, str(SEED / "server.py"), str(port), port=port) as running:
         yield running

@@ -8,7 +8,7 @@ from sender import connect
 
 
 class Shapes:
-    """A processor that prints what it gets."""
+    """A processor that prints the shape of each array."""
 
     def open(self, stream):
         print(f"{stream.name}: {stream.samplerate} Hz, {stream.channels} channels")

@@ -92,7 +92,7 @@ class Pipeline:
 
     async def settled(self, behind: int = 0) -> None:
         """
-        Wait until every processor has seen what was fed, or has failed.
+        Wait until every processor has seen every frame that was fed, or has failed.
 
         Processors may be up to *behind* frames late.
         """

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Final, NamedTuple, Protocol
 
-from sonoduct.wire import Samples, Values
+from sonoduct.audio.samples import Samples
+from sonoduct.wire import Values
 
 GROUP: Final = "sonoduct.processors"
 """Entry point group under which packages offer processors by name."""

@@ -1,8 +1,8 @@
 """
 One processor on one stream.
 
-A `Block` is what it sees, an `Instance` calls it, a `Batch` is what a worker thread does for it at
-once, and a `Stage` is its mailbox on the event loop.
+A `Block` is audio for it, an `Instance` calls it, a `Batch` holds calls for a worker thread, and a
+`Stage` is its mailbox on the event loop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import msgspec
 import numpy as np
 
 from receiver.metrics import Durations
-from sonoduct.wire import Buffer, Format, Samples, Value, to_float32
+from sonoduct.audio.samples import Samples, to_float32
+from sonoduct.wire import Buffer, Format, Value
 
 from .processor import Factory, Finding, StreamInfo, is_inline
 from .workers import Job, Workers

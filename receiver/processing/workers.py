@@ -1,4 +1,4 @@
-"""Threads that run processors, and get replaced when a processor does not come back."""
+"""Threads that run processors. If a call of a processor hangs, another thread replaces its own."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Final
 
 WATCH_INTERVAL_S: Final = 0.25
 RELIEF_S: Final = 1.0
-"""A call that takes longer gets a thread beside its own, so that other streams do not wait."""
+"""If a call takes longer, another thread starts beside it, so that other streams do not wait."""
 
 GATHER_S: Final = 0.004
-"""Small jobs wait so long for others: waking a thread costs more than doing one of them."""
+"""Small jobs wait this long for others, because waking a thread costs more than one job."""
 
 RELIEVED: Final = 2
-"""Threads that slow calls may get in addition: if all wait for one model, more would not help."""
+"""Additional threads for slow calls. If all wait for one model, more would not help."""
 
 
 class Job:
@@ -35,42 +35,42 @@ class Job:
         self.done = done
         self.cut_off = cut_off
         self.group: deque[Job] = deque()
-        """The jobs that were handed over with it and are not begun yet."""
+        """The jobs of its group that no thread has begun."""
         self.called: float | None = None
         self.seen: float | None = None
-        """`called`, when its call was looked at last."""
+        """The value of `called` at the last look of `watch`."""
         self.company = 0
-        """The most calls that were under way at once with this one, itself among them."""
+        """The most calls that ran at the same time as this one, itself included."""
         self.relieved = False
-        """Whether a thread has been started for those that wait behind it."""
+        """Whether another thread was started for the jobs behind it."""
         self.abandoned = False
         self.finished = False
 
 
 class Workers:
     """
-    One processor's threads, a fixed number: one that hangs is left behind, another takes its place.
+    A fixed number of threads for one processor. A thread that hangs is abandoned and replaced.
 
-    Calls of one processor may wait for one another, as for a model that takes one at a time. So a
-    call hangs if none of them has come to an end within *timeout* seconds, or if it takes longer
-    than as many timeouts as there are calls that it may wait for.
+    Calls of one processor may wait for one another, for instance for a model that takes one call at
+    a time. So a call hangs if no call of the processor has ended for *timeout* seconds, or if it
+    takes longer than *timeout* for each call that it may wait for.
 
     concurrent.futures cannot do this: its pool shrinks with each hanging thread, and the
-    interpreter waits for all of them at exit.
+    interpreter waits for all threads at exit.
     """
 
     def __init__(self, threads: int, timeout: float) -> None:
         self.stuck = 0
-        """Threads left behind that have not come back."""
+        """Abandoned threads whose calls have not returned."""
         self._loop = asyncio.get_running_loop()
         self._timeout = timeout
         self._threads = threads
         self._queue: queue.SimpleQueue[deque[Job] | None] = queue.SimpleQueue()
         self._small: deque[Job] = deque()
         self._handed_over = 0.0
-        self._ended_at = 0.0  # when a call came to its end for the last time
+        self._ended_at = 0.0  # when the last call ended
         self._running: set[Job] = set()
-        self._finished: list[Job] = []  # of which the event loop has been told, or will be
+        self._finished: list[Job] = []  # the event loop was told of the first
         self._relieved = 0
         self._lock = threading.Lock()  # decides whether a job finished or was abandoned
         for _ in range(threads):
@@ -89,7 +89,7 @@ class Workers:
             self._loop.call_at(self._handed_over + GATHER_S, self._hand_over)
 
     def run_here(self, job: Job) -> None:
-        """Run *job* on the event loop, before this returns; `done` comes a moment later."""
+        """Run *job* here, on the event loop; `done` is called a moment later."""
         job.run(job)
         self._loop.call_soon(job.done)
 
@@ -111,19 +111,19 @@ class Workers:
                     self._relieve(job)
 
     def close(self) -> None:
-        """Let every thread end that is not stuck."""
+        """End every thread that is not stuck."""
         for _ in range(self._threads):
             self._queue.put(None)
 
     def _hand_over(self) -> None:
-        """Give the small jobs to one thread, which is awake after the first."""
+        """Give the small jobs to one thread, so that only one has to wake."""
         self._handed_over = self._loop.time()
         group, self._small = self._small, deque()
         self._queue.put(group)
         self._loop.call_later(GATHER_S, self._help, group, self._threads - 1)
 
     def _help(self, group: deque[Job], threads: int) -> None:
-        """A group that is not done yet gets another thread, and another."""
+        """Give a group that is not finished to another thread, and again after a moment."""
         if group and threads:
             self._queue.put(group)
             self._loop.call_later(GATHER_S, self._help, group, threads - 1)
@@ -132,12 +132,12 @@ class Workers:
         threading.Thread(target=self._work, name="processors", daemon=True).start()
 
     def _replace_thread(self, job: Job) -> None:
-        """Have a new thread do what the one that *job* keeps would do next."""
+        """Start a thread for the work that the thread of *job* would do next."""
         self._queue.put(job.group)
         self._start_thread()
 
     def _relieve(self, job: Job) -> None:
-        """Let the jobs behind a slow one go on: its thread ends with it, another starts now."""
+        """Start another thread for the jobs behind a slow one, whose own thread ends with it."""
         with self._lock:
             if job.finished or job.relieved or self._relieved >= RELIEVED:
                 return
@@ -169,7 +169,7 @@ class Workers:
                     return
 
     def _ended(self, job: Job) -> bool:
-        """Tell the event loop, if it is not about to look; return whether the thread goes on."""
+        """Tell the event loop that *job* ended; return whether the thread takes another job."""
         with self._lock:
             job.finished = True
             self._ended_at = time.monotonic()

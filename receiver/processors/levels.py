@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 
 from receiver.processing.processor import Finding, StreamInfo
-from sonoduct.wire import Samples, Value, Values
+from sonoduct.audio.samples import Samples
+from sonoduct.wire import Value, Values
 
 CLIPPED: Final = 32767 / 32768
 

@@ -20,7 +20,7 @@ from receiver.metrics import Metrics
 from receiver.processing.pipeline import Pipeline, Processing
 from receiver.processing.processor import Finding
 from receiver.stores import Claim, Original
-from sonoduct.audio.decoding import DecodeError, Decoder, Means, open_decoder
+from sonoduct.audio.decoding import DecodeError, DecodeOptions, Decoder, open_decoder
 from sonoduct.runtime.child import Cancellation
 from sonoduct.wire import (
     Chunk,
@@ -241,7 +241,7 @@ class OpenFile(NamedTuple):
 class Decoders:
     """Runs decoders for streams; a decoder that fails ends its stream with an error."""
 
-    def __init__(self, means: Means, at_once: int, metrics: Metrics) -> None:
+    def __init__(self, means: DecodeOptions, at_once: int, metrics: Metrics) -> None:
         """Run up to *at_once* decoders; other files wait for their turn."""
         self._means = means
         self._metrics = metrics

@@ -1,4 +1,4 @@
-"""Sending as the tutorial's client does: blocks of float32, then ``Done``, to any such server."""
+"""The tutorial's protocol: blocks of float32, then ``Done``. Any such server can be sent to."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from sender.pacing import Pacing
 from sender.settings import Settings
 from sender.sources import Source
 from sender.websocket import Link, LinkClosedError, open_link
-from sonoduct.wire import Digest, Receipt, to_float32
+from sonoduct.audio.samples import to_float32
+from sonoduct.wire import Digest, Format, Receipt
 
 FRAMES: Final = 4096
-"""The tutorial's block."""
+"""Frames of the tutorial's block."""
 
 END: Final = "Done"
 ANSWER: Final = "Done!"
@@ -25,16 +26,16 @@ NORMAL: Final = (1000, 1001)
 
 async def send_plain(source: Source, settings: Settings) -> Receipt:
     """
-    Send all of *source* and return what can be said of it: a receipt that only we have signed.
+    Send all samples of *source*; return a receipt that this sender made itself.
 
-    A server that answers ``Done`` with frames and digest, as our receiver does, is compared.
+    If the server answers ``Done`` with frames and digest, as our receiver does, they are compared.
 
     Raises:
         SourceError: if the source cannot be read to its end.
-        NotAReceiverError: if the server closes with an error, or counts otherwise.
+        NotAReceiverError: if the server closes with an error, or counts differently.
         UnreachableError: if it cannot be reached, or does not answer; there is no resume.
     """
-    link = await _open(source, settings)
+    link = await _open(source.pcm, settings)
     digest = Digest()
     try:
         await _send_blocks(link, source, digest, settings)
@@ -59,8 +60,8 @@ async def send_plain(source: Source, settings: Settings) -> Receipt:
     return receipt
 
 
-async def _open(source: Source, settings: Settings) -> Link:
-    address = _address(settings.to, source)
+async def _open(audio_format: Format, settings: Settings) -> Link:
+    address = _address(settings.to, audio_format)
     try:
         return await open_link(address, subprotocol=None, within=settings.connect_timeout)
     except OSError as exc:
@@ -68,11 +69,11 @@ async def _open(source: Source, settings: Settings) -> Link:
 
 
 async def _send_blocks(link: Link, source: Source, digest: Digest, settings: Settings) -> None:
-    form, now = source.format, asyncio.get_running_loop().time
-    pacing = Pacing(form.samplerate * settings.speed, 0, now())
+    audio_format, now = source.pcm, asyncio.get_running_loop().time
+    pacing = Pacing(audio_format.samplerate * settings.speed, 0, now())
     frames = settings.chunk_frames or FRAMES
     while block := await asyncio.to_thread(source.read, digest.units, frames):
-        samples = to_float32(block, form.encoding, form.channels)
+        samples = to_float32(block, audio_format.encoding, audio_format.channels)
         payload = samples.astype("<f4", copy=False).tobytes()
         digest.update(digest.units, len(samples), payload)
         source.release(digest.units)
@@ -85,22 +86,22 @@ async def _send_blocks(link: Link, source: Source, digest: Digest, settings: Set
 
 
 async def _answer(link: Link) -> dict[str, object]:
-    """Return what the server says before ``Done!`` or the close; the tutorial's says nothing."""
+    """Return the server's JSON before ``Done!`` or the close; the tutorial's server sends none."""
     answer: dict[str, object] = {}
     try:
         while (message := await link.receive()) != ANSWER:
             with suppress(json.JSONDecodeError, UnicodeDecodeError):
-                said = json.loads(message)
-                answer = said if isinstance(said, dict) else answer
+                content = json.loads(message)
+                answer = content if isinstance(content, dict) else answer
     except LinkClosedError as exc:
         if exc.code not in NORMAL:
             raise
     return answer
 
 
-def _address(url: str, source: Source) -> str:
-    query = urlencode({"samplerate": source.format.samplerate, "channels": source.format.channels})
-    return urlunsplit(urlsplit(url)._replace(query=query))
+def _address(url: str, audio_format: Format) -> str:
+    query = {"samplerate": audio_format.samplerate, "channels": audio_format.channels}
+    return urlunsplit(urlsplit(url)._replace(query=urlencode(query)))
 
 
 def _receipt(source: Source, digest: Digest) -> Receipt:
@@ -109,8 +110,8 @@ def _receipt(source: Source, digest: Digest) -> Receipt:
         units=digest.units,
         digest=digest.hexdigest(),
         frames=digest.units,
-        samplerate=source.format.samplerate,
-        channels=source.format.channels,
-        seconds=digest.units / source.format.samplerate,
+        samplerate=source.pcm.samplerate,
+        channels=source.pcm.channels,
+        seconds=digest.units / source.pcm.samplerate,
         durable=False,
     )

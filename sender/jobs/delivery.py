@@ -1,4 +1,4 @@
-"""One source from opening to its outcome, whatever happens to it; shared by send and watch."""
+"""One source from opening to its outcome, success or failure; send and watch share it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from sender.client import Client
-from sender.dialects.plain import send_plain
+from sender.dialects import SendStream
 from sender.errors import (
     NotAReceiverError,
     NoThreadError,
@@ -19,19 +19,102 @@ from sender.errors import (
     UnreachableError,
 )
 from sender.metrics import Metrics
+from sender.opening import OpenSource
 from sender.settings import Settings
 from sender.sources import printable
-from sender.sources.whole import Sendable, WholeFile
-from sender.terminal import Board, Outcome
+from sender.terminal import Outcome, Progress
 from sender.transfer import Transfer
 from sonoduct.wire import Receipt, WireError
 
 log = structlog.get_logger()
 
 
+class Deliveries:
+    """Delivers sources with the caller's clients, and records the outcome of each."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        progress: Progress,
+        record: Callable[[Outcome], None],
+        *,
+        dialect: SendStream | None = None,
+        again: bool = False,
+    ) -> None:
+        """
+        Record outcomes with *record*, and show transfers on *progress*.
+
+        *dialect* sends streams to a server of another kind; None for our own receivers. With
+        *again*, the caller delivers a source again if the failure was not the source's fault.
+        """
+        self._settings = settings
+        self._metrics = metrics
+        self._progress = progress
+        self._record = record
+        self._dialect = dialect
+        self._again = again
+
+    async def deliver(self, client: Client, name: str, open_source: OpenSource) -> Outcome:
+        """
+        Open a source in a thread, send it with *client*, and return its outcome.
+
+        Failures are outcomes, not exceptions, so that other sources continue. A source that will be
+        tried again has not ended, and metrics do not count it.
+        """
+        attempt = _Attempt(name)
+        try:
+            await self._carry(client, attempt, open_source)
+        except asyncio.CancelledError:
+            self._end(attempt.outcome("interrupted"))
+            raise
+        except (SenderError, WireError, OSError) as exc:
+            outcome = attempt.outcome("failed", exc)
+        except RuntimeError as exc:
+            outcome = attempt.outcome("failed", no_thread(exc))
+        else:
+            fresh = self._dialect or attempt.outcome("").sent_bytes
+            outcome = attempt.outcome("sent" if fresh else "known")
+        self._end(outcome)
+        return outcome
+
+    def fail(self, name: str, error: Exception) -> None:
+        """Record that *name* could not become a source, because of *error*."""
+        self._end(_Attempt(name).outcome("failed", error))
+
+    async def _carry(self, client: Client, attempt: _Attempt, open_source: OpenSource) -> None:
+        source = await asyncio.to_thread(open_source)
+        try:
+            log.info("stream_started", name=source.name, stream=source.stream)
+            if self._dialect is not None:
+                attempt.receipt = await self._dialect(source, self._settings)
+                return
+            attempt.transfer = client.transfer(source)
+            with self._progress.row(attempt.transfer):
+                attempt.receipt = await client.carry(attempt.transfer)
+        finally:
+            source.close()
+
+    def _end(self, outcome: Outcome) -> None:
+        facts: dict[str, object] = {"name": outcome.name, "result": outcome.result}
+        if outcome.stream:
+            facts["stream"] = outcome.stream
+        if outcome.reconnects:
+            facts["reconnects"] = outcome.reconnects
+        if outcome.receipt is not None:
+            facts["digest"] = outcome.receipt.digest
+        if outcome.good:
+            log.info("stream_ended", **facts, seconds=round(outcome.elapsed, 3))
+        else:
+            log.error("stream_ended", **facts, error=outcome.error)
+        if not (self._again and (outcome.retry or outcome.unreadable)):
+            self._metrics.end(outcome.result, outcome.receipt)
+        self._record(outcome)
+
+
 @dataclass
 class _Attempt:
-    """What is known of a source so far, for its outcome."""
+    """All that is known of a source so far, for its outcome."""
 
     name: str
     started: float = field(default_factory=time.monotonic)
@@ -56,88 +139,7 @@ class _Attempt:
 
 
 def no_thread(error: RuntimeError) -> NoThreadError:
-    """Return what *error* is if no thread could be started; raise it if it is something else."""
+    """Return a NoThreadError if *error* is about starting a thread; otherwise raise *error*."""
     if "thread" not in str(error):  # threading.Thread.start has no class of its own for it
         raise error
     return NoThreadError(str(error))
-
-
-class Deliveries:
-    """Carries sources with whichever client is free, and records what becomes of each."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        metrics: Metrics,
-        board: Board,
-        record: Callable[[Outcome], None],
-        *,
-        plain: bool,
-        again: bool = False,
-    ) -> None:
-        """With *again*, the caller delivers a source once more that was not to blame."""
-        self._settings = settings
-        self._metrics = metrics
-        self._board = board
-        self._record = record
-        self._plain = plain
-        self._again = again
-
-    async def deliver(self, client: Client, name: str, opening: Callable[[], Sendable]) -> Outcome:
-        """
-        Open a source in a thread, send it with *client*, and return how it ended.
-
-        Failures are outcomes, not exceptions: other sources do not notice. A source that will be
-        tried again has not ended, so metrics do not count it.
-        """
-        attempt = _Attempt(name)
-        try:
-            await self._carry(client, attempt, opening)
-        except asyncio.CancelledError:
-            self._end(attempt.outcome("interrupted"))
-            raise
-        except (SenderError, WireError, OSError) as exc:
-            outcome = attempt.outcome("failed", exc)
-        except RuntimeError as exc:
-            outcome = attempt.outcome("failed", no_thread(exc))
-        else:
-            fresh = self._plain or attempt.outcome("").sent_bytes
-            outcome = attempt.outcome("sent" if fresh else "known")
-        self._end(outcome)
-        return outcome
-
-    def fail(self, name: str, error: Exception) -> None:
-        """Record that *name* did not even become a source."""
-        self._end(_Attempt(name).outcome("failed", error))
-
-    async def _carry(
-        self, client: Client, attempt: _Attempt, opening: Callable[[], Sendable]
-    ) -> None:
-        source = await asyncio.to_thread(opening)
-        try:
-            log.info("stream_started", name=source.name, stream=source.stream)
-            if self._plain:
-                assert not isinstance(source, WholeFile)  # settings say so before
-                attempt.receipt = await send_plain(source, self._settings)
-                return
-            attempt.transfer = client.transfer(source)
-            with self._board.row(attempt.transfer):
-                attempt.receipt = await client.carry(attempt.transfer)
-        finally:
-            source.close()
-
-    def _end(self, outcome: Outcome) -> None:
-        facts: dict[str, object] = {"name": outcome.name, "result": outcome.result}
-        if outcome.stream:
-            facts["stream"] = outcome.stream
-        if outcome.reconnects:
-            facts["reconnects"] = outcome.reconnects
-        if outcome.receipt is not None:
-            facts["digest"] = outcome.receipt.digest
-        if outcome.good:
-            log.info("stream_ended", **facts, seconds=round(outcome.elapsed, 3))
-        else:
-            log.error("stream_ended", **facts, error=outcome.error)
-        if not (self._again and (outcome.retry or outcome.unreadable)):
-            self._metrics.end(outcome.result, outcome.receipt)
-        self._record(outcome)

@@ -1,4 +1,4 @@
-"""Which files a path on the command line stands for, and what it leaves out."""
+"""The files that a path on the command line names, and the files that it leaves out."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ SUFFIXES: Final = (
     *(".3gp", ".8svx"),
 )
 """
-What is taken out of a folder; a file that is named itself may be called anything.
+Suffixes of the files that are taken from a folder. A file that is named itself may have any name.
 
-docs/audio.md has the same list, and says what is in such files; a test compares them.
+docs/audio.md has the same list, and describes such files; a test compares them.
 """
 
 HIDDEN: Final = "hidden"
@@ -35,14 +35,14 @@ LINKED: Final = "linked folder"
 SPECIAL: Final = "no regular file"
 BARE: Final = "no suffix"
 MOST_KINDS: Final = 10
-"""Of what was left out, that are named; strangers choose the names of files."""
+"""The most kinds of left out files that are named; strangers choose the names of files."""
 
 _NOWHERE: Final = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
-"""What nothing is found with, or a link that leads to nothing."""
+"""Errors of a path that does not exist, or of a link that leads nowhere."""
 
 
 class Fault(NamedTuple):
-    """What cannot be looked into, and why; or what stands for nothing."""
+    """A path that cannot be read or that matches nothing, and the reason."""
 
     path: Path
     reason: str
@@ -54,21 +54,21 @@ class Fault(NamedTuple):
 
 @dataclass
 class Found:
-    """What a path stands for."""
+    """The files that a path names."""
 
     files: list[Path] = field(default_factory=list)
     """Sorted, so that the same command sends in the same order."""
 
     faults: list[Fault] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
-    """How many of each suffix, or of HIDDEN, LINKED, SPECIAL and BARE, lie in the folders."""
+    """The number of left out files by suffix, or by HIDDEN, LINKED, SPECIAL and BARE."""
 
 
 def find_files(path: str) -> Found:
     """
-    Return what *path* stands for: itself, a folder's audio files, or a pattern's matches.
+    Return the files that *path* names: itself, a folder's audio files, or a pattern's matches.
 
-    Without files there is at least one fault.
+    If there are no files, there is at least one fault.
     """
     if os.path.isdir(path):  # noqa: PTH112  # Path's raises where a folder above cannot be entered
         found = walk(Path(path))
@@ -89,7 +89,7 @@ def walk(folder: Path) -> Found:
     """
     Return the audio files below *folder*, by their suffix.
 
-    Hidden files and folders are left out, and so are links to folders, which may lead anywhere.
+    Hidden files and folders are left out; so are links to folders, which may lead anywhere.
     """
     found = Found()
     for _, entries in _tree(folder, found.faults):
@@ -103,7 +103,7 @@ def walk(folder: Path) -> Found:
 
 
 def summary(left_out: Counter[str]) -> str:
-    """Return *left_out* in words, such as ``3 .jpg, 1 hidden``: the most frequent ones first."""
+    """Return *left_out* in words, such as ``3 .jpg, 1 hidden``, the most frequent kinds first."""
     named = sorted(left_out.items(), key=lambda each: (-each[1], each[0]))[:MOST_KINDS]
     words = [f"{count} {kind}" for kind, count in named]
     if rest := left_out.total() - sum(count for _, count in named):
@@ -112,7 +112,7 @@ def summary(left_out: Counter[str]) -> str:
 
 
 def _left_out(entry: os.DirEntry[str]) -> str:
-    """What *entry*, no folder unless it is hidden or linked, is left out as; "" if it is not."""
+    """Return the kind as which *entry* is left out; "" if it is taken. It is not a plain folder."""
     if entry.name.startswith("."):
         return HIDDEN
     suffix = Path(entry.name).suffix.lower()
@@ -121,14 +121,14 @@ def _left_out(entry: os.DirEntry[str]) -> str:
             return LINKED
         if suffix not in SUFFIXES:
             return suffix or BARE
-        # A link to nothing is taken: opening it says so.
+        # A link to nothing is taken: opening it gives the error.
         return SPECIAL if not entry.is_file() and os.path.exists(entry.path) else ""  # noqa: PTH110
-    except OSError:  # where a link leads cannot be looked at; opening it says why
+    except OSError:  # the target of a link cannot be read; opening it gives the error
         return "" if suffix in SUFFIXES else suffix or BARE
 
 
 def _tree(top: Path, faults: list[Fault]) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
-    """Yield *top* and each folder below it that is not hidden, with what else lies in it."""
+    """Yield *top* and each folder below it that is not hidden, with its other entries."""
     waiting = [top]
     while waiting:
         folder = waiting.pop()
@@ -147,10 +147,10 @@ def _tree(top: Path, faults: list[Fault]) -> Iterator[tuple[Path, list[os.DirEnt
 
 
 def _entries(folder: Path, faults: list[Fault]) -> list[os.DirEntry[str]]:
-    """What lies in *folder*; it is a fault if that cannot be listed to its end, or entered."""
+    """Return the entries of *folder*; add a fault if it cannot be listed to its end, or entered."""
     entries: list[os.DirEntry[str]] = []
     try:
-        os.stat(f"{folder}/.")  # noqa: PTH116  # a Path has no dot, which takes the right to enter
+        os.stat(f"{folder}/.")  # noqa: PTH116  # with the dot it needs the right to enter; a Path drops the dot
         with os.scandir(folder) as listed:
             entries.extend(listed)
     except OSError as exc:
@@ -159,10 +159,10 @@ def _entries(folder: Path, faults: list[Fault]) -> list[os.DirEntry[str]]:
 
 
 def _matches(pattern: Path) -> Found:
-    """What *pattern* matches, as glob does; but it goes through no link for a ``**``."""
+    """Return the matches of *pattern*, as glob does, except that ``**`` follows no links."""
     found = Found()
     parts = pattern.relative_to(pattern.anchor).parts
-    while parts[-1:] == ("**",):  # a folder is walked anyway
+    while parts[-1:] == ("**",):  # the folder before it is walked anyway
         parts = parts[:-1]
     paths = [Path(pattern.anchor)]
     for part in parts:
@@ -185,7 +185,7 @@ def _matches(pattern: Path) -> Found:
 
 
 def _step(path: Path, part: str, faults: list[Fault]) -> list[Path]:
-    """What *part*, one piece of a pattern, matches in *path*; nothing if that is no folder."""
+    """Return the matches of *part*, one piece of a pattern, in *path*; none if it is no folder."""
     try:
         if not stat.S_ISDIR(path.stat().st_mode):
             return []
@@ -194,7 +194,7 @@ def _step(path: Path, part: str, faults: list[Fault]) -> list[Path]:
             return [path / part]
     except OSError as exc:
         if exc.errno not in _NOWHERE:
-            # With a right that is missing, it is *path* that lacks it.
+            # If a right is missing, it is missing for *path*.
             faults.append(_fault(path if exc.errno == errno.EACCES else path / part, exc))
         return []
     if part == "**":

@@ -1,4 +1,4 @@
-"""``sender probe``: what files are, and which decoder they would go through."""
+"""``sender probe``: the format of files, and the decoder that each would go through."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from rich.table import Table
 
 from sender.settings import ProbeSettings
 from sender.sources import printable
-from sonoduct.audio.decoding import DecodeError, Found, Means, probe
+from sonoduct.audio.decoding import DecodeError, DecodeOptions, ProbeResult, probe
 
 from .find import find_files, summary
 
-Line = tuple[str, Found | str]
-"""A file's name, and what it is or why nothing is known."""
+Line = tuple[str, ProbeResult | str]
+"""A file's name, and the result, or the reason why there is none."""
 
 
 def probe_paths(
     paths: Iterable[str], settings: ProbeSettings, results: Console, faults: Console
 ) -> int:
-    """Print what *paths* stand for; return 1 if any of it cannot be decoded."""
+    """Print a line for each file of *paths*; return 1 if one cannot be decoded."""
     lines = _lines(paths, settings, faults)
     if settings.output == "json":
         return _print_json(lines)
@@ -40,12 +40,12 @@ def _lines(paths: Iterable[str], settings: ProbeSettings, faults: Console) -> It
         for fault in found.faults:
             yield printable(fault.path), printable(fault.reason)
         for file in found.files:
-            yield printable(file), _look(file, settings.means, count=settings.count)
+            yield printable(file), _look(file, settings.decode_options, count=settings.count)
 
 
-def _look(path: Path, means: Means, *, count: bool) -> Found | str:
+def _look(path: Path, options: DecodeOptions, *, count: bool) -> ProbeResult | str:
     try:
-        return probe(path, means, isolated=False, count=count)
+        return probe(path, options, isolated=False, count=count)
     except DecodeError as exc:
         return str(exc)
     except OSError as exc:
@@ -53,11 +53,11 @@ def _look(path: Path, means: Means, *, count: bool) -> Found | str:
 
 
 def _print_json(lines: Iterable[Line]) -> int:
-    """A line for each file, as soon as it is known."""
+    """Print a line for each file as soon as its result is known."""
     bad = False
-    for name, found in lines:
-        bad = bad or isinstance(found, str)
-        facts = {"error": found} if isinstance(found, str) else asdict(found)
+    for name, result in lines:
+        bad = bad or isinstance(result, str)
+        facts = {"error": result} if isinstance(result, str) else asdict(result)
         sys.stdout.write(json.dumps({"name": name} | facts) + "\n")
         sys.stdout.flush()
     return int(bad)
@@ -73,27 +73,27 @@ def _print_table(lines: Iterable[Line], results: Console, faults: Console) -> in
     for heading in ("", "encoding", "decoder"):
         table.add_column(heading)
     bad = False
-    for name, found in lines:
-        if isinstance(found, str):
+    for name, result in lines:
+        if isinstance(result, str):
             bad = True
-            faults.print(f"{name}: {found}", soft_wrap=True)
+            faults.print(f"{name}: {result}", soft_wrap=True)
         else:
-            table.add_row(name, *_cells(found))
+            table.add_row(name, *_cells(result))
     if table.rows:
         results.print(table)
     return int(bad)
 
 
-def _cells(found: Found) -> list[str]:
-    how = "counted" if found.counted else "claimed"
+def _cells(result: ProbeResult) -> list[str]:
+    how = "counted" if result.counted else "claimed"
     return [
-        found.container,
-        found.codec,
-        found.subtype,
-        str(found.samplerate),
-        str(found.channels),
-        "-" if found.frames is None else str(found.frames),
-        "" if found.frames is None else how,
-        str(found.encoding),
-        found.decoder,
+        result.container,
+        result.codec,
+        result.subtype,
+        str(result.samplerate),
+        str(result.channels),
+        "-" if result.frames is None else str(result.frames),
+        "" if result.frames is None else how,
+        str(result.encoding),
+        result.decoder,
     ]

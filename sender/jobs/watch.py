@@ -1,4 +1,4 @@
-"""``sender watch``: what lies in a folder, then what appears in it, for as long as it runs."""
+"""``sender watch``: sends the files in a folder, then new ones as they appear."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from .find import Fault, summary, walk
 log = structlog.get_logger()
 
 LEAST_S: Final = 0.1
-"""Between two looks, and between two attempts at a file, however short --settle is."""
+"""The shortest time between two scans, and between two attempts at a file."""
 
 PIECE: Final = 1024 * 1024
 
 
 Version = tuple[int, ...]
 """
-What one look at a file shows: size, modification time, inode and change time.
+The state of a file in one scan: size, modification time, inode and change time.
 
-Two files of one name, size and time differ in the last two; a change of rights shows in the last.
--1 and the error's number, if the file cannot be looked at.
+Two files with equal names, sizes and times differ in the last two. A change of rights changes the
+last one. If the file's state cannot be read: -1 and the error's number.
 """
 
 
 class Failure(NamedTuple):
-    """An attempt at a file that could not be read."""
+    """A failed attempt to read a file: the wait after it, and when the next attempt is due."""
 
     wait: float
     due: float
@@ -53,13 +53,13 @@ class Failure(NamedTuple):
 
 class Settling:
     """
-    Which files are due: those that have stopped growing, and those that may be readable by now.
+    Decides which files are due: files that stopped growing, and files that may be readable by now.
 
-    Decides only: looks and times are passed in.
+    It has no clock and no disk: states and times are passed in.
     """
 
     def __init__(self, settle: float, retry: float) -> None:
-        """A file is left alone for *settle* seconds, and for at most *retry* after a failure."""
+        """A file waits for *settle* seconds, and after a failure for at most *retry* seconds."""
         self._settle = settle
         self._retry = retry
         self._seen: dict[Path, tuple[Version, float]] = {}
@@ -74,9 +74,9 @@ class Settling:
         unseen: Iterable[Path] = (),
     ) -> Iterator[Path]:
         """
-        Yield those of *found* that are due, and not *in_work*.
+        Yield the files of *found* that are due, and not *in_work*.
 
-        Files below the folders *unseen*, which could not be listed, are not taken for gone.
+        Files below the folders *unseen*, which could not be listed, are not forgotten.
         """
         self._forget_all_but(found, frozenset(unseen))
         for path, version in found.items():
@@ -92,15 +92,15 @@ class Settling:
                 yield path
 
     def again(self, path: Path) -> None:
-        """*path* was not sent, which is not its own fault: it is due again after settling."""
+        """Note that *path* was not sent, without its fault: it is due again after settling."""
         for known in (self._seen, self._done, self._failures):
             known.pop(path, None)
 
     def later(self, path: Path, now: float) -> None:
         """
-        *path* could not be read, for a reason that may pass: it is due again after a while.
+        Note that *path* could not be read, for a reason that may pass: it is due again later.
 
-        Each time it is left alone for twice as long; a change of its rights makes it a new version.
+        The wait doubles each time. A change of the file's rights makes a new version, due at once.
         """
         if path in self._seen:
             before = self._failures.get(path)
@@ -109,7 +109,7 @@ class Settling:
             self._failures[path] = Failure(wait, now + wait)
 
     def over(self, path: Path) -> None:
-        """*path* could be read, whatever came of it: this version of it is done with."""
+        """Note that *path* could be read, with any outcome: this version is finished."""
         self._failures.pop(path, None)
 
     def failed(self, path: Path) -> bool:
@@ -131,8 +131,8 @@ class Watch:
     """
     One run of ``sender watch``.
 
-    The folder is looked at again and again. No events of the operating system are used: a file has
-    to settle anyway, events are lost on network file systems, and they run out.
+    It scans the folder regularly. It uses no events of the operating system: a file has to settle
+    anyway, network file systems lose events, and there may be too few of them.
     """
 
     def __init__(
@@ -149,7 +149,7 @@ class Watch:
         self._metrics = metrics
         self._deliveries = deliveries
         self._settling = Settling(settings.settle, settings.retry)
-        self._due: asyncio.Queue[Path] = asyncio.Queue()  # each file once, so never more than these
+        self._due: asyncio.Queue[Path] = asyncio.Queue()  # each file once, so its length is limited
         self._in_work: set[Path] = set()
         self._cancellation = Cancellation()
         self._faults: dict[Path, str] = {}
@@ -157,7 +157,7 @@ class Watch:
         self._ended = False
 
     async def run(self, instance: str, stop: asyncio.Event) -> None:
-        """Send until *stop*; nothing is remembered, the receiver knows what it has."""
+        """Send until *stop*. The next run starts afresh: receivers know their streams."""
         async with asyncio.TaskGroup() as tasks:
             workers = [
                 tasks.create_task(
@@ -189,9 +189,9 @@ class Watch:
             self._due.put_nowait(path)
 
     def _scan(self) -> tuple[dict[Path, Version], list[Path]]:
-        """The audio files, and the folders that cannot be listed."""
+        """Return the audio files with their states, and the folders that cannot be listed."""
         found = walk(self._folder)
-        # Whatever is gone since it was listed is no fault; the folder itself has to be there.
+        # A file that disappeared after it was listed is no fault; the folder itself must exist.
         faults = [each for each in found.faults if each.path == self._folder or _there(each.path)]
         self._say_faults(faults)
         if new := found.left_out.keys() - self._left_out.keys():
@@ -201,7 +201,7 @@ class Watch:
         return _looks(found.files), [fault.path for fault in faults]
 
     def _say_faults(self, faults: list[Fault]) -> None:
-        """Log each of them once, and once that it is over."""
+        """Log each fault once, and once its end."""
         before, self._faults = self._faults, dict(faults)
         for path, reason in faults:
             if before.get(path) != reason:
@@ -221,7 +221,7 @@ class Watch:
             await client.close()
 
     async def _send(self, client: Client, path: Path) -> None:
-        """Send *path*; if it could not be read before, only if it can be now: that is said once."""
+        """Send *path*. After a failure to read it, try again only if it can be read now."""
         if not self._settling.failed(path) or await self._in_thread(self._readable, path):
             opening = partial(open_file, path, self._settings, self._cancellation)
             outcome = await self._deliveries.deliver(client, str(path), opening)
@@ -234,7 +234,7 @@ class Watch:
         self._settling.later(path, time.monotonic())
 
     async def _in_thread(self, ask: Callable[..., bool], *about: object) -> bool:
-        """Return what *ask* says; without a thread, whatever is asked is not so."""
+        """Return the answer of *ask*, which runs in a thread; without a thread, return False."""
         try:
             return await asyncio.to_thread(ask, *about)
         except RuntimeError as exc:
@@ -242,11 +242,11 @@ class Watch:
             return False
 
     def _unreadable(self, path: Path, outcome: Outcome) -> bool:
-        """Whether it is no fault of what is in the file that it was not sent."""
+        """Whether the operating system, and not the content of *path*, was the cause."""
         return outcome.unreadable or not (outcome.good or self._readable(path))
 
     def _readable(self, path: Path) -> bool:
-        """Whether the operating system gives all of *path*, whatever is in it."""
+        """Whether the operating system gives all bytes of *path*."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:
@@ -263,7 +263,7 @@ class Watch:
 
 
 def _looks(files: list[Path]) -> dict[Path, Version]:
-    """A look at each of *files*; one that is linked under several names is there once."""
+    """Return the state of each file; a file that is linked under several names is in it once."""
     looks: dict[Path, Version] = {}
     folders: dict[Path, str] = {}
     known: set[str] = set()
@@ -284,7 +284,7 @@ def _looks(files: list[Path]) -> dict[Path, Version]:
             )
         except OSError as exc:
             if not _there(path):
-                continue  # gone since it was listed
+                continue  # removed after it was listed
             look = (-1, exc.errno or 0)
         if real not in known:
             known.add(real)
@@ -293,7 +293,7 @@ def _looks(files: list[Path]) -> dict[Path, Version]:
 
 
 def _there(path: Path) -> bool:
-    """Whether there is something by this name, even if it cannot be looked at."""
+    """Whether *path* exists, even if its state cannot be read."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):

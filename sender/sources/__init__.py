@@ -1,75 +1,101 @@
-"""Where samples come from: the seam between decoders and the protocol."""
+"""
+`Source`, the seam between audio and the protocol. Each kind of source has a file here.
+
+A new kind is a file, an option in settings.py, and a line in opening.py. Sources know no settings:
+opening.py passes values.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from typing import Protocol
 
-from sonoduct.wire import Format
+from sonoduct.wire import Format, Kind
 
 
 class Source(Protocol):
     """
-    One stream's samples, in their canonical bytes.
+    One stream's units: frames of samples in their canonical bytes, or the bytes of a file.
 
-    `read` blocks and is called from threads. Everything may be called while a `read` is under way;
-    `close` ends one that waits for input.
+    Inherit from it: a class that only sets `name`, `stream`, `format`, `decoder` and `units`, and
+    has `read`, `release`, `forget` and `close`, is a finished source of samples.
+
+    `read` blocks; it is called from threads. Everything may be called while a `read` is under way.
+    `close` ends a `read` that waits for input.
     """
 
     name: str
     """For people."""
 
     stream: str
-    """32 hexadecimal digits; the same for the same content, so that it is sent only once."""
+    """The stream's id, 32 hexadecimal digits. The same content has the same id: it is sent once."""
 
-    format: Format
+    kind: Kind = Kind.PCM
+    """Whether units are frames or bytes."""
+
+    format: Format | None
+    """How to read the samples; None for a file."""
 
     decoder: str
-    """`soundfile` or `ffmpeg`; `raw` for samples that need none."""
+    """`soundfile` or `ffmpeg`; `raw` if nothing is decoded."""
 
     units: int | None
-    """Frames, as far as the source claims to know; never relied upon."""
+    """How many units there are, if the source claims to know. Never relied upon."""
 
-    live: bool
-    """Whether it comes as it is made, so that no frame is to wait for others."""
+    live: bool = False
+    """Whether the audio is made while it is sent, so that no frame may wait for others."""
+
+    @property
+    def pcm(self) -> Format:
+        """How to read the samples; only for a source that has samples."""
+        assert self.format is not None  # the kind is PCM
+        return self.format
+
+    @property
+    def unit_bytes(self) -> int:
+        """Canonical bytes of a unit: of a frame, or 1 in a file."""
+        return 1 if self.kind is Kind.FILE else self.pcm.frame_bytes
 
     @property
     def evidence(self) -> str:
         """
-        What differs after any change of the source; "" for a source that cannot vouch for itself.
+        Text that differs after any change of the source; "" if the source cannot tell.
 
-        With it, a sender's ledger proves what the source holds without reading it again. It may
-        block.
+        With it, the sender's ledger knows the source's digest without reading the source again.
+        This may block.
         """
+        return ""
 
     @property
     def growing(self) -> bool:
-        """Whether more is being kept of it meanwhile: until then no receiver is given up."""
+        """Whether the source still saves new audio; until it stops, no receiver is given up."""
+        return False
 
     @property
     def first(self) -> int:
-        """The first frame that can still be read; what is before it was acknowledged once."""
+        """The first unit that can still be read. A receiver has acknowledged those before it."""
+        return 0
 
     def read(self, offset: int, units: int) -> bytes:
         """
-        Return up to *units* frames from frame *offset* on; no bytes at the end.
+        Return up to *units* units from unit *offset* on; no bytes at the end.
 
         Raises:
-            SourceError: if they cannot be had.
+            SourceError: if they cannot be read.
         """
 
     def release(self, offset: int) -> None:
-        """Frames before *offset* will not be asked for again."""
+        """Allow the source to drop the units before *offset*: the receiver has them."""
 
     def forget(self) -> None:
-        """The stream has its receipt: what was kept for it may go."""
+        """Remove all that was saved for the stream: it has its receipt."""
 
     def close(self) -> None:
-        """Free what the source holds."""
+        """Free everything that the source holds."""
 
 
 def printable(text: object) -> str:
-    """Return *text* in one line, with a question mark for what cannot be shown of file names."""
+    """Return *text* as one line, with a question mark for each character that cannot be shown."""
     return "".join(each if each.isprintable() else "?" for each in str(text))
 
 

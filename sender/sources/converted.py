@@ -1,4 +1,4 @@
-"""A source that can be read again, converted: the same frames from whatever offset on."""
+"""Conversion: picked channels, mixed to mono, resampled, FLAC; and a source converted so."""
 
 from __future__ import annotations
 
@@ -9,30 +9,40 @@ from typing import Final
 import numpy as np
 import soxr
 from msgspec.structs import replace
+from typing_extensions import override
 
 from sender.errors import SourceError
-from sonoduct.wire import CHANNELS, Compression, Encoding, Format, Samples, to_float32
+from sonoduct.audio.samples import Samples, to_float32
+from sonoduct.wire import CHANNELS, Compression, Encoding, Format
 
 from . import Source, identity
 
 QUALITY: Final = "VHQ"
-"""Of soxr: its noise stays below the last of 24 bits, at about half the speed of its default."""
+"""soxr's quality: its noise is below the last of 24 bits, at about half its default speed."""
 
 FARTHEST: Final = 256
-"""How many times more or fewer frames a second there may be: bounds what one block becomes."""
+"""The largest factor between two samplerates: it bounds the memory that one block becomes."""
+
+
+BLOCK_FRAMES: Final = 4096
+"""
+Frames of the source that are converted at once, counted from its first.
+
+The cuts are always the same, so that the samples do not depend on how soxr treats other cuts.
+"""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What is asked for; without anything samples stay what they are."""
+    """The requested conversion. By default samples stay unchanged."""
 
     samplerate: int | None = None
     """Hertz."""
     mono: bool = False
     channels: tuple[int, ...] = ()
-    """Which ones, and in which order; the first is 1. Mixing comes after this."""
+    """Channels to send, in this order, counted from 1. Mixing comes after this."""
     flac: bool = False
-    """Whether they travel as FLAC, which changes their bytes on the wire and nothing else."""
+    """Whether samples travel as FLAC, which changes their bytes on the wire and nothing else."""
 
 
 def parse_channels(text: str) -> tuple[int, ...]:
@@ -40,7 +50,7 @@ def parse_channels(text: str) -> tuple[int, ...]:
     Return the channels that *text* names, such as ``1,3``.
 
     Raises:
-        ValueError: if it names none, or one of them twice.
+        ValueError: if it names none, or a channel twice.
     """
     parts = text.split(",")
     channels = tuple(int(part) for part in parts if part.isascii() and part.isdecimal())
@@ -53,18 +63,18 @@ def parse_channels(text: str) -> tuple[int, ...]:
 
 class Converter:
     """
-    Converts one stream, as canonical bytes, from its first frame to its last.
+    Converts the canonical bytes of one stream, from its first frame to its last.
 
-    Channels are picked from the bytes, which keeps the encoding. A mix is the sum of the picked
-    channels, one after the other in float64, divided by their number and rounded once to float32.
-    The samplerate is changed last, by soxr.
+    It picks channels from the bytes, which keeps the encoding. It mixes by adding the picked
+    channels in float64, one after the other, dividing by their number, and rounding once to
+    float32. Last, soxr changes the samplerate.
     """
 
     def __init__(
-        self, conversion: Conversion, source: Format, wished: Encoding | None, name: str
+        self, conversion: Conversion, source: Format, requested: Encoding | None, name: str
     ) -> None:
         """
-        *wished* is the encoding that was asked for.
+        *requested* is the encoding that the user chose; None for the smallest exact one.
 
         Raises:
             SourceError: naming *name*, if *source* cannot be converted so.
@@ -75,7 +85,7 @@ class Converter:
         self._mixed = conversion.mono and left > 1
         samplerate = conversion.samplerate or source.samplerate
         self.resampled = samplerate != source.samplerate
-        """Whether frames depend on their neighbours; otherwise each can be converted alone."""
+        """Whether frames depend on their neighbours; if not, each can be converted alone."""
         computed = self._mixed or self.resampled
         self.format = Format(
             samplerate=samplerate,
@@ -84,8 +94,8 @@ class Converter:
         )
         if conversion.flac:
             self.format = _compressed(self.format, name)
-        if computed and wished not in (None, Encoding.F32LE):
-            what = f"{name}: {wished} cannot hold mixed or resampled samples exactly"
+        if computed and requested not in (None, Encoding.F32LE):
+            what = f"{name}: {requested} cannot hold mixed or resampled samples exactly"
             raise SourceError(f"{what}, expected {Encoding.F32LE}")
         low, high = -(-source.samplerate // FARTHEST), source.samplerate * FARTHEST
         if not low <= samplerate <= high:
@@ -94,16 +104,16 @@ class Converter:
 
     @property
     def facts(self) -> tuple[object, ...]:
-        """What makes the converted samples others than the source's; nothing if they are not."""
+        """The facts in which the converted samples differ from the source's; empty if in none."""
         by = (self.format.samplerate, QUALITY, soxr.__libsoxr_version__) if self.resampled else ()
         packed = (Compression.FLAC,) * (self.format.compression is Compression.FLAC)
         return (*self._picked, *(("mono",) * self._mixed), *by, *packed)
 
     def convert(self, data: bytes, *, last: bool = False) -> bytes:
         """
-        Return what *data*, the frames that follow those before, become; *last* brings the rest.
+        Convert *data*, the next frames; with *last*, also return the frames that soxr still holds.
 
-        How the source is cut makes no difference, but one block of 4096 frames is fastest.
+        Blocks of any size give the same samples; blocks of 4096 frames are fastest.
         """
         if self._picked:
             frames = np.frombuffer(data, np.uint8)
@@ -120,23 +130,23 @@ class Converter:
         return samples.astype("<f4", copy=False).tobytes()
 
     def restart(self) -> None:
-        """Have the first frame come next."""
+        """Start again: the first frame comes next."""
         if self.resampled:
             rates, count = (self.source.samplerate, self.format.samplerate), self.format.channels
             self._resampler = soxr.ResampleStream(*rates, count, dtype="float32", quality=QUALITY)
 
 
-def _picked(wished: tuple[int, ...], source: Format, name: str) -> tuple[int, ...]:
-    """Which channels are taken; none for all of them as they are."""
-    for each in wished:
+def _picked(requested: tuple[int, ...], source: Format, name: str) -> tuple[int, ...]:
+    """Return the channels to pick; none if that would change nothing."""
+    for each in requested:
         if each > source.channels:
             raise SourceError(f"{name}: channel {each}, expected 1 to {source.channels}")
-    return () if wished == tuple(range(1, source.channels + 1)) else wished
+    return () if requested == tuple(range(1, source.channels + 1)) else requested
 
 
-def _compressed(form: Format, name: str) -> Format:
+def _compressed(audio_format: Format, name: str) -> Format:
     try:
-        return replace(form, compression=Compression.FLAC)
+        return replace(audio_format, compression=Compression.FLAC)
     except ValueError as exc:
         raise SourceError(f"{name}: {exc}; --encoding auto sends any samples exactly") from exc
 
@@ -150,71 +160,67 @@ def _mean(samples: Samples) -> Samples:
     return mean
 
 
-BLOCK_FRAMES: Final = 4096
-"""
-How many frames of the source are converted at once, from its first on.
-
-Always the same cuts, so that nobody has to rely on soxr's giving the same samples for others.
-"""
-
-
-def converted(source: Source, conversion: Conversion, wished: Encoding | None = None) -> Source:
+def converted(source: Source, conversion: Conversion, requested: Encoding | None = None) -> Source:
     """
-    Return *source* as *conversion* wants it; itself, if there is nothing to convert.
+    Return *source* converted; *source* itself, if there is nothing to convert.
 
-    *wished* is the encoding that was asked for.
+    *requested* is the encoding that the user chose; None for the smallest exact one.
 
     Raises:
-        SourceError: if it cannot be had; then *source* is closed.
+        SourceError: if it cannot be converted so; *source* is closed then.
     """
     try:
-        converter = Converter(conversion, source.format, wished, source.name)
+        converter = Converter(conversion, source.pcm, requested, source.name)
     except BaseException:
         source.close()
         raise
     return Converted(source, converter) if converter.facts else source
 
 
-class Converted:
+class Converted(Source):
     """
-    Another Source, converted; see Source.
+    The samples of another source, converted.
 
-    With another samplerate frames depend on their neighbours: going back starts at the first one.
+    Resampled frames depend on their neighbours, so going back starts again at the first frame.
     """
 
     def __init__(self, source: Source, converter: Converter) -> None:
         self.name = source.name
         self.live = source.live
         self.decoder = source.decoder
-        self.first = source.first
         self.format = converter.format
         self.stream = identity(source.stream, *converter.facts)
         self.units = source.units
         if source.units is not None:
-            self.units = round(source.units * self.format.samplerate / source.format.samplerate)
+            self.units = round(source.units * self.format.samplerate / source.pcm.samplerate)
         self._source = source
         self._converter = converter
         self._turn = threading.Lock()
         self._restart()
 
     @property
+    @override
+    def evidence(self) -> str:
+        return self._source.evidence
+
+    @property
+    @override
     def growing(self) -> bool:
-        """See Source."""
         return self._source.growing
 
     @property
-    def evidence(self) -> str:
-        """See Source."""
-        return self._source.evidence
+    @override
+    def first(self) -> int:
+        return self._source.first
 
+    @override
     def read(self, offset: int, units: int) -> bytes:
-        """See Source."""
         if not self._converter.resampled:
             return self._converter.convert(self._source.read(offset, units))
         with self._turn:
             if offset < self._start:
                 self._restart()
-            width = self.format.frame_bytes
+            width = self.unit_bytes
             while True:
                 passed = min(offset - self._start, len(self._ready) // width)
                 del self._ready[: passed * width]
@@ -226,17 +232,17 @@ class Converted:
                 raise SourceError(f"{self.name}: ends at {self._start}, expected {offset}")
             return bytes(self._ready[: units * width])
 
+    @override
     def release(self, offset: int) -> None:
-        """See Source."""
         if not self._converter.resampled:
             self._source.release(offset)
 
+    @override
     def forget(self) -> None:
-        """See Source."""
         self._source.forget()
 
+    @override
     def close(self) -> None:
-        """See Source."""
         self._source.close()
 
     def _restart(self) -> None:
@@ -248,7 +254,7 @@ class Converted:
         """Converted frames from `_start` on."""
 
     def _convert_block(self) -> bytes:
-        width, block = self._source.format.frame_bytes, b""
+        width, block = self._source.unit_bytes, b""
         while frames := BLOCK_FRAMES - len(block) // width:
             piece = self._source.read(self._taken + len(block) // width, frames)
             if not piece:

@@ -1,4 +1,4 @@
-"""Audio files as sources, whatever decodes them."""
+"""Audio files that this sender decodes."""
 
 from __future__ import annotations
 
@@ -7,80 +7,86 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from typing_extensions import override
 
 from sender.errors import SourceError
-from sonoduct.audio.decoding import DecodeError, Decoder, Means, open_decoder
+from sonoduct.audio.decoding import DecodeError, DecodeOptions, Decoder, open_decoder
 from sonoduct.runtime.child import Cancellation
 from sonoduct.wire import Encoding
 
-from . import identity, printable
+from . import Source, identity, printable
 from .fingerprint import Fingerprint, require_same, state_of
 
 log = structlog.get_logger()
 
-DEFAULTS: Final = Means()
+DEFAULTS: Final = DecodeOptions()
 
 
-class AudioFile:
+class AudioFile(Source):
     """
-    One file as a Source. It may not change between opening and its last frame.
+    One decoded file, which may not change between opening and the last frame.
 
-    The stream is named by the file's path, size, modification time and some of its bytes: the same
-    file is the same stream, a changed one is another.
+    The stream's id is made of the file's path, size, modification time and some of its bytes: the
+    same file is the same stream, a changed file is another one.
     """
-
-    live = False
-    growing = False
-    first = 0
 
     def __init__(
         self,
         path: Path,
         encoding: Encoding | None = None,
         name: str = "",
-        means: Means = DEFAULTS,
+        options: DecodeOptions = DEFAULTS,
         cancellation: Cancellation | None = None,
     ) -> None:
         """
-        Open *path*; *encoding* is by default the smallest exact one; *cancellation* can end it.
+        Open *path*.
+
+        Args:
+            path: a regular file.
+            encoding: of the samples; by default the smallest exact one.
+            name: for people; by default the path.
+            options: how to decode.
+            cancellation: ends a decoder, also while the file is being opened.
 
         Raises:
-            SourceError: if it cannot be read, is no audio, or does not fit into *encoding*.
+            SourceError: if it cannot be read, has no audio, or does not fit into *encoding*.
         """
         self.name = name or printable(path)
         self._path = path
         self._fingerprint = self._look()
-        self._decoder = self._open(encoding, means, cancellation)
+        self._decoder = self._open(encoding, options, cancellation)
         self.decoder, self.format = self._decoder.decoder, self._decoder.format
         self.units = self._decoder.frames
         self._position = 0
-        self._turn = threading.Lock()  # a read that was given up may still be under way
-        self.stream = identity(*self._fingerprint.facts, self.format.encoding)
+        self._turn = threading.Lock()  # a read of a lost connection may still be under way
+        self.stream = identity(*self._fingerprint.facts, self.pcm.encoding)
 
     @property
+    @override
     def evidence(self) -> str:
-        """See Source."""
         return self._fingerprint.evidence
 
+    @override
     def read(self, offset: int, units: int) -> bytes:
-        """See Source."""
         with self._turn:
             return self._read(offset, units)
 
+    @override
     def release(self, offset: int) -> None:
-        """A file can always be read again."""
+        """Do nothing: a file can always be read again."""
 
+    @override
     def forget(self) -> None:
-        """See Source: files are not ours."""
+        """Do nothing: the file belongs to the user."""
 
+    @override
     def close(self) -> None:
-        """See Source."""
         self._decoder.close()
 
     def _read(self, offset: int, units: int) -> bytes:
         try:
             if offset != self._position:
-                self._position = -1  # wherever an error leaves it
+                self._position = -1  # unknown after an error
                 self._decoder.seek(offset)
             data = self._decoder.read(units)
         except DecodeError as exc:
@@ -89,15 +95,15 @@ class AudioFile:
         if not data:
             self._require_unchanged(offset)
             self._warn()
-        self._position = offset + len(data) // self.format.frame_bytes
+        self._position = offset + len(data) // self.unit_bytes
         return data
 
     def _open(
-        self, encoding: Encoding | None, means: Means, cancellation: Cancellation | None
+        self, encoding: Encoding | None, options: DecodeOptions, cancellation: Cancellation | None
     ) -> Decoder:
         try:
             return open_decoder(
-                self._path, means, isolated=False, wanted=encoding, cancellation=cancellation
+                self._path, options, isolated=False, requested=encoding, cancellation=cancellation
             )
         except DecodeError as exc:
             raise SourceError(f"{self.name}: {exc}") from exc

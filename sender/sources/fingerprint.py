@@ -1,4 +1,4 @@
-"""What tells one file from another without reading all of it."""
+"""Telling files apart, and noticing changes, without reading whole files."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import xxhash
 from sender.errors import SourceError
 
 SAMPLE_BYTES: Final = 64 * 1024
-"""Read from the start, the middle and the end of a file."""
+"""Bytes that are read at the start, in the middle and at the end of a file."""
 
 COARSE_S: Final = 2.0
-"""Two changes within this time may leave the same times: FAT counts in steps of two seconds."""
+"""Two changes within this time may leave equal times: FAT counts in steps of two seconds."""
 
 
 class FileState(NamedTuple):
@@ -29,16 +29,16 @@ class FileState(NamedTuple):
 
     modified: int
     changed: int
-    """Nanoseconds since 1970. `changed` also moves when somebody sets `modified` back."""
+    """Nanoseconds since 1970. Setting `modified` back moves `changed`."""
 
     @property
     def content(self) -> tuple[int, int, int]:
-        """What cannot differ while the same bytes are read; a chmod may change the rest."""
+        """The part that stays the same while the bytes do; a chmod may change the rest."""
         return self.inode, self.size, self.modified
 
 
 def state_of(found: os.stat_result) -> FileState:
-    """Return the state that *found* tells."""
+    """Return the state in *found*."""
     return FileState(
         found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
     )
@@ -46,10 +46,10 @@ def state_of(found: os.stat_result) -> FileState:
 
 def require_same(name: str, seen: FileState, expected: FileState, place: str) -> None:
     """
-    Check that a file has not changed while it was read up to *place*.
+    Check that a file did not change while it was read up to *place*.
 
     Raises:
-        SourceError: if it has.
+        SourceError: if it did.
     """
     if seen.content != expected.content:
         raise SourceError(
@@ -59,7 +59,7 @@ def require_same(name: str, seen: FileState, expected: FileState, place: str) ->
 
 
 class Fingerprint:
-    """One open file: facts for a stream's id, and evidence that it has not changed since."""
+    """One file's state when it was opened: facts for a stream's id, and evidence of no change."""
 
     def __init__(self, path: Path) -> None:
         """
@@ -67,7 +67,7 @@ class Fingerprint:
 
         Raises:
             OSError: if it cannot be read.
-            ValueError: if it is no regular file.
+            ValueError: if it is not a regular file.
         """
         self._path = path
         # O_NONBLOCK: opening a FIFO would wait for its writer.
@@ -83,15 +83,15 @@ class Fingerprint:
 
     @property
     def facts(self) -> tuple[object, ...]:
-        """What names the file: its path, size, modification time, and a digest of some bytes."""
+        """The file's path, size and modification time, and a digest of some bytes."""
         return self._path.resolve(), self.state.size, self.state.modified, self._sample
 
     @property
     def evidence(self) -> str:
         """
-        What is different after any change of the file; "" if that cannot be relied on.
+        Text that differs after any change of the file; "" if that is not certain.
 
-        It cannot for a file that has changed since it was opened, or within COARSE_S before.
+        It is not certain if the file changed after it was opened, or within COARSE_S before now.
         """
         try:
             now = state_of(self._path.stat())

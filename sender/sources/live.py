@@ -1,21 +1,58 @@
-"""Sources that cannot be read again, by way of a spool on disk."""
+"""
+Live input, which cannot be read again: an `Input` brings samples, a spool on disk keeps them.
+
+A `SpooledStream` is read from its spool, which an earlier run may have left. A `LiveStream` also
+fills the spool from an input, at the input's own pace.
+"""
 
 from __future__ import annotations
 
 import threading
 from typing import Final, Protocol
 
+from typing_extensions import override
+
 from sender.errors import SourceError
 from sonoduct.wire import Format
 
+from . import Source
 from .converted import Converter
 from .spool import Spool
 
 PIECE: Final = 64 * 1024
 
 
-class SpooledStream:
-    """A Source that is read from its spool; see Source."""
+class Input(Protocol):
+    """Brings samples as they are made. One thread reads it; any thread may `close` it."""
+
+    decoder: str
+    """As in a Source."""
+
+    closed: bool
+    """Whether `close` was called."""
+
+    def begin(self) -> Format:
+        """
+        Wait for the first samples; return their format.
+
+        Raises:
+            SourceError: if there are none.
+        """
+
+    def read_some(self, size: int) -> bytes:
+        """
+        Return up to *size* bytes as soon as there are any; no bytes at the end, or after `close`.
+
+        Raises:
+            SourceError: if the input breaks off.
+        """
+
+    def close(self) -> None:
+        """End a read that waits, and free everything; calling this again does nothing."""
+
+
+class SpooledStream(Source):
+    """A source that is read from its spool."""
 
     units: int | None = None
     live = True
@@ -24,79 +61,55 @@ class SpooledStream:
     def __init__(self, spool: Spool) -> None:
         self.name = spool.hello.name
         self.stream = spool.hello.stream
-        self.format = spool.hello.pcm
+        self.format = spool.hello.format
         self._spool = spool
 
-    evidence = ""
+    def __repr__(self) -> str:
+        spool = self._spool
+        state = "ended" if spool.ended else "full" if spool.full else "growing"
+        return f"<{type(self).__name__} {self.stream[:4]}… {spool.first} to {spool.end}, {state}>"
 
     @property
+    @override
     def growing(self) -> bool:
-        """See Source: its input is open, and its spool has room."""
         return not (self._spool.ended or self._spool.full)
 
     @property
+    @override
     def first(self) -> int:
-        """See Source: what was acknowledged may be gone."""
         return self._spool.first
 
+    @override
     def read(self, offset: int, units: int) -> bytes:
-        """See Source. Waits for a frame, and returns what has come by then."""
+        """Wait for a frame; return all frames that the spool has by then, up to *units*."""
         return self._spool.read(offset, units)
 
+    @override
     def release(self, offset: int) -> None:
-        """See Source."""
         self._spool.release(offset)
 
+    @override
     def forget(self) -> None:
-        """See Source."""
         self._spool.remove()
 
+    @override
     def close(self) -> None:
-        """See Source: the spool stays, and another run may go on with it."""
+        """Close the spool. It stays on disk for another run, unless it is empty."""
         self._spool.close()
         if not self._spool.end:
             self._spool.remove()
 
 
-class Input(Protocol):
-    """What brings samples as they are made. It is read by one thread; `close` is for any."""
-
-    decoder: str
-    """As of a Source."""
-
-    closed: bool
-    """Whether nothing more is wanted."""
-
-    def begin(self) -> Format:
-        """
-        Wait for the first of it; return what its samples are.
-
-        Raises:
-            SourceError: if there are none.
-        """
-
-    def read_some(self, size: int) -> bytes:
-        """
-        Return up to *size* bytes as soon as there are any; none at the end or when closed.
-
-        Raises:
-            SourceError: if it ends as it should not.
-        """
-
-    def close(self) -> None:
-        """End a read that waits, and free what is held; more than once is no harm."""
-
-
 class LiveStream(SpooledStream):
     """
-    Samples that are taken from an Input as they come, whatever the receiver does.
+    Takes samples from an input as they come, even while no receiver takes them.
 
-    What is in the spool is converted: so nothing depends on what a resampler knew when the
-    process was killed.
+    Samples are converted before they go into the spool. A later run then needs nothing that a
+    resampler of this process knew.
     """
 
     def __init__(self, input_: Input, spool: Spool, converter: Converter, *, wait: bool) -> None:
-        """With *wait*, whoever makes the samples has to wait while the spool is full."""
+        """With *wait*, a full spool lets the maker of the samples wait; without, it is an error."""
         super().__init__(spool)
         self.decoder = input_.decoder
         self._input = input_
@@ -106,15 +119,16 @@ class LiveStream(SpooledStream):
         self._thread = threading.Thread(target=self._pump, name="input", daemon=True)
         self._thread.start()
 
+    @override
     def read(self, offset: int, units: int) -> bytes:
-        """See Source. What went wrong with the input is raised after all that came before it."""
+        """Read as a SpooledStream; behind the last frame, raise the error that ended the input."""
         data = super().read(offset, units)
         if not data and self._failure is not None:
             raise self._failure
         return data
 
+    @override
     def close(self) -> None:
-        """See Source."""
         self._input.close()
         self._spool.close()  # ends an append that waits for room
         self._thread.join()
@@ -137,14 +151,14 @@ class LiveStream(SpooledStream):
             data = rest + piece
             whole = len(data) - len(data) % width
             rest = data[whole:]
-            if not self._keep(self._converter.convert(data[:whole])):
+            if not self._append(self._converter.convert(data[:whole])):
                 return
-        self._keep(self._converter.convert(b"", last=True))
+        self._append(self._converter.convert(b"", last=True))
         if rest and not self._input.closed:
             raise SourceError(
                 f"{self.name}: {len(rest)} bytes at the end, expected {width} a frame"
             )
 
-    def _keep(self, data: bytes) -> bool:
-        """Add *data* to the spool; False if nothing more can be."""
+    def _append(self, data: bytes) -> bool:
+        """Add *data* to the spool; return False if the spool was closed meanwhile."""
         return not data or self._spool.append(data, wait=self._wait)

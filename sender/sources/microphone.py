@@ -1,7 +1,7 @@
 """
-Audio devices as live input, through PortAudio; the sender's only importer of sounddevice.
+Audio devices as live input, through PortAudio; only this module imports sounddevice.
 
-The library is an extra: it is imported when a device is asked for, not before.
+The library is an extra. It is imported only if a command needs a device.
 """
 
 from __future__ import annotations
@@ -13,27 +13,30 @@ from types import ModuleType
 from typing import Any, Final
 
 import structlog
+from typing_extensions import override
 
 from sender.errors import SourceError
 from sonoduct.wire import Encoding, Format
 
+from .live import Input
+
 log = structlog.get_logger()
 
 PIECES: Final = 1000
-"""What a callback may leave behind before it loses samples: 10 s or more of it."""
+"""Blocks that may wait for `read_some` before samples are lost: 10 s or more of audio."""
 
 POLL_S: Final = 0.2
-"""How soon a waiting read notices that it is to end."""
+"""Seconds until a waiting read notices `close`."""
 
 _DTYPES: Final = {Encoding.S16LE: "int16", Encoding.S24LE: "int24", Encoding.F32LE: "float32"}
 
-Start = Callable[[Format, Callable[..., None]], Callable[[], None]]
-"""Starts a device in a format, with a callback; returns how to stop it."""
+StartDevice = Callable[[Format, Callable[..., None]], Callable[[], None]]
+"""Starts a device in a format, with a callback; returns a function that stops it."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device that samples come from."""
+    """A device that records."""
 
     index: int
     name: str
@@ -42,40 +45,41 @@ class Device:
     default: bool
 
 
-class Microphone:
+class Microphone(Input):
     """
-    What a device hears; an Input.
+    The samples that a device records.
 
-    The callback runs in PortAudio's thread and must not wait: it only puts bytes into a queue.
+    PortAudio's thread calls `hear`, which must not wait: it only puts bytes into a queue.
     """
 
     decoder = "raw"
 
-    def __init__(self, name: str, form: Format, start: Start) -> None:
+    def __init__(self, name: str, audio_format: Format, start: StartDevice) -> None:
         self.closed = False
         self.lost = 0
-        """How often samples were lost: the device, or whoever reads it, was too slow."""
+        """How often samples were lost, because the device or the reader was too slow."""
         self._name = name
-        self._format = form
+        self._format = audio_format
         self._start = start
         self._stop: Callable[[], None] | None = None
         self._heard: queue.Queue[bytes] = queue.Queue(PIECES)
 
+    @override
     def begin(self) -> Format:
-        """See Input."""
         self._stop = self._start(self._format, self.hear)
         return self._format
 
     def hear(self, data: Any, _frames: int, _time: object, status: Any) -> None:
-        """Take what the device brings; *status* is true if samples were lost before it."""
+        """Take *data* from the device; *status* is true if samples before it were lost."""
         self.lost += bool(status)
         try:
             self._heard.put_nowait(bytes(data))
         except queue.Full:
             self.lost += 1
 
+    @override
     def read_some(self, size: int) -> bytes:
-        """See Input; *size* is what a callback brings."""
+        """Return the next block of the device, of any size."""
         del size
         while not self.closed:
             try:
@@ -84,8 +88,8 @@ class Microphone:
                 continue
         return b""
 
+    @override
     def close(self) -> None:
-        """See Input."""
         stop, self._stop, self.closed = self._stop, None, True
         if stop is not None:
             stop()
@@ -96,10 +100,10 @@ class Microphone:
 
 def input_devices() -> list[Device]:
     """
-    Return the devices that have inputs.
+    Return the devices that record.
 
     Raises:
-        SourceError: without sounddevice, or PortAudio.
+        SourceError: without sounddevice, or without PortAudio.
     """
     library = _library()
     default = library.default.device[0]
@@ -116,30 +120,32 @@ def input_devices() -> list[Device]:
     ]
 
 
-def open_microphone(device: str, form: Format | None) -> Microphone:
+def open_microphone(device: str, audio_format: Format | None) -> Microphone:
     """
-    Return the device with this index or name, in *form*: by default 16 bit, one or two channels.
+    Return the device with this index or name.
+
+    Its samples have *audio_format*: by default 16 bit, at most two channels, the device's rate.
 
     Raises:
-        SourceError: if there is none, or nothing to reach it with.
+        SourceError: if there is no such device, no sounddevice, or no PortAudio.
     """
     library, which = _library(), int(device) if device.isdecimal() else device
     try:
         found = library.query_devices(which, "input")
     except (ValueError, library.PortAudioError) as exc:
         raise SourceError(f"{device}: {exc}; `sender devices` lists what there is") from exc
-    chosen = form or Format(
+    chosen = audio_format or Format(
         samplerate=int(found["default_samplerate"]),
         channels=min(found["max_input_channels"], 2),
         encoding=Encoding.S16LE,
     )
 
-    def start(form: Format, hear: Callable[..., None]) -> Callable[[], None]:
+    def start(audio_format: Format, hear: Callable[..., None]) -> Callable[[], None]:
         try:
             stream = library.RawInputStream(
-                samplerate=form.samplerate,
-                channels=form.channels,
-                dtype=_DTYPES[form.encoding],
+                samplerate=audio_format.samplerate,
+                channels=audio_format.channels,
+                dtype=_DTYPES[audio_format.encoding],
                 device=found["index"],
                 callback=hear,
             )
@@ -154,7 +160,7 @@ def open_microphone(device: str, form: Format | None) -> Microphone:
 
 def _library() -> ModuleType:
     try:
-        import sounddevice  # an extra; looks for PortAudio when imported
+        import sounddevice  # an extra; loads PortAudio when imported
     except ImportError as exc:
         raise SourceError("devices need sounddevice: pip install 'sonoduct[microphone]'") from exc
     except OSError as exc:

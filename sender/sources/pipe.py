@@ -1,4 +1,4 @@
-"""Standard input: its bytes as they come, and a whole container as a Source."""
+"""Standard input: raw samples, audio that ffmpeg decodes as it comes, or a whole file first."""
 
 from __future__ import annotations
 
@@ -7,35 +7,43 @@ import os
 import re
 import select
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Final
 
+from typing_extensions import override
+
 from sender.errors import SourceError
-from sonoduct.audio.decoding import Means
+from sonoduct.audio.decoding import DecodeOptions, StreamDecoder, find_ffmpeg
 from sonoduct.wire import CHANNELS, SAMPLERATES, Encoding, Format
 
 from . import identity
+from .decoded import DecodedInput, started
 from .file import DEFAULTS, AudioFile
+from .live import Input
 
 POLL_S: Final = 0.2
-"""How soon a waiting read notices that it is to end."""
+"""Seconds until a waiting read notices `close`."""
 
 PIECE: Final = 64 * 1024
 SPOOL_BYTES: Final = 1024 * 1024 * 1024
-"""How long a container on standard input may be; it is read to its end before it is sent."""
+"""The longest file that a pipe may bring, if it is read to its end before it is sent."""
+
+FILE_ONLY: Final = "if it is audio, its decoder has to go back in it: send it as a file"
+"""Advice for formats that need seeking, such as CAF or an MP4 with its index at the end."""
 
 
 class Pipe:
-    """A file descriptor read in threads; `close` ends a read that waits."""
+    """A file descriptor that a thread reads; `close` ends a read that waits."""
 
     def __init__(self, descriptor: int) -> None:
         self.closed = False
-        """Whether nothing more is wanted."""
+        """Whether `close` was called."""
         self._descriptor = descriptor
 
     def read_some(self, size: int) -> bytes:
         """
-        Return up to *size* bytes as soon as there are any; none at the end or when closed.
+        Return up to *size* bytes as soon as there are any; no bytes at the end, or after `close`.
 
         Raises:
             SourceError: if the descriptor cannot be read.
@@ -49,54 +57,54 @@ class Pipe:
         return b""
 
     def close(self) -> None:
-        """End a read that waits; the descriptor stays open, it is not ours."""
+        """End a read that waits. The descriptor stays open: it belongs to the caller."""
         self.closed = True
 
 
-class RawPipe(Pipe):
-    """Samples without a header; an Input."""
+class RawPipe(Pipe, Input):
+    """Samples without a header."""
 
     decoder = "raw"
 
-    def __init__(self, descriptor: int, form: Format) -> None:
+    def __init__(self, descriptor: int, audio_format: Format) -> None:
         super().__init__(descriptor)
-        self._format = form
+        self._format = audio_format
 
+    @override
     def begin(self) -> Format:
-        """See Input: it was said what they are."""
         return self._format
 
 
 class SpooledPipe(AudioFile):
     """
-    An audio file from a pipe: decoders seek, so all of it goes into a temporary file first.
+    An audio file from a pipe, which goes into a temporary file first, since decoders seek.
 
-    The same bytes are the same stream, so that piping them again goes on where it stopped.
+    Its id is made of its bytes. If the same bytes are piped again, they continue the same stream.
     """
 
     live = True
 
     def __init__(
-        self, pipe: Pipe, encoding: Encoding | None = None, means: Means = DEFAULTS
+        self, pipe: Pipe, encoding: Encoding | None = None, options: DecodeOptions = DEFAULTS
     ) -> None:
         """
-        Read *pipe* to its end; this takes as long as whoever writes to it.
+        Read *pipe* to its end, which takes as long as its writer does.
 
         Raises:
-            SourceError: if it is longer than SPOOL_BYTES, or no audio.
+            SourceError: if it is longer than SPOOL_BYTES, or has no audio.
         """
         self._digest = hashlib.blake2b(digest_size=16)
         self._spool = tempfile.NamedTemporaryFile(prefix="sonoduct-")  # noqa: SIM115  # until close
         try:
             self._fill(pipe)
-            super().__init__(Path(self._spool.name), encoding, "standard input", means)
+            super().__init__(Path(self._spool.name), encoding, "standard input", options)
         except BaseException:
             self._spool.close()
             raise
-        self.stream = identity("standard input", self._digest.hexdigest(), self.format.encoding)
+        self.stream = identity("standard input", self._digest.hexdigest(), self.pcm.encoding)
 
+    @override
     def close(self) -> None:
-        """See Source."""
         super().close()
         self._spool.close()
 
@@ -111,12 +119,27 @@ class SpooledPipe(AudioFile):
         self._spool.flush()
 
 
-def parse_raw(text: str) -> Format:
+def from_pipe(
+    name: str, descriptor: int, options: DecodeOptions, requested: Encoding | None
+) -> DecodedInput:
     """
-    Return the format that ``encoding:samplerate:channels`` stands for, such as ``s16le:16000:1``.
+    Start ffmpeg on *descriptor*.
 
     Raises:
-        ValueError: if it stands for none.
+        NoDecoder: without ffmpeg.
+        SourceError: if ffmpeg cannot be started.
+    """
+    program = find_ffmpeg(options.ffmpeg)
+    start = partial(StreamDecoder, program, descriptor, options.limits.memory_bytes)
+    return DecodedInput(name, started(name, start), requested, FILE_ONLY)
+
+
+def parse_raw(text: str) -> Format:
+    """
+    Return the format that ``encoding:samplerate:channels`` names, such as ``s16le:16000:1``.
+
+    Raises:
+        ValueError: if it names none.
     """
     match = re.fullmatch(r"([a-z0-9]+):([0-9]{1,6}):([0-9]{1,2})", text)
     if match is None or match[1] not in list(Encoding):

@@ -1,36 +1,36 @@
-"""Files that are sent as they are: the receiver decodes them."""
+"""Files that are sent unchanged; the receiver decodes them."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TypeAlias
+
+from typing_extensions import override
 
 from sender.errors import SourceError
+from sonoduct.wire import Kind
 
 from . import Source, identity, printable
 from .fingerprint import Fingerprint, require_same, state_of
 
 
-class WholeFile:
+class WholeFile(Source):
     """
-    One file's bytes, which may not change between opening and the last of them; see Source.
+    The bytes of one file, which may not change between opening and the last byte.
 
-    As an AudioFile it is named by path, size, modification time and some of its bytes, but it is
-    another stream.
+    The id is made of the same facts as an AudioFile's, but differs: it is another stream.
     """
 
+    kind = Kind.FILE
     format = None
     decoder = "raw"
-    live = growing = False
-    first = 0
 
     def __init__(self, path: Path) -> None:
         """
         Open *path*.
 
         Raises:
-            SourceError: if it cannot be read, is no regular file, or is empty.
+            SourceError: if it cannot be read, is not a regular file, or is empty.
         """
         self.name = printable(path)
         try:
@@ -40,19 +40,19 @@ class WholeFile:
             raise SourceError(f"{self.name}: {exc.strerror}") from exc
         except ValueError as exc:
             raise SourceError(f"{self.name}: {exc}") from exc
-        self.units = self._fingerprint.state.size
-        if not self.units:
+        self.units = size = self._fingerprint.state.size
+        if not size:
             os.close(self._handle)
             raise SourceError(f"{self.name}: 0 bytes, expected at least 1")
         self.stream = identity(*self._fingerprint.facts, "file")
 
     @property
+    @override
     def evidence(self) -> str:
-        """See Source."""
         return self._fingerprint.evidence
 
+    @override
     def read(self, offset: int, units: int) -> bytes:
-        """See Source."""
         try:
             data = os.pread(self._handle, units, offset)
         except OSError as exc:
@@ -61,22 +61,20 @@ class WholeFile:
             self._require_unchanged(offset)
         return data
 
+    @override
     def release(self, offset: int) -> None:
-        """A file can always be read again."""
+        """Do nothing: a file can always be read again."""
 
+    @override
     def forget(self) -> None:
-        """See Source: files are not ours."""
+        """Do nothing: the file belongs to the user."""
 
+    @override
     def close(self) -> None:
-        """See Source."""
         os.close(self._handle)
 
     def _require_unchanged(self, offset: int) -> None:
         expected = self._fingerprint.state
         require_same(self.name, state_of(os.fstat(self._handle)), expected, f"byte {offset}")
-        if offset != self.units:
-            raise SourceError(f"{self.name}: {offset} bytes, expected {self.units}")
-
-
-Sendable: TypeAlias = Source | WholeFile
-"""What a receiver takes: samples, or a file as it is."""
+        if offset != expected.size:
+            raise SourceError(f"{self.name}: {offset} bytes, expected {expected.size}")

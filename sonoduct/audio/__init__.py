@@ -1,1 +1,1 @@
-"""Samples: to and from bytes, chunks, recordings and files."""
+"""Samples: from and to bytes, FLAC, recordings; decoding files. The only home of libsndfile."""

@@ -7,7 +7,8 @@ from typing import Final
 
 import soundfile
 
-from sonoduct.wire import Buffer, Encoding, Format, Malformed, pack24, unpack24
+from sonoduct.audio.samples import pack24, unpack24
+from sonoduct.wire import Buffer, Encoding, Format, Malformed
 
 MAGIC: Final = b"fLaC"
 
@@ -16,50 +17,59 @@ _DTYPES: Final = {Encoding.S16LE: "int16", Encoding.S24LE: "int32"}
 
 
 class _StraightOn(soundfile.SoundFile):  # type: ignore[misc]  # the library is untyped
-    """Reads straight on: soundfile seeks after each read, which takes FLAC longer than reading."""
+    """Reads without seeking: soundfile seeks after each read, which takes longer than the read."""
 
     def seekable(self) -> bool:
         return False
 
 
-def pack(payload: Buffer, form: Format) -> bytes:
-    """Return the samples of *payload*, which are in *form*, as a FLAC stream; 0.5 ms for 64 KiB."""
+def pack(payload: Buffer, audio_format: Format) -> bytes:
+    """Return *payload*, samples in *audio_format*, as a FLAC stream; takes 0.5 ms for 64 KiB."""
     made = io.BytesIO()
     with soundfile.SoundFile(
-        made, "w", form.samplerate, form.channels, _SUBTYPES[form.encoding], format="FLAC"
+        made,
+        "w",
+        audio_format.samplerate,
+        audio_format.channels,
+        _SUBTYPES[audio_format.encoding],
+        format="FLAC",
     ) as file:
-        data = payload if form.encoding is Encoding.S16LE else unpack24(payload).data
-        file.buffer_write(data, _DTYPES[form.encoding])
+        data = payload if audio_format.encoding is Encoding.S16LE else unpack24(payload).data
+        file.buffer_write(data, _DTYPES[audio_format.encoding])
     return made.getvalue()
 
 
-def unpack(payload: Buffer, units: int, form: Format) -> bytes:
+def unpack(payload: Buffer, units: int, audio_format: Format) -> bytes:
     """
     Return the canonical bytes of the *units* frames that *payload* holds.
 
-    Whatever it claims, one frame more is decoded at most.
+    At most one frame more than *units* is decoded, even if the payload claims more.
 
     Raises:
-        Malformed: if it is no FLAC stream of just these frames, in *form*.
+        Malformed: if the payload is not a FLAC stream of exactly *units* frames in *audio_format*.
     """
-    if bytes(payload[: len(MAGIC)]) != MAGIC:  # libsndfile would try everything that it knows
+    if bytes(payload[: len(MAGIC)]) != MAGIC:  # libsndfile would try every kind of file
         raise Malformed("payload starts with", seen=bytes(payload[:4]).hex(), expected=MAGIC.hex())
     try:
         with _StraightOn(io.BytesIO(payload)) as file:
             seen = (file.samplerate, file.channels, file.subtype)
-            expected = (form.samplerate, form.channels, _SUBTYPES[form.encoding])
+            expected = (
+                audio_format.samplerate,
+                audio_format.channels,
+                _SUBTYPES[audio_format.encoding],
+            )
             if seen != expected:
                 raise Malformed("FLAC payload of", seen=seen, expected=expected)
-            return _samples(file, units, form)
+            return _samples(file, units, audio_format)
     except soundfile.LibsndfileError as exc:
         raise Malformed(f"FLAC payload of {units} frames: {exc.error_string}") from exc
 
 
-def _samples(file: soundfile.SoundFile, units: int, form: Format) -> bytes:
-    data = file.read(units + 1, _DTYPES[form.encoding])
+def _samples(file: soundfile.SoundFile, units: int, audio_format: Format) -> bytes:
+    data = file.read(units + 1, _DTYPES[audio_format.encoding])
     if len(data) != units:
         seen = f"{units} and more" if len(data) > units else len(data)
         raise Malformed("frames in a FLAC payload", seen=seen, expected=units)
-    if form.encoding is Encoding.S24LE:
+    if audio_format.encoding is Encoding.S24LE:
         return pack24(data)
     return bytes(data.astype("<i2", copy=False).tobytes())

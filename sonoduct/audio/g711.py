@@ -1,8 +1,8 @@
 """
 Telephony's 8 bit samples as 16 bit ones: ITU-T G.711, µ-law and A-law.
 
-Each table maps a byte to its value, scaled to 16 bit; each value stands for one byte, so nothing is
-lost.
+Each table maps a byte to its value, scaled to 16 bit. Different bytes have different values, so
+nothing is lost.
 """
 
 from __future__ import annotations

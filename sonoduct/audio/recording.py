@@ -1,4 +1,4 @@
-"""Recordings: WAV, RF64 or FLAC files, by libsndfile; receiver's only use of soundfile."""
+"""Recordings: WAV, RF64 and FLAC files, written, read and summed with libsndfile."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any, Final, Literal
 
 import soundfile
 
-from sonoduct.wire import Buffer, Digest, Encoding, Format, StorageFailed, pack24, unpack24
+from sonoduct.audio.samples import pack24, unpack24
+from sonoduct.wire import Buffer, Digest, Encoding, Format, StorageFailed
 
 Container = Literal["wav", "flac"]
 
 WAV_BYTES: Final = 2**32 - 2**20
-"""A WAV file counts its bytes with 32 bits; more goes into RF64 (EBU Tech 3306)."""
+"""A WAV file counts its bytes with 32 bits. Longer recordings are RF64 (EBU Tech 3306)."""
 
 BLOCK_FRAMES: Final = 65536
 
@@ -22,62 +23,67 @@ _SUBTYPES: Final = {Encoding.S16LE: "PCM_16", Encoding.S24LE: "PCM_24", Encoding
 _DTYPES: Final = {Encoding.S16LE: "int16", Encoding.S24LE: "int32", Encoding.F32LE: "float32"}
 
 
-def container_for(form: Format, wanted: Container, frames: int) -> Container:
-    """Return *wanted*, or wav for what FLAC cannot hold: floats, many channels, odd rates, 0."""
-    return wanted if form.fits_flac and frames else "wav"
+def container_for(audio_format: Format, requested: Container, frames: int) -> Container:
+    """Return *requested*, or wav if FLAC cannot hold the samples, or if there are none."""
+    return requested if audio_format.fits_flac and frames else "wav"
 
 
 def write_recording(
-    path: Path, form: Format, container: Container, frames: int, payloads: Iterable[Buffer]
+    path: Path, audio_format: Format, container: Container, frames: int, payloads: Iterable[Buffer]
 ) -> None:
     """
-    Write *payloads*, which hold *frames* frames, to a new file, exactly.
+    Write *payloads*, *frames* frames in all, to a new file, exactly.
 
     Raises:
-        StorageFailed: if it cannot be written.
+        StorageFailed: if the file cannot be written.
     """
-    large = frames * form.frame_bytes > WAV_BYTES
+    encoding = audio_format.encoding
+    large = frames * audio_format.frame_bytes > WAV_BYTES
     with _explained(path):
         file = soundfile.SoundFile(
             path,
             "x",
-            form.samplerate,
-            form.channels,
-            _SUBTYPES[form.encoding],
+            audio_format.samplerate,
+            audio_format.channels,
+            _SUBTYPES[encoding],
             format="FLAC" if container == "flac" else "RF64" if large else "WAV",
         )
         with file:
             for payload in payloads:
-                data = payload if form.encoding is not Encoding.S24LE else unpack24(payload).data
-                file.buffer_write(data, _DTYPES[form.encoding])
+                data = payload if encoding is not Encoding.S24LE else unpack24(payload).data
+                file.buffer_write(data, _DTYPES[encoding])
 
 
-def read_recording(path: Path, form: Format) -> Iterator[bytes]:
+def read_recording(path: Path, audio_format: Format) -> Iterator[bytes]:
     """
     Yield the samples of a recording as canonical bytes.
 
     Raises:
-        StorageFailed: if the file cannot be read, or is not in *form*.
+        StorageFailed: if the file cannot be read, or has another format than *audio_format*.
     """
     with _explained(path), soundfile.SoundFile(path) as file:
         seen = (file.samplerate, file.channels, file.subtype)
-        expected = (form.samplerate, form.channels, _SUBTYPES[form.encoding])
+        expected = (
+            audio_format.samplerate,
+            audio_format.channels,
+            _SUBTYPES[audio_format.encoding],
+        )
         if seen != expected:
             raise StorageFailed(f"{path}: format", seen=seen, expected=expected)
-        while block := _bytes(file, form.encoding):
+        while block := _bytes(file, audio_format.encoding):
             yield block
 
 
-def digest_recording(path: Path, form: Format) -> Digest:
+def digest_recording(path: Path, audio_format: Format) -> Digest:
     """
-    Return the digest of what can be read from a recording.
+    Read a recording and return its digest.
 
     Raises:
-        StorageFailed: if the file cannot be read, or is not in *form*.
+        StorageFailed: if the file cannot be read, or has another format than *audio_format*.
     """
     digest = Digest()
-    for payload in read_recording(path, form):
-        digest.update(digest.units, len(payload) // form.frame_bytes, payload)
+    for payload in read_recording(path, audio_format):
+        digest.update(digest.units, len(payload) // audio_format.frame_bytes, payload)
     return digest
 
 

@@ -1,1 +1,1 @@
-"""What any service process needs: command line, logs, metrics endpoint, signals, health probe."""
+"""The parts of any service process: command line, logs, metrics, signals, health, children."""

@@ -1,4 +1,4 @@
-"""A child process whose output is read: limited, without environment, gone when it is closed."""
+"""Child processes with limits, whose output is read, and that any thread can kill."""
 
 from __future__ import annotations
 
@@ -13,45 +13,49 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from . import launch
 
+KEPT_BYTES: Final = 4096
+"""Bytes of the end of standard error that are kept."""
 
-class Killable(Protocol):
-    """What can be ended from any thread."""
+PIECE: Final = 256 * 1024
 
-    def kill(self) -> None:
-        """End it soon; more than once is no harm."""
+_ENVIRONMENT: Final = {"HOME": "/", "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""
+HOME: without it Python asks a name service, through a socket. The others: by default glibc reserves
+64 MiB of addresses for each thread, and numpy takes 60 ms to start threads that are not used.
+"""
 
 
 class Cancellation:
     """
-    Kills what was started under it, and at once whatever is started after that.
+    Kills the children that were started under it; after `cancel`, new ones at once.
 
-    A thread cannot be cancelled; the child that it waits for can be killed, and the wait ends.
+    A thread cannot be cancelled. But if the child that it waits for is killed, the wait ends.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: set[Killable] = set()
+        self._running: set[Child] = set()
         self._cancelled = False
 
-    def cover(self, started: Killable) -> None:
-        """Have `cancel` kill *started*, until it is released."""
+    def cover(self, started: Child) -> None:
+        """Let `cancel` kill *started*, until `release`."""
         with self._lock:
             self._running.add(started)
             late = self._cancelled
         if late:
             started.kill()
 
-    def release(self, ended: Killable) -> None:
-        """Forget about *ended*; more than once is no harm."""
+    def release(self, ended: Child) -> None:
+        """Forget *ended*; calling this again does nothing."""
         with self._lock:
             self._running.discard(ended)
 
     def cancel(self) -> None:
-        """Kill everything; more than once is no harm."""
+        """Kill every child; calling this again does nothing."""
         with self._lock:
             self._cancelled = True
             running = list(self._running)
@@ -59,68 +63,55 @@ class Cancellation:
             each.kill()
 
 
-KEPT_BYTES: Final = 4096
-"""What is kept of the end of standard error."""
-
-PIECE: Final = 256 * 1024
-
-_ENVIRONMENT: Final = {"HOME": "/", "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""
-Without a home Python asks a name service for it, through a socket. glibc reserves 64 MiB of
-addresses for each thread otherwise, and numpy takes 60 ms to start threads that nobody needs.
-"""
-
-
 class OutOfTime(Exception):
-    """The child let its reader wait for longer than it may."""
+    """The child let its reader wait for too long, and was killed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """What a child may use."""
+class ChildLimits:
+    """The limits of one child."""
 
     memory_bytes: int
-    """Of address space, so somewhat more than it can fill."""
+    """Address space, so somewhat more than the memory that it can fill."""
 
     cpu_seconds: int | None
-    """None for as much as it takes."""
+    """Seconds of computing; None for no limit."""
 
     wall_seconds: float | None
-    """That its reader waits for output, all in all; None for as long as it takes."""
+    """Seconds that its reader waits for output in all; None for no limit."""
 
     network: bool = False
-    """Whether it may use sockets."""
+    """Whether the child may use sockets."""
 
 
 class Child:
     """
     One run of a program, with *stdin* as its standard input.
 
-    As far as the operating system has means for that, it cannot change files, nor use the network
-    unless it may.
-    Blocking; for one thread, but for `kill`.
+    It cannot change files, and only with *network* use sockets, as far as the operating system can
+    enforce that. Methods block; one thread uses a child, and any thread may `kill` it.
     """
 
     def __init__(
         self,
         command: Sequence[str],
         stdin: int,
-        bounds: Bounds,
+        limits: ChildLimits,
         kept: int = KEPT_BYTES,
         cancellation: Cancellation | None = None,
     ) -> None:
         """
         Start *command*, whose first word is an absolute path.
 
-        *kept* bytes of the end of its standard error are kept; *cancellation* can end it.
+        The last *kept* bytes of its standard error are kept; *cancellation* can kill it.
 
         Raises:
             OSError: if no process can be started.
         """
-        network = "network" if bounds.network else ""
-        limits = [str(bounds.memory_bytes), str(bounds.cpu_seconds or ""), network]
+        network = "network" if limits.network else ""
+        arguments = [str(limits.memory_bytes), str(limits.cpu_seconds or ""), network]
         self._process = subprocess.Popen(  # noqa: S603  # no shell; callers pass no path of a user's
-            [sys.executable, "-I", "-S", launch.__file__, *limits, *command],
+            [sys.executable, "-I", "-S", launch.__file__, *arguments, *command],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -132,7 +123,7 @@ class Child:
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._output, self._stderr = self._process.stdout.fileno(), self._process.stderr.fileno()
-        self._patience = math.inf if bounds.wall_seconds is None else bounds.wall_seconds
+        self._patience = math.inf if limits.wall_seconds is None else limits.wall_seconds
         self._kept = kept
         self._errors = b""
         self._selector = selectors.DefaultSelector()
@@ -143,7 +134,7 @@ class Child:
 
     @property
     def errors(self) -> str:
-        """The end of what it has said on standard error; whatever is no UTF-8 is replaced."""
+        """The end of its standard error; bytes that are not UTF-8 are replaced."""
         return self._errors.decode(errors="replace")
 
     @property
@@ -157,17 +148,17 @@ class Child:
         Return *size* bytes of its output; fewer at the end.
 
         Raises:
-            OutOfTime: if that lets one wait for too long; the child is killed then.
+            OutOfTime: if the wait was too long; the child was killed.
         """
-        parts, wanted = [], size
-        while wanted and (part := self.read_some(wanted)):
+        parts, missing = [], size
+        while missing and (part := self.read_some(missing)):
             parts.append(part)
-            wanted -= len(part)
+            missing -= len(part)
         return b"".join(parts)
 
     def exit_code(self) -> int:
         """
-        Wait for the end of a child whose output has ended; negative is the signal that ended it.
+        Return the exit code, once the output has ended; negative: the signal that killed it.
 
         Raises:
             OutOfTime: as `read`.
@@ -182,13 +173,13 @@ class Child:
             self._patience -= time.monotonic() - started
 
     def kill(self) -> None:
-        """End it, with whatever it has started; a `read` that waits sees the end of its output."""
-        if self._process.returncode is None:  # so its number is still its own, even if it has ended
-            with suppress(ProcessLookupError):  # another thread has just waited for it
+        """Kill the child and its own children; a waiting `read` then sees the end of the output."""
+        if self._process.returncode is None:  # not reaped, so the number is still its own
+            with suppress(ProcessLookupError):  # another thread has waited for it in this moment
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Kill it unless it has ended, and free what it held."""
+        """Kill the child if it still runs, and free everything."""
         self._cancellation.release(self)
         self.kill()
         with self._process:  # waits, and closes the pipes
@@ -213,7 +204,7 @@ class Child:
         return None if self._patience == math.inf else max(0.0, self._patience)
 
     def _drain(self) -> None:
-        """What it says last may come after the end of its output."""
+        """Read standard error to its end, which may come after the end of the output."""
         while self._selector.get_map():
             self._wait()
             self._keep()

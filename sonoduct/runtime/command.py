@@ -1,7 +1,7 @@
 """
 One definition for a service's command line and its environment.
 
-Every option of ``NAME`` is also the variable ``NAME_OPTION``; all faults are reported together.
+Every option of ``NAME`` is also the variable ``NAME_OPTION``. All errors are reported together.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from __future__ import annotations
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from cyclopts import App, ArgumentCollection, CycloptsError
+from cyclopts import App, ArgumentCollection, CycloptsError, Group
 from cyclopts.config import Env
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+    from cyclopts.help import HelpEntry, HelpPanel
+    from rich.console import Console, ConsoleOptions
 
 USAGE: Final = 2
 """Exit code for a wrong command line or environment."""
@@ -28,44 +31,55 @@ INTERRUPTED: Final = 130
 
 
 def command_line(name: str, version: str, summary: str) -> App:
-    """Return an application without commands yet; `run` starts it."""
+    """Return an application without commands; add them, then call `run`."""
     variables = Env(f"{name.upper()}_", command=False)
     return App(
         name=name,
         help=summary,
         version=version,
         config=[variables, _report_together],
+        group_parameters=Group("Options"),
+        help_format="plaintext",
+        help_formatter=_Help(),
         suppress_keyboard_interrupt=False,  # `run` decides the exit code
     )
 
 
+def examples(name: str, option: str, *lines: tuple[str, str]) -> str:
+    """Return the end of a command's help: how variables are named, and commands with effects."""
+    variable = f"{name}_{option}".upper().replace("-", "_")
+    text = f"Each option is also a variable, such as {variable} for --{option}.\n\nExamples:\n"
+    width = max(len(command) for command, _ in lines)
+    return text + "".join(f"\n    {command:{width}}  {effect}" for command, effect in lines)
+
+
 def keep_standard_streams() -> None:
     """
-    Open what is missing of standard input, output and error, on nothing.
+    Open standard input, output and error on nothing if they are closed.
 
     A service may be started with one of them closed. The next file or socket that it opens would
-    get that number, and what is meant for people would be written into it.
+    get that number, and messages for people would be written into it.
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115  # for as long as the process lives
 
 
 class Output(io.RawIOBase):
     """
-    A descriptor that is written to as long as it takes anything; what comes later is dropped.
+    Writes to a descriptor until that fails once, and drops everything after that.
 
-    The reader of a pipe may go away, and a disk may be full. What a command has done counts all the
-    same, and its exit code says that.
+    The reader of a pipe may go away, or a disk may be full. The exit code of a command tells what
+    the command has done, not whether its output could be written.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.failure: OSError | None = None
-        """Why it takes nothing more."""
+        """Why nothing more is written; None while writing works."""
         self._descriptor = descriptor
 
     def write(self, data: ReadableBuffer) -> int:
@@ -86,19 +100,19 @@ class Output(io.RawIOBase):
         return os.isatty(self._descriptor)
 
     def writable(self) -> bool:
-        """Whether it can be written to at all."""
+        """Whether it can be written to: always."""
         return True
 
 
 @contextmanager
 def lossy_output() -> Iterator[None]:
     """
-    Have standard output and standard error be an `Output` each.
+    Replace standard output and standard error by an `Output` each.
 
-    At the end one line says if standard output could not be written.
+    At the end, if standard output could not be written, one line on standard error says so.
     """
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
-        yield  # somebody else looks after them
+        yield  # replaced already, as by a test
         return
     before = sys.stdout, sys.stderr
     sys.stdout, output = _lossy(before[0])
@@ -129,7 +143,7 @@ def run(app: App, arguments: Sequence[str]) -> int:
     """
     Run the command that *arguments* name; return its exit code.
 
-    Wrong usage is said on standard error, all of it at once, and is exit code 2.
+    After wrong usage, standard error names every error and the exit code is 2.
     """
     keep_standard_streams()
     replace_unprintable()
@@ -161,20 +175,76 @@ def _run(app: App, arguments: Sequence[str]) -> int:
 
 def replace_unprintable() -> None:
     r"""
-    Have standard output and error write ``\u…`` for a character that their encoding does not have.
+    Let standard output and error write ``\u…`` for a character that their encoding does not have.
 
-    Python's default is to raise an error, and then the rest of the output is lost. A user who asks
-    for another way (``PYTHONIOENCODING=latin-1:replace``) gets that one.
+    By default Python raises an error, and the rest of the output is lost. If the user has chosen
+    (``PYTHONIOENCODING=latin-1:replace``), that choice stays.
     """
     for stream in (sys.stdout, sys.stderr):  # None if the process was started without it
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
             stream.reconfigure(errors="backslashreplace")
 
 
+class _Help:
+    """Draws the help. The library's own formatter is loaded when it is needed: it takes 50 ms."""
+
+    def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
+        """Draw one group of options or commands."""
+        from cyclopts.help.formatters import DefaultFormatter
+
+        if panel.format == "parameter":
+            panel = panel.copy(entries=[_readable(entry) for entry in panel.entries])
+        DefaultFormatter()(console, options, panel)
+
+    def render_usage(self, console: Console, options: ConsoleOptions, usage: Any) -> None:
+        """Draw the first line."""
+        from cyclopts.help.formatters import DefaultFormatter
+
+        DefaultFormatter().render_usage(console, options, usage)
+
+
+def _readable(entry: HelpEntry) -> HelpEntry:
+    """
+    Return *entry* without the names that only scripts need, and with a readable default.
+
+    The library shows `PATHS --paths`, `--realtime --no-realtime`, `--url --empty-url`, and the
+    variable of each option, which the end of the help explains once. It also keeps the line breaks
+    of docstrings, and their backticks.
+    """
+    from rich.text import Text
+
+    text = entry.description.primary_renderable
+    if isinstance(text, Text):
+        plain = " ".join(text.plain.replace("`", "").split())
+        entry.description.primary_renderable = Text(plain)
+    default = entry.default
+    if default in ("()", "False"):
+        default = None
+    elif default and re.fullmatch(r"\d+\.0", default):
+        default = default.removesuffix(".0")
+    elif default and any(name.endswith("-bytes") for name in entry.positive_names):
+        default = f"{default} = {_size(int(default))}"
+    elif default and default.startswith("("):
+        default = " ".join(re.findall("'(.*?)'", default))
+    return entry.copy(
+        positive_names=() if entry.positional_label else entry.positive_names,
+        negative_names=(),
+        env_var=None,
+        default=default,
+    )
+
+
+def _size(size: int) -> str:
+    """Return *size* bytes in the largest binary unit of which they are a whole number."""
+    units = ("bytes", "KiB", "MiB", "GiB")
+    power = next(power for power in (3, 2, 1, 0) if size % 1024**power == 0)
+    return f"{size // 1024**power} {units[power]}"
+
+
 def _report_together(_app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Convert every value that was given, so that one run shows everything that is wrong."""
+    """Convert every given value, so that one run reports every error."""
     faults = [_fault(argument.convert_and_validate) for argument in arguments]
-    # What contains a wrong value is wrong, too, for the same reason.
+    # A dataclass with a wrong value repeats that value's error.
     distinct = list(dict.fromkeys(fault for fault in faults if fault))
     if distinct:
         raise CycloptsError(msg="; ".join(distinct), verbose=False)
@@ -185,7 +255,7 @@ def _fault(convert: Callable[[], object]) -> str:
         convert()
     except CycloptsError as exc:
         return _sentence(exc)
-    except ValueError as exc:  # of a dataclass whose fields disagree
+    except ValueError as exc:  # from a dataclass whose fields disagree
         return str(exc)
     return ""
 

@@ -1,4 +1,4 @@
-"""Consoles that print what commands say as it is: a file's name may look like markup, or emoji."""
+"""Consoles that print text unchanged, even if a file's name looks like markup or emoji."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Final
 from rich.console import Console
 
 PIPED_COLUMNS: Final = 10_000
-"""Width where no terminal folds a table: wider than any row, so a row is a line."""
+"""Width without a terminal: wider than any row, so that a row is one line."""
 
 
 def results_console() -> Console:
-    """Return a console for standard output; only a terminal folds what it prints."""
+    """Return a console for standard output; it folds rows only on a terminal."""
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = PIPED_COLUMNS

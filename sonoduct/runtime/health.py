@@ -11,8 +11,8 @@ TIMEOUT_S: Final = 2.0
 
 
 def main(url: str) -> int:
-    """Ask *url*; return the exit code, and say on standard error what is wrong."""
-    # Health checks ask their own container: no proxy is between them.
+    """Request *url*; return an exit code, and print an error on standard error."""
+    # A health check asks its own container, so never through a proxy.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         opener.open(url, timeout=TIMEOUT_S).close()

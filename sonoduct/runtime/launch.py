@@ -1,7 +1,7 @@
 """
-Starts a program that is not to be trusted: it takes its limits on itself, then becomes the program.
+Starts a program with limits: this process limits itself, then becomes the program.
 
-A file of its own that needs the standard library only, so that it starts in 10 ms.
+The file runs by itself and imports only the standard library, so that it starts in 10 ms.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ FILES: Final = 32
 
 FIRST_TO_GO: Final = "1000"
 """
-Out of memory, the kernel ends the process with the highest score, which 1000 makes it: a child
-that has filled its container, or the machine, dies, and not the service that has started it.
+The highest score for the kernel's choice when memory runs out: a child that has filled its
+container or the machine is killed, and not the service that started it.
 """
 
 _PR_SET_NO_NEW_PRIVS: Final = 38
@@ -31,19 +31,19 @@ _REFUSE: Final = 0x00050000 | 13
 """The call fails with EACCES."""
 
 # Linux, include/uapi/linux/audit.h and each architecture's unistd.h: socket, socketpair.
-# io_uring_setup is 425 everywhere; what it sets up could open sockets, too.
+# io_uring_setup is 425 everywhere; through it a program could open sockets as well.
 _SOCKETS: Final = {"x86_64": (0xC000003E, 41, 53, 425), "aarch64": (0xC00000B7, 198, 199, 425)}
 _X32: Final = 0x40000000
-"""From here on x86_64 has the same calls once more, under other numbers."""
+"""From this number on x86_64 has the same calls again."""
 
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
 _NUMBER, _ARCHITECTURE = 0, 4
-"""Where a filter finds them: struct seccomp_data of include/uapi/linux/seccomp.h."""
+"""Their offsets in struct seccomp_data of include/uapi/linux/seccomp.h."""
 
 _LANDLOCK_CREATE_RULESET: Final = 444
 _LANDLOCK_RESTRICT_SELF: Final = 446
 _WRITING: Final = 1 << 1 | sum(1 << bit for bit in range(4, 13))
-"""To write, remove and make files: include/uapi/linux/landlock.h, version 1."""
+"""Rights to write, remove and make files: include/uapi/linux/landlock.h, version 1."""
 
 
 class _Instruction(ctypes.Structure):
@@ -60,7 +60,7 @@ class _Filter(ctypes.Structure):
 
 
 def confine(memory_bytes: int, cpu_seconds: int | None, *, network: bool) -> None:
-    """Give this process, and whatever it becomes, its limits: of memory, time, files, network."""
+    """Limit memory, time, files and network of this process and of the program that it becomes."""
     if sys.platform == "linux":
         _offer_itself()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -78,13 +78,13 @@ def confine(memory_bytes: int, cpu_seconds: int | None, *, network: bool) -> Non
 
 
 def _offer_itself() -> None:
-    """More than it is takes no privilege; some sandboxes have no such file."""
+    """Raise this process's score for being killed when memory runs out; some sandboxes cannot."""
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123  # slow
         file.write(FIRST_TO_GO)
 
 
 def _refuse_writing(libc: ctypes.CDLL) -> None:
-    """No file can be changed, as far as the kernel has Landlock (5.13, and switched on)."""
+    """Refuse to change files, if the kernel has Landlock (5.13, and switched on)."""
     rights = ctypes.c_uint64(_WRITING)
     ruleset = libc.syscall(
         ctypes.c_long(_LANDLOCK_CREATE_RULESET), ctypes.byref(rights), ctypes.c_size_t(8), 0
@@ -95,7 +95,7 @@ def _refuse_writing(libc: ctypes.CDLL) -> None:
 
 
 def _refuse_network(libc: ctypes.CDLL) -> None:
-    """No socket can be made, whatever else the program is made to do."""
+    """Refuse to make sockets, if the architecture's call numbers are known."""
     known = _SOCKETS.get(platform.machine())
     if known is None:
         return
@@ -120,4 +120,4 @@ def _refuse_network(libc: ctypes.CDLL) -> None:
 if __name__ == "__main__":
     memory, cpu, network, *command = sys.argv[1:]
     confine(int(memory), int(cpu) if cpu else None, network=bool(network))
-    os.execv(command[0], command)  # noqa: S606  # its caller has chosen the program
+    os.execv(command[0], command)  # noqa: S606  # the caller has chosen the program

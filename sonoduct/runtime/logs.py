@@ -1,4 +1,4 @@
-"""Logging, set up once in a process: one JSON object a line, or colours on a terminal."""
+"""Logging: one JSON object per line, or colours on a terminal; set up once in a process."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class LogStream(io.TextIOBase):
     """
     Writes lines to a file descriptor, and never waits or raises: work does not depend on a log.
 
-    A line is lost while nobody reads the pipe, its reader is gone, or the disk is full. Once lines
-    can be written again, one of them says how many were lost.
+    A line is lost if the pipe is full, its reader is gone, or the disk is full. When writing works
+    again, a line says how many lines were lost.
     """
 
     def __init__(self, descriptor: int) -> None:
         self.lost = 0
-        """Lines that were not written since the last one that was."""
+        """Lines lost since the last line that was written."""
         self._descriptor = descriptor
         self._torn = False  # whether only a part of the last line was written
         self._lock = threading.Lock()
@@ -36,13 +36,13 @@ class LogStream(io.TextIOBase):
         self._poll.register(descriptor, select.POLLOUT)
 
     def write(self, text: str) -> int:
-        """Write whole lines, or lose them."""
+        """Write whole lines, or lose them; return the number of characters."""
         with self._lock:
-            said = ""
+            lost = ""
             if self.lost:
-                said = json.dumps({"event": "log_lines_lost", "lines": self.lost, "level": "error"})
-                said = ("\n" if self._torn else "") + said + "\n"
-            if self._written((said + text).encode(errors="backslashreplace")):
+                lost = json.dumps({"event": "log_lines_lost", "lines": self.lost, "level": "error"})
+                lost = ("\n" if self._torn else "") + lost + "\n"
+            if self._written((lost + text).encode(errors="backslashreplace")):
                 self.lost, self._torn = 0, False
             else:
                 self.lost += 1
@@ -57,7 +57,7 @@ class LogStream(io.TextIOBase):
         return os.isatty(self._descriptor)
 
     def writable(self) -> bool:
-        """Whether it can be written to at all."""
+        """Whether it can be written to: always."""
         return True
 
     def _written(self, data: bytes) -> bool:
@@ -78,7 +78,7 @@ class LogStream(io.TextIOBase):
 
 
 class LogLimit:
-    """Lets a few lines through at once, and then so many in a second; counts what it held back."""
+    """Limits log lines: *burst* at once, then *per_second*; counts the lines that it holds back."""
 
     def __init__(
         self, burst: int, per_second: float, clock: Callable[[], float] = time.monotonic
@@ -91,7 +91,7 @@ class LogLimit:
         self._held_back = 0
 
     def take(self) -> dict[str, int] | None:
-        """Return what to add to a line that may be logged; None if it may not."""
+        """Return fields for a line that may be logged; None if the line may not be logged."""
         now = self._clock()
         self._allowance += (now - self._at) * self._per_second
         self._allowance, self._at = min(self._allowance, self._burst), now
@@ -107,8 +107,8 @@ def configure(level: str = "info", stream: LogStream | None = None) -> None:
     """
     Send structlog's and the standard library's records to *stream*, by default standard error.
 
-    Standard output is left to results. Messages of libraries below WARNING are dropped: websockets
-    logs each connection at INFO, and a service logs its streams itself.
+    Standard output is for results. Libraries' messages below WARNING are dropped: websockets logs
+    each connection at INFO, and a service logs its streams itself.
     """
     stream = stream or LogStream(STANDARD_ERROR)
     terminal = stream.isatty()
@@ -134,6 +134,12 @@ def configure(level: str = "info", stream: LogStream | None = None) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def quiet_by_default() -> None:
+    """Drop debug events in a program that embeds a service and has not configured structlog."""
+    if not structlog.is_configured():
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
 
 
 def _rendering(terminal: bool) -> list[Processor]:

@@ -1,4 +1,4 @@
-"""The event loop of every service process."""
+"""The event loop of every service process, its memory and garbage collection, and its lag."""
 
 from __future__ import annotations
 
@@ -11,6 +11,22 @@ from typing import Any, Final, TypeVar
 
 import uvloop
 
+_TRIM_THRESHOLD: Final = -1  # M_TRIM_THRESHOLD, mallopt(3)
+_MMAP_THRESHOLD: Final = -3  # M_MMAP_THRESHOLD
+
+KEPT_BYTES: Final = 32 * 1024 * 1024
+"""Bytes of freed memory that stay with the process. Only blocks above a quarter are mapped."""
+
+COLLECT_AFTER: Final = (50_000, 1, 60)
+"""
+The collector's thresholds: new objects before it examines the youngest generation (by default 700
+in Python 3.11), then collections before it examines the second and the oldest generation.
+
+With the default, 10 for the oldest, examining 4000 new connections at once took 280 ms.
+"""
+
+INTERVAL_S: Final = 0.5
+
 T = TypeVar("T")
 
 
@@ -22,27 +38,12 @@ def run_loop(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-_TRIM_THRESHOLD: Final = -1  # M_TRIM_THRESHOLD, mallopt(3)
-_MMAP_THRESHOLD: Final = -3  # M_MMAP_THRESHOLD
-
-KEPT_BYTES: Final = 32 * 1024 * 1024
-"""Freed memory that stays with the process. Blocks below a quarter of it are never mapped alone."""
-
-COLLECT_AFTER: Final = (50_000, 1, 60)
-"""
-New objects before the collector looks for cycles among them, 700 by default in Python 3.11; how
-often it does so before it looks at those that were left, and at all.
-
-After 10 times, the default, 4000 new connections are left: it took 280 ms to look at them at once.
-"""
-
-
 def reuse_freed_memory() -> None:
     """
-    Keep freed memory for the next message, with glibc; elsewhere nothing changes.
+    With glibc, keep freed memory for the next message; other C libraries are left alone.
 
-    By default glibc maps blocks from 128 KiB on anew and trims its heap often: a service that moves
-    large messages then spends a third of its time in page faults.
+    By default glibc maps blocks of 128 KiB and more each time, and trims its heap often: a service
+    that moves large messages spends a third of its time in page faults.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -53,26 +54,23 @@ def reuse_freed_memory() -> None:
 
 def collect_seldom() -> None:
     """
-    Look for cycles less often, and never again among what has been imported.
+    Look for reference cycles less often, and never among the imported modules.
 
-    Nothing on the path of a chunk makes any, so reference counts free what it takes. By default the
-    collector takes a quarter of a receiver's time with 2000 streams, and holds all of them up.
+    Chunks make no cycles, so reference counts free them. With its defaults the collector takes a
+    quarter of a receiver's time at 2000 streams, and delays all of them.
     """
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
 
 
-INTERVAL_S: Final = 0.5
-
-
 class LoopLag:
-    """Run `watch` as a task; `seconds` is the latest measurement."""
+    """Measures how late the loop is. Run `watch` as a task; `seconds` is the latest result."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
 
     async def watch(self) -> None:
-        """Measure every half second how much later than asked the loop wakes up."""
+        """Measure every half second how much later than requested the loop wakes up."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + INTERVAL_S

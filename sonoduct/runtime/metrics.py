@@ -1,4 +1,4 @@
-"""The ``/metrics`` endpoint, on its own port and its own thread."""
+"""The ``/metrics`` endpoint, on a port and a thread of its own."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry, start_http_server
 @contextmanager
 def metrics_endpoint(registry: CollectorRegistry, host: str, port: int) -> Iterator[int]:
     """
-    Serve *registry* for scrapes while the context is open; yield the port, chosen freely for 0.
+    Serve *registry* while the context is open; yield the port. With port 0 any free one is taken.
 
     Raises:
-        OSError: if the port is taken; it says which.
+        OSError: if the port is taken; the message names it.
     """
     try:
         server, thread = start_http_server(port, host, registry)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Final
 
 REPEAT_S: Final = 1.0
-"""The same Ctrl-C may arrive twice, by way of the process group; a person takes longer."""
+"""One Ctrl-C may arrive twice, through the process group. A person takes longer than this."""
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def stop_event() -> Iterator[asyncio.Event]:
     """
     Yield an event that SIGTERM and SIGINT set.
 
-    A second signal, a second or more after the first, ends the process at once: whoever presses
+    A second signal, a second or more after the first, ends the process at once: a user who presses
     Ctrl-C twice does not want to wait.
     """
     loop = asyncio.get_running_loop()

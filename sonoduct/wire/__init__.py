@@ -1,4 +1,4 @@
-"""The protocol ``sonoduct.v1``: values, bytes, and legal order. No I/O, no clock, no logging."""
+"""The protocol ``sonoduct.v1``: values, bytes, and legal order, without I/O, clock or logging."""
 
 from . import records
 from .chunk import (
@@ -16,7 +16,6 @@ from .chunk import (
 from .control import CONTROL_BYTES, decode_control, encode_control
 from .credit import Ledger
 from .digest import Digest
-from .encodings import Buffer, Encoding, Samples, pack24, to_float32, unpack24
 from .errors import (
     RETRYABLE,
     BadChecksum,
@@ -40,7 +39,7 @@ from .errors import (
     WireError,
     error_for,
 )
-from .format import CHANNELS, SAMPLERATES, Compression, Format, Kind
+from .format import CHANNELS, SAMPLERATES, Buffer, Compression, Encoding, Format, Kind
 from .inbound import Deadlines, Inbound, Message, Terms
 from .messages import (
     SUBPROTOCOL,
@@ -112,7 +111,6 @@ __all__ = [
     "ProcessingFailed",
     "Receipt",
     "RecordKind",
-    "Samples",
     "Stalled",
     "State",
     "StorageFailed",
@@ -130,9 +128,6 @@ __all__ = [
     "encode_control",
     "encode_record",
     "error_for",
-    "pack24",
     "records",
     "require_checksum",
-    "to_float32",
-    "unpack24",
 ]

@@ -1,5 +1,5 @@
 """
-A chunk: one binary message on the wire and, identically, one record in the journal.
+A chunk: a binary message on the wire, and the same bytes as a record in a journal.
 
 32 bytes of header, little-endian, then the payload; docs/protocol.md draws it.
 """
@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 import msgspec
 from zlib_ng.zlib_ng import crc32
 
-from .encodings import Buffer
 from .errors import BadChecksum, Malformed
+from .format import Buffer
 
 VERSION: Final = 1
 HEADER_BYTES: Final = 32
@@ -25,9 +25,19 @@ _CHECKSUM: Final = struct.Struct("<I")
 
 
 class RecordKind(enum.IntEnum):
-    """The second byte of every chunk; journals have records of other kinds."""
+    """The second byte of a record. On the wire it is always AUDIO; records.py writes the others."""
 
     AUDIO = 1
+    """A chunk."""
+
+    OPENING = 16
+    """The first record of a segment: where it starts, and the hello that claimed the stream."""
+
+    END = 17
+    """The stream is complete; the payload is the receipt."""
+
+    CLOSING = 18
+    """Everything before it is durable, and nothing follows: it gives the segment's end at once."""
 
 
 _AUDIO: Final = RecordKind.AUDIO.value
@@ -37,13 +47,13 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Consecutive units of one stream: *message* is header and payload, as received or sent."""
 
     epoch: int
-    """The claim under which it was sent."""
+    """The number of the claim under which it was sent."""
 
     offset: int
     """Its first unit, counted from the start of the stream."""
 
     units: int
-    """How many frames (``pcm``) or bytes (``file``) it holds."""
+    """The number of frames (``pcm``) or bytes (``file``) in it."""
 
     message: Buffer
     """The whole binary message; others share it, so it must not change."""
@@ -57,11 +67,6 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
         return self.offset + self.units
 
     @property
-    def size(self) -> int:
-        """Bytes of the payload."""
-        return len(self.message) - HEADER_BYTES
-
-    @property
     def payload(self) -> memoryview:
         """The payload, without a copy."""
         return memoryview(self.message)[HEADER_BYTES:]
@@ -73,7 +78,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
 
 
 class Header(NamedTuple):
-    """The first 32 bytes of a chunk, or of any other record of a journal."""
+    """The first 32 bytes of a chunk, or of another record of a journal."""
 
     kind: int
     length: int
@@ -91,18 +96,18 @@ def encode_chunk(epoch: int, offset: int, units: int, payload: Buffer) -> bytes:
 
 
 def encode_record(kind: int, epoch: int, offset: int, units: int, payload: Buffer = b"") -> bytes:
-    """Return header and payload; a journal has records of other kinds between its chunks."""
+    """Return the header and *payload* of a record of any *kind*."""
     fields = _FIELDS.pack(VERSION, kind, 0, len(payload), units, epoch, offset, crc32(payload))
     return b"".join((fields, _CHECKSUM.pack(crc32(fields)), payload))
 
 
 def decode_header(message: Buffer) -> Header:
     """
-    Return what the first 32 bytes of *message* say.
+    Return the header in the first 32 bytes of *message*.
 
     Raises:
-        Malformed: if it is shorter than a header, or not of this version.
-        BadChecksum: if the header differs from what its writer summed.
+        Malformed: if it is shorter than a header, or of another version.
+        BadChecksum: if the header is not the one that its writer summed.
     """
     if len(message) < HEADER_BYTES:
         raise Malformed("chunk bytes", seen=len(message), expected=f"at least {HEADER_BYTES}")
@@ -122,8 +127,8 @@ def decode_chunk(message: Buffer) -> Chunk:
     Return the chunk that *message* holds; the payload is not copied.
 
     Raises:
-        Malformed: if it is shorter than a header, or not of this version, kind and length.
-        BadChecksum: if the header or the payload differs from what its sender summed.
+        Malformed: if it is shorter than a header, or has another version, kind or length.
+        BadChecksum: if the header or the payload is not the one that its sender summed.
     """
     kind, length, units, epoch, offset, checksum = decode_header(message)
     if kind != _AUDIO or length != len(message) - HEADER_BYTES:
@@ -137,7 +142,7 @@ def decode_chunk(message: Buffer) -> Chunk:
 
 def require_checksum(what: str, seen: int, expected: int) -> None:
     """
-    Compare the sum that *what* says with the one of its bytes.
+    Compare the sum *seen* in *what* with the *expected* sum of its bytes.
 
     Raises:
         BadChecksum: if they differ.

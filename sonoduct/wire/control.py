@@ -1,7 +1,7 @@
 """
 Control messages as JSON text: at most 4 KiB, nested at most 6 deep, with a ``type``.
 
-Decoding refuses whatever is no message with one sentence that says where.
+Decoding refuses every other text, with one sentence that names the place.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from typing import Final, get_args
 
 import msgspec
 
-from .encodings import Encoding
 from .errors import Malformed
-from .format import Compression, Kind
+from .format import Compression, Encoding, Kind
 from .messages import Control, Level
 
 CONTROL_BYTES: Final = 4096
 CONTROL_DEPTH: Final = 6
 
 _SHOWN_CHARACTERS: Final = 80
-_REASON_CHARACTERS: Final = 300  # it may quote a value of any length
+_REASON_CHARACTERS: Final = 300  # a reason may quote a value of any length
 _CHOICES: Final[dict[str, Iterable[str]]] = {
     "$.type": [cls.__struct_config__.tag for cls in get_args(Control)],
     "$.kind": Kind,
@@ -54,7 +53,7 @@ def decode_control(text: str) -> Control:
     Return the message that *text* holds.
 
     Raises:
-        Malformed: if it is too long, too deep, no JSON, of unknown type, or a field is wrong.
+        Malformed: if it is not JSON, exceeds a limit, or has an unknown type or a wrong field.
     """
     length = len(text.encode(errors="surrogatepass"))
     if length > CONTROL_BYTES:
@@ -71,20 +70,20 @@ def decode_control(text: str) -> Control:
 
 
 def _line(text: str) -> str:
-    """*text*, which quotes what a peer sent, as one line that no terminal acts on."""
+    """Return *text*, which quotes a peer, as one line without control characters."""
     return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _allowed(fault: Exception) -> str | None:
-    """The choices at the path that *fault* names, where it is one of a closed set."""
+    """Return the choices for the field that *fault* names, None if it has no list of choices."""
     choices = [names for path, names in _CHOICES.items() if f"`{path}`" in str(fault)]
     return " or ".join(choices[0]) if choices else None
 
 
 def _depth(text: str) -> int:
-    """How deep brackets nest outside of strings, or can at most; as far as *text* is JSON."""
+    """Return how deep brackets nest outside of strings, or an upper bound of at most the limit."""
     if (most := text.count("[") + text.count("{")) <= CONTROL_DEPTH:
-        return most  # to look closer costs more than to decode the message
+        return most  # counting exactly costs more than decoding the message
     depth = deepest = 0
     for character in _STRING.sub("", text):
         if character in "[{":

@@ -1,4 +1,4 @@
-"""Credit: which message bytes are still on their way, counted by the units they carry."""
+"""Credit: the bytes of messages that are not settled, in the order of their units."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from .errors import Malformed
 
 
 class Ledger:
-    """Bytes of messages in the order of their units; settling frees those that lie before one."""
+    """Bytes of messages in the order of their units; settling a unit frees all before it."""
 
     def __init__(self) -> None:
         self.added = 0
-        """Bytes of every message so far."""
+        """Bytes of all messages so far."""
         self.settled = 0
         """Bytes of the messages that are settled."""
-        # (the unit after a message, its size); none before there is one: 600 bytes for each stream
+        # (the unit after a message, its size); created late: a deque takes 600 bytes per stream
         self._ends: deque[tuple[int, int]] | None = None
 
     @property
@@ -37,18 +37,18 @@ class Ledger:
 
 
 class Grant(Ledger):
-    """The receiver's side: messages may come up to an edge that moves as others are settled."""
+    """The receiver's side: messages may come up to an edge, which moves as they are settled."""
 
     def __init__(self, window: int) -> None:
         super().__init__()
         self.window = window
         """Bytes that may be outstanding."""
         self.announced = window
-        """The edge that the sender knows of."""
+        """The edge that the sender knows."""
 
     @property
     def edge(self) -> int:
-        """Bytes that may have come in all."""
+        """Bytes of all messages that may have come."""
         return self.window + self.settled
 
     def spend(self, end: int, size: int) -> None:
@@ -64,5 +64,5 @@ class Grant(Ledger):
         self.add(end, size)
 
     def announce(self) -> None:
-        """The sender is being told of the edge."""
+        """Note that the sender is told of the edge."""
         self.announced = self.edge

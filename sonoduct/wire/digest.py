@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import xxhash
 
-from .encodings import Buffer
+from .format import Buffer
 
 
 class Digest:
     """
-    A running digest that knows how far it has got.
+    A running digest that knows its number of units.
 
-    Units that it has seen before are passed over, so that a rewound sender feeds it again safely.
-    The digest is that of https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md, XXH3 128.
+    It skips units that it has summed before, so that a sender may feed the same units again.
+    See XXH3 128 in https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Digest:
         Add *units* units that start at *offset*.
 
         Raises:
-            ValueError: if *offset* leaves a gap behind what has been summed so far.
+            ValueError: if *offset* leaves a gap behind the units summed so far.
         """
         if offset > self.units:
             raise ValueError(f"offset {offset}, expected at most {self.units}")
@@ -37,5 +37,5 @@ class Digest:
             self.units = offset + units
 
     def hexdigest(self) -> str:
-        """32 hexadecimal digits."""
+        """Return the digest as 32 hexadecimal digits."""
         return (self._hash or xxhash.xxh3_128()).hexdigest()

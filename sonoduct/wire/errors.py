@@ -1,8 +1,8 @@
 """
-Everything that can end a stream, and whose fault it is.
+The errors that can end a stream, by whose fault it is.
 
 * WireError
-    * PeerError: what the other side sent is wrong
+    * PeerError: the other side sent something wrong
         * Malformed (4400), Unauthorised (4401), Forbidden (4403), Stalled (4408), Fenced (4409),
           Gone (4410), TooLarge (4413), Gap (4416), Held (4423), TooFast (4429), BadChecksum (4460)
     * OwnError: this side failed
@@ -16,19 +16,19 @@ from __future__ import annotations
 from typing import Final
 
 REASON_BYTES: Final = 123
-"""A close frame's reason is at most this long in UTF-8 (RFC 6455, section 5.5)."""
+"""The most bytes of UTF-8 in a close frame's reason (RFC 6455, section 5.5)."""
 
 RETRYABLE: Final = frozenset(
     {1001, 1006, 1011, 1012, 1013, 4408, 4409, 4416, 4423, 4429, 4460, 4507}
 )
-"""Close codes after which a sender backs off and resumes; 4416 and 4460 only once in a row."""
+"""Close codes after which a sender waits and resumes; 4416 and 4460 only once in a row."""
 
 
 class WireError(Exception):
     """
     Base class. ``str()`` is one line with the value seen and the value expected.
 
-    ``close_code`` is what the connection is closed with, and what the peer maps back to a class.
+    ``close_code`` closes the connection; the peer maps it back to a class.
     """
 
     close_code: int = 1011
@@ -54,11 +54,11 @@ class WireError(Exception):
 
 
 class PeerError(WireError):
-    """What the other side sent is wrong; the connection ends, what was accepted stays."""
+    """The other side sent something wrong. The connection ends; accepted units stay."""
 
 
 class Malformed(PeerError):
-    """No message of this protocol, one at the wrong moment, or one beyond the window."""
+    """Not a message of this protocol, or one at the wrong moment or beyond the window."""
 
     close_code = 4400
 
@@ -76,7 +76,7 @@ class Forbidden(PeerError):
 
 
 class Stalled(PeerError):
-    """Nothing came for too long although there was room for it."""
+    """The peer sent nothing for too long, although there was room."""
 
     close_code = 4408
 
@@ -88,7 +88,7 @@ class Fenced(PeerError):
 
 
 class Gone(PeerError):
-    """The stream was given up or has expired."""
+    """The stream was cancelled, or has expired."""
 
     close_code = 4410
 
@@ -118,13 +118,13 @@ class TooFast(PeerError):
 
 
 class BadChecksum(PeerError):
-    """A chunk, or a whole stream, that was damaged on its way."""
+    """A chunk, or a whole stream, was damaged in transit."""
 
     close_code = 4460
 
 
 class OwnError(WireError):
-    """This side failed to do its work."""
+    """This side failed."""
 
 
 class ProcessingFailed(OwnError):
@@ -134,11 +134,11 @@ class ProcessingFailed(OwnError):
 
 
 class EnvironmentFault(WireError):
-    """Neither side is wrong: the machine or its operator got in the way."""
+    """Neither side is at fault: the machine or its operator got in the way."""
 
 
 class StorageFailed(EnvironmentFault):
-    """The disk refused to take or to keep the audio."""
+    """The disk did not take the audio, or lost it."""
 
     close_code = 4507
 
@@ -150,7 +150,7 @@ class Draining(EnvironmentFault):
 
 
 class Overloaded(EnvironmentFault):
-    """No memory or no connection is left for one more stream."""
+    """There is no memory or no connection left for another stream."""
 
     close_code = 1013
 
@@ -165,7 +165,7 @@ _CLASSES: Final[dict[int, type[WireError]]] = {
 def error_for(
     code: int, message: str, seen: str | None = None, expected: str | None = None
 ) -> WireError:
-    """Return the error that a peer reported with *code*; a bare WireError if it is unknown."""
+    """Return the error that a peer reported with *code*; a plain WireError for an unknown code."""
     error = _CLASSES.get(code, WireError)(message, seen=seen, expected=expected)
     error.close_code = code
     return error

@@ -1,4 +1,4 @@
-"""What a stream consists of: the kind of its units and, for samples, how they are to be read."""
+"""The kind of a stream's units, and how to read samples: encoding, compression, format."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from .encodings import Encoding
+Buffer = bytes | bytearray | memoryview
 
 SAMPLERATES: Final = range(1, 768_001)
 CHANNELS: Final = range(1, 65)
@@ -16,15 +16,15 @@ FLAC_CHANNELS: Final = 8
 FLAC_SAMPLERATES: Final = range(1, 65_536)
 FLAC_TENS: Final = range(10, 655_351, 10)
 
-# What noise grows by, which FLAC stores as it is: libFLAC needs 96 bytes at the start, and 9 to 26
+# Noise grows in FLAC, which stores it unchanged: libFLAC adds 96 bytes at the start, and 9 to 26
 # for each block of 4096 frames.
 FLAC_HEADERS: Final = 256
 FLAC_OVERHEAD: Final = 64
-"""Frames for which a byte more is set aside."""
+"""One more byte is reserved for each group of this many frames."""
 
 
 class Kind(enum.StrEnum):
-    """What the units of a stream are."""
+    """The units of a stream."""
 
     PCM = "pcm"
     """Frames of samples."""
@@ -33,24 +33,45 @@ class Kind(enum.StrEnum):
     """Bytes of an audio file."""
 
 
+class Encoding(enum.StrEnum):
+    """The payload of a ``pcm`` stream's chunks: little-endian samples, channels interleaved."""
+
+    S16LE = "s16le"
+    """16 bit signed integers."""
+
+    S24LE = "s24le"
+    """24 bit signed integers, packed in 3 bytes."""
+
+    F32LE = "f32le"
+    """32 bit floats, not clipped."""
+
+    @property
+    def sample_bytes(self) -> int:
+        """Bytes of one sample."""
+        return _SAMPLE_BYTES[self]
+
+
+_SAMPLE_BYTES: Final = {Encoding.S16LE: 2, Encoding.S24LE: 3, Encoding.F32LE: 4}
+
+
 class Compression(enum.StrEnum):
-    """What became of a ``pcm`` stream's samples before they were put into a chunk."""
+    """How the payload of a ``pcm`` stream's chunk holds the samples."""
 
     NONE = "none"
-    """Nothing: the payload is the samples."""
+    """As canonical bytes."""
 
     FLAC = "flac"
-    """Each payload is a complete FLAC stream of its chunk's samples (RFC 9639)."""
+    """As a complete FLAC stream (RFC 9639) in each chunk."""
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How a ``pcm`` stream's samples are to be read."""
+    """How to read the samples of a ``pcm`` stream."""
 
     samplerate: int
     """Hertz."""
     channels: int
     encoding: Encoding
-    """The canonical bytes of a sample, whatever the compression."""
+    """The canonical bytes of a sample; they do not depend on the compression."""
     compression: Compression = Compression.NONE
 
     def __post_init__(self) -> None:
@@ -72,14 +93,14 @@ class Format(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """
         Whether FLAC holds such samples exactly.
 
-        It has no floats, and a frame's header says Hz up to 65535, above them only tens
-        (RFC 9639, sections 9.1.2 and 9.1.3).
+        FLAC has no floats. Its frame headers can write each samplerate up to 65535 Hz, and above
+        that only multiples of ten (RFC 9639, sections 9.1.2 and 9.1.3).
         """
         sayable = self.samplerate in FLAC_SAMPLERATES or self.samplerate in FLAC_TENS
         return self.encoding is not Encoding.F32LE and self.channels <= FLAC_CHANNELS and sayable
 
     def frames_in(self, size: int) -> int:
-        """Return how many frames fit into a payload of *size* bytes, whatever their samples are."""
+        """Return how many frames fit into a payload of *size* bytes, for any samples."""
         if self.compression is Compression.NONE:
             return size // self.frame_bytes
         spare = max(0, size - FLAC_HEADERS)

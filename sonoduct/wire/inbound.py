@@ -1,4 +1,4 @@
-"""The receiver's half of a connection: which message may come now, and what may be acknowledged."""
+"""`Inbound`, the receiver's half of a connection: messages that may come, and acknowledgements."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ from .messages import (
 )
 
 STEP_BYTES: Final = 1024 * 1024
-"""What a large window is committed and acknowledged in: disk, peer and we are busy together."""
+"""Bytes per commit and per ack in a large window, so that disk, peer and receiver all work."""
 
 
 class Terms(msgspec.Struct, frozen=True):
-    """What the receiver offers for one stream on one connection."""
+    """The receiver's offer for one stream on one connection."""
 
     window: int
-    """Bytes of messages that it holds for the stream at most."""
+    """The most bytes of messages that it holds for the stream."""
     max_chunk: int
     """Bytes of the largest payload."""
     ack: Level
-    """What its acknowledgements promise."""
+    """The promise of its acknowledgements."""
     kept: bool
-    """Whether what is released survives a power cut; if not, `durable` stays 0 in every ack."""
+    """Whether released units survive a power cut; if not, `durable` stays 0 in every ack."""
 
     @property
     def step(self) -> int:
-        """Bytes that are worth a commit, or an ack, at once: half of the window at most."""
+        """Bytes that are worth a commit or an ack: at most half of the window."""
         return min(self.window // 2, STEP_BYTES)
 
 
 class Deadlines(msgspec.Struct, frozen=True):
-    """How long a peer may be silent, in seconds."""
+    """Seconds that a peer may be silent."""
 
     hello: float = 5.0
     """From the connection to the first hello."""
@@ -56,7 +56,7 @@ class Deadlines(msgspec.Struct, frozen=True):
 
 
 class Phase(enum.Enum):
-    """Where a connection stands."""
+    """The state of a connection. The value says which message may come."""
 
     GREETING = "a hello"
     CLAIMING = "nothing until opened"
@@ -71,24 +71,30 @@ class Inbound:
     """
     One connection, seen from the receiver; streams may follow one another on it.
 
-    Give it every message with the time it came; it objects with a WireError or agrees. Tell it what
-    became of the stream (`open`, `release`, `commit`); it returns what to send.
+    `feed` it every message, with its time; it accepts the message or raises a WireError. Tell it
+    about the stream (`open`, `release`, `commit`); it returns the message to send.
     """
 
     def __init__(self, deadlines: Deadlines, now: float) -> None:
         self.phase = Phase.GREETING
         self.epoch = 0
         self.received = 0
-        """The unit after the last one that came."""
+        """The unit after the last one that was received."""
         self.released = 0
         """The unit before which everything is stored and processed."""
         self.deadline = now + deadlines.hello
-        """When silence becomes an error."""
+        """The time at which silence becomes an error."""
         self._deadlines = deadlines
         self._credit = Grant(0)
         self._unit_bytes, self._compressed = 1, False
         self._terms = Terms(0, 0, Level.DURABLE, kept=False)
         self._told: Ack | None = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<Inbound epoch {self.epoch} {self.phase.name} at {self.received}, "
+            f"{self.held} bytes not released>"
+        )
 
     def feed(self, message: Message, now: float) -> None:
         """
@@ -136,7 +142,7 @@ class Inbound:
         )
 
     def reopen(self, epoch: int, receipt: Receipt, now: float) -> Opened:
-        """Answer a claim on a stream that is complete: its receipt, and the next hello may come."""
+        """Answer a claim on a complete stream with its receipt; the next hello may come."""
         self._rest(epoch, now)
         units = receipt.units
         return Opened(
@@ -144,34 +150,34 @@ class Inbound:
         )
 
     def release(self, offset: int, now: float) -> None:
-        """Everything before *offset* is stored and processed: its memory is free again."""
+        """Note that all units before *offset* are stored and processed: their memory is free."""
         self.released = offset
         self._credit.settle(offset)
-        # A sender without credit was not silent, it was waiting for this.
+        # A sender without credit was not silent: it waited for this.
         self.deadline = max(self.deadline, now + self._deadlines.progress)
 
     @property
     def held(self) -> int:
-        """Bytes of messages that came and are not released."""
+        """Bytes of received messages that are not released."""
         return self._credit.outstanding
 
     @property
     def busy(self) -> bool:
-        """Whether the sender waits for something that is done with what came."""
+        """Whether the sender waits for the receiver to store, process or commit."""
         return self.held > 0 or self.phase is Phase.ENDING
 
     @property
     def room(self) -> int:
-        """Bytes of messages that may come, whether or not the sender knows of it yet."""
+        """Bytes of messages that may come; the sender may not know all of them yet."""
         return self._credit.edge - self._credit.added
 
     @property
     def unannounced(self) -> int:
-        """Bytes of credit that the sender has not been told of."""
+        """Bytes of credit that the sender was not told of."""
         return self._credit.edge - self._credit.announced
 
     def ack(self) -> Ack | None:
-        """Return the acknowledgement to send; None if it would say nothing new."""
+        """Return the acknowledgement to send; None if nothing has changed since the last one."""
         if self.phase not in (Phase.OPEN, Phase.ENDING):
             return None
         ack = self._standing()
@@ -182,7 +188,7 @@ class Inbound:
         return ack
 
     def repeat(self) -> None:
-        """Have `ack` return the acknowledgement again, although it says nothing new."""
+        """Let `ack` return an acknowledgement once more, even if nothing has changed."""
         self._told = None
 
     def commit(self, receipt: Receipt, now: float) -> Committed:
@@ -191,16 +197,16 @@ class Inbound:
         return Committed(epoch=self.epoch, receipt=receipt)
 
     def cancel(self, now: float) -> Cancelled:
-        """End the stream as the sender wished; the next hello may come."""
+        """End the stream that the sender cancelled; the next hello may come."""
         self._rest(self.epoch, now)
         return Cancelled(epoch=self.epoch)
 
     def expire(self, now: float) -> None:
         """
-        Look at the clock.
+        Check the deadline.
 
         Raises:
-            Stalled: if the peer was silent past its deadline while it could have sent.
+            Stalled: if the peer was silent past its deadline although it could have sent.
         """
         smallest = HEADER_BYTES + self._unit_bytes
         could_send = self.phase is Phase.OPEN and self.room >= smallest

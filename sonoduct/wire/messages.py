@@ -1,7 +1,7 @@
 """
 The control messages, as immutable values; control.py writes and reads them.
 
-Fields that a peer does not know are ignored, so that a later minor version can add some.
+A peer ignores fields that it does not know, so that a later minor version can add some.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 from .format import Compression, Format, Kind
 
 Value: TypeAlias = int | float | str | bool | None
-"""What a processor may report under one name."""
+"""A value that a processor may report."""
 Values: TypeAlias = Mapping[str, Value]
 Count: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """Units, bytes or milliseconds."""
@@ -35,34 +35,34 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds: float
     """frames / samplerate."""
     durable: bool
-    """Whether it survives a power cut of the receiver's machine."""
+    """Whether the stream survives a power cut of the receiver's machine."""
     processors: dict[str, dict[str, Value]] = {}
-    """What each processor reported at the end."""
+    """The report of each processor at the end."""
     failures: dict[str, str] = {}
-    """The processors that did not see all of it, and why."""
+    """The processors that did not see the whole stream, and why."""
     sha256: str = ""
-    """Of a file: what other tools know it by, 64 hexadecimal digits."""
+    """The digest by which other tools know a file; 64 hexadecimal digits."""
     decoder: str = ""
-    """Of a file: what turned it into frames."""
+    """The decoder that turned a file into frames."""
 
 
 SUBPROTOCOL: Final = "sonoduct.v1"
 
 Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
-"""It has 32 bits in a chunk's header."""
+"""A chunk's header has 32 bits for it."""
 
 _STREAM_ID: Final = re.compile(r"[0-9a-f]{32}")
 _NAME_CHARACTERS: Final = 255
 
 
 class Level(enum.StrEnum):
-    """What an acknowledgement promises."""
+    """The promise of an acknowledgement."""
 
     RECEIVED = "received"
-    """The receiver's process has taken it; it survives a lost connection."""
+    """The unit is in the receiver's process; it survives a lost connection."""
 
     DURABLE = "durable"
-    """It survives a power cut of the receiver's machine."""
+    """The unit survives a power cut of the receiver's machine."""
 
 
 class _Message(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="type"):
@@ -78,11 +78,11 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
     """Which sender process this is."""
     kind: Kind = Kind.PCM
     format: Format | None = None
-    """Of a ``pcm`` stream; a file says itself how it is to be read."""
+    """How to read the samples of a ``pcm`` stream; a file describes itself."""
     name: str = ""
     """For people; never a key."""
     units: Count | None = None
-    """How many there will be, where the source says so. Informative."""
+    """The number of units, if the source claims to know. Informative."""
     ack: Level = Level.DURABLE
     metadata: dict[str, str] = {}
 
@@ -99,8 +99,8 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
 
     @property
     def pcm(self) -> Format:
-        """How the samples of a ``pcm`` stream are to be read."""
-        assert self.format is not None  # only such streams have samples before they are decoded
+        """How to read the samples of a ``pcm`` stream; only for such a stream."""
+        assert self.format is not None  # the kind is PCM
         return self.format
 
     @property
@@ -110,16 +110,16 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
 
     @property
     def compressed(self) -> bool:
-        """Whether payloads are something else than the canonical bytes."""
+        """Whether payloads differ from the canonical bytes."""
         return self.format is not None and self.format.compression is not Compression.NONE
 
     def units_in(self, size: int) -> int:
-        """Return how many units fit into a payload of *size* bytes, whatever they are."""
+        """Return how many units fit into a payload of *size* bytes, for any samples."""
         return size if self.format is None else self.format.frames_in(size)
 
 
 class State(enum.StrEnum):
-    """How a receiver finds a stream that is claimed."""
+    """The state of a stream when a sender claims it."""
 
     OPEN = "open"
     COMMITTED = "committed"
@@ -131,11 +131,11 @@ class Opened(_Message, frozen=True, kw_only=True, tag="opened"):
     epoch: Epoch
     offset: Count
     window: Count
-    """Bytes of messages that may be on their way beyond what is acknowledged."""
+    """Bytes of messages that may be sent beyond the acknowledged ones."""
     max_chunk: Count
     """Bytes of the largest payload."""
     ack: Level = Level.DURABLE
-    """What this receiver's acknowledgements promise; never more than what was asked for."""
+    """The promise of this receiver's acknowledgements; never more than the sender requested."""
     state: State = State.OPEN
     receipt: Receipt | None = None
     """With the state ``committed``."""
@@ -155,34 +155,34 @@ class Eos(_Message, frozen=True, kw_only=True, tag="eos"):
 
     units: Count
     digest: str = ""
-    """Empty if the sender has lost the beginning of a live stream: then it is not compared."""
+    """Empty, and not compared, if the sender no longer has the beginning of a live stream."""
 
 
 class Committed(_Message, frozen=True, kw_only=True, tag="committed"):
-    """Receiver: all of it is there. Only now may the sender report success."""
+    """Receiver: the stream is complete. Only now may the sender report success."""
 
     epoch: Epoch
     receipt: Receipt
 
 
 class Event(_Message, frozen=True, kw_only=True, tag="event"):
-    """Receiver: what a processor found at *offset*."""
+    """Receiver: a finding of a processor at *offset*."""
 
     processor: str
     offset: Count
     values: dict[str, Value]
     end: Count | None = None
-    """The frame after the last one that it is about."""
+    """The frame after the last one that the finding concerns."""
 
 
 class Cancel(_Message, frozen=True, kw_only=True, tag="cancel"):
-    """Sender: gives the stream up for good."""
+    """Sender: cancels the stream for good."""
 
     epoch: Epoch
 
 
 class Cancelled(_Message, frozen=True, kw_only=True, tag="cancelled"):
-    """Receiver: the stream is given up."""
+    """Receiver: the stream is cancelled."""
 
     epoch: Epoch
 
@@ -194,7 +194,7 @@ class Drain(_Message, frozen=True, kw_only=True, tag="drain"):
 
 
 class Error(_Message, frozen=True, kw_only=True, tag="error"):
-    """Receiver: what was wrong. Followed by the close code."""
+    """Receiver: an error. Followed by the close code."""
 
     code: int
     message: str

@@ -1,4 +1,4 @@
-"""The sender's half of a stream: what to send next, over as many connections as it takes."""
+"""`Outbound`, the sender's half of a stream: the next message, over any number of connections."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Final
 from .chunk import HEADER_BYTES, encode_chunk
 from .credit import Ledger
 from .digest import Digest
-from .encodings import Buffer
 from .errors import BadChecksum, Draining, Malformed, error_for
+from .format import Buffer
 from .messages import (
     Ack,
     Cancel,
@@ -28,11 +28,11 @@ from .messages import (
 
 MOST_CHUNK: Final = 16 * 1024 * 1024
 MOST_WINDOW: Final = 256 * 1024 * 1024
-"""Bytes that a sender uses of what a receiver offers, whatever it says: a sender's memory."""
+"""The most bytes that a sender uses, even if a receiver offers more: they take its memory."""
 
 
 class Phase(enum.Enum):
-    """Where a stream stands."""
+    """The state of a stream. The value says which message may come."""
 
     LOST = "no connection"
     GREETING = "opened"
@@ -46,16 +46,16 @@ class Outbound:
     """
     One stream, seen from the sender, from its first hello to its receipt.
 
-    For every connection: send what `greet` returns, feed what comes, and once the phase is OPEN
-    read the source from `read_from` on. Units before `position` go to `skip`, the others to
-    `chunk` as credit (`room`) allows; then `eos`.
+    On every connection: send the hello that `greet` returns, and `feed` each message that arrives.
+    When the phase is OPEN, read the source from `read_from` on. Give units before `position` to
+    `skip`, and the others to `chunk`, as far as credit (`room`) allows. Then send `eos`.
 
-    If the receiver has a receipt already, the phase is PROVING: a receipt under this id may be that
-    of other audio. Read the rest of the source into `sum`, then call `prove`.
+    If the receiver has a receipt already, the phase is PROVING, since the receipt may belong to
+    other audio with this id. Read the rest of the source into `sum`, then call `prove`.
     """
 
     def __init__(self, hello: Hello, first: int = 0) -> None:
-        """Without its *first* units a source cannot be summed; then no digest is compared."""
+        """If the source has dropped its *first* units, it has no digest to compare."""
         self.hello = hello
         self.phase = Phase.LOST
         self.receipt: Receipt | None = None
@@ -78,9 +78,15 @@ class Outbound:
         self._digest, self._summed = Digest(), not first
         self._offered: Receipt | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"<Outbound {self.hello.stream[:4]}… {self.phase.name} at {self.position}, "
+            f"{self.unacknowledged} bytes unacknowledged>"
+        )
+
     @property
     def read_from(self) -> int:
-        """The unit at which the source has to continue, so that none is missed by the digest."""
+        """The unit from which to read the source, so that the digest misses none."""
         return min(self._digest.units, self.position) if self._summed else self.position
 
     @property
@@ -90,23 +96,23 @@ class Outbound:
 
     @property
     def content(self) -> tuple[int, str]:
-        """The units that the digest has seen, and the digest; hexadecimal digits."""
+        """The number of units in the digest, and the digest in hexadecimal digits."""
         return self._digest.units, self._digest.hexdigest()
 
     @property
     def room(self) -> int:
-        """Bytes of payload that the next chunk may have; at most 0 if it has to wait."""
+        """Bytes of payload that the next chunk may have; 0 or less if it has to wait."""
         credit = self._ledger.settled + self._window - self._ledger.added
         return min(credit - HEADER_BYTES, self.max_chunk)
 
     @property
     def unacknowledged(self) -> int:
-        """Bytes of messages that are on their way."""
+        """Bytes of messages that the receiver has not acknowledged."""
         return self._ledger.outstanding
 
     @property
     def acknowledged(self) -> int:
-        """Units that need not be sent again, by the level that the receiver granted."""
+        """Units that need not be sent again, at the level that the receiver granted."""
         return self.received if self.level is Level.RECEIVED else self.durable
 
     def greet(self) -> Hello:
@@ -116,7 +122,7 @@ class Outbound:
         return self.hello
 
     def lose(self) -> None:
-        """Forget the connection; what it did not acknowledge is sent again on the next one."""
+        """Forget the connection; the next one sends again the units that were not acknowledged."""
         if self.phase is not Phase.DONE:
             self.phase = Phase.LOST
             self._ledger, self._window = Ledger(), 0
@@ -126,7 +132,7 @@ class Outbound:
         Advance by one message of the receiver.
 
         Raises:
-            WireError: what the receiver reported, or what is wrong with its message.
+            WireError: the receiver's error, or an error in its message.
         """
         match message, self.phase:
             case Opened(receipt=Receipt() as receipt), Phase.GREETING:
@@ -151,20 +157,20 @@ class Outbound:
                 raise Malformed("message", seen=seen, expected=self.phase.value)
 
     def sum(self, offset: int, units: int, payload: Buffer) -> None:
-        """Take *units* units at *offset* for the digest alone, whatever the receiver has."""
+        """Add *units* units at *offset* to the digest, and send nothing."""
         self._digest.update(offset, units, payload)
 
     def count(self, before: Outbound) -> None:
-        """Continue the counters of *before*: the same source under another id."""
+        """Continue the counters of *before*, which sent the same source under another id."""
         self.chunks, self.sent_bytes = before.chunks, before.sent_bytes
         self.resent_bytes = before.resent_bytes
 
     def skip(self, units: int, payload: Buffer) -> None:
-        """Take *units* units at `read_from` that the receiver has, for the digest alone."""
+        """Add *units* units at `read_from`, which the receiver has, to the digest."""
         self._digest.update(self.read_from, units, payload)
 
     def chunk(self, units: int, payload: Buffer, packed: Buffer | None = None) -> bytes:
-        """Return the message of the next *units* units: *payload*, or *packed* instead of it."""
+        """Return the message of the next *units* units: *payload*, or *packed* in its place."""
         carried = payload if packed is None else packed
         size = max(len(payload), len(carried))
         if self.phase is not Phase.OPEN or size > self.room:
@@ -187,22 +193,22 @@ class Outbound:
 
     def prove(self, content: tuple[int, str]) -> None:
         """
-        Take the receipt that came with `opened`; *content* is the source's units and digest.
+        Accept the receipt that came with `opened`; *content* is the source's units and digest.
 
         Raises:
-            BadChecksum: if the receipt is that of other audio.
+            BadChecksum: if the receipt belongs to other audio.
         """
         assert self._offered is not None  # the phase is PROVING
         self._compare(self._offered, content)
         self._finish(self._offered)
 
     def trust(self) -> None:
-        """Take the receipt that came with `opened` without proof."""
+        """Accept the receipt that came with `opened` without proof."""
         assert self._offered is not None  # the phase is PROVING
         self._finish(self._offered)
 
     def cancel(self) -> Cancel:
-        """Return the message that gives the stream up."""
+        """Return the message that cancels the stream."""
         return Cancel(epoch=self.epoch)
 
     def _open(self, opened: Opened) -> None:
@@ -214,7 +220,9 @@ class Outbound:
             expected = f"{self.hello.unit_bytes}, one unit, to below the window"
             raise Malformed("max_chunk", seen=opened.max_chunk, expected=expected)
         self.phase = Phase.OPEN
-        others = opened.epoch > self.epoch + 1 and self.epoch > 0  # claims between this one's
+        others = (
+            opened.epoch > self.epoch + 1 and self.epoch > 0
+        )  # another sender has claimed the stream in between
         self.adopted = self.adopted or others or opened.offset > self._furthest
         self.epoch, self.position, self.level = opened.epoch, opened.offset, opened.ack
         self.max_chunk = min(opened.max_chunk, MOST_CHUNK)

@@ -1,40 +1,33 @@
 """
-What is on disk between the chunks: records, each with the 32-byte header of a chunk.
+Segments on disk: a sequence of records, each with the 32-byte header of a chunk.
 
-A segment, of a receiver's journal or a sender's spool, begins with an OPENING. Chunks follow, just
-as they are on the wire. A CLOSING or an END is last.
+A segment, in a receiver's journal or a sender's spool, begins with an OPENING. Chunks follow, with
+the same bytes as on the wire. A CLOSING or an END is last.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator
 from typing import BinaryIO, Final, NamedTuple
 
 import msgspec
 from zlib_ng.zlib_ng import crc32
 
-from .chunk import HEADER_BYTES, Header, decode_header, encode_record, require_checksum
+from .chunk import (
+    HEADER_BYTES,
+    Header,
+    RecordKind,
+    decode_header,
+    encode_record,
+    require_checksum,
+)
 from .control import decode_control, encode_control
-from .encodings import Buffer
 from .errors import WireError
+from .format import Buffer
 from .messages import Hello, Receipt
 
 LONGEST_PAYLOAD: Final = 1024 * 1024
 """Bytes; a longer record is damage. The longest chunk has half of it."""
-
-
-class Mark(enum.IntEnum):
-    """The kinds of records that are never sent."""
-
-    OPENING = 16
-    """Its offset is where the segment starts; its payload is the hello that claimed."""
-
-    END = 17
-    """The stream is complete; its payload is the receipt."""
-
-    CLOSING = 18
-    """Nothing follows, and all before it is durable: nobody has to read it to know its end."""
 
 
 class Record(NamedTuple):
@@ -46,22 +39,22 @@ class Record(NamedTuple):
 
 def opening(epoch: int, base: int, hello: Hello) -> bytes:
     """Return the first record of a segment that starts at unit *base*."""
-    return encode_record(Mark.OPENING, epoch, base, 0, encode_control(hello).encode())
+    return encode_record(RecordKind.OPENING, epoch, base, 0, encode_control(hello).encode())
 
 
 def end(epoch: int, receipt: Receipt) -> bytes:
     """Return the record that completes a stream."""
-    return encode_record(Mark.END, epoch, receipt.units, 0, msgspec.json.encode(receipt))
+    return encode_record(RecordKind.END, epoch, receipt.units, 0, msgspec.json.encode(receipt))
 
 
 def closing(epoch: int, offset: int) -> bytes:
     """Return the record that ends a segment before unit *offset*."""
-    return encode_record(Mark.CLOSING, epoch, offset, 0)
+    return encode_record(RecordKind.CLOSING, epoch, offset, 0)
 
 
 def hello_of(record: Record) -> Hello | None:
-    """Return the hello in an OPENING; None if *record* is none."""
-    if record.header.kind != Mark.OPENING:
+    """Return the hello in an OPENING; None if *record* is of another kind."""
+    if record.header.kind != RecordKind.OPENING:
         return None
     message = decode_control(record.payload.decode())
     return message if isinstance(message, Hello) else None
@@ -73,7 +66,7 @@ def receipt_of(record: Record) -> Receipt:
 
 
 def read_records(file: BinaryIO) -> Iterator[Record]:
-    """Yield the records from where *file* stands, up to the first that is not whole and right."""
+    """Yield the records of *file* from its position on, up to the first damaged or cut one."""
     try:
         while True:
             header = decode_header(file.read(HEADER_BYTES))
@@ -87,17 +80,17 @@ def read_records(file: BinaryIO) -> Iterator[Record]:
 
 
 def read_closing(file: BinaryIO) -> Header | None:
-    """Return the CLOSING that *file* ends with; None if it has none. Moves in *file*."""
+    """Return the CLOSING at the end of *file*, None if it has none. Changes the file's position."""
     size = file.seek(0, 2)
     file.seek(max(0, size - HEADER_BYTES))
     try:
         header = decode_header(file.read(HEADER_BYTES))
     except WireError:
         return None
-    return header if header.kind == Mark.CLOSING and not header.length else None
+    return header if header.kind == RecordKind.CLOSING and not header.length else None
 
 
 def _check(header: Header, payload: Buffer) -> None:
-    # A payload that is cut short has another sum, all but once in 4 billion times.
+    # A payload that is cut short has another sum, except once in 4 billion times.
     require_checksum("length", len(payload), header.length)
     require_checksum("payload crc32", header.checksum, crc32(payload))

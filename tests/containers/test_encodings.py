@@ -95,8 +95,8 @@ def test_the_kernel_takes_a_decoder_first(images):
     """The kernel kills a child that fills the memory, and the parent continues."""
     script = """
 import sys
-from sonoduct.runtime.child import Bounds, Child
-room = Bounds(memory_bytes=2**30, cpu_seconds=20, wall_seconds=30)
+from sonoduct.runtime.child import ChildLimits, Child
+room = ChildLimits(memory_bytes=2**30, cpu_seconds=20, wall_seconds=30)
 kept = bytearray(80_000_000)
 kept[::4096] = b"x" * len(kept[::4096])  # more than the child gets
 for _ in range(2):

@@ -35,7 +35,7 @@ DECODE = """
 import json, pathlib, sys
 from sonoduct.audio import decoding
 for name in sys.argv[1:]:
-    found = decoding.probe(pathlib.Path(name), decoding.Means(), isolated=True, count=True)
+    found = decoding.probe(pathlib.Path(name), decoding.DecodeOptions(), isolated=True, count=True)
     print(json.dumps([found.decoder, found.samplerate, found.channels, found.frames]))
 """
 

@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from sender import SourceError
 from sender.sources.file import AudioFile
-from sonoduct.audio.decoding import Means, open_decoder
-from sonoduct.wire import to_float32
+from sonoduct.audio.decoding import DecodeOptions, open_decoder
+from sonoduct.audio.samples import to_float32
 from tests.support.bombs import write_bomb
 from tests.support.clients import connected
 from tests.support.commands import outcomes, sending, sent
@@ -29,7 +29,7 @@ def make(path, frames=20_000):
     source = encode(path, *how, subtype=subtype, channels=2, frames=frames)
     if path.name in LOSSLESS:
         return truth(source)
-    decoder = open_decoder(path, Means(), isolated=True)
+    decoder = open_decoder(path, DecodeOptions(), isolated=True)
     data = read_all(decoder)
     decoder.close()
     return to_float32(data, decoder.format.encoding, 2)
@@ -147,7 +147,7 @@ async def test_a_source_that_is_closed_while_it_is_read(tmp_path):
         "\necho \"Input #0, mp3, from 'x':\n  Stream #0:0: Audio: mp3, 8000 Hz, mono, fltp\" >&2\n"
     )
     script.chmod(0o755)
-    source = AudioFile(tmp_path / "a.m4a", means=Means(ffmpeg=str(script)))
+    source = AudioFile(tmp_path / "a.m4a", options=DecodeOptions(ffmpeg=str(script)))
 
     assert b"1234" == source.read(0, 1)
 

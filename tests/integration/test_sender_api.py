@@ -25,17 +25,14 @@ class Telling:
         return {"blocks": self.count}
 
 
-class Tone:
+class Tone(sender.Source):
     """A source that a program makes itself: a few blocks, then the end."""
 
     name = "tone"
     stream = "0123456789abcdef" * 2
     format = wire.Format(samplerate=8000, channels=2, encoding=wire.Encoding.F32LE)
     units = None
-    live = False
     decoder = "raw"
-    growing = False
-    first = 0
 
     def __init__(self, frames):
         self.samples = noise(frames, 2)
@@ -71,7 +68,7 @@ async def test_the_documented_use(tmp_path):
 
 
 async def test_a_source_of_ones_own():
-    """A client sends any object with the shape of a Source, and releases acknowledged units."""
+    """A client sends any object of a subclass of Source, and releases acknowledged units."""
     recorder, tone = Recorder(), Tone(70_001)
     async with listening(recorder) as running, sender.connect(running.url) as client:
         receipt = await client.send(tone)

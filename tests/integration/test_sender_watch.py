@@ -18,7 +18,7 @@ from sender.jobs.find import Fault, Found
 from sender.jobs.watch import Watch
 from sender.metrics import Metrics
 from sender.settings import WatchSettings
-from sender.terminal import Board, Outcome
+from sender.terminal import Outcome, Progress
 from sonoduct.runtime.console import faults_console
 from tests.support.commands import PATIENCE_S, watching
 from tests.support.recorder import Recorder, listening
@@ -189,8 +189,8 @@ class Service:
         self.stop = asyncio.Event()
         settings = WatchSettings(to=url, settle=0.1, rescan=0.1, retry=0.2)
         metrics = Metrics(CollectorRegistry(), "0")
-        board = Board(faults_console(), shown=False)
-        deliveries = Deliveries(settings, metrics, board, self.add, plain=False)
+        progress = Progress(faults_console(), shown=False)
+        deliveries = Deliveries(settings, metrics, progress, self.add)
         self.watch = Watch(folder, settings, metrics, deliveries, None)
 
     def add(self, outcome):
@@ -388,9 +388,9 @@ async def test_a_read_error_is_told_from_a_decoding_error(tmp_path, outcome, con
 async def test_a_refusal_of_the_operating_system_is_tried_again(cause, expected):
     """A refused process, for example, may be granted later."""
     settings = WatchSettings()
-    board = Board(faults_console(), shown=False)
+    progress = Progress(faults_console(), shown=False)
     metrics = Metrics(CollectorRegistry(), "0")
-    deliveries = Deliveries(settings, metrics, board, lambda _: None, plain=False)
+    deliveries = Deliveries(settings, metrics, progress, lambda _: None)
     client = Client(settings, metrics, "1" * 32)
 
     def opening():

@@ -113,6 +113,29 @@ async def test_a_sender_that_resumes(tmp_path):
     assert str(tmp_path / "a.wav") == retry["name"] == resumed["name"]
 
 
+async def test_debug_logs_connections_and_claims_of_the_sender(tmp_path):
+    """Each connection has two lines, and each claim of a stream has one."""
+    recorder = Recorder()
+    with capture_logs() as logs:
+        async with (
+            listening(recorder) as receiver,
+            Relay(receiver.port, cuts=[200_000]).listen() as proxy,
+            connected(proxy.url) as client,
+        ):
+            receipt = await client.send(write(tmp_path / "a.wav", 400_000))
+
+    assert [proxy.url, proxy.url] == [line["to"] for line in lines(logs, "connected")]
+    lost, done = lines(logs, "disconnected")
+    assert (1006, "connection closed with 1006") == (lost["code"], lost["why"])
+    assert (1000, "done") == (done["code"], done["why"])
+    first, second = lines(logs, "claim_accepted")
+    assert receipt.stream == first["stream"] == second["stream"]
+    assert (1, 0, 2) == (first["epoch"], first["offset"], second["epoch"])
+    assert second["offset"] == lines(logs, "resumed")[0]["offset"]
+    debug = [line for line in logs if line["log_level"] == "debug" and "to" in line]
+    assert 4 == len(debug), "nothing for each chunk"
+
+
 async def test_debug_logs_connections_and_claims():
     """Each start and each end of a connection has a line, and so has a fenced holder."""
     with capture_logs() as logs:
@@ -121,9 +144,8 @@ async def test_debug_logs_connections_and_claims():
             async with speaking(receiver.url, stream="ab" * 16) as second:
                 await second.greet()
                 await first.closed()
-                await until(lambda: lines(logs, "connection_ended"))
                 sessions = receiver.inside._server._sessions
-                (session,) = (each for each in sessions if each._lease)
+                (session,) = (each for each in sessions if not each._stopped)
                 shown = repr(session), repr(session._lease.stream)
         await receiver.until("receiver_connections_total", bool, dialect="sonoduct", result="lost")
 

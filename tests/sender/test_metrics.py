@@ -12,7 +12,7 @@ from sender.jobs.delivery import Deliveries
 from sender.metrics import Metrics
 from sender.opening import open_file
 from sender.settings import Settings
-from sender.terminal import Board
+from sender.terminal import Progress
 from tests.support.clients import connected
 from tests.support.recorder import SMALL, Recorder, listening
 from tests.support.relay import Relay, free_port
@@ -112,8 +112,8 @@ def delivering(registry, url, **how):
     """A client, and what delivers with it."""
     settings = Settings(to=url, connect_timeout=0.1)
     metrics = Metrics(registry, "test")
-    board = Board(Console(stderr=True), shown=False)
-    deliveries = Deliveries(settings, metrics, board, lambda _: None, plain=False, **how)
+    progress = Progress(Console(stderr=True), shown=False)
+    deliveries = Deliveries(settings, metrics, progress, lambda _: None, **how)
     return Client(settings, metrics, "one"), deliveries, settings
 
 

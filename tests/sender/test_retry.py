@@ -1,11 +1,12 @@
-"""Which failures are worth another attempt, and for how long."""
+"""Which failures are worth another attempt, when, and for how long."""
 
+import random
 import uuid
 
 import pytest
 
 from sender.errors import OddAnswerError, UnreachableError
-from sender.retry import Persistence
+from sender.retry import RetryPolicy
 from sender.settings import Settings
 from sender.websocket import LinkClosedError
 from sonoduct import wire
@@ -25,16 +26,55 @@ def opened(offset=0):
     return outbound
 
 
-def persistence(outbound=None, *, reached=True, **settings):
-    """A persistence that began at 0 s."""
-    chosen = Persistence(outbound or opened(), Settings(**settings), now=0.0)
-    chosen.reached = reached
-    return chosen
+class Highest(random.Random):
+    """Always the upper bound."""
+
+    def uniform(self, _a, b):
+        return b
 
 
-def judge(chosen, error, now, *, growing=False):
-    """What *chosen* makes of *error*, by default of a file."""
-    return chosen.judge(error, now, growing=growing)
+def policy(outbound=None, *, reached=True, chance=None, **settings):
+    """A policy that began at 0 s."""
+    made = RetryPolicy(outbound or opened(), Settings(**settings), 0.0, chance)
+    made.reached = reached
+    return made
+
+
+def decide(made, error, now, *, growing=False):
+    """What *made* decides after *error*, by default of a file."""
+    return made.delay_after(error, now, growing=growing)
+
+
+def delay(made, now=0.0):
+    """The delay after a lost connection."""
+    return decide(made, LinkClosedError(1006, ""), now)[0]
+
+
+def test_bounds_double_up_to_ten_seconds():
+    """The longest delays are 0.1, 0.2, 0.4 … and never more than 10 s."""
+    made = policy(chance=Highest())
+
+    assert [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0] == [delay(made) for _ in range(9)]
+
+
+def test_any_delay_up_to_the_bound_may_come():
+    """Full jitter: senders that lose a receiver together do not come back together."""
+    first = [delay(policy(chance=random.Random(seed))) for seed in range(200)]
+
+    assert 0 <= min(first) < 0.01
+    assert 0.09 < max(first) <= 0.1
+
+
+def test_progress_makes_the_next_delay_short():
+    """An attempt after which more is acknowledged resets the bound."""
+    outbound = opened()
+    made = policy(outbound, chance=Highest())
+    for _ in range(5):
+        delay(made)
+    outbound.chunk(1, b"ab")
+    outbound.feed(wire.Ack(epoch=1, durable=1, received=1, window=4096))
+
+    assert 0.1 == delay(made)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +99,7 @@ def judge(chosen, error, now, *, growing=False):
 )
 def test_what_may_heal_is_tried_again(error, reason):
     """The reason is what metrics call it; the first wait is short."""
-    wait, called = judge(persistence(), error, 1.0)
+    wait, called = decide(policy(), error, 1.0)
 
     assert reason == called
     assert 0 <= wait <= 0.1
@@ -80,29 +120,29 @@ def test_what_may_heal_is_tried_again(error, reason):
 def test_what_will_not_heal_ends_the_stream(error):
     """The receiver's word is final, by message or by close code."""
     with pytest.raises(type(error)):
-        judge(persistence(), error, 1.0)
+        decide(policy(), error, 1.0)
     with pytest.raises(type(error), match="closed with"):
-        judge(persistence(), LinkClosedError(error.close_code, "x"), 1.0)
+        decide(policy(), LinkClosedError(error.close_code, "x"), 1.0)
 
 
 @pytest.mark.parametrize("error", [wire.Gap("x"), wire.BadChecksum("x")], ids=repr)
 def test_damage_twice_running_is_no_accident(error):
     """Once is sent again; the second time in the same place is final."""
-    chosen = persistence()
-    judge(chosen, error, 1.0)
+    made = policy()
+    decide(made, error, 1.0)
     with pytest.raises(type(error)):
-        judge(chosen, error, 2.0)
+        decide(made, error, 2.0)
 
 
 def test_damage_with_progress_in_between_may_heal():
     """Further along it is another accident."""
     outbound = opened()
-    chosen = persistence(outbound)
-    judge(chosen, wire.BadChecksum("x"), 1.0)
+    made = policy(outbound)
+    decide(made, wire.BadChecksum("x"), 1.0)
     outbound.greet()
     outbound.feed(wire.Opened(epoch=2, offset=10, window=4096, max_chunk=1024))
 
-    assert "error" == judge(chosen, wire.BadChecksum("x"), 2.0)[1]
+    assert "error" == decide(made, wire.BadChecksum("x"), 2.0)[1]
 
 
 def test_a_digest_that_disagrees_is_final():
@@ -112,7 +152,7 @@ def test_a_digest_that_disagrees_is_final():
     outbound.feed(wire.Ack(epoch=1, durable=1, received=1, window=4096))
     outbound.eos()
     with pytest.raises(wire.BadChecksum):
-        judge(persistence(outbound), wire.BadChecksum("digest"), 1.0)
+        decide(policy(outbound), wire.BadChecksum("digest"), 1.0)
 
 
 def test_damage_that_is_noticed_after_eos_is_one_chunks():
@@ -121,26 +161,26 @@ def test_damage_that_is_noticed_after_eos_is_one_chunks():
     outbound.chunk(1, b"ab")
     outbound.eos()
 
-    assert "error" == judge(persistence(outbound), wire.BadChecksum("chunk"), 1.0)[1]
+    assert "error" == decide(policy(outbound), wire.BadChecksum("chunk"), 1.0)[1]
 
 
 def test_a_source_that_grows_is_never_given_up():
     """Patience begins when nothing more is kept, whether or not a receiver has answered."""
-    chosen = persistence(reached=False)
-    waits = [judge(chosen, ConnectionRefusedError(), now, growing=True)[0] for now in range(999)]
-    judge(chosen, ConnectionRefusedError(), 1007.9)
+    made = policy(reached=False)
+    waits = [decide(made, ConnectionRefusedError(), now, growing=True)[0] for now in range(999)]
+    decide(made, ConnectionRefusedError(), 1007.9)
     with pytest.raises(UnreachableError, match="no progress for 10.0 s, expected some within 10 s"):
-        judge(chosen, ConnectionRefusedError(), 1008.0)
+        decide(made, ConnectionRefusedError(), 1008.0)
 
     assert 5.0 < max(waits) <= 10.0
 
 
 def test_patience_ends():
     """Without progress the last failure is said, with the address and both times."""
-    chosen = persistence(patience=30.0)
-    wait, _ = judge(chosen, LinkClosedError(1006, ""), 29.99)
+    made = policy(patience=30.0)
+    wait, _ = decide(made, LinkClosedError(1006, ""), 29.99)
     with pytest.raises(UnreachableError, match="no progress for 31.0 s, expected some within 30 s"):
-        judge(chosen, LinkClosedError(1006, ""), 31.0)
+        decide(made, LinkClosedError(1006, ""), 31.0)
 
     assert wait <= 0.011
 
@@ -148,26 +188,26 @@ def test_patience_ends():
 def test_patience_is_short_until_a_receiver_has_answered():
     """A wrong address is noticed soon."""
     with pytest.raises(UnreachableError, match="within 10 s"):
-        judge(persistence(reached=False), ConnectionRefusedError(), 10.5)
+        decide(policy(reached=False), ConnectionRefusedError(), 10.5)
 
 
 def test_a_stream_that_is_held_is_waited_for():
     """Whoever holds it makes the progress."""
-    chosen = persistence(patience=30.0)
+    made = policy(patience=30.0)
     for now in range(20, 400, 20):
-        judge(chosen, wire.Held("busy"), float(now))
+        decide(made, wire.Held("busy"), float(now))
     with pytest.raises(UnreachableError):
-        judge(chosen, LinkClosedError(1006, ""), 420.0)
+        decide(made, LinkClosedError(1006, ""), 420.0)
 
 
 def test_an_odd_answer_counts_until_a_receiver_has_answered():
     """A wrong address is said at once; later a proxy may answer for a receiver that is away."""
     with pytest.raises(OddAnswerError, match="HTTP 404"):
-        judge(persistence(reached=False), OddAnswerError("HTTP 404"), 1.0)
+        decide(policy(reached=False), OddAnswerError("HTTP 404"), 1.0)
 
 
 @pytest.mark.parametrize("code", [1002, 1007, 1009])
 def test_what_the_library_cannot_accept_is_no_receiver(code):
     """Its messages break WebSocket, or are longer than any control message."""
     with pytest.raises(wire.WireError, match=f"connection closed with {code}"):
-        judge(persistence(), LinkClosedError(code, "", ours=True), 1.0)
+        decide(policy(), LinkClosedError(code, "", ours=True), 1.0)

@@ -8,7 +8,7 @@ from sender.jobs.delivery import Deliveries
 from sender.jobs.send import Sending
 from sender.metrics import Metrics
 from sender.settings import SendSettings
-from sender.terminal import Board
+from sender.terminal import Progress
 from sonoduct.runtime.console import faults_console
 
 
@@ -17,7 +17,10 @@ async def delivered(*paths, **settings):
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="sonoduct-spool-") as spool:
         chosen = SendSettings(**{"spool": spool, **settings})
-        board, metrics = Board(faults_console(), shown=False), Metrics(CollectorRegistry(), "0")
-        deliveries = Deliveries(chosen, metrics, board, outcomes.append, plain=False)
+        progress, metrics = (
+            Progress(faults_console(), shown=False),
+            Metrics(CollectorRegistry(), "0"),
+        )
+        deliveries = Deliveries(chosen, metrics, progress, outcomes.append)
         await Sending(chosen, metrics, deliveries, None).run(paths, "1" * 32)
     return outcomes

@@ -63,6 +63,7 @@ class JournalClaim(Claim):
         self._store = store
         self._journal = journal
         self._hello = hello
+        self._unit_bytes = hello.unit_bytes
         self._writer = granted.writer
         self._on_kept = on_kept
         self._on_failed = on_failed
@@ -84,12 +85,13 @@ class JournalClaim(Claim):
 
     @override
     def append(self, chunk: Chunk) -> None:
-        size = chunk.end * self._hello.unit_bytes
+        size = (chunk.offset + chunk.units) * self._unit_bytes
         if size > self._store.stream_bytes:
             raise TooLarge("stream bytes", seen=size, expected=f"<= {self._store.stream_bytes}")
         if self._digest is not None:  # here, where the chunk is at hand; some 10 µs for 256 KiB
             self._digest.update(chunk.offset, chunk.units, chunk.canonical)
-        self._add(chunk)
+        self._waiting.append(chunk)
+        self._store.committer.add(self, len(chunk.message))
 
     @override
     def flush_soon(self) -> None:
@@ -133,7 +135,9 @@ class JournalClaim(Claim):
             await self.seal()
             raise
         if self._failure is None:
-            self._add(ending(self.epoch, made))  # so it is durable together with the last chunks
+            end = ending(self.epoch, made)
+            self._waiting.append(end)  # so it is durable together with the last chunks
+            self._store.committer.add(self, len(end.message))
         await self._settled()
         if not self._complete:  # it was sealed while the disk was full
             raise Fenced("the claim has ended")
@@ -189,10 +193,6 @@ class JournalClaim(Claim):
         that audio was received, it has dropped that audio.
         """
         return not self._sealed or self._hello.ack is Level.RECEIVED
-
-    def _add(self, entry: Entry) -> None:
-        self._waiting.append(entry)
-        self._store.committer.add(self, len(entry.message))
 
     async def _summed(self) -> Digest:
         if self._digest is not None:

@@ -99,7 +99,8 @@ class Committer:
         """Note that *claim* has *size* more bytes to commit."""
         self._waiting[claim] = None
         self._bytes += size
-        self._schedule()
+        if self._timer is None or self._bytes >= GROUP_BYTES:
+            self._schedule()
 
     def flush_soon(self) -> None:
         """Commit at once, or after the group under way: a sender waits for it."""

@@ -22,10 +22,11 @@ from sonoduct.wire import (
     Hello,
     Malformed,
     Receipt,
+    RecordKind,
     StorageFailed,
     TooLarge,
 )
-from sonoduct.wire.records import Mark, read_records
+from sonoduct.wire.records import read_records
 
 from .journal import Done, Journal, State
 from .reader import Part, Segment, Tail
@@ -207,7 +208,7 @@ def _is_audible(journal: Journal, part: Part) -> bool:
         known = sum(
             HEADER_BYTES + record.header.length
             for record in read_records(file)
-            if record.header.kind in (Mark.OPENING, Mark.CLOSING)
+            if record.header.kind in (RecordKind.OPENING, RecordKind.CLOSING)
         )
         return file.seek(0, SEEK_END) > known and not _is_buried(journal, part)
 

@@ -23,7 +23,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from sonoduct.wire import Hello, Receipt, RecordKind, StorageFailed
-from sonoduct.wire.records import Mark, Record
+from sonoduct.wire.records import Record
 
 from .disk import Disk
 from .reader import Part, Segment, read_segment, require_no_record
@@ -127,7 +127,7 @@ class Journal:
                 if record.header.kind == RecordKind.AUDIO:
                     reached = record.header.offset + record.header.units
                     yield record
-                elif record.header.kind == Mark.END:
+                elif record.header.kind == RecordKind.END:
                     yield record
 
     def complete(self) -> Complete | None:

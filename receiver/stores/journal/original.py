@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from receiver.stores import Original
-from sonoduct.audio.decoding import DecodeError, Decoder, Means, open_decoder
+from sonoduct.audio.decoding import DecodeError, DecodeOptions, Decoder, open_decoder
 from sonoduct.wire import Buffer, Digest, Format, Hello, Kind, RecordKind, StorageFailed
 
 from .journal import Complete, Journal
@@ -46,7 +46,7 @@ def audio_of(
     layout: Layout,
     journal: Journal,
     complete: Complete,
-    means: Means,
+    means: DecodeOptions,
     require_running: Callable[[], None] = _always_running,
 ) -> Iterator[AudioToRecord]:
     """

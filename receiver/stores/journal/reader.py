@@ -25,7 +25,7 @@ from sonoduct.wire import (
     WireError,
     decode_header,
 )
-from sonoduct.wire.records import Mark, Record, hello_of, read_closing, read_records, receipt_of
+from sonoduct.wire.records import Record, hello_of, read_closing, read_records, receipt_of
 
 from .disk import Disk
 
@@ -73,12 +73,12 @@ class Segment:
         with self.disk.read(self.path) as file:
             for index, record in enumerate(read_records(file)):
                 kind, header = record.header.kind, record.header
-                known = kind in (RecordKind.AUDIO, Mark.END, Mark.CLOSING) or not index
+                known = kind in (RecordKind.AUDIO, RecordKind.END, RecordKind.CLOSING) or not index
                 if not known or (header.epoch, header.offset) != (self.part.epoch, expected):
                     return
                 expected += header.units
                 yield record
-                if kind in (Mark.END, Mark.CLOSING):
+                if kind in (RecordKind.END, RecordKind.CLOSING):
                     return
 
     def tail(self, within: int | None = None) -> Tail:
@@ -101,8 +101,8 @@ class Segment:
             if within is not None and end > within:
                 break
             offset, size = record.header.offset + record.header.units, end
-            closed = record.header.kind in (Mark.CLOSING, Mark.END)
-            if record.header.kind == Mark.END:
+            closed = record.header.kind in (RecordKind.CLOSING, RecordKind.END)
+            if record.header.kind == RecordKind.END:
                 receipt = receipt_of(record)
         return Tail(offset, size, closed, receipt)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from sonoduct.audio.decoding import Means
+from sonoduct.audio.decoding import DecodeOptions
 from sonoduct.audio.recording import Container, container_for, digest_recording, write_recording
 from sonoduct.wire import Format, Receipt, StorageFailed
 
@@ -33,7 +33,7 @@ class RecordingOptions:
     """How recordings are made."""
 
     container: Container
-    means: Means = field(default_factory=Means)
+    means: DecodeOptions = field(default_factory=DecodeOptions)
     """Decoders and their limits, for files that were sent as they are."""
     keep_original: bool = False
     """Whether such a file is kept beside its recording."""

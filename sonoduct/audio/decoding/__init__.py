@@ -1,17 +1,17 @@
 """
-From an audio file to samples in their canonical bytes; shared by the sender and the receiver.
+From an audio file to samples in canonical bytes; the sender and the receiver share it.
 
-`open_decoder` chooses soundfile or ffmpeg by the file's content, and runs in a child process
-whatever is not to be trusted.
+`open_decoder` chooses soundfile or ffmpeg by the file's content. Decoders that are not safe enough
+for this process run in a child process.
 """
 
 from .containers.signature import MPEG_BYTES, SIGNATURE_BYTES, may_be_mpeg, suffix_of_container
-from .decoder import Decoder, Facts
+from .decoder import Decoder, MediaInfo
 from .errors import DecodeError, GaveUp, LimitReached, NoDecoder, NotAudio, Unfit
 from .ffmpeg import CONTAINERS, find_ffmpeg
 from .opening import open_decoder
-from .options import LEAST_MEMORY, Limits, Means
-from .probing import Found, probe
+from .options import LEAST_MEMORY, DecodeOptions, Limits
+from .probing import ProbeResult, probe
 from .streaming import StreamDecoder
 
 __all__ = [
@@ -20,15 +20,15 @@ __all__ = [
     "MPEG_BYTES",
     "SIGNATURE_BYTES",
     "DecodeError",
+    "DecodeOptions",
     "Decoder",
-    "Facts",
-    "Found",
     "GaveUp",
     "LimitReached",
     "Limits",
-    "Means",
+    "MediaInfo",
     "NoDecoder",
     "NotAudio",
+    "ProbeResult",
     "StreamDecoder",
     "Unfit",
     "find_ffmpeg",

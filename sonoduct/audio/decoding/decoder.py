@@ -1,4 +1,4 @@
-"""A file's samples, from any frame on, with the fallback to another decoder."""
+"""`Decoder`, the seam between decoders and their callers, and its one kind: an open file."""
 
 from __future__ import annotations
 
@@ -8,85 +8,35 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
+from typing_extensions import override
+
 from sonoduct.wire import CHANNELS, SAMPLERATES, Encoding, Format
 
 from .errors import NO_FRAME, DecodeError, GaveUp, LimitReached, NotAudio, Unfit
-from .options import Job
+from .options import OpenFile
 from .runs import Run
+
+SKIP_FRAMES: Final = 65536
+"""Frames that are decoded at once on the way to a frame that cannot be reached by seeking."""
+
+ROUGHLY: Final = 0.1
+"""ffmpeg gives a file's length as a time, and codecs add samples at both ends."""
+
+CODEC_S: Final = 0.25
+"""Seconds that a codec adds to a file of any length."""
+
+MP3_FRAMES: Final = 2 * 1152
+"""The first MPEG frame may count itself, and the next one may need bytes that are missing."""
+
+CLOCK_S: Final = 0.01
+"""ffmpeg rounds lengths to this many seconds."""
 
 _WIDTH: Final = {Encoding.S16LE: 16, Encoding.S24LE: 24, Encoding.F32LE: 32}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What a decoder says of a file."""
-
-    format: Format
-    """Its encoding is the smallest exact one, or the one that was asked for."""
-
-    decoder: str
-    """`soundfile` or `ffmpeg`."""
-
-    container: str
-    """Such as WAV, OGG or mov,mp4,m4a,3gp,3g2,mj2: the decoder's own word."""
-
-    codec: str
-    """Such as pcm, flac, vorbis or aac."""
-
-    subtype: str
-    """How the codec's samples are stored, again in the decoder's own words."""
-
-    frames: int | None
-    """As the file claims; None where it says nothing. Never relied upon."""
-
-    damage: str
-    """What shows already that not all of it is there; most often nothing does."""
-
-    seekable: bool
-    """Whether a seek costs nothing and is exact; otherwise it decodes from the start."""
-
-
-def require_fit(
-    samplerate: int, channels: int, exact: Encoding, wanted: Encoding | None, subtype: str
-) -> Format:
-    """
-    Return the format that samples travel in: *wanted*, or *exact*, which holds all of *subtype*.
-
-    Raises:
-        Unfit: if the protocol cannot carry it, or *wanted* cannot hold it.
-    """
-    for name, seen, allowed in (
-        ("samplerate", samplerate, SAMPLERATES),
-        ("channels", channels, CHANNELS),
-    ):
-        if seen not in allowed:
-            raise Unfit(f"{name} {seen}, expected {allowed.start} to {allowed.stop - 1}")
-    if wanted is not None and _WIDTH[wanted] < _WIDTH[exact]:
-        raise Unfit(f"{wanted} cannot hold {subtype} exactly, expected {exact}")
-    return Format(samplerate=samplerate, channels=channels, encoding=wanted or exact)
-
-
-SKIP_FRAMES: Final = 65536
-
-ROUGHLY: Final = 0.1
-"""ffmpeg tells a file's length in time, not in frames, with what a codec adds at both ends."""
-
-CODEC_S: Final = 0.25
-"""What that is, of a file of whatever length."""
-
-MP3_FRAMES: Final = 2 * 1152
-"""Its first frame may count itself, and the next one may need what is not there."""
-
-CLOCK_S: Final = 0.01
-"""What ffmpeg rounds a length to."""
-
-Start = Callable[[int], Run]
-"""Starts a run at a frame; only at 0 where a decoder is not seekable."""
-
-
 class Decoder(Protocol):
     """
-    Decodes one file. Blocking: it is called from threads, one at a time, but for `close`.
+    Decodes one file. Methods block; call them from threads, one at a time, except `close`.
 
     The same decoder gives the same samples everywhere, and from every offset.
     """
@@ -100,57 +50,117 @@ class Decoder(Protocol):
     seekable: bool
 
     warning: str
-    """What was found wrong with the file without being a reason to stop; known at the end."""
+    """Damage that did not stop the decoder; known at the end."""
 
     def read(self, frames: int) -> bytes:
         """
-        Return up to *frames* frames in the canonical bytes of `format`; none at the end.
+        Return up to *frames* frames in the canonical bytes of `format`; no bytes at the end.
 
         Raises:
-            DecodeError: if the decoder stops before the end, with the frame at which it did.
+            DecodeError: if the decoder stops before the end; the message names the frame.
         """
 
     def seek(self, offset: int) -> None:
         """
-        Go on at frame *offset*; where not `seekable`, by decoding all that is before it.
+        Continue at frame *offset*. Unless `seekable`, this decodes all frames before it.
 
         Raises:
             DecodeError: if the file has no such frame, or as `read`.
         """
 
     def close(self) -> None:
-        """End what is running, also a `read` of another thread, and free everything."""
+        """Stop decoding, also in a thread that is in `read`, and free everything."""
 
 
-class FileDecoder:
-    """The Decoder of a file that is open; `close` closes that, too."""
+@dataclass(frozen=True, kw_only=True)
+class MediaInfo:
+    """What a decoder says of a file."""
 
-    def __init__(self, job: Job, facts: Facts, start: Start, run: Run) -> None:
-        """*run* was started at frame 0."""
-        self.format = facts.format
-        self.decoder = facts.decoder
-        self.container = facts.container
-        self.codec = facts.codec
-        self.subtype = facts.subtype
-        self.frames = facts.frames
-        self.seekable = facts.seekable
+    format: Format
+    """With the requested encoding, or else the smallest exact one."""
+
+    decoder: str
+    """`soundfile` or `ffmpeg`."""
+
+    container: str
+    """Such as WAV, OGG or mov,mp4,m4a,3gp,3g2,mj2: the decoder's own word."""
+
+    codec: str
+    """Such as pcm, flac, vorbis or aac."""
+
+    subtype: str
+    """How the codec stores samples, in the decoder's own words."""
+
+    frames: int | None
+    """As the file claims; None if it does not say. Never relied upon."""
+
+    damage: str
+    """The part that is missing, if the file shows it before it is decoded; often empty."""
+
+    seekable: bool
+    """Whether a seek is exact and costs nothing; if not, it decodes from the start."""
+
+
+def require_fit(
+    samplerate: int, channels: int, exact: Encoding, requested: Encoding | None, subtype: str
+) -> Format:
+    """
+    Return the format in which samples travel.
+
+    Its encoding is *requested*, or else *exact*, the smallest that holds every sample of *subtype*.
+
+    Raises:
+        Unfit: if the protocol cannot carry the samples, or *requested* cannot hold them.
+    """
+    for name, seen, allowed in (
+        ("samplerate", samplerate, SAMPLERATES),
+        ("channels", channels, CHANNELS),
+    ):
+        if seen not in allowed:
+            raise Unfit(f"{name} {seen}, expected {allowed.start} to {allowed.stop - 1}")
+    if requested is not None and _WIDTH[requested] < _WIDTH[exact]:
+        raise Unfit(f"{requested} cannot hold {subtype} exactly, expected {exact}")
+    return Format(samplerate=samplerate, channels=channels, encoding=requested or exact)
+
+
+StartRun = Callable[[int], Run]
+"""Starts a run at a frame. If the decoder is not seekable, it is always called with 0."""
+
+
+class FileDecoder(Decoder):
+    """Decodes an open file by one run after another; a seek starts a new run."""
+
+    def __init__(self, file: OpenFile, media: MediaInfo, start: StartRun, run: Run) -> None:
+        """Take over *file*, which `close` closes, and *run*, which was started at frame 0."""
+        self.format = media.format
+        self.decoder = media.decoder
+        self.container = media.container
+        self.codec = media.codec
+        self.subtype = media.subtype
+        self.frames = media.frames
+        self.seekable = media.seekable
         self.warning = ""
-        self._damage = facts.damage
-        self._descriptor = job.descriptor
+        self._damage = media.damage
+        self._descriptor = file.descriptor
         self._start = start
         self._run = run
-        self._most_output = job.means.limits.most_output(job.size)
+        self._most_output = file.options.limits.most_output(file.size)
         self._position = 0
         self._ahead = b""
         self._closed = False
         self._turn = threading.Lock()
 
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"at frame {self._position}"
+        total = "unknown" if self.frames is None else self.frames
+        return f"<FileDecoder {self.decoder} {self.container}/{self.codec} {state} of {total}>"
+
     def begun(self) -> Self:
         """
-        Decode the first frame, which the first `read` gives; return itself.
+        Decode the first frame, which the first `read` returns; return this decoder.
 
         Raises:
-            NotAudio: if there is none.
+            NotAudio: if the file has no frame.
             DecodeError: as `read`.
         """
         self._ahead = self._read(1)
@@ -159,13 +169,13 @@ class FileDecoder:
             raise NotAudio(NO_FRAME)
         return self
 
+    @override
     def read(self, frames: int) -> bytes:
-        """See Decoder."""
         with self._turn:
             return self._read(frames)
 
+    @override
     def seek(self, offset: int) -> None:
-        """See Decoder."""
         with self._turn:
             self._run.close()
             self._ahead, self._position = b"", offset if self.seekable else 0
@@ -174,8 +184,8 @@ class FileDecoder:
                 if not self._read(min(SKIP_FRAMES, offset - self._position)):
                     raise GaveUp(f"ends at frame {self._position}, expected {offset}")
 
+    @override
     def close(self) -> None:
-        """See Decoder."""
         self._closed = True
         self._run.kill()
         with self._turn:
@@ -187,7 +197,7 @@ class FileDecoder:
     def _read(self, frames: int) -> bytes:
         if self._closed:
             raise GaveUp("closed")
-        if not frames:  # one may be ahead already
+        if not frames:  # `begun` may have left a frame in _ahead
             return b""
         width = self.format.frame_bytes
         try:
@@ -213,14 +223,14 @@ class FileDecoder:
         return type(error)(f"{self.decoder} at frame {self._position}: {error}")
 
     def _whole(self, size: int) -> bytes:
-        """Whole frames; a decoder that was stopped within one says so in the next read."""
+        """Return whole frames. If a decoder stopped within a frame, its next read says why."""
         data = self._run.read(size) if size else b""
         if rest := len(data) % self.format.frame_bytes:
             return data[:-rest] or self._run.read(size)
         return data
 
     def _miscounted(self) -> str:
-        """What the file claims and does not have; or has, in a FLAC, and does not claim."""
+        """Return how the number of frames differs from the file's claim, "" if it does not."""
         if self.frames is None:
             return ""
         missing = self.frames - self._position
@@ -230,7 +240,7 @@ class FileDecoder:
         return ""
 
     def _slack(self, frames: int) -> float:
-        """How many of *frames* that a file claims may be missing from one that is whole."""
+        """Return how many of the *frames* that a whole file claims it may not have."""
         if self.decoder == "ffmpeg":
             return frames * ROUGHLY + self.format.samplerate * CODEC_S
         return MP3_FRAMES if self.codec == "mp3" else 0

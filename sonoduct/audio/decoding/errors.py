@@ -1,12 +1,12 @@
 """
-Why a file gives no audio, or no more of it; none of these names the file.
+Why a file gives no audio, or no more of it. The messages do not name the file.
 
 * DecodeError
-    * NotAudio: no decoder knows it, or it holds no frame
-    * Unfit: audio that the protocol, or the encoding that was asked for, cannot hold
+    * NotAudio: no decoder knows the file, or it has no frame
+    * Unfit: the protocol or the requested encoding cannot hold the samples
     * NoDecoder: a program is missing
     * GaveUp: a decoder stopped before the end
-    * LimitReached: a decoder was stopped because it took, or gave, too much
+    * LimitReached: a decoder used more time or memory than it may, or gave too many samples
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 NO_FRAME: Final = "0 frames, expected at least 1"
-"""What is wrong with a header that nothing follows."""
+"""The error of a file that ends after its header."""
 
 
 class DecodeError(Exception):
@@ -22,7 +22,7 @@ class DecodeError(Exception):
 
 
 class NotAudio(DecodeError):
-    """Nothing in the file can be decoded."""
+    """No decoder finds audio in the file."""
 
 
 class Unfit(DecodeError):
@@ -30,12 +30,12 @@ class Unfit(DecodeError):
 
 
 class NoDecoder(DecodeError):
-    """The file may be audio, but what would decode it is not there."""
+    """The file may be audio, but the program that would decode it is missing."""
 
 
 class GaveUp(DecodeError):
-    """The decoder reported an error, or crashed; what came before is good."""
+    """The decoder reported an error, or crashed. The samples before that are good."""
 
 
 class LimitReached(DecodeError):
-    """The decoder has used up what it is given."""
+    """The decoder has reached one of its limits."""

@@ -1,18 +1,21 @@
-"""ffmpeg as a child: what it says of a file, and its samples."""
+"""ffmpeg as a child process: its description of a file, and its samples."""
 
 from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
+
+from typing_extensions import override
 
 from sonoduct.runtime.child import Child, OutOfTime
 from sonoduct.wire import Encoding
 
 from .errors import GaveUp, LimitReached, NoDecoder, NotAudio
-from .options import Job
+from .options import OpenFile
 from .runs import ChildRun
 
 CONTAINERS: Final = (
@@ -20,49 +23,49 @@ CONTAINERS: Final = (
     *("flv", "gsm", "iff", "loas", "matroska", "mov", "mp3", "mpc", "mpc8", "mpeg", "mpegts"),
     *("nut", "ogg", "rm", "tak", "truehd", "tta", "voc", "w64", "wav", "wsd", "wv", "xwma"),
 )
-"""Formats that hold their own audio. Playlists, which name other files and addresses, do not."""
+"""Formats that hold their own audio. Playlists name other files and addresses instead."""
 
 INPUT: Final = (
     *("-nostdin", "-hide_banner", "-protocol_whitelist", "file,subfile"),
     *("-format_whitelist", ",".join(CONTAINERS)),
 )
-"""It can open nothing but its standard input, which is the file itself: no path, no address."""
+"""ffmpeg may open only its standard input, which is the file: no path, no address."""
 
 STDIN: Final = "file:/dev/stdin"
-"""By this name it can seek in it; as a pipe it could not, and an MP4 may need that."""
+"""By this name ffmpeg can seek in the file, which an MP4 may need. As a pipe it could not."""
 
 SAID_BYTES: Final = 1024 * 1024
-"""How much of its description of a file is looked through; tags may be long."""
+"""Bytes of ffmpeg's description of a file that are searched; tags may be long."""
 
 _INPUT: Final = re.compile(r"^Input #0, (.+), from ", re.MULTILINE)
 _AUDIO: Final = re.compile(r"^  Stream #0:\d+\S*?: Audio: (.+)$", re.MULTILINE)
-"""The text of a tag that has several lines is indented further."""
+"""ffmpeg indents the lines of a tag further, so they cannot match."""
 _STREAM: Final = re.compile(r"^  Stream #0:\d+.*$", re.MULTILINE)
 ATTACHED: Final = "(attached pic)"
-"""What is said of a cover, which takes no time."""
+"""ffmpeg marks a cover so; a cover has no duration."""
 _OTHER: Final = re.compile(r"^  Stream #0:\d+\S*?: (?!Audio)\w+: (\w+)", re.MULTILINE)
 _RATE: Final = re.compile(r", (\d+) Hz(?:,|$)")
 _SAMPLES: Final = re.compile(r", ((?:u8|s16|s32|s64|flt|dbl)p?(?: \((\d+) bit\))?)(?:,| \(|$)")
 _DURATION: Final = re.compile(r"^  Duration: (\d+):(\d\d):(\d\d\.\d+)", re.MULTILINE)
 _STRICT: Final = {"flac": ("-err_detect", "crccheck+explode")}
-"""Frames whose checksum is wrong are left out; ffmpeg makes noise of them otherwise."""
+"""Leave out frames with a wrong checksum; by default ffmpeg turns them into noise."""
 
 _ESTIMATED: Final = "Estimating duration from bitrate"
 
 _CHANGED: Final = re.compile(r"Changing audio frame|(?:Sample rate|Channel) change is not")
 _STOPPED: Final = re.compile(r"Error during demuxing")
 _LABEL: Final = re.compile(r"^(?:\[([^]@ ]*)[^]]*\] )+")
-"""The part of ffmpeg that speaks, with an address: two runs differ in it."""
+"""The part of ffmpeg that writes the line, and an address, which differs between runs."""
 PICTURES: Final = frozenset({"IMGUTILS"})
-"""What looks at covers, which are no audio."""
+"""The part of ffmpeg that decodes covers."""
 _NOISE: Final = re.compile(
     r"Task finished|Terminating thread|Error while filtering|Conversion failed"
     r"|Nothing was written|Application provided invalid, non monotonically"
 )
-"""What follows from another line, or from joined files, whose times begin anew."""
+"""Lines that only follow from another line, or from joined files, whose times start again."""
 
 NO_PROTOCOL: Final = "Protocol not found"
-"""What an ffmpeg says that was built without what shows it a part of a file."""
+"""The error of an ffmpeg that was built without `subfile`, which limits it to part of a file."""
 
 MISSING: Final = (
     "needs ffmpeg, which is not on PATH: "
@@ -71,26 +74,27 @@ MISSING: Final = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
-    """What ffmpeg says of the first audio stream of a file."""
+class FfmpegInfo:
+    """ffmpeg's description of the first audio stream of a file."""
 
     container: str
     codec: str
-    samples: str
+    sample_format: str
     """Such as ``fltp`` or ``s32 (24 bit)``."""
     encoding: Encoding
-    """The smallest that holds them exactly."""
+    """The smallest that holds the samples exactly."""
     others: frozenset[str]
-    """The codecs of streams that are none of audio, such as ``png``."""
+    """The codecs of the streams that are not audio, such as ``png``."""
     seconds: float | None
+    """The duration; None if ffmpeg does not know it, or guesses it."""
 
 
 def find_ffmpeg(named: str | None) -> str:
     """
-    Return the absolute path of the ffmpeg that is *named*, or else on PATH.
+    Return the absolute path of the program *named*, or of the ffmpeg on PATH.
 
     Raises:
-        NoDecoder: if there is none.
+        NoDecoder: if there is no such program.
     """
     found = shutil.which(named or "ffmpeg")
     if found is None:
@@ -98,42 +102,42 @@ def find_ffmpeg(named: str | None) -> str:
     return str(Path(found).absolute())
 
 
-def ask(program: str, job: Job) -> Said:
+def ask(program: str, file: OpenFile) -> FfmpegInfo:
     """
-    Have ffmpeg look at the file of *job*.
+    Have ffmpeg describe *file*.
 
     Raises:
-        NotAudio: if it knows no audio in it.
+        NotAudio: if it finds no audio.
         LimitReached: if it takes too long.
     """
-    bounds = job.bounds
-    look = [program, *INPUT, *_input(job)]
-    child = Child(look, job.rewound(), bounds, SAID_BYTES, job.cancellation)
+    limits = file.child_limits
+    look = [program, *INPUT, *_input(file)]
+    child = Child(look, file.rewound(), limits, SAID_BYTES, file.cancellation)
     try:
-        child.read(1)  # it writes nothing
-        child.exit_code()  # always 1: it was given no output
+        child.read(1)  # waits for the end: ffmpeg writes nothing here
+        child.exit_code()  # always 1: ffmpeg was given no output
         text, last = child.errors, child.last_line
     except OutOfTime:
-        raise LimitReached(f"ffmpeg looked at it for {bounds.wall_seconds:.3g} s") from None
+        raise LimitReached(f"ffmpeg looked at it for {limits.wall_seconds:.3g} s") from None
     finally:
         child.close()
     return understand(text, last)
 
 
-def _input(job: Job) -> tuple[str, str]:
-    """The file of *job* without its tags, which some of its decoders take for audio."""
-    part = job.part
-    if part.size == job.size:
+def _input(file: OpenFile) -> tuple[str, str]:
+    """Return ffmpeg's input: *file* without tags, which some of its decoders take for audio."""
+    part = file.part
+    if part.size == file.size:
         return "-i", STDIN
     return "-i", f"subfile,,start,{part.start},end,{part.end},,:{STDIN}"
 
 
-def understand(text: str, last: str) -> Said:
+def understand(text: str, last: str) -> FfmpegInfo:
     """
-    Return what ffmpeg has said of a file in *text*; *last* is its reason if it said nothing.
+    Return what *text*, ffmpeg's output, says of a file; *last* is its last line, with the error.
 
     Raises:
-        NotAudio: if there is no audio that it can decode.
+        NotAudio: if ffmpeg finds no audio, or cannot decode it.
     """
     container, stream = _INPUT.search(text), _AUDIO.search(text)
     if container is None:
@@ -143,18 +147,18 @@ def understand(text: str, last: str) -> Said:
     return _understand(container[1], stream[1], text)
 
 
-def _understand(container: str, stream: str, text: str) -> Said:
+def _understand(container: str, stream: str, text: str) -> FfmpegInfo:
     samples = _SAMPLES.search(stream)
     if samples is None:
         raise NotAudio(f"cannot decode {stream}")
     duration = None if _ESTIMATED in text else _DURATION.search(text)
     if len([line for line in _STREAM.findall(text) if ATTACHED not in line]) > 1:
-        duration = None  # it may be that of another stream
+        duration = None  # another stream may be longer
     seconds = duration and int(duration[1]) * 3600 + int(duration[2]) * 60 + float(duration[3])
-    return Said(
+    return FfmpegInfo(
         container=container,
         codec=re.split(r"[ ,]", stream, maxsplit=1)[0],
-        samples=samples[1],
+        sample_format=samples[1],
         encoding=_smallest(samples[1], int(samples[2] or 32)),
         others=frozenset(_OTHER.findall(text)),
         seconds=seconds or None,
@@ -175,7 +179,7 @@ class FfmpegRun(ChildRun):
     def __init__(
         self,
         program: str,
-        job: Job,
+        file: OpenFile,
         encoding: Encoding,
         codec: str,
         others: frozenset[str] = frozenset(),
@@ -183,73 +187,66 @@ class FfmpegRun(ChildRun):
         """
         Start ffmpeg, and wait for the first sample.
 
-        What decoders of the codecs *others*, and not of *codec*, complain of is no damage.
+        Errors of the decoders of *others*, the other streams' codecs, are not damage.
 
         Raises:
-            GaveUp: if there is none.
+            GaveUp: if ffmpeg writes no sample.
             LimitReached: if it takes too long.
         """
         # -reinit_filter 0: a stream that changes its format ends with an error, not resampled.
-        # -threads 1: less memory. WAV: samplerate and channels are then those of the samples.
+        # -threads 1: less memory. WAV: its header has the samples' own samplerate and channels.
         decode = ("-v", "error", "-threads", "1", "-reinit_filter", "0", *_STRICT.get(codec, ()))
         output = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-bitexact")
         sink = ("-c:a", f"pcm_{encoding}", "-f", "wav", "pipe:1")
-        self._deaf_to = others - {codec} | PICTURES
-        super().__init__([program, *INPUT, *decode, *_input(job), *output, *sink], job)
+        self._ignored = others - {codec} | PICTURES
+        super().__init__([program, *INPUT, *decode, *_input(file), *output, *sink], file)
         try:
-            self.samples = read_header(self)
+            self.wav_format = read_header(self.read)
         except BaseException:
             self.close()
             raise
 
-    def _judge(self, code: int, said: str) -> None:
-        """Ffmpeg's exit code is 0 also where it could not read on."""
-        lines = [sentence for line in said.splitlines() if (sentence := self._sentence(line))]
-        if _CHANGED.search(said):
+    @override
+    def _judge(self, code: int, errors: str) -> None:
+        lines = [sentence for line in errors.splitlines() if (sentence := self._sentence(line))]
+        if _CHANGED.search(errors):
             raise GaveUp("the samplerate or the channels change here")
-        stopped = _STOPPED.search(said)
+        stopped = _STOPPED.search(errors)  # ffmpeg's exit code may be 0 all the same
         super()._judge(code or int(bool(stopped)), lines[-1] if lines else "")
 
     def _sentence(self, line: str) -> str:
-        """What a *line* says of the audio, without who says it; nothing if that is nothing."""
+        """Return *line* without its label; "" if it does not concern the audio."""
         label = _LABEL.match(line)
         sentence = line[label.end() :].strip() if label else line.strip()
-        if _NOISE.match(sentence) or (label and label[1] in self._deaf_to):
+        if _NOISE.match(sentence) or (label and label[1] in self._ignored):
             return ""
         return sentence
 
 
-class Readable(Protocol):
-    """What has a read that gives fewer bytes at the end only."""
-
-    def read(self, size: int) -> bytes:
-        """Return *size* bytes, fewer at the end."""
-
-
-class Samples(NamedTuple):
-    """What the samples after the header are."""
+class WavFormat(NamedTuple):
+    """What the header of ffmpeg's output says of the samples."""
 
     samplerate: int
     channels: int
 
 
-def read_header(stream: Readable) -> Samples:
+def read_header(read: Callable[[int], bytes]) -> WavFormat:
     """
-    Read up to the first sample.
+    Read ffmpeg's output up to the first sample; *read* gives fewer bytes only at the end.
 
     Raises:
-        GaveUp: if that is no WAV.
+        GaveUp: if the output is not a WAV.
     """
-    if (start := stream.read(12))[:4] + start[8:] != b"RIFFWAVE":
+    if (start := read(12))[:4] + start[8:] != b"RIFFWAVE":
         raise GaveUp(f"it wrote {start!r}, expected RIFF....WAVE")
-    samples = None
-    while (head := stream.read(8)) and not head.startswith(b"data"):
-        body = stream.read(int.from_bytes(head[4:], "little"))
+    wav_format = None
+    while (head := read(8)) and not head.startswith(b"data"):
+        body = read(int.from_bytes(head[4:], "little"))
         if head.startswith(b"fmt "):
-            samples = Samples(
+            wav_format = WavFormat(
                 samplerate=int.from_bytes(body[4:8], "little"),
                 channels=int.from_bytes(body[2:4], "little"),
             )
-    if samples is None or not head:
+    if wav_format is None or not head:
         raise GaveUp("it wrote a WAV without samples")
-    return samples
+    return wav_format

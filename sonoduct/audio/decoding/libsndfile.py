@@ -1,4 +1,4 @@
-"""Decoding by libsndfile, with ffmpeg behind it."""
+"""Decoding with libsndfile; ffmpeg takes over if libsndfile gives up."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sonoduct.wire import Encoding
 
 from . import sndfile
 from .containers import ogg
-from .containers.sniff import Route
-from .decoder import Facts, FileDecoder, require_fit
+from .containers.sniff import SniffResult
+from .decoder import FileDecoder, MediaInfo, require_fit
 from .errors import GaveUp
 from .ffmpeg import FfmpegRun, find_ffmpeg
-from .options import Job
-from .runs import Fallback, Run, SoundChildRun, SoundRun, pass_over
+from .options import OpenFile
+from .runs import Fallback, Run, SndFileChildRun, SndFileRun, pass_over
 
 _CODECS: Final = {
     "MPEG_LAYER_I": "mp1",
@@ -26,39 +26,39 @@ _CODECS: Final = {
 }
 
 
-def by_libsndfile(job: Job, route: Route, *, child: bool) -> FileDecoder:
+StartSndFile = Callable[[int], SndFileRun | SndFileChildRun]
+"""Starts libsndfile at a frame."""
+
+
+def by_libsndfile(file: OpenFile, sniffed: SniffResult, *, child: bool) -> FileDecoder:
     """
-    Open the file of *job* as *route* says with libsndfile, in a *child* or in this process.
+    Open *file* with libsndfile, in a *child* or in this process, as *sniffed* says.
 
     Raises:
-        GaveUp: if libsndfile does not know it.
-        NotAudio: if it finds no frame.
-        DecodeError: if it can be read, but not be used.
+        GaveUp: if libsndfile does not know the file.
+        NotAudio: if libsndfile finds no frame.
+        DecodeError: if the samples do not fit, or decoding them fails.
     """
-    start: Start = partial(SoundChildRun if child else SoundRun, job, route.shown)
+    start: StartSndFile = partial(SndFileChildRun if child else SndFileRun, file, sniffed.shown)
     first = start(0)
     run: Run = first
     try:
-        facts = _facts(first.header, route, job)
-        starter = _Starter(job, facts, start)
+        media = _media_info(first.header, sniffed, file)
+        starter = _Starter(file, media, start)
         run = starter.guard(first, 0)
-        return FileDecoder(job, facts, starter, run).begun()
+        return FileDecoder(file, media, starter, run).begun()
     except BaseException:
         run.close()
         raise
 
 
-Start = Callable[[int], SoundRun | SoundChildRun]
-"""Starts libsndfile at a frame."""
-
-
 class _Starter:
-    """Starts libsndfile at a frame; once it had to be finished by ffmpeg, ffmpeg."""
+    """Starts runs of libsndfile; after ffmpeg had to take over, runs of ffmpeg."""
 
-    def __init__(self, job: Job, facts: Facts, start: Start) -> None:
-        self._job = job
-        self._format = facts.format
-        self._codec = facts.codec
+    def __init__(self, file: OpenFile, media: MediaInfo, start: StartSndFile) -> None:
+        self._file = file
+        self._format = media.format
+        self._codec = media.codec
         self._start = start
         self._guarded: Fallback | None = None
 
@@ -70,32 +70,34 @@ class _Starter:
         return self.guard(self._start(offset), offset)
 
     def guard(self, run: Run, offset: int) -> Run:
-        """Have ffmpeg behind *run*, which was started at *offset*."""
+        """Return *run*, which was started at *offset*, with ffmpeg to take over."""
         self._guarded = Fallback(run, offset * self._format.frame_bytes, self._by_ffmpeg)
         return self._guarded
 
     def _by_ffmpeg(self) -> FfmpegRun:
-        program, form = find_ffmpeg(self._job.means.ffmpeg), self._format
-        run = FfmpegRun(program, self._job, form.encoding, self._codec)
-        if run.samples != (form.samplerate, form.channels):
+        program, audio_format = find_ffmpeg(self._file.options.ffmpeg), self._format
+        run = FfmpegRun(program, self._file, audio_format.encoding, self._codec)
+        if run.wav_format != (audio_format.samplerate, audio_format.channels):
             run.close()
             raise GaveUp(
-                f"it finds samplerate and channels {tuple(run.samples)}, "
-                f"expected {(form.samplerate, form.channels)}"
+                f"it finds samplerate and channels {tuple(run.wav_format)}, "
+                f"expected {(audio_format.samplerate, audio_format.channels)}"
             )
         return run
 
 
-def _facts(header: sndfile.Header, route: Route, job: Job) -> Facts:
+def _media_info(header: sndfile.Header, sniffed: SniffResult, file: OpenFile) -> MediaInfo:
     exact = Encoding(sndfile.smallest_encoding(header.subtype))
-    return Facts(
-        format=require_fit(header.samplerate, header.channels, exact, job.wanted, header.subtype),
+    return MediaInfo(
+        format=require_fit(
+            header.samplerate, header.channels, exact, file.requested, header.subtype
+        ),
         decoder="soundfile",
         container=header.container,
         codec="flac" if header.container == "FLAC" else _codec(header.subtype),
         subtype=header.subtype,
-        frames=header.frames if route.frames is None else route.frames,
-        damage=route.damage or header.damage or ogg.damage(job.part),
+        frames=header.frames if sniffed.frames is None else sniffed.frames,
+        damage=sniffed.damage or header.damage or ogg.damage(file.part),
         seekable=header.seekable,
     )
 

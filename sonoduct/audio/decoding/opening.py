@@ -1,4 +1,4 @@
-"""From a path to a decoder, by what is in the file."""
+"""From a path to a decoder, which the content of the file chooses."""
 
 from __future__ import annotations
 
@@ -16,56 +16,56 @@ from .containers import ogg
 from .containers import tags as fronttags
 from .containers.framed import without_padding
 from .containers.part import without_tags
-from .containers.sniff import Route, Way, sniff
-from .decoder import Decoder, Facts, FileDecoder, require_fit
+from .containers.sniff import Route, SniffResult, sniff
+from .decoder import Decoder, FileDecoder, MediaInfo, require_fit
 from .errors import DecodeError, GaveUp, NoDecoder, NotAudio
-from .ffmpeg import NO_PROTOCOL, FfmpegRun, Said, ask, find_ffmpeg
+from .ffmpeg import NO_PROTOCOL, FfmpegInfo, FfmpegRun, ask, find_ffmpeg
 from .libsndfile import by_libsndfile
-from .options import Job, Means
+from .options import DecodeOptions, OpenFile
 
 MALFORMED: Final = "malformed"
-"""What libsndfile calls a file that it knows, but that is not all there."""
+"""libsndfile's word for a file of a kind that it knows, and that is incomplete."""
 
 
 def open_decoder(
     path: Path,
-    means: Means,
+    options: DecodeOptions,
     *,
     isolated: bool,
-    wanted: Encoding | None = None,
+    requested: Encoding | None = None,
     cancellation: Cancellation | None = None,
 ) -> Decoder:
     """
-    Open *path* with the decoder that its content is for.
+    Open *path* with the decoder that fits its content.
 
     Args:
         path: a regular file; its name decides nothing.
-        means: which ffmpeg, and what decoding may take.
-        isolated: whether all of it is decoded in a child process; if not, plain WAV and FLAC are
-            decoded in this one.
-        wanted: the encoding of the samples; by default the smallest that holds them exactly.
-        cancellation: ends it from another thread, also while it is being opened.
+        options: which ffmpeg, and the limits of decoding.
+        isolated: decode in a child process in any case; otherwise plain WAV and FLAC are decoded
+            in this process.
+        requested: the encoding of the samples; by default the smallest that holds them exactly.
+        cancellation: ends decoding from another thread, also while the file is being opened.
 
     Raises:
-        NotAudio: if nothing can be decoded.
-        Unfit: if what can be does not fit the protocol, or *wanted*.
+        NotAudio: if no decoder finds audio.
+        Unfit: if the samples do not fit the protocol, or *requested*.
         NoDecoder: if ffmpeg is needed and missing.
-        LimitReached: if a decoder took too long to begin.
+        LimitReached: if a decoder took too long to start.
         OSError: if the file cannot be read, or no child can be started.
     """
     # O_NONBLOCK: opening a named pipe would wait for its writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         size = _size(descriptor)
-        job = Job(
+        file = OpenFile(
             descriptor=descriptor,
             size=size,
             part=without_padding(fronttags.corrected(without_tags(descriptor, size))),
-            means=means,
-            wanted=wanted,
+            options=options,
+            requested=requested,
             cancellation=cancellation,
         )
-        return _choose(job, isolated=isolated)
+        return _choose(file, isolated=isolated)
     except BaseException:
         os.close(descriptor)
         raise
@@ -78,23 +78,23 @@ def _size(descriptor: int) -> int:
     return found.st_size
 
 
-def _choose(job: Job, *, isolated: bool) -> FileDecoder:
-    route = sniff(job.part, job.size - job.part.start)
-    if not route.damage:
-        route = route._replace(damage=fronttags.damage(job.part))
-    if route.way is Way.FFMPEG:
-        return by_ffmpeg(job, route.damage)
+def _choose(file: OpenFile, *, isolated: bool) -> FileDecoder:
+    sniffed = sniff(file.part, file.size - file.part.start)
+    if not sniffed.damage:
+        sniffed = sniffed._replace(damage=fronttags.damage(file.part))
+    if sniffed.route is Route.FFMPEG:
+        return by_ffmpeg(file, sniffed.damage)
     try:
-        return by_libsndfile(job, route, child=isolated or route.way is Way.CHILD)
+        return by_libsndfile(file, sniffed, child=isolated or sniffed.route is Route.CHILD)
     except (GaveUp, NotAudio) as exc:
-        return _instead(job, route, exc)
+        return _instead(file, sniffed, exc)
 
 
-def _instead(job: Job, route: Route, first: DecodeError) -> FileDecoder:
-    """ffmpeg, where libsndfile does not know the file, or finds no frame in it."""
+def _instead(file: OpenFile, sniffed: SniffResult, first: DecodeError) -> FileDecoder:
+    """Open *file* with ffmpeg, after libsndfile gave up or found no frame: *first* says why."""
     malformed = f"libsndfile: {first}" if MALFORMED in str(first) else ""
     try:
-        return by_ffmpeg(job, route.damage or malformed)
+        return by_ffmpeg(file, sniffed.damage or malformed)
     except (NotAudio, GaveUp) as exc:
         if isinstance(first, NotAudio):
             raise first from exc
@@ -105,54 +105,54 @@ def _instead(job: Job, route: Route, first: DecodeError) -> FileDecoder:
         raise NoDecoder(f"libsndfile: {first}; {exc}") from exc
 
 
-def by_ffmpeg(job: Job, damage: str = "") -> FileDecoder:
+def by_ffmpeg(file: OpenFile, damage: str = "") -> FileDecoder:
     """
-    Open the file of *job* with ffmpeg; *damage* is what another decoder has said of it.
+    Open *file* with ffmpeg; *damage* is the damage that is known already.
 
     Raises:
-        NotAudio: if it knows no audio in it, or finds no frame.
+        NotAudio: if ffmpeg finds no audio, or no frame.
         NoDecoder: if there is no ffmpeg.
-        DecodeError: if it can be read, but not be used.
+        DecodeError: if the samples do not fit, or decoding them fails.
     """
-    program = find_ffmpeg(job.means.ffmpeg)
+    program = find_ffmpeg(file.options.ffmpeg)
     try:
-        said, job = _ask(program, job)
-        start = partial(_start, program, job, said)
+        info, file = _describe(program, file)
+        start = partial(_start, program, file, info)
         run = start(0)
     except (NotAudio, GaveUp) as exc:
         raise NotAudio(f"no audio: ffmpeg: {exc}") from exc
     try:
-        facts = _facts(said, run, job, damage or ogg.damage(job.part))
-        return FileDecoder(job, facts, start, run).begun()
+        media = _media_info(info, run, file, damage or ogg.damage(file.part))
+        return FileDecoder(file, media, start, run).begun()
     except BaseException:
         run.close()
         raise
 
 
-def _ask(program: str, job: Job) -> tuple[Said, Job]:
-    """What ffmpeg says of the part of the file without tags, or of all of it, if it cannot skip."""
+def _describe(program: str, file: OpenFile) -> tuple[FfmpegInfo, OpenFile]:
+    """Ask ffmpeg about *file* without its tags; if it cannot skip them, about the whole file."""
     try:
-        return ask(program, job), job
+        return ask(program, file), file
     except NotAudio as exc:
         if NO_PROTOCOL not in str(exc):
             raise
-    job = replace(job, part=replace(job.part, start=0, end=job.size))
-    return ask(program, job), job
+    file = replace(file, part=replace(file.part, start=0, end=file.size))
+    return ask(program, file), file
 
 
-def _start(program: str, job: Job, said: Said, _offset: int) -> FfmpegRun:
-    return FfmpegRun(program, job, job.wanted or said.encoding, said.codec, said.others)
+def _start(program: str, file: OpenFile, info: FfmpegInfo, _offset: int) -> FfmpegRun:
+    return FfmpegRun(program, file, file.requested or info.encoding, info.codec, info.others)
 
 
-def _facts(said: Said, run: FfmpegRun, job: Job, damage: str) -> Facts:
-    (rate, channels), name = run.samples, f"{said.codec} {said.samples}"
-    return Facts(
-        format=require_fit(rate, channels, said.encoding, job.wanted, name),
+def _media_info(info: FfmpegInfo, run: FfmpegRun, file: OpenFile, damage: str) -> MediaInfo:
+    (rate, channels), name = run.wav_format, f"{info.codec} {info.sample_format}"
+    return MediaInfo(
+        format=require_fit(rate, channels, info.encoding, file.requested, name),
         decoder="ffmpeg",
-        container=said.container,
-        codec=said.codec,
-        subtype=said.samples,
-        frames=None if said.seconds is None else round(said.seconds * rate),
+        container=info.container,
+        codec=info.codec,
+        subtype=info.sample_format,
+        frames=None if info.seconds is None else round(info.seconds * rate),
         damage=damage,
         seekable=False,
     )

@@ -1,4 +1,4 @@
-"""One file that is to be decoded, and what that may take."""
+"""How to decode: which ffmpeg, how much memory and time; and one open file to decode so."""
 
 from __future__ import annotations
 
@@ -6,86 +6,89 @@ import os
 from dataclasses import dataclass, field
 from typing import Final
 
-from sonoduct.runtime.child import Bounds, Cancellation
+from sonoduct.runtime.child import Cancellation, ChildLimits
 from sonoduct.wire import Encoding
 
 from .containers.part import Part
 
-SHARE_BYTES: Final = 16 * 1024 * 1024
-"""For each of these in the file, its time is granted once more."""
-
-
 LEAST_MEMORY: Final = 512 * 1024 * 1024
-"""Address space below which decoders do not start."""
+"""Bytes of address space below which decoders do not start."""
+
+SHARE_BYTES: Final = 16 * 1024 * 1024
+"""A decoder gets its time once, and once more for each of these in the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
     """
-    Bounds of one decoder.
+    The limits of one decoder.
 
-    Memory and time are enforced where it is a child process, the size of the output everywhere.
+    Memory and time are enforced on child processes, the size of the output on every decoder.
     """
 
     memory_bytes: int = 1024 * 1024 * 1024
-    """Of address space. ffmpeg takes 100 to 500 MB of it, Python with libsndfile 300 MB."""
+    """Address space. ffmpeg takes 100 to 500 MB, Python with libsndfile 300 MB."""
 
     cpu_seconds: int = 60
-    """Of computing, and as much again for each 16 MiB of the file."""
+    """Seconds of computing, and as many again for each 16 MiB of the file."""
 
     wall_seconds: float = 60.0
-    """Of waiting for output, all in all, and as much again for each 16 MiB of the file."""
+    """Seconds that a reader may wait for output in all, and as many again for each 16 MiB."""
 
     expansion: int = 2000
-    """Bytes of samples for each byte of the file; digital silence in FLAC has 1200."""
+    """Bytes of samples for each byte of the file. Digital silence in FLAC has 1200."""
 
     least_output: int = 256 * 1024 * 1024
-    """What even the smallest file may expand to: silence takes next to no bytes."""
+    """Bytes of samples that even the smallest file may have: silence takes next to no bytes."""
 
-    def bounds(self, size: int) -> Bounds:
-        """What a child may use that decodes a file of *size* bytes."""
+    def child_limits(self, size: int) -> ChildLimits:
+        """Return the limits of a child that decodes a file of *size* bytes."""
         shares = 1 + size / SHARE_BYTES
-        return Bounds(
+        return ChildLimits(
             memory_bytes=self.memory_bytes,
             cpu_seconds=int(self.cpu_seconds * shares),
             wall_seconds=self.wall_seconds * shares,
         )
 
     def most_output(self, size: int) -> int:
-        """Bytes of samples that a file of *size* bytes may give."""
+        """Return how many bytes of samples a file of *size* bytes may have."""
         return max(self.least_output, self.expansion * size)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """An open file, and how the caller wants it."""
-
-    descriptor: int
-    size: int
-    part: Part
-    """Of the file, without its tags."""
-    means: Means
-    wanted: Encoding | None
-    """None for the smallest exact one."""
-    cancellation: Cancellation | None
-    """What can end its children."""
-
-    @property
-    def bounds(self) -> Bounds:
-        """What one child may use."""
-        return self.means.limits.bounds(self.size)
-
-    def rewound(self) -> int:
-        """The descriptor, at the beginning of the file: where a decoder goes on from."""
-        os.lseek(self.descriptor, 0, os.SEEK_SET)
-        return self.descriptor
-
-
-@dataclass(frozen=True, kw_only=True)
-class Means:
-    """A service's settings, as far as they are decoding's."""
+class DecodeOptions:
+    """The settings of a service that concern decoding."""
 
     ffmpeg: str | None = None
     """The program's path or name; None for the one on PATH."""
 
     limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenFile:
+    """One open file, and how the caller wants it decoded."""
+
+    descriptor: int
+    size: int
+    """Bytes of the whole file."""
+
+    part: Part
+    """The file without its tags."""
+
+    options: DecodeOptions
+    requested: Encoding | None
+    """The encoding of the samples; None for the smallest exact one."""
+
+    cancellation: Cancellation | None
+    """Ends the children that decode this file."""
+
+    @property
+    def child_limits(self) -> ChildLimits:
+        """The limits of one child that decodes this file."""
+        return self.options.limits.child_limits(self.size)
+
+    def rewound(self) -> int:
+        """Move the descriptor to the beginning of the file, where decoders start; return it."""
+        os.lseek(self.descriptor, 0, os.SEEK_SET)
+        return self.descriptor

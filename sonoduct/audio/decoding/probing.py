@@ -1,4 +1,4 @@
-"""What a file is, without sending it."""
+"""A file's container, codec, format and length, without sending it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Final
 from sonoduct.wire import Encoding
 
 from .opening import open_decoder
-from .options import Means
+from .options import DecodeOptions
 
 BLOCK_FRAMES: Final = 65536
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class ProbeResult:
     """A file that can be decoded."""
 
     container: str
@@ -28,27 +28,31 @@ class Found:
 
     decoder: str
     frames: int | None
+    """None if the file does not say, and they were not counted."""
+
     counted: bool
-    """Whether *frames* were decoded and counted; otherwise the file claims so, or says nothing."""
+    """Whether all frames were decoded and counted; if not, *frames* is the file's own claim."""
 
     warning: str = ""
-    """What was found wrong while they were counted."""
+    """The damage that counting found."""
 
 
-def probe(path: Path, means: Means, *, isolated: bool, count: bool = False) -> Found:
+def probe(
+    path: Path, options: DecodeOptions, *, isolated: bool, count: bool = False
+) -> ProbeResult:
     """
-    Return what *path* is; with *count*, all of it is decoded.
+    Return what *path* is; with *count*, decode all of it.
 
     Raises:
         DecodeError: if it cannot be decoded; with *count*, to its end.
         OSError: if it cannot be read.
     """
-    decoder = open_decoder(path, means, isolated=isolated)
+    decoder = open_decoder(path, options, isolated=isolated)
     try:
         frames = 0
         while count and (data := decoder.read(BLOCK_FRAMES)):
             frames += len(data) // decoder.format.frame_bytes
-        return Found(
+        return ProbeResult(
             container=decoder.container,
             codec=decoder.codec,
             subtype=decoder.subtype,

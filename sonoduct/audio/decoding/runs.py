@@ -1,4 +1,8 @@
-"""One pass of a decoder over a file: what soundfile in this process and children have in common."""
+"""
+`Run`, one pass of a decoder over a file: by libsndfile in this process, or by a child process.
+
+A `Fallback` is a run that another decoder finishes if the first one gives up.
+"""
 
 from __future__ import annotations
 
@@ -10,71 +14,72 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import xxhash
+from typing_extensions import override
 
 from sonoduct.runtime.child import Child, OutOfTime
 
 from . import sndfile
 from .errors import DecodeError, GaveUp, LimitReached
-from .options import Job
-from .sndfile import Header, Shown, Sound, SoundError
+from .options import OpenFile
+from .sndfile import Header, Shown, SndFile, SndFileError
 
 HEADER_BYTES: Final = 4096
 """The longest header that a child writes before its samples."""
 
 _SEEKING: Final = re.compile(r"Warning: Xing stream size")
-"""What mpg123 says of an MP3 whose bytes are others than its first frame claims."""
+"""mpg123's warning if an MP3's first frame claims another size. It concerns seeking alone."""
 
 
 class Run(Protocol):
-    """Samples from some frame on, in canonical bytes; for one thread, but for `kill`."""
+    """Samples from one frame on, in canonical bytes. One thread reads; any thread may `kill` it."""
 
     warning: str
-    """What the decoder found wrong without stopping; known at the end."""
+    """Damage that did not stop the decoder; known at the end."""
 
     def read(self, size: int) -> bytes:
         """
         Return *size* bytes, fewer or none at the end.
 
         Raises:
-            GaveUp: if the decoder did.
-            LimitReached: if it was stopped.
+            GaveUp: if the decoder gave up.
+            LimitReached: if the decoder was stopped at a limit.
         """
 
     def kill(self) -> None:
-        """Have a `read` that is under way in another thread end soon."""
+        """End a `read` of another thread soon."""
 
     def close(self) -> None:
         """Free everything."""
 
 
-class SoundRun:
+class SndFileRun(Run):
     """
     libsndfile in this process.
 
-    Where a FLAC is damaged, what libsndfile gives before it gives up depends on the size of a read:
-    so that is read in a child's blocks, and the same comes out on both sides.
+    In a damaged FLAC, the size of a read decides how many frames libsndfile gives before it gives
+    up. FLAC is therefore read in a child's blocks: both give the same frames.
     """
 
     warning = ""
 
-    def __init__(self, job: Job, shown: Shown, offset: int) -> None:
+    def __init__(self, file: OpenFile, shown: Shown, offset: int) -> None:
         """
-        Open the file of *job*, as far as it is *shown*, at frame *offset*.
+        Open the part of *file* that is *shown*, at frame *offset*.
 
         Raises:
             GaveUp: if libsndfile does not know the file.
         """
         try:
-            self._sound = Sound(job.rewound(), job.wanted or sndfile.AUTO, offset, shown)
-        except SoundError as exc:
+            self._sndfile = SndFile(file.rewound(), file.requested or sndfile.AUTO, offset, shown)
+        except SndFileError as exc:
             raise GaveUp(str(exc)) from exc
-        self.header = self._sound.header
+        self.header = self._sndfile.header
         self._block = sndfile.block_frames(self.header.channels)
         self._ahead = memoryview(b"")
         self._failure: GaveUp | None = None
 
+    @override
     def read(self, size: int) -> bytes:
-        """See Run; what comes before an error is returned first."""
         if self.header.container != "FLAC":
             return self._frames(size // self.header.frame_bytes)
         pieces: list[memoryview] = []
@@ -87,7 +92,7 @@ class SoundRun:
         return b"".join(pieces)
 
     def _more(self) -> memoryview:
-        """Return another block; an empty one at the end, or where libsndfile gave up."""
+        """Return the next block; an empty one at the end, or if libsndfile gave up."""
         if self._failure is None:
             try:
                 return memoryview(self._frames(self._block))
@@ -97,53 +102,60 @@ class SoundRun:
 
     def _frames(self, frames: int) -> bytes:
         try:
-            return self._sound.read(frames)
-        except SoundError as exc:
+            return self._sndfile.read(frames)
+        except SndFileError as exc:
             raise GaveUp(str(exc)) from exc
 
+    @override
     def kill(self) -> None:
-        """See Run: a read takes milliseconds."""
+        """Do nothing: a read takes milliseconds."""
 
+    @override
     def close(self) -> None:
-        """See Run."""
-        self._sound.close()
+        self._sndfile.close()
 
 
-class ChildRun:
+class ChildRun(Run):
     """A program that decodes its standard input."""
 
-    def __init__(self, command: Sequence[str], job: Job) -> None:
-        """Start *command* on the file of *job*."""
-        self._bounds = job.bounds
-        self._child = Child(command, job.rewound(), self._bounds, cancellation=job.cancellation)
+    def __init__(self, command: Sequence[str], file: OpenFile) -> None:
+        """Start *command* with *file* as its standard input."""
+        self._limits = file.child_limits
+        self._child = Child(command, file.rewound(), self._limits, cancellation=file.cancellation)
         self.warning = ""
 
+    @override
     def read(self, size: int) -> bytes:
-        """See Run."""
         try:
             data = self._child.read(size)
             if not data:
                 self._judge(self._child.exit_code(), self._child.errors)
         except OutOfTime:
             raise LimitReached(
-                f"it kept its reader waiting for {self._bounds.wall_seconds:.3g} s and was killed"
+                f"it kept its reader waiting for {self._limits.wall_seconds:.3g} s and was killed"
             ) from None
         return data
 
+    @override
     def kill(self) -> None:
-        """See Run."""
         self._child.kill()
 
+    @override
     def close(self) -> None:
-        """See Run."""
         self._child.close()
 
-    def _judge(self, code: int, said: str) -> None:
-        """Whether the end of the output was the end of the file; *said* is what was complained."""
-        lines = [line.strip() for line in said.splitlines() if line.strip()]
+    def _judge(self, code: int, errors: str) -> None:
+        """
+        Decide by exit code and standard error whether the output ended where the file does.
+
+        Raises:
+            GaveUp: if it did not.
+            LimitReached: if the child used up its time.
+        """
+        lines = [line.strip() for line in errors.splitlines() if line.strip()]
         last = lines[-1] if lines else ""
         if code == -signal.SIGXCPU:
-            raise LimitReached(f"it has used up its {self._bounds.cpu_seconds} s of computing")
+            raise LimitReached(f"it has used up its {self._limits.cpu_seconds} s of computing")
         if code < 0:
             name = signal.Signals(-code).name
             raise GaveUp(f"killed by {name}" + (f" after: {last}" if last else ""))
@@ -152,29 +164,28 @@ class ChildRun:
         self.warning = last
 
 
-class SoundChildRun(ChildRun):
+class SndFileChildRun(ChildRun):
     """libsndfile in a child."""
 
-    def __init__(self, job: Job, shown: Shown, offset: int) -> None:
+    def __init__(self, file: OpenFile, shown: Shown, offset: int) -> None:
         """
-        Start it at frame *offset* of the file of *job*, as far as that is *shown*.
+        Open the part of *file* that is *shown*, at frame *offset*.
 
         Raises:
             GaveUp: if libsndfile does not know the file.
         """
-        how = (job.wanted or sndfile.AUTO, str(offset), json.dumps(shown))
-        super().__init__([sys.executable, "-I", sndfile.__file__, *how], job)
+        how = (file.requested or sndfile.AUTO, str(offset), json.dumps(shown))
+        super().__init__([sys.executable, "-I", sndfile.__file__, *how], file)
         try:
             self.header = self._header()
         except BaseException:
             self.close()
             raise
 
-    def _judge(self, code: int, said: str) -> None:
-        """What only seeking would suffer from is no damage."""
-        super()._judge(
-            code, "\n".join(line for line in said.splitlines() if not _SEEKING.match(line))
-        )
+    @override
+    def _judge(self, code: int, errors: str) -> None:
+        lines = (line for line in errors.splitlines() if not _SEEKING.match(line))
+        super()._judge(code, "\n".join(lines))
 
     def _header(self) -> Header:
         line = b""
@@ -188,19 +199,19 @@ class SoundChildRun(ChildRun):
 PIECE: Final = 1024 * 1024
 
 
-class Fallback:
+class Fallback(Run):
     """
-    A Run of one decoder that another one may finish, if it gives the same up to there.
+    A run of one decoder that a second one finishes if the first gives up.
 
-    Lossless decoders agree bit for bit. Others do not, and a seam between two would be no decoder's
-    output: then the first one's error stands.
+    The second has to give the same samples up to there, as lossless decoders do. If it does not,
+    the first one's error stands: samples of two decoders would not be any decoder's output.
     """
 
     def __init__(self, first: Run, offset: int, second: Callable[[], Run]) -> None:
-        """*first* has been started at byte *offset*; *second* starts one from the beginning."""
+        """*first* was started at byte *offset*; *second* starts another run at the beginning."""
         self.warning = ""
         self.switched = False
-        """Whether the second one is at work."""
+        """Whether the second run has taken over."""
         self._reason = ""
         self._run = first
         self._second = second
@@ -208,8 +219,8 @@ class Fallback:
         self._given = 0
         self._digest = xxhash.xxh3_128()
 
+    @override
     def read(self, size: int) -> bytes:
-        """See Run."""
         try:
             data = self._run.read(size)
         except GaveUp as exc:
@@ -223,12 +234,12 @@ class Fallback:
             self.warning = "; ".join(filter(None, (self._reason, self._run.warning)))
         return data
 
+    @override
     def kill(self) -> None:
-        """See Run."""
         self._run.kill()
 
+    @override
     def close(self) -> None:
-        """See Run."""
         self._run.close()
 
     def _switch(self, reason: GaveUp) -> None:

@@ -1,9 +1,9 @@
 """
-libsndfile: the only importer of soundfile here, and by itself the program of the child it runs in.
+libsndfile, through soundfile: a library here, and by itself the program of a child process.
 
-As a program it takes the encoding (or `auto`), the first frame, and what libsndfile is shown of its
-standard input. It decodes that, and writes one line of JSON, then samples. It imports nothing of
-ours, so as to start in 150 ms.
+The program takes the encoding (or `auto`), the first frame, and the part of its standard input to
+show to libsndfile. It writes one line of JSON, then samples. It imports nothing of ours, so that it
+starts in 150 ms.
 """
 
 from __future__ import annotations
@@ -22,53 +22,53 @@ SIXTEEN: Final = frozenset(
 )
 TWENTY_FOUR: Final = frozenset({"PCM_24", "ALAC_20", "ALAC_24"})
 
-# A seek lands on the frame that it names; elsewhere decoders are off, or differ after it.
+# A seek is exact. With other subtypes it lands elsewhere, or the samples after it differ.
 SEEKABLE: Final = frozenset(
     {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"}
 )
 UNKNOWN_FRAMES: Final = 2**62
-"""libsndfile says 2**63 - 1 where the header says nothing."""
+"""libsndfile gives 2**63 - 1 if the header has no length."""
 
 _LENGTH: Final = re.compile(
     r"^ *(?:data|SSND|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE
 )
-"""What libsndfile notes of a length that is wrong; it goes by what is there."""
+"""libsndfile's note on a wrong length in a header; it uses the right one."""
 _NOTED: Final = "Seems to be a truncated file"
 _ABOUT: Final = 4096
 
 _TAG_BYTES: Final = 128
-"""Of an ID3v1 tag, which MP3 files are looked through for."""
+"""The size of an ID3v1 tag, which libsndfile looks for in an MP3."""
 
 AUTO: Final = "auto"
 FAILED: Final = 1
-"""Exit code of the program where libsndfile gives up; standard error has its reason."""
+"""Exit code of the program if libsndfile gives up; standard error has its reason."""
 
 BLOCK_BYTES: Final = 128 * 1024
 
 
-class SoundError(Exception):
-    """What libsndfile says."""
+class SndFileError(Exception):
+    """libsndfile's error."""
 
 
 class Shown(NamedTuple):
-    """What libsndfile is shown of a file. The default is all of it, as it is."""
+    """The part of a file that libsndfile sees. The default is the whole file, unchanged."""
 
     start: int = 0
     end: int | None = None
-    """None for where the file ends."""
+    """None for the end of the file."""
     patches: tuple[tuple[int, str], ...] = ()
-    """Bytes, in hexadecimal, that it is to see at offsets from *start* on."""
+    """Bytes, in hexadecimal, that replace others; offsets count from *start*."""
     beyond: int = 0
-    """Bytes that seem to follow. It finds the end of the file when it reads there."""
+    """Bytes that seem to follow. libsndfile finds the end of the file when it reads them."""
     frames: int | None = None
-    """How many are read: behind them it would take for damage what is none."""
+    """The number of frames to read. libsndfile would report damage in the bytes behind them."""
 
 
 WHOLE: Final = Shown()
 
 
 class Header(NamedTuple):
-    """What libsndfile finds before the samples, and how they are written here."""
+    """libsndfile's description of a file, and the encoding in which its samples are returned."""
 
     samplerate: int
     channels: int
@@ -78,20 +78,20 @@ class Header(NamedTuple):
     encoding: str
     seekable: bool
     damage: str
-    """What is missing, as far as the header says how much there should be."""
+    """The part that is missing, if the header says how much there should be."""
 
     @property
     def frame_bytes(self) -> int:
-        """Of one frame, as it is written here."""
+        """Bytes of one frame in `encoding`."""
         return self.channels * {"s16le": 2, "s24le": 3, "f32le": 4}[self.encoding]
 
 
 class _StraightOn(soundfile.SoundFile):  # type: ignore[misc]  # the library is untyped
     """
-    Reads straight on, from the start.
+    Reads without seeking.
 
-    soundfile seeks after each read, to where it is already, and MP3 gives other samples after a
-    seek. One at the start belongs to it: `soundfile.read` does that, too, and so gives the same.
+    soundfile seeks after each read to its position, and after a seek an MP3 gives other samples.
+    The seek to the start stays: `soundfile.read` does it as well, and the samples have to agree.
     """
 
     def __init__(self, file: int | _Excerpt) -> None:
@@ -105,9 +105,9 @@ class _StraightOn(soundfile.SoundFile):  # type: ignore[misc]  # the library is 
 
 class _Excerpt:
     """
-    A file as libsndfile is shown it.
+    The part of a file that is shown to libsndfile, as a file object.
 
-    It looks for tags in the last bytes, which are zeros where they are beyond the end.
+    libsndfile looks for tags in the last bytes; bytes beyond the end of the file are zeros.
     """
 
     def __init__(self, descriptor: int, shown: Shown) -> None:
@@ -119,11 +119,11 @@ class _Excerpt:
         self._patches = [(at, bytes.fromhex(data)) for at, data in shown.patches]
         self._at = 0
         self.failure: OSError | None = None
-        """libsndfile cannot be told of it, and takes it for the end."""
+        """A failed read. libsndfile cannot hear of it, and takes it for the end of the file."""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         to = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at}.get(whence, self._claimed)
-        if to < 0:  # as of a descriptor: the position stays
+        if to < 0:  # as with a descriptor: the position stays
             return -1
         self._at = to
         return to
@@ -132,9 +132,9 @@ class _Excerpt:
         return self._at
 
     def readinto(self, target: memoryview) -> int:
-        wanted = max(0, min(len(target), self._size - self._at))
+        size = max(0, min(len(target), self._size - self._at))
         try:
-            data = os.pread(self._descriptor, wanted, self._start + self._at) if wanted else b""
+            data = os.pread(self._descriptor, size, self._start + self._at) if size else b""
         except OSError as exc:
             self.failure = exc
             return 0
@@ -153,23 +153,23 @@ class _Excerpt:
         return data
 
 
-class Sound:
-    """A file that libsndfile reads, from its descriptor: so it cannot go by the file's name."""
+class SndFile:
+    """A file that libsndfile reads from its descriptor, so that its name decides nothing."""
 
     def __init__(
         self, descriptor: int, encoding: str = AUTO, offset: int = 0, shown: Shown = WHOLE
     ) -> None:
         """
-        Open what *descriptor*, which stays the caller's, is at the beginning of.
+        Open the file of *descriptor*, which stays open after `close`.
 
         Raises:
-            SoundError: if libsndfile does not know it, or cannot seek.
+            SndFileError: if libsndfile does not know the file, or cannot seek.
         """
         self._excerpt = None if shown == WHOLE else _Excerpt(descriptor, shown)
         try:
             self._file: Any = _StraightOn(self._excerpt or descriptor)
         except (soundfile.LibsndfileError, OSError) as exc:
-            raise SoundError(_reason(exc)) from exc
+            raise SndFileError(_reason(exc)) from exc
         self.header = self._header(encoding)
         self._left = None if shown.frames is None else max(0, shown.frames - offset)
         if offset:
@@ -180,7 +180,7 @@ class Sound:
         Return the next *frames* frames, fewer at the end, in the header's encoding.
 
         Raises:
-            SoundError: if libsndfile gives up.
+            SndFileError: if libsndfile gives up.
         """
         if self._left is not None:
             frames = min(frames, self._left)
@@ -188,13 +188,13 @@ class Sound:
         try:
             data = self._samples(frames)
         except (soundfile.LibsndfileError, OSError) as exc:
-            raise SoundError(_reason(exc)) from exc
+            raise SndFileError(_reason(exc)) from exc
         if self._excerpt and self._excerpt.failure:
-            raise SoundError(self._excerpt.failure.strerror)
+            raise SndFileError(self._excerpt.failure.strerror)
         return data
 
     def close(self) -> None:
-        """Free what libsndfile holds."""
+        """Close the file, except the descriptor."""
         self._file.close()
 
     def _samples(self, frames: int) -> bytes:
@@ -225,7 +225,7 @@ class Sound:
             self._file.seek(offset)
         except (soundfile.LibsndfileError, OSError) as exc:
             self.close()
-            raise SoundError(_reason(exc)) from exc
+            raise SndFileError(_reason(exc)) from exc
 
 
 def block_frames(channels: int) -> int:
@@ -243,7 +243,7 @@ def smallest_encoding(subtype: str) -> str:
 
 
 def _damage(notes: str) -> str:
-    """Return what libsndfile's *notes* on a file say of its end."""
+    """Return the damage that libsndfile's *notes* on a file name."""
     for claimed, there in _LENGTH.findall(notes):
         if int(claimed) > int(there) and not stands_for_unknown(int(claimed)):
             return f"cut off: {there} bytes, the file claims {claimed}"
@@ -251,13 +251,13 @@ def _damage(notes: str) -> str:
 
 
 def stands_for_unknown(length: int) -> bool:
-    """Whoever writes into a pipe says so by the largest number, or the middle one."""
+    """Whether a writer that did not know the length puts *length*: about 2**31, 2**32, or more."""
     return any(abs(length - 2**bits) <= _ABOUT for bits in (31, 32)) or length >= UNKNOWN_FRAMES
 
 
 def _reason(error: Exception) -> str:
-    said = getattr(error, "error_string", "") or str(error) or type(error).__name__
-    return str(said).strip().rstrip(".")
+    reason = getattr(error, "error_string", "") or str(error) or type(error).__name__
+    return str(reason).strip().rstrip(".")
 
 
 def _read_shown(written: str) -> Shown:
@@ -266,17 +266,17 @@ def _read_shown(written: str) -> Shown:
 
 
 def main(encoding: str, offset: str, shown: str) -> int:
-    """Decode standard input to standard output; *shown* is a Shown, as JSON."""
+    """Decode standard input to standard output; *shown* is a `Shown` as JSON."""
     output = sys.stdout.buffer
     try:
-        sound = Sound(sys.stdin.fileno(), encoding, int(offset), _read_shown(shown))
-        output.write(json.dumps(sound.header).encode() + b"\n")
+        sndfile = SndFile(sys.stdin.fileno(), encoding, int(offset), _read_shown(shown))
+        output.write(json.dumps(sndfile.header).encode() + b"\n")
         output.flush()
-        frames = block_frames(sound.header.channels)
-        while data := sound.read(frames):
+        frames = block_frames(sndfile.header.channels)
+        while data := sndfile.read(frames):
             output.write(data)
         output.flush()
-    except SoundError as exc:
+    except SndFileError as exc:
         output.flush()
         print(exc, file=sys.stderr)  # noqa: T201  # it is how a program says so
         return FAILED

@@ -1,4 +1,4 @@
-"""ffmpeg on what comes as it is made, from a pipe or an address: decoded as it comes, once."""
+"""ffmpeg on live input, from a pipe or an address: decoded once, as it arrives."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Final
 
 import numpy as np
 
-from sonoduct.runtime.child import Bounds, Child
-from sonoduct.wire import Encoding, Format, pack24
+from sonoduct.audio.samples import pack24
+from sonoduct.runtime.child import Child, ChildLimits
+from sonoduct.wire import Encoding, Format
 
 from .decoder import require_fit
 from .errors import GaveUp, NotAudio
@@ -18,9 +19,9 @@ from .ffmpeg import CONTAINERS, PICTURES, SAID_BYTES, read_header, understand
 
 FIRST_BYTES: Final = 64 * 1024
 SAMPLE_BYTES: Final = 4
-"""float32 holds whatever ffmpeg decodes; what it is exactly is known only after it has begun."""
+"""ffmpeg writes float32, which holds all its samples. It names their format after the start."""
 
-# -v level+info: what it finds is information, what is wrong with it has the word error.
+# -v level+info: the description of the input is marked info, an error is marked error.
 # -reinit_filter 0: a stream that changes its format ends with an error, not resampled.
 _BEFORE: Final = (
     *("-nostdin", "-hide_banner", "-nostats", "-v", "level+info"),
@@ -42,25 +43,25 @@ _ERROR: Final = re.compile(
     r"^(?:\[([^]@ ]*)[^]]*\] )?\[(?:error|fatal|panic)\] (.+)$", re.MULTILINE
 )
 _USELESS: Final = re.compile(r"Error opening input files?[ :]|Conversion failed!|Stream ends prema")
-"""What follows from another error, or says nothing that people would understand."""
+"""Errors that only follow from another one, or that tell people nothing."""
 
 NO_LENGTH: Final = f"should be {2**64 - 1}"
-"""What it says at the end of what had no length: nobody knows whether that was the end."""
+"""ffmpeg's complaint about an end if the input had no length: it may be the real end."""
 
 _BROKEN: Final = re.compile(r"(?:Error during demuxing|pipe:0|[a-z]+://\S+): ")
-"""What it reads has not come to its end; until version 6 it says so without `during`."""
+"""ffmpeg could not read its input to the end. Until version 6 the word `during` is missing."""
 
 
 class StreamDecoder:
     """
-    One run of ffmpeg. Blocking; for one thread, but for `close`.
+    One run of ffmpeg. Methods block; one thread uses it, and any thread may `close` it.
 
-    There is no limit to its time: it takes as long as what it reads. Its memory is limited.
+    Its memory is limited; its time is not, since live input may last for ever.
     """
 
     container = codec = subtype = ""
     warning = ""
-    """What was wrong with the stream without being a reason to stop; known at the end."""
+    """Damage that did not stop ffmpeg; known at the end."""
 
     def __init__(
         self,
@@ -72,58 +73,59 @@ class StreamDecoder:
         network: bool = False,
     ) -> None:
         """
-        Start *program* on *source*, its options for the input.
+        Start *program* with *source*, its options for the input.
 
         Raises:
             OSError: if no process can be started.
         """
-        bounds = Bounds(
+        limits = ChildLimits(
             memory_bytes=memory_bytes, cpu_seconds=None, wall_seconds=None, network=network
         )
-        self._child = Child([program, *_BEFORE, *source, *_AFTER], stdin, bounds, SAID_BYTES)
+        self._child = Child([program, *_BEFORE, *source, *_AFTER], stdin, limits, SAID_BYTES)
         self._turn = threading.Lock()
         self._closed = False
         self._frames = 0
-        self._deaf_to: frozenset[str] = PICTURES
-        """Parts of ffmpeg that speak of no audio."""
+        self._ignored: frozenset[str] = PICTURES
+        """Parts of ffmpeg whose errors do not concern the audio."""
         self._rest = self._ahead = b""
 
-    def begin(self, wanted: Encoding | None = None) -> Format:
+    def begin(self, requested: Encoding | None = None) -> Format:
         """
-        Wait for the first samples; return what they are, by default in the smallest exact encoding.
+        Wait for the first samples; return their format: as *requested*, or the smallest exact one.
 
         Raises:
-            DecodeError: if there are none.
+            DecodeError: if ffmpeg gives none.
         """
         with self._turn:
             try:
-                samplerate, channels = read_header(self._child)
+                samplerate, channels = read_header(self._child.read)
             except GaveUp:
                 self._judge()
                 raise
-            said = understand(self._child.errors.replace("[info] ", ""), "")
-            self.container, self.codec, self.subtype = said.container, said.codec, said.samples
-            self._deaf_to = said.others - {said.codec} | PICTURES
-            name = f"{said.codec} {said.samples}"
-            self.format = require_fit(samplerate, channels, said.encoding, wanted, name)
+            info = understand(self._child.errors.replace("[info] ", ""), "")
+            self.container, self.codec = info.container, info.codec
+            self.subtype = info.sample_format
+            self._ignored = info.others - {info.codec} | PICTURES
+            name = f"{info.codec} {info.sample_format}"
+            self.format = require_fit(samplerate, channels, info.encoding, requested, name)
             self._ahead = self._read(FIRST_BYTES)
         return self.format
 
     def read_some(self, size: int) -> bytes:
         """
-        Return up to *size* bytes of whole frames, canonical ones, as soon as there are any.
+        Return up to *size* canonical bytes of whole frames, as soon as there are any.
 
-        None at the end, and once it is closed.
+        At the end, and after `close`, there are none.
 
         Raises:
-            DecodeError: if ffmpeg ended before what it reads did.
+            DecodeError: if ffmpeg ended before its input did.
         """
         with self._turn:
             data, self._ahead = self._ahead, b""
             return data or self._read(size)
 
     def close(self) -> None:
-        """End it, also while another thread reads, and free everything."""
+        """Stop ffmpeg, also while another thread reads, and free everything."""
         self._closed = True
         self._child.kill()
         with self._turn:
@@ -145,20 +147,20 @@ class StreamDecoder:
         return b""
 
     def _judge(self) -> None:
-        """Whether the end of its output was the end of what it reads."""
+        """Raise an error unless ffmpeg's output ended because its input did."""
         if self._closed:
             raise GaveUp("closed")
-        code, said = self._child.exit_code(), self._child.errors
+        code, text = self._child.exit_code(), self._child.errors
         errors = [
             sentence
-            for speaker, sentence in _ERROR.findall(said)
-            if speaker not in self._deaf_to and not _USELESS.match(sentence)
+            for part, sentence in _ERROR.findall(text)
+            if part not in self._ignored and not _USELESS.match(sentence)
         ]
         if not self._frames:
             raise NotAudio(errors[0].rpartition(": ")[2] if errors else "no frame")
-        if CHANGES in said:
+        if CHANGES in text:
             raise GaveUp(f"another samplerate or other channels from frame {self._frames} on")
-        broken = [] if NO_LENGTH in said else [each for each in errors if _BROKEN.match(each)]
+        broken = [] if NO_LENGTH in text else [each for each in errors if _BROKEN.match(each)]
         last = (broken or errors or [""])[-1].rpartition(": ")[2]
         if code or broken:
             raise GaveUp(f"ffmpeg at frame {self._frames}: {last or f'exit code {code}'}")
@@ -166,7 +168,7 @@ class StreamDecoder:
 
 
 def narrow(data: bytes, encoding: Encoding) -> bytes:
-    """Return float32 samples that came from *encoding* as what they were."""
+    """Return float32 samples that were decoded from *encoding* in that encoding again."""
     if encoding is Encoding.F32LE:
         return data
     samples = np.frombuffer(data, "<f4")

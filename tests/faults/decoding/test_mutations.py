@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sonoduct.audio.decoding import DecodeError, Limits, Means, probe
+from sonoduct.audio.decoding import DecodeError, DecodeOptions, Limits, probe
 from tests.faults.decoding.tracing import Trace, traced
 from tests.faults.storage.tracing import obstacle
 from tests.integration.test_mutated_files import place, write_mutations
@@ -138,7 +138,7 @@ def require_agreement(path, found, decoded, whole):
 def test_isolated(tmp_path):
     """With the receiver's isolation, no child outlives its file, and no descriptor stays open."""
     bases = make_bases(tmp_path / "bases")
-    means = Means(limits=Limits(wall_seconds=10, cpu_seconds=10))
+    means = DecodeOptions(limits=Limits(wall_seconds=10, cpu_seconds=10))
     path, good, count = tmp_path / "a", 0, either(15, 2000)
     before = os.listdir("/dev/fd")  # noqa: PTH208  # as many as before is what is asked
     for seed in range(count):

@@ -11,7 +11,7 @@ from receiver.metrics import Metrics
 from receiver.stores import Original
 from receiver.streams.file import Decoders
 from sonoduct import wire
-from sonoduct.audio.decoding import Means
+from sonoduct.audio.decoding import DecodeOptions
 from tests.support.sounds import write
 
 PATIENCE_S = 10
@@ -24,7 +24,7 @@ def registry():
 
 @pytest.fixture
 async def decoders(registry):
-    made = Decoders(Means(), 1, Metrics(registry, ()))
+    made = Decoders(DecodeOptions(), 1, Metrics(registry, ()))
     yield made
     made.close()
 

@@ -9,7 +9,8 @@ import soundfile
 from sender.errors import SourceError
 from sender.sources.file import AudioFile
 from sonoduct.audio.decoding.sndfile import smallest_encoding
-from sonoduct.wire import Encoding, to_float32
+from sonoduct.audio.samples import to_float32
+from sonoduct.wire import Encoding
 from tests.support.sounds import noise, write
 
 NAMES = [
@@ -123,20 +124,20 @@ def test_formats_beyond_the_protocol(tmp_path, at, value, expected):
     assert f"{path}: {expected}" == str(raised.value)
 
 
-@pytest.mark.parametrize("wished", Encoding)
+@pytest.mark.parametrize("requested", Encoding)
 @pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "VORBIS"])
-def test_only_what_is_wide_enough(tmp_path, open_file, subtype, wished):
+def test_only_what_is_wide_enough(tmp_path, open_file, subtype, requested):
     """An encoding is taken if it holds every sample, and refused otherwise."""
     suffix = {"PCM_S8": "aiff", "VORBIS": "ogg"}.get(subtype, "wav")
     path = write(tmp_path / f"a.{suffix}", subtype=subtype)
     exact = Encoding(smallest_encoding(subtype))
-    if wished.sample_bytes >= exact.sample_bytes:
-        assert wished is open_file(path, wished).format.encoding
+    if requested.sample_bytes >= exact.sample_bytes:
+        assert requested is open_file(path, requested).format.encoding
         return
     with pytest.raises(
-        SourceError, match=f"{wished} cannot hold {subtype} exactly, expected {exact}"
+        SourceError, match=f"{requested} cannot hold {subtype} exactly, expected {exact}"
     ):
-        AudioFile(path, wished)
+        AudioFile(path, requested)
 
 
 def test_no_frames_is_noticed_when_it_is_opened(tmp_path):

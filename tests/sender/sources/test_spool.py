@@ -204,3 +204,15 @@ def test_a_damaged_spool_is_an_error(spools, tmp_path):
     with pytest.raises(SourceError, match="live: the spool is damaged at frame"):
         everything(source)
     source.close()
+
+
+def test_a_debugger_shows_what_is_kept(spools, ends):
+    """One line: the stream, its first and next frame, and whether more comes."""
+    reading, writing, end = ends
+    source = live(reading, spools)
+    os.write(writing, frames(0, 100))
+    end()
+    everything(source)
+
+    assert f"<LiveStream {source.stream[:4]}… 0 to 100, ended>" == repr(source)
+    source.close()

@@ -86,11 +86,11 @@ def test_floats_of_all_kinds(tmp_path):
     assert source == b"".join(read_recording(_made(tmp_path, made, "wav", source), made))
 
 
-@pytest.mark.parametrize("wanted", ["wav", "flac"])
-def test_an_empty_stream(tmp_path, wanted):
+@pytest.mark.parametrize("requested", ["wav", "flac"])
+def test_an_empty_stream(tmp_path, requested):
     """It becomes a file without frames, which FLAC has not."""
     made = form()
-    path = _made(tmp_path, made, container_for(made, wanted, 0), b"")
+    path = _made(tmp_path, made, container_for(made, requested, 0), b"")
 
     assert 0 == soundfile.info(path).frames
     assert [] == list(read_recording(path, made))

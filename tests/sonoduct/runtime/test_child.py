@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from sonoduct.runtime.child import Bounds, Cancellation, Child, OutOfTime
+from sonoduct.runtime.child import Cancellation, Child, ChildLimits, OutOfTime
 
-ROOM = Bounds(memory_bytes=2**30, cpu_seconds=5, wall_seconds=10)
+ROOM = ChildLimits(memory_bytes=2**30, cpu_seconds=5, wall_seconds=10)
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such means")
 
 
 @contextmanager
-def running(code, bounds=ROOM, stdin=os.devnull, **how):
+def running(code, limits=ROOM, stdin=os.devnull, **how):
     """A child that runs Python code."""
     with open(stdin, "rb") as file:  # noqa: PTH123
-        child = Child([sys.executable, "-I", "-S", "-c", code], file.fileno(), bounds, **how)
+        child = Child([sys.executable, "-I", "-S", "-c", code], file.fileno(), limits, **how)
     try:
         yield child
     finally:
@@ -84,8 +84,8 @@ def test_it_inherits_nothing():
 
 def test_too_much_memory():
     """It gets no more than it may have, and others do not notice."""
-    bounds = Bounds(memory_bytes=2**28, cpu_seconds=5, wall_seconds=10)
-    with running("bytearray(2**29)", bounds) as child:
+    limits = ChildLimits(memory_bytes=2**28, cpu_seconds=5, wall_seconds=10)
+    with running("bytearray(2**29)", limits) as child:
         assert b"" == child.read(10)
         assert 1 == child.exit_code()
         assert "MemoryError" == child.last_line
@@ -93,8 +93,8 @@ def test_too_much_memory():
 
 def test_too_much_computing():
     """The kernel ends it, whether anybody reads or not."""
-    bounds = Bounds(memory_bytes=2**28, cpu_seconds=1, wall_seconds=10)
-    with running("while True: pass", bounds) as child:
+    limits = ChildLimits(memory_bytes=2**28, cpu_seconds=1, wall_seconds=10)
+    with running("while True: pass", limits) as child:
         assert b"" == child.read(10)
         assert -signal.SIGXCPU == child.exit_code()
 
@@ -111,8 +111,8 @@ def test_too_much_computing():
 )
 def test_too_much_waiting(code):
     """It is killed, with what has come by then lost."""
-    bounds = Bounds(memory_bytes=2**28, cpu_seconds=5, wall_seconds=0.4)
-    with running(code, bounds) as child:
+    limits = ChildLimits(memory_bytes=2**28, cpu_seconds=5, wall_seconds=0.4)
+    with running(code, limits) as child:
         started = time.monotonic()
         with pytest.raises(OutOfTime):
             child.exit_code() if not child.read(10**6) else None
@@ -123,8 +123,8 @@ def test_too_much_waiting(code):
 
 def test_a_slow_reader_is_not_the_child_s_fault():
     """Only the time that its reader waits is counted."""
-    bounds = Bounds(memory_bytes=2**28, cpu_seconds=5, wall_seconds=1)
-    with running("import os; os.write(1, b'x' * 300_000)", bounds) as child:
+    limits = ChildLimits(memory_bytes=2**28, cpu_seconds=5, wall_seconds=1)
+    with running("import os; os.write(1, b'x' * 300_000)", limits) as child:
         child.read(10)
         child._selector.select()
         patience = child._patience
@@ -146,7 +146,7 @@ def test_a_read_that_waits_ends_when_the_child_is_killed():
 def test_what_it_has_started_goes_with_it():
     """The whole group is killed."""
     code = "import os, time\nos.fork()\nos.write(1, b'.')\ntime.sleep(60)"
-    with running(code, Bounds(memory_bytes=2**28, cpu_seconds=5, wall_seconds=5)) as child:
+    with running(code, ChildLimits(memory_bytes=2**28, cpu_seconds=5, wall_seconds=5)) as child:
         child.read(2)
         child.kill()
 

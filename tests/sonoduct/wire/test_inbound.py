@@ -524,3 +524,24 @@ def test_an_ack_can_be_repeated():
 
     assert silent is None
     assert first == half.ack()
+
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("window", "step"), [(65_536, 32_768), (2 * MIB, MIB), (4 * MIB, MIB), (64 * MIB, MIB)]
+)
+def test_a_step_is_half_of_a_small_window_and_no_more_of_a_large_one(window, step):
+    """So that the sender of a small one never runs dry, and that of a large one hears often."""
+    terms = wire.Terms(window, 16, wire.Level.DURABLE, kept=True)
+
+    assert step == terms.step
+
+
+def test_a_debugger_shows_where_it_stands():
+    """One line: the epoch, the phase, the next unit, and the bytes in memory."""
+    half = inbound(offset=10)
+    half.feed(chunk(10), 101)
+
+    assert "<Inbound epoch 7 OPEN at 12, 40 bytes not released>" == repr(half)

@@ -624,3 +624,11 @@ def test_error_is_raised(phase):
     """What the receiver objects to is raised with its class and its words."""
     with pytest.raises(wire.Held, match=r"^stream is held$"):
         outbound(phase).feed(wire.Error(code=4423, message="stream is held"))
+
+
+def test_a_debugger_shows_where_it_stands():
+    """One line: the stream, the phase, the next unit, and the bytes that are not acknowledged."""
+    half = outbound()
+    send(half)
+
+    assert "<Outbound 0123… OPEN at 2, 40 bytes unacknowledged>" == repr(half)

@@ -10,6 +10,7 @@ import pytest
 import xxhash
 
 from sonoduct import wire
+from sonoduct.audio.samples import pack24, to_float32
 
 VECTORS = json.loads(Path(__file__).with_name("vectors.json").read_text("utf-8"))
 
@@ -79,7 +80,7 @@ def test_every_control_message_has_a_vector():
 def test_encoding_is_converted(vector):
     """These bytes are these samples, bit for bit."""
     payload = bytes.fromhex(vector["payload"])
-    samples = wire.to_float32(payload, wire.Encoding(vector["encoding"]), vector["channels"])
+    samples = to_float32(payload, wire.Encoding(vector["encoding"]), vector["channels"])
 
     assert vector["channels"] == samples.shape[1]
     assert vector["float32"] == samples.astype("<f4").tobytes().hex()
@@ -93,7 +94,7 @@ def test_encoding_is_converted_back(vector):
         case wire.Encoding.S16LE:
             payload = (samples * 2**15).astype("<i2").tobytes()
         case wire.Encoding.S24LE:
-            payload = wire.pack24((samples.astype(np.float64) * 2**31).astype(np.int32))
+            payload = pack24((samples.astype(np.float64) * 2**31).astype(np.int32))
         case wire.Encoding.F32LE:
             payload = samples.tobytes()
 

@@ -1,1 +1,1 @@
-"""What the bytes of an audio file tell about it, without a decoder."""
+"""Reading containers without a decoder: their kind, where audio begins and ends, and damage."""

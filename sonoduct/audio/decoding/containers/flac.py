@@ -1,8 +1,8 @@
 """
-Whether a FLAC file has frames beyond those that its header claims.
+Whether a FLAC file has more frames than its header claims, and where its padding begins.
 
-libsndfile ends where the header says, without a word; a recorder that was killed, or that wrote
-its header first, claims too few. The layout is RFC 9639's.
+libsndfile stops silently at the claimed number. A recorder that was killed, or that wrote its
+header first, claims too few. RFC 9639 has the layout.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from .part import Part
 
 MAGIC: Final = b"fLaC"
 _STREAMINFO: Final = slice(8, 42)
-"""Which comes first, behind the magic and 4 bytes that say so: section 8.2."""
+"""The first block of metadata, behind the magic and a header of 4 bytes: section 8.2."""
 
 TAIL_BYTES: Final = 128 * 1024
-"""What is looked through at the end; a frame of 8 channels with 24 bit has 100 KiB."""
+"""Bytes at the end that are searched; a frame of 8 channels with 24 bit has 100 KiB."""
 
 _AROUND_BYTES: Final = 4 * TAIL_BYTES
-"""What is looked through for the last frame that is claimed and the next one."""
+"""Bytes that are searched for the last claimed frame and the next one."""
 
 BLOCK_BYTES: Final = 1024 * 1024
 
 _BEGIN: Final = re.compile(rb"fLaC[\x00\x80]\0\0\x22")
-"""The magic, and that the first block of metadata is what it has to be."""
+"""The magic, and the header of the first block of metadata, which is always the same."""
 _BEGIN_BYTES: Final = 8
 
 _HEADER: Final = re.compile(rb"\xff[\xf8\xf9]")
-"""The sync code, and whether frames or samples are counted: section 9.1."""
+"""The sync code, and whether the header counts frames or samples: section 9.1."""
 _MOST_HEADER: Final = 16
 
 MOST_LAST: Final = 4
-"""What is tried as the last frame: something within that may look like one."""
+"""Candidates for the last frame: bytes within a frame may look like a header."""
 
 _CRC8, _CRC16 = 0x07, 0x8005
 """The polynomials of a frame's header and of all of it: sections 9.1.8 and 9.3."""
@@ -43,28 +43,28 @@ _CRC8, _CRC16 = 0x07, 0x8005
 
 def goes_on(part: Part) -> bool:
     """
-    Whether frames have samples that the header does not count.
+    Whether there are frames that the header does not count.
 
-    They are at the end, or behind those that it counts, if something else is at the end.
+    They are at the end of the file, or, with something else there, behind the counted ones.
     """
     head = part.read(_STREAMINFO.stop, 0)
     if not head.startswith(MAGIC) or len(head) < _STREAMINFO.stop:
         return False
     claimed = _claimed(head)
-    if not claimed:  # unknown: then libsndfile reads to the end
+    if not claimed:  # unknown, so libsndfile reads to the end
         return False
     least, most = (int.from_bytes(head[_STREAMINFO][at : at + 2]) for at in (0, 2))
     tail = part.read(TAIL_BYTES, max(_STREAMINFO.stop, part.size - TAIL_BYTES))
     if _are_beyond(tail, claimed, least):
         return True
     if any(first < claimed <= first + most for _, first in _frames(tail, least)):
-        return False  # the last frame that is claimed, and no other one
+        return False  # the last claimed frame, and no other one
     begin = _last_claimed(part, claimed, least)
     return _are_beyond(part.read(_AROUND_BYTES, begin), claimed, least)
 
 
 def _last_claimed(part: Part, claimed: int, blocksize: int) -> int:
-    """Where, but for `TAIL_BYTES`, the last frame begins that is claimed; by halving."""
+    """Return the position of the last claimed frame, up to `TAIL_BYTES` too low; by bisection."""
     low, high = _STREAMINFO.stop, part.size
     while high - low > TAIL_BYTES:
         middle = (low + high) // 2
@@ -77,7 +77,7 @@ def _last_claimed(part: Part, claimed: int, blocksize: int) -> int:
 
 
 def _are_beyond(data: bytes, claimed: int, blocksize: int) -> bool:
-    """Whether *data* has a frame beyond what is *claimed* that is sound, or next to another one."""
+    """Whether *data* has a frame beyond *claimed* that is intact, or next to another one."""
     frames = [*_frames(data, blocksize), (len(data), 0)]
     firsts = {first for _, first in frames[:-1]}
     return any(
@@ -89,10 +89,10 @@ def _are_beyond(data: bytes, claimed: int, blocksize: int) -> bool:
 
 def padded(part: Part) -> int | None:
     """
-    Return how many samples the header counts, if nothing but zeros is behind the last frame.
+    Return the number of samples in the header, if only zeros follow the last frame; else None.
 
-    Where that ends is not known: its checksum may end with zeros as well. None for files that were
-    joined, of which the header counts the first one.
+    The end of that frame is unknown, since its checksum may end with zeros as well. None also for
+    joined files: the header counts the frames of the first one.
     """
     head = part.read(_STREAMINFO.stop, 0)
     if part.read(1, part.size - 1) != b"\0":
@@ -105,7 +105,7 @@ def padded(part: Part) -> int | None:
 
 
 def _before_zeros(part: Part) -> int:
-    """Where the zeros begin that *part* ends with."""
+    """Return where the zeros at the end of *part* begin."""
     end = part.size
     while end:
         begin = max(0, end - BLOCK_BYTES)
@@ -116,7 +116,7 @@ def _before_zeros(part: Part) -> int:
 
 
 def _is_joined(part: Part) -> bool:
-    """Whether another FLAC begins somewhere behind the beginning."""
+    """Whether another FLAC file begins somewhere in *part*."""
     at = len(MAGIC)
     while len(block := part.read(BLOCK_BYTES, at)) >= len(MAGIC):
         if _BEGIN.search(block):
@@ -126,12 +126,12 @@ def _is_joined(part: Part) -> bool:
 
 
 def _claimed(head: bytes) -> int:
-    """How many samples there are; 0 for unknown."""
+    """Return the claimed number of samples; 0 if unknown."""
     return int.from_bytes(head[_STREAMINFO][13:18]) & (1 << 36) - 1
 
 
 def _frames(data: bytes, blocksize: int) -> Iterator[tuple[int, int]]:
-    """Where headers of frames may begin in *data*, and the first sample that each has."""
+    """Yield where headers of frames seem to begin in *data*, and the first sample of each."""
     for match in _HEADER.finditer(data):
         at = match.start()
         header = data[at : at + _MOST_HEADER]
@@ -144,7 +144,7 @@ def _frames(data: bytes, blocksize: int) -> Iterator[tuple[int, int]]:
 
 
 def _coded_number(data: bytes) -> tuple[int, int]:
-    """A number as UTF-8 would have it, and how many bytes it takes; 0 if it is none."""
+    """Return a number coded as in UTF-8, and its number of bytes; (0, 0) if *data* has none."""
     first = data[0]
     if first < 0x80:  # noqa: PLR2004  # one byte, as in ASCII
         return first, 1
@@ -158,12 +158,12 @@ def _coded_number(data: bytes) -> tuple[int, int]:
 
 
 def _extra(codes: int) -> int:
-    """Bytes behind the number, for a block size and a samplerate that have no code."""
+    """Return the bytes behind the number, for a block size and a samplerate without a code."""
     return {6: 1, 7: 2}.get(codes >> 4, 0) + {12: 1, 13: 2, 14: 2}.get(codes & 15, 0)
 
 
 def _crc(data: bytes, width: int, polynomial: int) -> int:
-    """0 of whatever has its checksum, of *width* bits, at its end."""
+    """Return the CRC of *width* bits; it is 0 if *data* ends with its own checksum."""
     remainder, top = 0, 1 << width - 1
     for each in data:
         remainder ^= each << width - 8

@@ -1,7 +1,7 @@
 """
-Where the last frame ends of formats whose frames say how long they are.
+Padding behind the last frame, in formats whose frames have their length.
 
-ffmpeg takes zeros behind that, which fill something up, for a damaged frame.
+ffmpeg takes zeros there for a damaged frame.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _AC3_KBITS: Final = (
 )
 _AC3_LAST: Final = 10
 _EAC3_LAST: Final = 16
-"""The highest versions of either bitstream: ETSI TS 102 366."""
+"""The highest versions of the two bitstreams: ETSI TS 102 366."""
 
 
 def without_padding(part: Part) -> Part:
-    """Return *part* up to the end of its last frame, if nothing but zeros is behind that."""
+    """Return *part* up to the end of its last frame, if only zeros follow."""
     if part.read(1, part.size - 1) != b"\0":
         return part
     head = part.read(HEAD_BYTES, 0)
@@ -38,7 +38,7 @@ def without_padding(part: Part) -> Part:
 
 
 def _end(part: Part, measure: Callable[[bytes], int]) -> int:
-    """Where the frames end whose lengths *measure* returns; 0 of it is the end."""
+    """Return where the frames end; *measure* returns the length of a frame, 0 for none."""
     block, base, at = b"", 0, 0
     while True:
         if at + HEAD_BYTES > base + len(block):
@@ -54,7 +54,7 @@ def _wavpack(head: bytes) -> int:
 
 
 def ac3_length(head: bytes) -> int:
-    """Return the length of a frame of AC-3 or E-AC-3; 0 if these bytes begin none."""
+    """Return the length of the AC-3 or E-AC-3 frame that begins with *head*; 0 for none."""
     if not head.startswith(b"\x0b\x77") or len(head) < HEAD_BYTES:
         return 0
     version = head[5] >> 3

@@ -1,7 +1,7 @@
 """
-Whether another file begins where an MP4, an ASF or a TTA ends by its own lengths.
+Joined files: whether another file begins where an MP4, an ASF or a TTA ends by its own lengths.
 
-ffmpeg decodes the first one of such files, and does not say that there is another one.
+ffmpeg decodes only the first file, and does not report the others.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import Final
 from .part import ID3V1_BYTES, Part, tag_in_front
 
 MOST_BOXES: Final = 1000
-"""That are looked through for the next file; a file that is no film in pieces has about ten."""
+"""The most boxes that are searched for the next file; an unfragmented file has about ten."""
 
 # ISO/IEC 14496-12, section 4.2.
 _FTYP: Final = b"ftyp"
 _MOOF: Final = b"moof"
 _WIDE: Final = 1
-"""Stands for a size that follows in 8 bytes."""
+"""This size means that the size follows in 8 bytes."""
 
 # Advanced Systems Format Specification, section 2.1.
 _ASF: Final = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 
 _TTA: Final = b"TTA1"
 _TTA_BYTES: Final = 22
-"""Of its header; a table with the size of each frame follows, and a checksum."""
+"""Bytes of the header; a table with the size of each frame follows, and a checksum."""
 MOST_TABLE_BYTES: Final = 4 * 1024 * 1024
-"""Of that table."""
+"""The longest table that is read."""
 
 
 def damage(part: Part) -> str:
-    """Return what is left out of *part*; nothing, if it is one file, or of another kind."""
+    """Return a description of the bytes that ffmpeg leaves out; "" if there are none."""
     head = part.read(len(_ASF), 0)
     at = 0
     if head[4:8] == _FTYP:
@@ -46,7 +46,7 @@ def damage(part: Part) -> str:
 
 
 def _second_mp4(part: Part) -> int:
-    """Where a second file begins; 0 for nowhere, and for a film that is in pieces anyway."""
+    """Return where a second file begins; 0 without one, or if the file is fragmented."""
     begin = 0
     for at, kind in _boxes(part):
         if kind == _MOOF:
@@ -57,7 +57,7 @@ def _second_mp4(part: Part) -> int:
 
 
 def _boxes(part: Part) -> Iterator[tuple[int, bytes]]:
-    """Where each box begins, and its kind."""
+    """Yield where each box begins, and its kind."""
     at = 0
     for _ in range(MOST_BOXES):
         head = part.read(16, at)
@@ -70,7 +70,7 @@ def _boxes(part: Part) -> Iterator[tuple[int, bytes]]:
 
 
 def _objects(part: Part) -> Iterator[tuple[int, bytes]]:
-    """Where each object begins, and its kind."""
+    """Yield where each object begins, and its kind."""
     at = 0
     for _ in range(MOST_BOXES):
         head = part.read(24, at)
@@ -82,7 +82,7 @@ def _objects(part: Part) -> Iterator[tuple[int, bytes]]:
 
 
 def _end_of_tta(part: Part) -> int:
-    """Where it ends; 0 for unknown."""
+    """Return where the TTA ends; 0 if unknown."""
     head = part.read(_TTA_BYTES, 0)
     length = int.from_bytes(head[10:14], "little") * 256 // 245
     table_bytes = 4 * -(-int.from_bytes(head[14:18], "little") // length) if length else 0
@@ -94,6 +94,6 @@ def _end_of_tta(part: Part) -> int:
 
 
 def _behind_tags(part: Part, at: int) -> int:
-    """Where the tags end that begin at *at*: one of APEv2, which ffmpeg writes, and of ID3v1."""
+    """Return the end of the tags that begin at *at*: APEv2, which ffmpeg writes, and ID3v1."""
     at += tag_in_front(replace(part, start=min(part.start + at, part.end)))
     return at + ID3V1_BYTES if part.read(3, at) == b"TAG" else at

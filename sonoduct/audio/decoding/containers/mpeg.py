@@ -1,9 +1,9 @@
 """
-Whether an MP3 is to its end what it is at its beginning, and how many frames it has.
+Whether an MP3 has one format from beginning to end, and how many frames it has.
 
-libsndfile ends without a word where the samplerate or the channels change, and where the first
-frame says that the file ends; files that were joined, or damaged, are like that. Where the first
-frame does not say how many there are, libsndfile guesses by its length, and ends there as well.
+libsndfile stops silently at a change of samplerate or channels, and at the end that the first frame
+claims: joined and damaged files have either. If the first frame claims no number, libsndfile
+guesses one from the length of the file, and stops there.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from .part import Part
 
 BLOCK_BYTES: Final = 1024 * 1024
 
-# Of a frame's 32 bits: ISO/IEC 11172-3, 2.4.1.3.
+# Bits of a frame's header: ISO/IEC 11172-3, 2.4.1.3.
 _CONSTANT: Final = 0xFFFE0C00
-"""The sync, the version, the layer and the samplerate."""
+"""Sync, version, layer and samplerate, which stay the same in a file."""
 _SYNC_AND_LAYER: Final = 0xFFE60000
 _LAYER_3: Final = 0xFFE20000
 _LAYER_2: Final = 0xFFE40000
@@ -34,16 +34,16 @@ _HALVINGS: Final = {_V1: 0, _V2: 1, _V25: 2}
 
 
 class Frame(NamedTuple):
-    """What a frame's header says."""
+    """The header of a frame."""
 
     length: int
     samples: int
     format: tuple[int, bool]
-    """What stays the same: version, layer and samplerate, as they stand there; if it is mono."""
+    """The header's constant bits, and whether the frame is mono."""
 
 
 def parse_frame(header: bytes) -> Frame | None:
-    """Return what these 4 bytes say; None if they begin no frame of layer 3 of known length."""
+    """Return the frame of layer 3 with this header of 4 bytes; None if they begin no such frame."""
     bits = int.from_bytes(header)
     version, rate = bits >> 19 & 3, bits >> 10 & 3
     if bits & _SYNC_AND_LAYER != _LAYER_3 or rate == len(_RATES) or version not in _KBITS:
@@ -56,7 +56,7 @@ def parse_frame(header: bytes) -> Frame | None:
 
 
 def layer2_length(header: bytes) -> int:
-    """Return the length of a frame of layer 2; 0 if these bytes begin none of known length."""
+    """Return the length of the frame of layer 2 with this header; 0 if it is no such frame."""
     bits = int.from_bytes(header[:4])
     version, rate = bits >> 19 & 3, bits >> 10 & 3
     if bits & _SYNC_AND_LAYER != _LAYER_2 or rate == len(_RATES) or version not in _KBITS:
@@ -66,18 +66,18 @@ def layer2_length(header: bytes) -> int:
 
 
 class Frames(NamedTuple):
-    """Frames of one format without a gap, and no more of them than are announced."""
+    """Frames of one format without a gap, and not more than the first frame announces."""
 
     size: int
-    """Bytes of those that are whole."""
+    """Bytes of the frames that are complete."""
     samples: int | None
-    """In all of them; None where the first one says so, and what is left out at both ends."""
+    """Samples in all frames; None if the first frame has the number."""
     damage: str
-    """What is missing at the end."""
+    """The part that is missing at the end."""
 
 
 def walk(part: Part) -> Frames | None:
-    """Return the frames that *part* is, but for zeros behind them; None if it is something else."""
+    """Return the frames that make up *part*, before any zeros; None if it is something else."""
     at, block, base = 0, b"", 0
     first = last = None
     count = 0
@@ -91,7 +91,7 @@ def walk(part: Part) -> Frames | None:
         last = frame
         count += 1
         at += frame.length
-    # Nothing, or before nothing, where the last frame is cut off.
+    # *at* is behind *part* if the last frame is cut off.
     if first is None or last is None or not _is_end(part, at):
         return None
     size, damage = at, ""
@@ -105,24 +105,24 @@ def walk(part: Part) -> Frames | None:
 
 def _is_end(part: Part, at: int) -> bool:
     """
-    Whether no frames can be behind *at*: nothing, or zeros that fill something up.
+    Whether *part* has nothing behind *at*, or only zeros.
 
-    *part* has no tags at its end, so a tag at *at* has something behind it: another file.
+    *part* has no tags at its end. A tag at *at* therefore has something behind it: another file.
     """
     rest = part.read(BLOCK_BYTES, at)
     return rest.count(0) == len(rest) < BLOCK_BYTES
 
 
 def _announced(first: bytes, found: Frames, count: int) -> Frames | None:
-    """Compare the *count* of frames that were *found* with what the *first* one says."""
+    """Compare the *count* of frames that were *found* with the number in the *first* one."""
     at = max(first.find(b"Xing"), first.find(b"Info"))
     if at < 0:
         return found
     flags, claimed = first[at + 4 : at + 8], int.from_bytes(first[at + 8 : at + 12])
-    if not (flags and flags[-1] & 1 and claimed):  # it says nothing, and holds no samples
+    if not (flags and flags[-1] & 1 and claimed):  # it has no number, and no samples
         samples = found.samples and found.samples // count * (count - 1)
         return found._replace(samples=samples)
-    if claimed < count - 1:  # it is often not counted
+    if claimed < count - 1:  # many encoders do not count the first frame
         return None
     damage = f"cut off: {count} MPEG frames, the first one claims {claimed}"
     return Frames(found.size, None, damage if claimed > count else found.damage)

@@ -1,8 +1,11 @@
 """
-Whether an Ogg file holds one stream, with as many samples as its pages count, and all of it.
+Whether an Ogg file has one complete stream, with as many samples as its pages count.
 
-libsndfile ends without a word where another stream begins, and at the position that the last page
-has; and no decoder says that the end is missing.
+libsndfile stops silently where another stream begins, and at the position in the last page. No
+decoder reports a missing end.
+
+`look` compares the positions in the pages with the samples in the packets, which `Vorbis` and
+`Opus` count. `damage` looks at the end of the file.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple, Protocol
 
+from typing_extensions import override
+
 from .part import Part
 
 _VORBIS: Final = b"\1vorbis"
@@ -18,97 +23,20 @@ _VORBIS_SETUP: Final = b"\5vorbis"
 _OPUS: Final = b"OpusHead"
 
 _SIZES_AT: Final = 28
-"""Of the two blocks, in Vorbis' first header."""
+"""The offset of both block sizes in Vorbis' first header."""
 
-# One of Vorbis' modes, from the end of its setup header on: section 4.2.4 of its specification.
+# A mode of Vorbis, at the end of its setup header: section 4.2.4 of its specification.
 _MODE_BITS: Final = 41
 _MAPPING_BITS: Final = 8
 _COUNT_BITS: Final = 6
 _MOST: Final = 64
-"""Modes, and mappings."""
-
-
-class Counter(Protocol):
-    """Counts the samples of a stream's packets, one after another."""
-
-    def samples(self, packet: bytes) -> int:
-        """Return how many *packet*, of which two bytes are enough, adds to those before."""
-
-
-class Opus:
-    """At 48 kHz, whatever went into it: RFC 6716, section 3.1."""
-
-    def samples(self, packet: bytes) -> int:
-        """See Counter."""
-        if not packet:
-            return 0
-        config, code = packet[0] >> 3, packet[0] & 3
-        if config < 12:  # noqa: PLR2004  # SILK: 10, 20, 40 and 60 ms
-            frame = (480, 960, 1920, 2880)[config & 3]
-        elif config < 16:  # noqa: PLR2004  # both: 10 and 20 ms
-            frame = (480, 960)[config & 1]
-        else:  # CELT: 2.5, 5, 10 and 20 ms
-            frame = 120 << (config & 3)
-        return frame * (1, 2, 2, packet[1] & 63 if len(packet) > 1 else 0)[code]
-
-
-class Vorbis:
-    """Half of a packet overlaps with the one before: section 1.3.2 of its specification."""
-
-    def __init__(self, sizes: tuple[int, int], long: list[bool]) -> None:
-        """*sizes* are those of short and long blocks; *long* says which modes have which."""
-        self._sizes = [sizes[each] for each in long]
-        self._mask = (1 << (len(long) - 1).bit_length()) - 1
-        self._before = 0
-
-    def samples(self, packet: bytes) -> int:
-        """See Counter."""
-        if not packet or packet[0] & 1:
-            return 0
-        mode = packet[0] >> 1 & self._mask
-        size = self._sizes[mode] if mode < len(self._sizes) else 0
-        before, self._before = self._before, size
-        return (before + size) // 4 if before else 0
-
-
-def headers_of(first: bytes) -> int:
-    """Return how many headers a stream has that begins with the packet *first*."""
-    return 3 if first.startswith(_VORBIS) else 2
-
-
-def counter_of(headers: list[bytes]) -> Counter | None:
-    """Return what counts the packets behind these *headers*; None if it is not known."""
-    first, last = headers[0], headers[-1]
-    if first.startswith(_OPUS):
-        return Opus()
-    if first.startswith(_VORBIS) and last.startswith(_VORBIS_SETUP) and len(first) > _SIZES_AT:
-        sizes = first[_SIZES_AT]
-        long = _long_modes(last)
-        return Vorbis((1 << (sizes & 15), 1 << (sizes >> 4)), long) if long else None
-    return None
-
-
-def _long_modes(setup: bytes) -> list[bool]:
-    """Which of the modes have long blocks: they end the header, and their number is before them."""
-    bits = bin(int.from_bytes(setup, "little"))[3:]  # behind a 1 that says that it is the end
-    modes: list[bool] = []
-    found = at = 0
-    while len(modes) < _MOST and len(bits) >= at + _MODE_BITS + _COUNT_BITS:
-        mode = bits[at : at + _MODE_BITS]
-        if int(mode[:_MAPPING_BITS], 2) >= _MOST or "1" in mode[_MAPPING_BITS:-1]:
-            break
-        modes.append(mode[-1] == "1")
-        at += _MODE_BITS
-        if int(bits[at : at + _COUNT_BITS], 2) + 1 == len(modes):
-            found = len(modes)
-    return modes[:found][::-1]
-
+"""The most modes, and the most mappings."""
 
 BLOCK_BYTES: Final = 1024 * 1024
 
 MAGIC: Final = b"OggS"
 _PAGE_BYTES: Final = 65_307
-"""Of the longest page."""
+"""Bytes of the longest page."""
 
 # A page's header: RFC 3533, section 6.
 _HEAD_BYTES: Final = 27
@@ -118,47 +46,37 @@ _CONTINUED: Final = 0x01
 _FIRST: Final = 0x02
 _LAST: Final = 0x04
 _NOWHERE: Final = -1
-"""The position of a page in which no packet ends."""
+"""The position in a page in which no packet ends."""
 
 _PACKET: Final = re.compile(rb"\xff*[^\xff]|\xff+$")
-"""The lengths of the pieces of one packet; it ends in a later page, if all of them are 255."""
+"""The lengths of the pieces of one packet. If all are 255, it ends in a later page."""
 _PIECE: Final = 255
 
 TELLING_BYTES: Final = 2
-"""Of a packet, by which its samples are counted."""
+"""Bytes of a packet from which its samples are counted."""
 
 MOST_HEADER_BYTES: Final = 256 * 1024
-"""Of a header. One with a picture has more, and it is not looked at."""
+"""Bytes of a header that are read. A header with a picture has more."""
 
 TOLERANCE: Final = 2 * 8192
 """
-Samples, of two of the longest packets: encoders leave so many out at the end.
+The samples of two of the longest packets: encoders may cut that many at the end.
 
-Files that were copied from others count by milliseconds.
+Files that were copied from another container count in milliseconds.
 """
 
 
-class Page(NamedTuple):
-    """What a page says, and what is in it."""
-
-    flags: int
-    position: int
-    """How many samples there are up to its end."""
-    lengths: bytes
-    body: bytes
-
-
 class Look(NamedTuple):
-    """What the pages of a file are like."""
+    """The result of reading all pages of a file."""
 
     straight: bool
-    """Whether they are of one stream, and count as many samples as are in them."""
+    """Whether the pages belong to one stream, and count as many samples as they have."""
     damage: str = ""
-    """What is wrong with how they count."""
+    """The error in their counts."""
 
 
 def look(part: Part) -> Look:
-    """Read all pages of *part*, 1 GB in some seconds."""
+    """Read all pages of *part*; takes some seconds for 1 GB."""
     packets = _Packets()
     before = least = None
     for number, page in enumerate(_pages(part)):
@@ -178,28 +96,48 @@ def look(part: Part) -> Look:
     return Look(straight=True)
 
 
+def damage(part: Part) -> str:
+    """Return the damage at the end of an Ogg file; "" if it is complete, or not an Ogg."""
+    if part.read(len(MAGIC), 0) != MAGIC:
+        return ""
+    tail = part.read(2 * _PAGE_BYTES, part.size - 2 * _PAGE_BYTES)
+    at = tail.rfind(MAGIC)  # not found, if something else is behind the audio
+    whole = at < 0 or any(flags & _LAST for flags in tail[at + 5 : at + 6])
+    return "" if whole else "cut off: no page says that it is the last one"
+
+
+class Page(NamedTuple):
+    """A page: its header, and its content."""
+
+    flags: int
+    position: int
+    """The number of samples up to its end."""
+    lengths: bytes
+    body: bytes
+
+
 class _Packets:
-    """The packets of the pages that it has taken."""
+    """The packets of the pages so far."""
 
     def __init__(self) -> None:
         self.samples = 0
-        """In all of them, if they are *counted*."""
+        """Samples in all packets, if they are `counted`."""
         self._headers: list[bytes] = []
         self._counter: Counter | None = None
         self._rest = b""
 
     @property
     def begun(self) -> bool:
-        """Whether the headers are over."""
+        """Whether the headers are complete."""
         return len(self._headers) >= headers_of(self._headers[0]) if self._headers else False
 
     @property
     def counted(self) -> bool:
-        """Whether it is known how to count samples."""
+        """Whether the codec is known, so that samples are counted."""
         return self._counter is not None
 
     def take(self, page: Page) -> None:
-        """Count what *page* has."""
+        """Add the packets of *page*."""
         at, rest = 0, self._rest
         self._rest = b""
         for number, piece in enumerate(_PACKET.finditer(page.lengths)):
@@ -224,13 +162,13 @@ class _Packets:
 
 
 def _pages(part: Part) -> Iterator[Page]:
-    """All pages, whatever is between them."""
+    """Yield all pages; bytes between them are skipped."""
     block, base, at = b"", 0, 0
     while True:
         if at + _PAGE_BYTES > base + len(block):
             block, base = part.read(BLOCK_BYTES, at), at
         begin = block.find(MAGIC, at - base)
-        if begin < 0:  # the next block begins with what could be the beginning of one
+        if begin < 0:  # a page may begin in the last bytes of this block
             at = base + len(block) - len(MAGIC) + 1
             if base + len(block) >= part.size:
                 return
@@ -249,11 +187,77 @@ def _pages(part: Part) -> Iterator[Page]:
         at = base + end
 
 
-def damage(part: Part) -> str:
-    """Return what is missing at the end of an Ogg file; nothing if it is whole, or no Ogg."""
-    if part.read(len(MAGIC), 0) != MAGIC:
-        return ""
-    tail = part.read(2 * _PAGE_BYTES, part.size - 2 * _PAGE_BYTES)
-    at = tail.rfind(MAGIC)  # nowhere, if something else is behind the audio
-    whole = at < 0 or any(flags & _LAST for flags in tail[at + 5 : at + 6])
-    return "" if whole else "cut off: no page says that it is the last one"
+class Counter(Protocol):
+    """Counts the samples of a stream's packets, one after another."""
+
+    def samples(self, packet: bytes) -> int:
+        """Return the samples that *packet* adds; its first two bytes are enough."""
+
+
+class Opus(Counter):
+    """Counts at 48 kHz, at which Opus always decodes: RFC 6716, section 3.1."""
+
+    @override
+    def samples(self, packet: bytes) -> int:
+        if not packet:
+            return 0
+        config, code = packet[0] >> 3, packet[0] & 3
+        if config < 12:  # noqa: PLR2004  # SILK: 10, 20, 40 and 60 ms
+            frame = (480, 960, 1920, 2880)[config & 3]
+        elif config < 16:  # noqa: PLR2004  # both: 10 and 20 ms
+            frame = (480, 960)[config & 1]
+        else:  # CELT: 2.5, 5, 10 and 20 ms
+            frame = 120 << (config & 3)
+        return frame * (1, 2, 2, packet[1] & 63 if len(packet) > 1 else 0)[code]
+
+
+class Vorbis(Counter):
+    """Counts with the overlap: half of each packet is in the one before (section 1.3.2)."""
+
+    def __init__(self, sizes: tuple[int, int], long: list[bool]) -> None:
+        """Use the *sizes* of short and of long blocks; *long* tells for each mode which it has."""
+        self._sizes = [sizes[each] for each in long]
+        self._mask = (1 << (len(long) - 1).bit_length()) - 1
+        self._before = 0
+
+    @override
+    def samples(self, packet: bytes) -> int:
+        if not packet or packet[0] & 1:
+            return 0
+        mode = packet[0] >> 1 & self._mask
+        size = self._sizes[mode] if mode < len(self._sizes) else 0
+        before, self._before = self._before, size
+        return (before + size) // 4 if before else 0
+
+
+def headers_of(first: bytes) -> int:
+    """Return the number of headers of a stream whose first packet is *first*."""
+    return 3 if first.startswith(_VORBIS) else 2
+
+
+def counter_of(headers: list[bytes]) -> Counter | None:
+    """Return a counter for the packets behind *headers*; None for an unknown codec."""
+    first, last = headers[0], headers[-1]
+    if first.startswith(_OPUS):
+        return Opus()
+    if first.startswith(_VORBIS) and last.startswith(_VORBIS_SETUP) and len(first) > _SIZES_AT:
+        sizes = first[_SIZES_AT]
+        long = _long_modes(last)
+        return Vorbis((1 << (sizes & 15), 1 << (sizes >> 4)), long) if long else None
+    return None
+
+
+def _long_modes(setup: bytes) -> list[bool]:
+    """Return for each mode whether its blocks are long. The modes are at the end of the header."""
+    bits = bin(int.from_bytes(setup, "little"))[3:]  # without the 1 that marks the end
+    modes: list[bool] = []
+    found = at = 0
+    while len(modes) < _MOST and len(bits) >= at + _MODE_BITS + _COUNT_BITS:
+        mode = bits[at : at + _MODE_BITS]
+        if int(mode[:_MAPPING_BITS], 2) >= _MOST or "1" in mode[_MAPPING_BITS:-1]:
+            break
+        modes.append(mode[-1] == "1")
+        at += _MODE_BITS
+        if int(bits[at : at + _COUNT_BITS], 2) + 1 == len(modes):
+            found = len(modes)
+    return modes[:found][::-1]

@@ -1,4 +1,4 @@
-"""The part of a file that is audio: what is between the tags in front of it and behind it."""
+"""`Part`, a range of bytes of a file; and the part between the tags in front and behind."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 ID3V2_BYTES: Final = 10
-"""Of its header, and of the footer that some have."""
+"""Bytes of the header, and of the footer that some tags have."""
 _ID3V2_FOOTER: Final = 0x10
 
 ID3V1_BYTES: Final = 128
 ENHANCED_BYTES: Final = 227
-"""Of what some have in front of their ID3v1 tag."""
+"""Bytes of the enhanced tag, which some files have in front of their ID3v1 tag."""
 
 APE: Final = b"APETAGEX"
 APE_BYTES: Final = 32
-"""Of an APEv2 tag's footer, and of its header, which its length does not count."""
+"""Bytes of an APEv2 tag's footer, and of its header, which its length does not count."""
 _APE_HAS_HEADER: Final = 1 << 31
 
 LYRICS: Final = b"LYRICSBEGIN"
@@ -24,18 +24,18 @@ LYRICS3V1: Final = b"LYRICSEND"
 LYRICS3V2: Final = b"LYRICS200"
 _DIGITS: Final = 6
 LYRICS3V1_BYTES: Final = 5100 + len(LYRICS) + len(LYRICS3V1)
-"""Of the longest, which does not say how long it is."""
+"""Bytes of the longest such tag; it does not have its length."""
 
 MOST_ZEROS: Final = 1024 * 1024
-"""Behind the audio, that are looked through for what is in front of them."""
+"""The most zeros behind the audio that are skipped in the search for a tag."""
 
 MOST_TAGS: Final = 16
-"""At either end. More than two have not been seen."""
+"""The most tags at each end. Real files have at most two."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Some bytes of a file that is open, from *start* to *end*; offsets count from *start*."""
+    """The bytes of an open file from *start* to *end*; offsets count from *start*."""
 
     descriptor: int
     start: int
@@ -43,17 +43,17 @@ class Part:
 
     @property
     def size(self) -> int:
-        """How many bytes they are."""
+        """The number of bytes."""
         return self.end - self.start
 
     def read(self, size: int, at: int) -> bytes:
-        """Return *size* bytes from *at* on, fewer at the end; the file's position stays."""
-        at = min(max(0, at), self.size)  # lengths that lie lead beyond what the system can say
+        """Return *size* bytes from *at* on, fewer at the end; the file keeps its position."""
+        at = min(max(0, at), self.size)  # false lengths lead to impossible offsets
         return os.pread(self.descriptor, max(0, min(size, self.size - at)), self.start + at)
 
 
 def without_tags(descriptor: int, size: int) -> Part:
-    """Return what is between the tags of a file of *size* bytes; all of it, if that is nothing."""
+    """Return the part between the tags of a file of *size* bytes; if it is empty, all."""
     start, end = 0, size
     for _ in range(MOST_TAGS):
         start += tag_in_front(Part(descriptor=descriptor, start=start, end=end))
@@ -65,7 +65,7 @@ def without_tags(descriptor: int, size: int) -> Part:
 
 
 def tag_in_front(part: Part) -> int:
-    """Return how many bytes a tag has that *part* begins with; 0 if it begins with none."""
+    """Return the number of bytes of the tag at the beginning of *part*; 0 without a tag."""
     head = part.read(APE_BYTES, 0)
     if head.startswith(b"ID3"):
         return _id3v2_bytes(head)
@@ -76,23 +76,23 @@ def tag_in_front(part: Part) -> int:
 
 def _before_tag(part: Part) -> int:
     """
-    Where a tag begins that *part* ends with, and zeros that fill something up behind it.
+    Return where the tag at the end of *part* begins, also if zeros follow the tag.
 
-    Zeros behind anything else may be audio.
+    Zeros behind anything else may be audio: they stay.
     """
     zeros = 0
     if part.read(1, part.size - 1) == b"\0":
         tail = part.read(MOST_ZEROS, part.size - MOST_ZEROS)
         zeros = len(tail) - len(tail.rstrip(b"\0"))
     filled = part.end - zeros
-    for end in range(filled, min(filled + ID3V1_BYTES, part.end) + 1):  # tags end with zeros
+    for end in range(filled, min(filled + ID3V1_BYTES, part.end) + 1):  # tags may end with zeros
         if size := _tag_behind(replace(part, end=end)):
             return end - size
     return part.end
 
 
 def _tag_behind(part: Part) -> int:
-    """How many bytes a tag has that *part* ends with; 0 if it ends with none."""
+    """Return the number of bytes of the tag at the very end of *part*; 0 without a tag."""
     tail = part.read(ENHANCED_BYTES + ID3V1_BYTES, part.size - ENHANCED_BYTES - ID3V1_BYTES)
     if (
         len(tail) >= ID3V1_BYTES
@@ -112,11 +112,11 @@ def _tag_behind(part: Part) -> int:
 
 
 def _id3v2_bytes(head: bytes) -> int:
-    """Of the tag that has this header, whose length has 7 bits in each byte; 0 if it is none."""
+    """Return the size of the tag with this header, whose length has 7 bits in each byte; or 0."""
     length = 0
     for byte in head[6:ID3V2_BYTES]:
         length = length << 7 | byte
-        if byte > 0x7F:  # noqa: PLR2004  # the bit that no byte of it has
+        if byte > 0x7F:  # noqa: PLR2004  # no byte of a length has the eighth bit
             return 0
     footer = ID3V2_BYTES if head[5:6] and head[5] & _ID3V2_FOOTER else 0
     return ID3V2_BYTES + length + footer if len(head) >= ID3V2_BYTES else 0

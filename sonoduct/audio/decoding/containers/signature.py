@@ -1,4 +1,4 @@
-"""What the first bytes of an audio file are, so that a file is not taken for samples."""
+"""Signatures of audio files, so that the receiver does not take a file for samples."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Final
 from .mpeg import parse_frame
 
 SIGNATURE_BYTES: Final = 12
-"""So many decide; MPEG audio without a tag needs `MPEG_BYTES`."""
+"""Bytes that decide; MPEG audio without a tag needs `MPEG_BYTES`."""
 
 MPEG_FRAMES: Final = 4
 MPEG_BYTES: Final = MPEG_FRAMES * 1441 + 4
 """
-Frames in a row that are no accident, and the bytes that they take at most.
+Frames in a row that exclude an accident, and the most bytes that they take.
 
-A float of speech looks like one frame's header in one of 2,000 cases, and like two in a row in one
+Samples of speech look like one frame's header in one of 2,000 cases, and like two in a row in one
 of some millions.
 """
 
 SYNCHSAFE: Final = 0x7F
-"""The most that a byte of an ID3 tag's size may be."""
+"""The largest value of a byte in the size of an ID3 tag."""
 
 _EBML: Final = b"\x1a\x45\xdf\xa3"
 _STARTS: Final = (
@@ -47,16 +47,16 @@ _PAIRS: Final = (
     *((b"FORM", 8, kind, ".aiff") for kind in (b"AIFF", b"AIFC")),
     *((b"", 4, box, ".mp4") for box in (b"ftyp", b"moov", b"mdat", b"wide")),
 )
-"""A beginning, and what stands behind it, and where."""
+"""The first bytes, an offset, the bytes there, and the suffix."""
 
 
 def suffix_of_container(head: bytes) -> str | None:
     """
-    Return the usual suffix of a file that begins with *head*; None if it looks like none.
+    Return the usual suffix of a file that begins with *head*; None if it has no known signature.
 
-    As little-endian float32, none of these signatures begins with a sample of sound: the first one
-    would be 1e12, 3e29, 5e-37 or the like (RFC 9639 section 8; RFC 3533 section 6; RFC 8794 section
-    8.1; ISO/IEC 14496-12 section 4.3; https://id3.org/id3v2.4.0-structure section 3.1).
+    No signature looks like sound in little-endian float32: the first sample would be 1e12, 3e29,
+    5e-37 or the like (RFC 9639 section 8; RFC 3533 section 6; RFC 8794 section 8.1; ISO/IEC
+    14496-12 section 4.3; https://id3.org/id3v2.4.0-structure section 3.1).
     """
     for start, suffix in _STARTS:
         if head.startswith(start):
@@ -75,7 +75,7 @@ def _is_id3(head: bytes) -> bool:
 
 
 def may_be_mpeg(head: bytes) -> bool:
-    """Whether *head* begins like a frame of MPEG audio, so that more of it has to be looked at."""
+    """Whether *head* begins like a frame of MPEG audio: then `MPEG_BYTES` are needed to decide."""
     return parse_frame(head[:4]) is not None or _adts_length(head) > 0
 
 
@@ -100,8 +100,8 @@ def _is_adts(head: bytes) -> bool:
 
 
 def _adts_length(header: bytes) -> int:
-    """Return the bytes of a frame of AAC (ISO/IEC 13818-7, 6.2.1); 0 if this begins none."""
+    """Return the bytes of the AAC frame with this header (ISO/IEC 13818-7, 6.2.1); 0 for none."""
     bits = int.from_bytes(header[:6])
-    synced = len(header[:6]) == 6 and bits >> 36 == 0xFFF and not bits >> 33 & 3  # noqa: PLR2004  # as the standard has them
+    synced = len(header[:6]) == 6 and bits >> 36 == 0xFFF and not bits >> 33 & 3  # noqa: PLR2004  # values of the standard
     length = bits >> 5 & 0x1FFF
     return length if synced and length > 6 else 0  # noqa: PLR2004

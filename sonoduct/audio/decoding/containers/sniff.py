@@ -1,4 +1,4 @@
-"""Which decoder a file is for, by its first bytes; never by its name."""
+"""Which decoder a file goes to, by its content and never by its name."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from . import joined, mpeg, ogg, unfinished
 from .part import Part
 
 HEAD_BYTES: Final = 64 * 1024
-"""How far the format chunk of a WAV file is looked for."""
+"""Bytes in which the format chunk of a WAV file is searched."""
 
 
-class Way(enum.Enum):
-    """Who decodes it first."""
+class Route(enum.Enum):
+    """The decoder that tries a file first."""
 
     HERE = "soundfile, in this process"
-    """libsndfile's plain code, which small files need not start a process for."""
+    """For formats that libsndfile reads with simple code, so that small files need no process."""
 
     CHILD = "soundfile, in a child"
-    """What libsndfile reads with code that has had errors, or that is not its own."""
+    """For formats that libsndfile reads with code that had errors, or with other libraries."""
 
     FFMPEG = "ffmpeg"
-    """What libsndfile does not know, or does not read to its end."""
+    """For formats that libsndfile does not know, or does not read to the end."""
 
 
 _PLAIN_TAGS: Final = frozenset({1, 3, 6, 7})
@@ -38,72 +38,72 @@ _SOUNDFILE: Final = (
 )
 
 
-class Route(NamedTuple):
-    """How a file is decoded first."""
+class SniffResult(NamedTuple):
+    """The route of a file, and all that its first look has found."""
 
-    way: Way
+    route: Route
     shown: Shown = WHOLE
-    """What libsndfile is shown of it."""
+    """The part that libsndfile sees."""
     damage: str = ""
-    """What shows already that not all of it is there."""
+    """The damage that the first look has found."""
     frames: int | None = None
-    """How many there are, where they were counted."""
+    """The number of frames, if they were counted."""
 
 
 GUESS_AT_MOST: Final = 64
 """
-Times as many bytes as there are libsndfile is told of where it guesses how many frames they make.
+How many times larger a file seems to libsndfile, if it guesses the number of frames by the size.
 
-It goes by the first frame of an MP3, which has up to 20 times as many as another one.
+It divides by the size of an MP3's first frame, which may be 20 times larger than another one.
 """
 
 
-def sniff(part: Part, whole: int) -> Route:
+def sniff(part: Part, whole: int) -> SniffResult:
     """
-    Look into *part*.
+    Return the route of *part*.
 
-    *whole* is how many bytes it would have if what looks like tags behind it were audio.
+    *whole* is its size if the bytes that look like tags behind it are audio.
 
     Raises:
-        NotAudio: if its header says that there is none.
+        NotAudio: if its header says that it has no samples.
     """
     head = part.read(HEAD_BYTES, 0)
     if head.startswith(flacfile.MAGIC):
         if flacfile.goes_on(part):
-            return Route(Way.FFMPEG)
+            return SniffResult(Route.FFMPEG)
         shown = _shown(part, whole, part.size)
-        return Route(Way.HERE, shown._replace(frames=flacfile.padded(part)))
+        return SniffResult(Route.HERE, shown._replace(frames=flacfile.padded(part)))
     if head.startswith(ogg.MAGIC):
         pages = ogg.look(part)
-        way = Way.CHILD if pages.straight else Way.FFMPEG
-        return Route(way, _shown(part, whole, part.size), pages.damage)
+        route = Route.CHILD if pages.straight else Route.FFMPEG
+        return SniffResult(route, _shown(part, whole, part.size), pages.damage)
     if head.startswith(_SOUNDFILE):
-        way = Way.HERE if _is_plain_wav(head) else Way.CHILD
+        route = Route.HERE if _is_plain_wav(head) else Route.CHILD
         mended = unfinished.mend(part, whole)
         shown = _shown(part, whole, mended.size, mended.patches)
-        return Route(way, shown._replace(beyond=mended.beyond), mended.damage)
+        return SniffResult(route, shown._replace(beyond=mended.beyond), mended.damage)
     if (found := mpeg.walk(part)) is not None:
         return _of_mp3(part, found)
-    return Route(Way.FFMPEG, damage=joined.damage(part))
+    return SniffResult(Route.FFMPEG, damage=joined.damage(part))
 
 
 def _shown(part: Part, whole: int, size: int, patches: unfinished.Patches = ()) -> Shown:
-    """*size* bytes of *part*: of most files that is the whole file, read without a detour."""
+    """Return a `Shown` of *size* bytes of *part*; WHOLE for most files, which is read directly."""
     if part.start == 0 and size == whole and not patches:
         return WHOLE
     written = tuple((at, data.hex()) for at, data in patches)
     return Shown(part.start, part.start + size, written)
 
 
-def _of_mp3(part: Part, found: mpeg.Frames) -> Route:
+def _of_mp3(part: Part, found: mpeg.Frames) -> SniffResult:
     guessed = found.samples is not None
     beyond = found.size * GUESS_AT_MOST + HEAD_BYTES if guessed else 0
     shown = Shown(part.start, part.start + found.size, beyond=beyond)
-    return Route(Way.CHILD, shown, found.damage, found.samples)
+    return SniffResult(Route.CHILD, shown, found.damage, found.samples)
 
 
 def _is_plain_wav(head: bytes) -> bool:
-    """Whether it is a WAV, RF64 or BW64 whose samples need no decoding to speak of."""
+    """Whether *head* begins a WAV, RF64 or BW64 whose samples need hardly any decoding."""
     if head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:12] != b"WAVE":
         return False
     at = 12

@@ -1,7 +1,7 @@
 """
-Whether the tags in front of the audio end where they say.
+Whether the tags in front of the audio have the right length.
 
-A length that is too large leads into the audio, and what is before that would be passed over.
+A length that is too large leads into the audio, and the audio before that would be skipped.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .signature import suffix_of_container
 
 HEAD_BYTES: Final = 16
 MOST_FRAMES: Final = 1000
-"""Of a tag, that are looked through for its end."""
+"""The most frames of a tag that are read in the search for its end."""
 
 _MAGICS: Final = (
     *(b"NIST_1A", b"PVF1", b"dns.", b"TTA1", b"MP+", b"MPCK", b"tBaK", b"DSD ", b"FRM8", b".RMF"),
@@ -26,7 +26,7 @@ _BOXES: Final = (b"moov", b"mdat", b"wide", b"free", b"skip")
 
 
 def corrected(part: Part) -> Part:
-    """Return *part*, from where audio begins within a tag that is in front of it, if it does."""
+    """Return *part*, extended to the front if audio begins within the tag before it."""
     file = replace(part, start=0)
     if not part.start or file.read(3, 0) != b"ID3":
         return part
@@ -35,14 +35,14 @@ def corrected(part: Part) -> Part:
 
 
 def damage(part: Part) -> str:
-    """Return what is wrong, if nothing known begins behind tags; nothing, if there are none."""
+    """Return the damage, if no known audio begins behind the tags; "" without tags."""
     if not part.start or _is_audio(part, _behind_zeros(part, 0)):
         return ""
     return f"tags in front claim {part.start} bytes, and no audio that is known begins there"
 
 
 def _end_of_frames(file: Part) -> int:
-    """Where something else begins than frames of the tag that *file* begins with."""
+    """Return where the frames of the tag at the beginning of *file* end."""
     version = file.read(ID3V2_BYTES, 0)[3]
     name_bytes, head_bytes = (3, 6) if version == 2 else (4, 10)  # noqa: PLR2004  # ID3v2.2
     at = ID3V2_BYTES
@@ -64,7 +64,7 @@ def _behind_zeros(part: Part, at: int) -> int:
 
 
 def _is_audio(part: Part, at: int) -> bool:
-    """Whether a file that is known begins at *at*, or two frames that say how long they are."""
+    """Whether a known file begins at *at*, or two frames that have their length."""
     head = part.read(HEAD_BYTES, at)
     if not head or _is_file(head):
         return True
@@ -75,13 +75,13 @@ def _is_audio(part: Part, at: int) -> bool:
 
 
 def _is_file(head: bytes) -> bool:
-    """Whether these are the first bytes of a file that is known."""
+    """Whether these are the first bytes of a known kind of file."""
     known = head.startswith(_MAGICS) or head[4:8] in _BOXES
     return known or suffix_of_container(head.ljust(HEAD_BYTES, b"\0")) is not None
 
 
 def _frame_length(head: bytes) -> int:
-    """Of a frame of MPEG audio, AAC or AC-3; 0 if it is none."""
+    """Return the length of the frame of MPEG audio, AAC or AC-3 with this header; 0 for none."""
     if frame := parse_frame(head[:4]):
         return frame.length
     if len(head) > 6 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0:  # noqa: PLR2004  # ADTS

@@ -1,9 +1,9 @@
 """
-Headers that say how many bytes of samples follow: what is there counts, not what they claim.
+Headers with a wrong length of the samples: the samples in the file count, not the claim.
 
-A recorder that is killed, or that writes into a pipe, leaves 0 there, or the largest number.
-libsndfile takes some of these at their word, refuses others, and says nothing of what is behind the
-samples; so it is shown a header with the right length.
+A recorder that is killed, or that writes into a pipe, leaves 0 or the largest number. libsndfile
+believes some of these lengths, refuses others, and ignores bytes behind the samples. It therefore
+sees a header with the right length.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from .part import Part
 
 _VOC: Final = b"Creative Voice File\x1a"
 _VOC_BYTES: Final = 22
-"""Of its header, which ends with where the first block is."""
+"""Bytes of the header, which ends with the offset of the first block."""
 _VOC_HEADS: Final = {b"\x01": 2, b"\x09": 12}
-"""Bytes in front of the samples of a block, by its kind."""
+"""Bytes in front of the samples of a block, by the kind of the block."""
 
 MOST_CHUNKS: Final = 1000
-"""That are looked through for the samples, which are among the first."""
+"""The most chunks that are searched for the samples, which are among the first."""
 
 BLOCK_BYTES: Final = 1024 * 1024
 
 Order = Literal["little", "big"]
 
 MOST_SPARE: Final = 8
-"""Bytes behind the samples that are no word: a chunk's header takes so many, without samples."""
+"""Bytes behind the samples that mean nothing: a chunk's header alone takes as many."""
 
 _NAME: Final = re.compile(rb"[A-Za-z0-9_. ()\xa9-]{4}")
-"""Of a chunk. Four bytes of samples are one by chance in 250 cases."""
+"""The name of a chunk. Four bytes of samples look like one by chance in one of 250 cases."""
 _OFTEN_CUT: Final = (b"LIST", b"id3 ", b"ID3 ", b"bext", b"JUNK", b"junk", b"free")
-"""Chunks that are known to stand behind samples, whatever length they claim."""
+"""Chunks that are known to stand behind samples, even with a wrong length."""
 _AUDIO: Final = frozenset(
     {b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"data", b"SSND", b".snd", b"dns.", b"caff"}
 )
-"""Chunks with samples, and beginnings of another file: no decoder reads what is in them."""
+"""Chunks with samples, and beginnings of another file; no decoder reads their content."""
 
 Patches = tuple[tuple[int, bytes], ...]
-"""Bytes that are to be seen in the place of others, and where."""
+"""Offsets, and the bytes that replace those in the file."""
 
 
 class Layout(NamedTuple):
@@ -55,32 +55,32 @@ class Layout(NamedTuple):
 
 
 class Field(NamedTuple):
-    """Where a header says how many bytes the samples take."""
+    """The field of a header with the number of bytes of the samples."""
 
     at: int
     length_bytes: int
     layout: Layout
     begin: int
-    """Where the samples are."""
+    """Where the samples begin."""
     claimed: int
-    """Bytes of samples; 0 or less stands for unknown."""
+    """Bytes of samples; 0 or less for unknown."""
     counted: int = 0
-    """Bytes in front of the samples that the field counts as well."""
+    """Bytes in front of the samples that the field includes."""
     renamed: Patches = ()
-    """What libsndfile has to be shown in any case."""
+    """Patches that libsndfile needs in any case."""
 
 
 class Mended(NamedTuple):
-    """What is to be made of a header."""
+    """How to show a file to libsndfile, so that its header is right."""
 
     size: int
-    """Bytes of the file that libsndfile is to be shown."""
+    """Bytes of the file to show."""
     patches: Patches = ()
-    """What it is to be shown in place of others."""
+    """Bytes that replace others."""
     damage: str = ""
-    """What is missing, or left over."""
+    """The bytes that are missing, or left out."""
     beyond: int = 0
-    """Zeros that it is to be shown behind them."""
+    """Zeros to show behind the file."""
 
 
 _RIFF: Final = Layout("little", 4, 2)
@@ -93,12 +93,12 @@ _AU_LITTLE: Final = Layout("little", 4, 1)
 
 def mend(part: Part, whole: int) -> Mended:
     """
-    Return how the header of *part* is to be read; as it stands, if it is right, or of another kind.
+    Return how to show *part* to libsndfile: unchanged, if its header is right or of another kind.
 
-    *whole* is where *part* would end if what looks like tags behind it were samples.
+    *whole* is its size if the bytes that look like tags behind it are samples.
 
     Raises:
-        NotAudio: if there are none.
+        NotAudio: if there are no samples.
     """
     field = _find(part)
     if field is None:
@@ -118,7 +118,7 @@ def mend(part: Part, whole: int) -> Mended:
 
 
 def _lacks_terminator(part: Part) -> int:
-    """How many bytes a VOC lacks behind a block that was not finished; one ends the file."""
+    """Return the bytes that a VOC lacks behind an unfinished block: 1, the terminator, or 0."""
     head = part.read(_VOC_BYTES, 0)
     if not head.startswith(_VOC):
         return 0
@@ -144,7 +144,7 @@ def _find(part: Part) -> Field | None:
 
 
 def _chunks(part: Part, at: int, layout: Layout) -> Iterator[tuple[bytes, int, int]]:
-    """Name, where the content is, and length of each chunk from *at* on."""
+    """Yield the name, the offset of the content, and the length of each chunk from *at* on."""
     head_bytes = 4 + layout.length_bytes
     for _ in range(MOST_CHUNKS):
         head = part.read(head_bytes, at)
@@ -166,7 +166,7 @@ def _of_riff(part: Part, layout: Layout) -> Field | None:
 
 
 def _of_rf64(part: Part, renamed: Patches) -> Field | None:
-    """Of EBU Tech 3306, and of ITU-R BS.2088, which libsndfile does not know by its name."""
+    """Read RF64 (EBU Tech 3306) or BW64 (ITU-R BS.2088); libsndfile knows only the first name."""
     sizes = 0
     for name, at, length in _chunks(part, 12, _RIFF):
         if name == b"ds64":
@@ -189,13 +189,13 @@ def _of_aiff(part: Part) -> Field | None:
 
 def _of_caf(part: Part) -> Field | None:
     for name, at, length in _chunks(part, 8, _CAFF):
-        if name == b"data":  # a count of edits is in front of its samples
+        if name == b"data":  # a count of edits is in front of the samples
             return Field(at - 8, 8, _CAFF, at + 4, length - 4, 4)
     return None
 
 
 def _left_over(part: Part, field: Field) -> str:
-    """Whether there is more behind the samples than chunks, zeros, and a few bytes."""
+    """Return the bytes that are left out behind the samples, in words; "" if that is harmless."""
     at = field.begin + field.claimed
     if _is_spare(part, at):
         return ""
@@ -205,13 +205,13 @@ def _left_over(part: Part, field: Field) -> str:
 
 
 def _ends(field: Field) -> tuple[int, int]:
-    """Where chunks behind the samples may begin; not all writers pad what is odd."""
+    """Return where chunks behind the samples may begin; not all writers pad odd lengths."""
     at = field.begin + field.claimed
     return at + field.claimed % field.layout.align, at
 
 
 def _first_bytes(part: Part, field: Field, whole: int) -> int:
-    """Where more samples or another file begin: libsndfile may refuse those, ffmpeg take them."""
+    """Return where more samples or another file begin, which decoders treat differently."""
     for end in _ends(field):
         for name, begin, _ in _chunks(part, end, field.layout):
             if name in _AUDIO:
@@ -222,7 +222,7 @@ def _first_bytes(part: Part, field: Field, whole: int) -> int:
 
 
 def _are_chunks(part: Part, at: int, layout: Layout, *, audio: bool) -> bool:
-    """Whether chunks, and nothing behind them, are all that follows; with *audio*, of any kind."""
+    """Whether only chunks follow; with *audio*, also chunks with samples."""
     end = at
     for name, begin, length in _chunks(part, at, layout):
         if name in _AUDIO and not audio:
@@ -236,7 +236,7 @@ def _are_chunks(part: Part, at: int, layout: Layout, *, audio: bool) -> bool:
 
 
 def _is_spare(part: Part, at: int) -> bool:
-    """Whether a few bytes, or zeros, are all that follows."""
+    """Whether only a few bytes, or zeros, follow."""
     if part.size - at <= MOST_SPARE:
         return True
     while block := part.read(BLOCK_BYTES, at):

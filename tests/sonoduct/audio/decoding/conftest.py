@@ -4,7 +4,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from sonoduct.audio.decoding import Limits, Means, open_decoder
+from sonoduct.audio.decoding import DecodeOptions, Limits, open_decoder
 
 
 @pytest.fixture(name="opened")
@@ -13,8 +13,8 @@ def _opened():
     with ExitStack() as stack:
 
         def opened(path, *, isolated=False, limits=None, ffmpeg=None, **how):
-            means = Means(limits=limits or Limits(), ffmpeg=ffmpeg)
-            decoder = open_decoder(path, means, isolated=isolated, **how)
+            options = DecodeOptions(limits=limits or Limits(), ffmpeg=ffmpeg)
+            decoder = open_decoder(path, options, isolated=isolated, **how)
             return stack.enter_context(closing(decoder))
 
         yield opened

@@ -10,7 +10,7 @@ import pytest
 from sonoduct.audio.decoding import DecodeError, GaveUp, LimitReached, Limits, NotAudio, Unfit
 from sonoduct.audio.decoding.containers import joined
 from sonoduct.audio.decoding.containers.part import Part
-from sonoduct.wire import to_float32
+from sonoduct.audio.samples import to_float32
 from tests.support.corpus import (
     FFMPEG,
     LOSSLESS,

@@ -11,7 +11,7 @@ from sonoduct.audio.decoding.containers import ogg
 from sonoduct.audio.decoding.containers.mpeg import parse_frame
 from sonoduct.audio.decoding.containers.ogg import counter_of
 from sonoduct.audio.decoding.containers.part import Part
-from sonoduct.wire import to_float32
+from sonoduct.audio.samples import to_float32
 from tests.sonoduct.audio.decoding.test_tags import ID3V1, LYRICS3V2, ape
 from tests.support import oggpages
 from tests.support.corpus import ffmpeg, read_all, truth, write

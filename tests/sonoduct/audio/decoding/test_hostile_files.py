@@ -186,10 +186,10 @@ def test_without_ffmpeg(tmp_path, opened, monkeypatch):
 LOOK = """
 import sys
 from pathlib import Path
-from sonoduct.audio.decoding import DecodeError, Means, open_decoder
+from sonoduct.audio.decoding import DecodeError, DecodeOptions, open_decoder
 for path in sys.argv[2:]:
     try:
-        decoder = open_decoder(Path(path), Means(ffmpeg=sys.argv[1]), isolated=True)
+        decoder = open_decoder(Path(path), DecodeOptions(ffmpeg=sys.argv[1]), isolated=True)
         while decoder.read(5000):
             pass
         decoder.close()

@@ -8,7 +8,7 @@ import pytest
 
 from sonoduct.audio.decoding import StreamDecoder
 from sonoduct.audio.decoding.containers.part import without_tags
-from sonoduct.wire import to_float32
+from sonoduct.audio.samples import to_float32
 from tests.support.corpus import FFMPEG, LOSSLESS, SOUNDFILE, encode, ffmpeg, read_all, truth, write
 
 NO_FFMPEG = "no-such-program"

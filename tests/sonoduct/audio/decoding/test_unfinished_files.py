@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from sonoduct.audio.decoding import NotAudio
-from sonoduct.audio.decoding.sndfile import Shown, Sound, SoundError
-from sonoduct.wire import to_float32
+from sonoduct.audio.decoding.sndfile import Shown, SndFile, SndFileError
+from sonoduct.audio.samples import to_float32
 from tests.support.corpus import RATE, ffmpeg, read_all, tone, truth, write
 
 NO_FFMPEG = "no-such-program"
@@ -227,9 +227,9 @@ def test_what_cannot_be_read_is_no_end(tmp_path):
     path = write(tmp_path / "a.aiff", "PCM_16", 100_000)
     with path.open("rb") as file:
         descriptor = os.dup(file.fileno())
-    sound = Sound(descriptor, shown=Shown(0, path.stat().st_size))
+    sound = SndFile(descriptor, shown=Shown(0, path.stat().st_size))
     assert 200 == len(sound.read(100))
     os.close(descriptor)
-    with pytest.raises(SoundError, match="^Bad file descriptor$"):
+    with pytest.raises(SndFileError, match="^Bad file descriptor$"):
         sound.read(100)
     sound.close()

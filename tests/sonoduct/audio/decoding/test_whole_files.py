@@ -5,7 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from sonoduct.wire import Encoding, to_float32
+from sonoduct.audio.samples import to_float32
+from sonoduct.wire import Encoding
 from tests.support.corpus import FFMPEG, LOSSLESS, SOUNDFILE, encode, ffmpeg, read_all, truth, write
 
 HERE = ("s16.wav", "s24.wav", "float.wav", "ulaw.wav", "s24.rf64", "s24.flac")
@@ -96,10 +97,10 @@ def test_a_wider_encoding(tmp_path, opened, name):
     """What is asked for holds the same samples."""
     path = tmp_path / name
     source = encode(path, *LOSSLESS[name][1:]) if name in LOSSLESS else write(path, SOUNDFILE[name])
-    for wanted in (S24, F32):
-        decoder = opened(path, wanted=wanted)
+    for requested in (S24, F32):
+        decoder = opened(path, requested=requested)
 
-        assert wanted is decoder.format.encoding
+        assert requested is decoder.format.encoding
         assert np.array_equal(truth(source), decoded(decoder))
 
 
@@ -151,3 +152,14 @@ def test_tags_and_pictures(tmp_path, opened):
     mp3.write_bytes(b"ID3\x03\0\0\0\0\0" + bytes([len(title)]) + title + mp3.read_bytes())
 
     assert np.array_equal(expected, decoded(opened(mp3)))
+
+
+def test_a_debugger_shows_what_is_decoded(tmp_path, opened):
+    """One line: the decoder, the file's kind, and the position."""
+    decoder = opened(write(tmp_path / "a.wav", frames=1000))
+    decoder.read(300)
+    decoding = repr(decoder)
+    decoder.close()
+
+    assert "<FileDecoder soundfile WAV/pcm at frame 300 of 1000>" == decoding
+    assert "<FileDecoder soundfile WAV/pcm closed of 1000>" == repr(decoder)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from sonoduct import wire
+from sonoduct.audio.samples import pack24, to_float32
 from sonoduct.wire import Encoding
 
 SAMPLERATE = 48_000
@@ -25,7 +25,7 @@ EXTREMES_32 = [
 
 SOURCES = {
     "PCM_16": (np.int16, EXTREMES_16, "int16", np.ndarray.tobytes, Encoding.S16LE),
-    "PCM_24": (np.int32, EXTREMES_24, "int32", wire.pack24, Encoding.S24LE),
+    "PCM_24": (np.int32, EXTREMES_24, "int32", pack24, Encoding.S24LE),
     "FLOAT": (np.float32, EXTREMES_32, "float32", np.ndarray.tobytes, Encoding.F32LE),
 }
 
@@ -53,7 +53,7 @@ def test_samples_equal_those_of_soundfile(tmp_path, subtype, channels):
 
     payload = to_bytes(sf.read(path, dtype=read_as, always_2d=True)[0])
     expected = sf.read(path, dtype="float32", always_2d=True)[0]
-    actual = wire.to_float32(payload, encoding, channels)
+    actual = to_float32(payload, encoding, channels)
 
     assert expected.shape == actual.shape == samples.shape
     assert expected.tobytes() == actual.tobytes()
@@ -62,7 +62,7 @@ def test_samples_equal_those_of_soundfile(tmp_path, subtype, channels):
 def test_every_16_bit_sample_is_exact():
     """All 65,536 integers become the quotient by 2**15, and no two the same."""
     integers = np.arange(-(2**15), 2**15)
-    actual = wire.to_float32(integers.astype("<i2").tobytes(), Encoding.S16LE, 1).ravel()
+    actual = to_float32(integers.astype("<i2").tobytes(), Encoding.S16LE, 1).ravel()
 
     assert np.array_equal(integers / 2**15, actual)
     assert 2**16 == len(np.unique(actual))
@@ -73,7 +73,7 @@ def test_every_24_bit_sample_is_exact():
     for first in range(-(2**23), 2**23, 2**20):
         integers = np.arange(first, first + 2**20, dtype="<i4")
         packed = integers.view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
-        actual = wire.to_float32(packed, Encoding.S24LE, 1).ravel()
+        actual = to_float32(packed, Encoding.S24LE, 1).ravel()
 
         assert np.array_equal(integers / 2**23, actual)
 
@@ -85,7 +85,7 @@ def test_every_16_bit_sample_equals_soundfile(tmp_path):
     sf.write(path, integers, SAMPLERATE, "PCM_16")
 
     expected = sf.read(path, dtype="float32", always_2d=True)[0]
-    actual = wire.to_float32(integers.astype("<i2").tobytes(), Encoding.S16LE, 1)
+    actual = to_float32(integers.astype("<i2").tobytes(), Encoding.S16LE, 1)
 
     assert expected.tobytes() == actual.tobytes()
 
@@ -94,20 +94,20 @@ def test_pack24_takes_the_upper_bits():
     """Three bytes of each int32, least significant first."""
     samples = np.array([[0x12345600, -256], [-(2**31), 2**31 - 256]], np.int32)
 
-    assert "563412ffffff000080ffff7f" == wire.pack24(samples).hex()
+    assert "563412ffffff000080ffff7f" == pack24(samples).hex()
 
 
 def test_pack24_does_not_depend_on_the_byte_order_of_the_array():
     """An array in the other byte order gives the same bytes."""
     samples = np.array([[0x12345600, -256]], np.int32)
 
-    assert wire.pack24(samples) == wire.pack24(samples.astype(">i4"))
+    assert pack24(samples) == pack24(samples.astype(">i4"))
 
 
 def test_every_24_bit_sample_survives_packing():
     """Boundaries and a sample of the rest come back as the quotient by 2**23."""
     integers = np.concatenate([EXTREMES_24, np.arange(-(2**23), 2**23, 251)]).astype(np.int32)
-    actual = wire.to_float32(wire.pack24(integers << 8), Encoding.S24LE, 1).ravel()
+    actual = to_float32(pack24(integers << 8), Encoding.S24LE, 1).ravel()
 
     assert np.array_equal(integers / 2**23, actual)
 
@@ -116,7 +116,7 @@ def test_every_24_bit_sample_survives_packing():
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_samples_are_read_only(encoding, kind):
     """No processor can change what another one sees."""
-    samples = wire.to_float32(kind(bytes(24)), encoding, 2)
+    samples = to_float32(kind(bytes(24)), encoding, 2)
 
     with pytest.raises(ValueError, match="read-only"):
         samples[0, 0] = 1
@@ -125,7 +125,7 @@ def test_samples_are_read_only(encoding, kind):
 @pytest.mark.parametrize("encoding", Encoding)
 def test_samples_have_the_shape_of_soundfile(encoding):
     """Frames by channels, float32, C-contiguous."""
-    samples = wire.to_float32(bytes(encoding.sample_bytes * 6), encoding, 3)
+    samples = to_float32(bytes(encoding.sample_bytes * 6), encoding, 3)
 
     assert (2, 3) == samples.shape
     assert np.float32 == samples.dtype
@@ -136,13 +136,13 @@ def test_channels_are_interleaved():
     """A frame's samples are neighbours."""
     payload = np.array([1, 2, 3, 4], "<f4").tobytes()
 
-    assert [[1, 2], [3, 4]] == wire.to_float32(payload, Encoding.F32LE, 2).tolist()
+    assert [[1, 2], [3, 4]] == to_float32(payload, Encoding.F32LE, 2).tolist()
 
 
 def test_floats_are_not_copied():
     """An f32le payload is looked at in place."""
     payload = bytearray(8)
-    samples = wire.to_float32(payload, Encoding.F32LE, 1)
+    samples = to_float32(payload, Encoding.F32LE, 1)
     payload[3] = 0x40
 
     assert 2.0 == samples[0, 0]
@@ -151,7 +151,7 @@ def test_floats_are_not_copied():
 @pytest.mark.parametrize("encoding", Encoding)
 def test_no_bytes_are_no_frames(encoding):
     """An empty payload is a whole number of frames."""
-    assert (0, 2) == wire.to_float32(b"", encoding, 2).shape
+    assert (0, 2) == to_float32(b"", encoding, 2).shape
 
 
 @pytest.mark.parametrize(
@@ -161,10 +161,10 @@ def test_no_bytes_are_no_frames(encoding):
 def test_part_of_a_frame_is_refused(encoding, size):
     """Neither half a sample nor a sample for half of the channels is a frame."""
     with pytest.raises(ValueError, match=r"size|reshape"):
-        wire.to_float32(bytes(size), encoding, 2)
+        to_float32(bytes(size), encoding, 2)
 
 
 def test_unknown_encoding_is_refused():
     """An encoding that is added to the list has to be added to the conversion."""
     with pytest.raises(AssertionError, match="'u8'"):
-        wire.to_float32(b"", "u8", 1)
+        to_float32(b"", "u8", 1)

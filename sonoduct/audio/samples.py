@@ -1,5 +1,5 @@
 """
-How samples are written as bytes, and their exact way back to float32.
+Canonical bytes to float32 samples, exactly; 24 bit integers packed and unpacked.
 
 Integers scale by a power of two, so that the float32 values equal, bit for bit, what
 ``soundfile.read(dtype="float32")`` gives on the source: every 16 and 24 bit integer fits into the
@@ -8,37 +8,15 @@ Integers scale by a power of two, so that the float32 values equal, bit for bit,
 
 from __future__ import annotations
 
-import enum
 from typing import Final, assert_never
 
 import numpy as np
 import numpy.typing as npt
 
+from sonoduct.wire import Buffer, Encoding
+
 Samples = npt.NDArray[np.float32]
 """Audio of shape ``(frames, channels)``, C-contiguous, nominally within [-1, 1]."""
-
-Buffer = bytes | bytearray | memoryview
-
-
-class Encoding(enum.StrEnum):
-    """The payload of a ``pcm`` stream's chunks: little-endian samples, channels interleaved."""
-
-    S16LE = "s16le"
-    """16 bit signed integers."""
-
-    S24LE = "s24le"
-    """24 bit signed integers, packed in 3 bytes."""
-
-    F32LE = "f32le"
-    """32 bit floats, not clipped."""
-
-    @property
-    def sample_bytes(self) -> int:
-        """Bytes of one sample."""
-        return _SAMPLE_BYTES[self]
-
-
-_SAMPLE_BYTES: Final = {Encoding.S16LE: 2, Encoding.S24LE: 3, Encoding.F32LE: 4}
 
 
 _INT16: Final = np.dtype("<i2")

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from sender.errors import SourceError
 from sender.sources.converted import Conversion, Converter, converted, parse_channels
 from sender.sources.file import AudioFile
-from sonoduct.wire import Encoding, Format, to_float32
+from sonoduct.audio.samples import to_float32
+from sonoduct.wire import Encoding, Format
 from tests.support.sounds import noise, same, samples, write
 
 FORMAT = Format(samplerate=44_100, channels=2, encoding=Encoding.F32LE)
