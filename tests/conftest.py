@@ -22,6 +22,6 @@ def _ffmpeg_on_path():
 
 @pytest.fixture(autouse=True)
 def _fresh_logging():
-    """Reset the logs after each test: a receiver or sender in a program quietens unconfigured logs."""
+    """Reset the logs after each test: a receiver inside a program quietens unconfigured logs."""
     yield
     structlog.reset_defaults()
