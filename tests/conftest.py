@@ -1,4 +1,4 @@
-"""What every test finds: an ffmpeg on PATH, from a Python package, and unconfigured logs."""
+"""Fixtures for every test: an ffmpeg on PATH, from a Python package, and unconfigured logs."""
 
 import os
 import tempfile
@@ -11,7 +11,7 @@ import structlog
 
 @pytest.fixture(autouse=True, scope="session")
 def _ffmpeg_on_path():
-    """Also for the programs that tests start; whatever the machine has comes second."""
+    """Put the ffmpeg first on PATH, also for the programs that tests start."""
     with tempfile.TemporaryDirectory(prefix="sonoduct-ffmpeg-") as folder:
         (Path(folder) / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
         before = os.environ["PATH"]
@@ -22,6 +22,6 @@ def _ffmpeg_on_path():
 
 @pytest.fixture(autouse=True)
 def _fresh_logging():
-    """A receiver or sender inside a program quietens logs that are not configured."""
+    """Reset the logs after each test: a receiver inside a program quietens unconfigured logs."""
     yield
     structlog.reset_defaults()

@@ -1,4 +1,4 @@
-"""The dashboard asks for what is really there."""
+"""The dashboard queries only metrics and labels that exist."""
 
 import json
 import re
@@ -35,7 +35,7 @@ FOREIGN = {
 
 @pytest.fixture(name="exported")
 async def _exported():
-    """What the services export, in the form of FOREIGN."""
+    """Return the metrics that the services export, in the form of FOREIGN."""
     registry = CollectorRegistry()
     sender.metrics.Metrics(registry, "0")
     exported = {}
@@ -51,7 +51,7 @@ async def _exported():
 
 @pytest.fixture(name="known")
 async def _known(exported):
-    """Everything that may be asked for; Prometheus adds the job and the instance."""
+    """Return every metric that a query may name; Prometheus adds the job and the instance."""
     added = {"job": JOBS, "instance": set()}
     return {metric: {**labels, **added} for metric, labels in (exported | FOREIGN).items()}
 
@@ -78,7 +78,7 @@ def shown(target):
 
 
 def test_each_panel_explains_itself():
-    """A panel has a title, says what to read from it and in which unit, and asks for something."""
+    """Each panel has a title, a description, a unit and a query."""
     incomplete = [
         panel["id"]
         for panel in PANELS
@@ -93,7 +93,7 @@ def test_each_panel_explains_itself():
 
 
 def test_data_source_is_the_one_that_was_chosen():
-    """Neither a panel nor a variable names a data source of its own."""
+    """No panel and no variable names a data source of its own."""
     askers = [*PANELS, VARIABLES["instance"], *(t for _, t in TARGETS if "datasource" in t)]
     others = [each for each in askers if each["datasource"]["uid"] != "${datasource}"]
 
@@ -114,7 +114,7 @@ def test_provisioned_data_source_is_found():
 
 
 def test_counters_are_seen_as_rates():
-    """No panel shows what was counted since some process started, or over a fixed time."""
+    """No panel shows a raw counter, or a counter's growth over a fixed time."""
     bare = [
         counter
         for _, target in TARGETS
@@ -129,7 +129,7 @@ def test_counters_are_seen_as_rates():
 
 
 async def test_each_metric_is_exported(exported, known):
-    """What panels and variables ask for is what receivers and senders export."""
+    """Receivers and senders export each metric that a panel or a variable queries."""
     asked = set(re.findall(r"\b(?:receiver|sender)_\w+", json.dumps(DASHBOARD)))
     selected = {metric for _, target in TARGETS for metric in metrics(target["expr"])}
 
@@ -138,7 +138,7 @@ async def test_each_metric_is_exported(exported, known):
 
 
 async def test_each_label_is_one_of_its_metric(known):
-    """Matchers name labels that the metric has, and values that occur."""
+    """Each matcher names a label of its metric, and a value that occurs."""
     unknown = [
         (title, metric, label, value)
         for title, target in TARGETS
@@ -150,7 +150,7 @@ async def test_each_label_is_one_of_its_metric(known):
 
 
 async def test_each_label_that_is_kept_exists(known):
-    """What an expression groups or matches by, and what its legend shows, each metric has."""
+    """Each metric has the labels by which an expression groups or matches, and its legend's."""
     unknown = [
         (title, metric, label)
         for title, target in TARGETS

@@ -1,4 +1,4 @@
-"""The documents say what the code does."""
+"""The documents agree with the code."""
 
 import dataclasses
 import importlib.util
@@ -26,7 +26,7 @@ COMPOSE = (ROOT / "docker-compose.yml").read_text()
 
 
 def compose_variables():
-    """The variables that docker-compose.yml itself reads, with their defaults."""
+    """Return the variables that docker-compose.yml itself reads, with their defaults."""
     return dict(re.findall(r"\$\{([A-Z_]+):-(.*?)\}", COMPOSE))
 
 
@@ -69,7 +69,7 @@ def test_each_variable_of_the_containers_is_documented_with_its_default():
 
 
 def test_containers_pass_every_setting_on():
-    """Whatever can be set can be set from outside, but for addresses and ports."""
+    """docker-compose.yml passes each setting, except addresses and ports."""
     passed = set(re.findall(r"^ +((?:RECEIVER|SENDER)_[A-Z_]+):", COMPOSE, re.MULTILINE))
     names = {
         cls: {field.name for field in dataclasses.fields(cls)}
@@ -91,7 +91,7 @@ def test_containers_pass_every_setting_on():
 
 
 def test_each_suffix_is_documented_and_each_documented_one_is_taken():
-    """audio.md and the code agree, once each, on what is taken out of a folder."""
+    """audio.md and the code name the same suffixes, once each."""
     table = AUDIO[AUDIO.index("| suffixes |") :].partition("\n\n")[0]
     documented = re.findall(r"`(\.\w+)`", table)
 
@@ -100,7 +100,7 @@ def test_each_suffix_is_documented_and_each_documented_one_is_taken():
 
 
 async def test_each_metric_is_documented_and_each_documented_one_exists():
-    """The tables of operations.md and what is exported name the same metrics."""
+    """The tables of operations.md name exactly the exported metrics."""
     registry = CollectorRegistry()
     sender.metrics.Metrics(registry, "0")
     settings = receiver.Settings(host="127.0.0.1", port=0, store="none")
@@ -116,7 +116,7 @@ async def test_each_metric_is_documented_and_each_documented_one_exists():
 
 
 def test_readme_shows_the_example_processor():
-    """The ten lines in the README are those that the demo runs."""
+    """The README shows the ten lines of the processor that the demo runs."""
     example = (ROOT / "docs" / "examples" / "voice.py").read_text()
     code = example[example.index("class Voice") :]
 
@@ -125,7 +125,7 @@ def test_readme_shows_the_example_processor():
 
 @pytest.mark.parametrize("frames", [1, 300, 1024, 64_800])
 async def test_the_example_processor_hears_the_same_in_any_chunks(frames):
-    """What it reports depends on the samples, and on nothing else."""
+    """Its report depends on the samples only."""
     spec = importlib.util.spec_from_file_location("voice", ROOT / "docs" / "examples" / "voice.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -154,7 +154,7 @@ def test_example_in_one_program_runs():
 
 
 def test_demo_counts_every_frame():
-    """`make demo` ends with both counts agreeing."""
+    """`make demo` ends with two equal counts."""
     program = ROOT / "docs" / "examples" / "demo.py"
 
     run = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60)

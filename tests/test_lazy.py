@@ -1,4 +1,4 @@
-"""What `import sender` and `import receiver` load, and what they offer."""
+"""The modules that `import sender` and `import receiver` load, and the names that they offer."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ HEAVY = ("numpy", "websockets", "soundfile", "structlog", "prometheus_client")
 
 @pytest.mark.parametrize("module", ["sender.__main__", "receiver.__main__"])
 def test_a_command_line_loads_nothing_heavy(module):
-    """It answers --version and --help in 0.2 s because of that."""
+    """--version and --help load no heavy module, and so take 0.2 s."""
     program = f"import sys, {module}; print([each for each in {HEAVY} if each in sys.modules])"
     answer = subprocess.run((sys.executable, "-c", program), capture_output=True, check=True)
 
@@ -22,7 +22,7 @@ def test_a_command_line_loads_nothing_heavy(module):
 
 @pytest.mark.parametrize("package", [sender, receiver])
 def test_all_that_is_offered_is_there(package):
-    """Each name is loaded from its module when it is asked for."""
+    """Each offered name is loaded from its module on first use."""
     for name in package.__all__:
         assert name == getattr(package, name).__name__
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):

@@ -21,7 +21,7 @@ PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "-
 
 @pytest.fixture(name="wheel", scope="module")
 def _wheel(tmp_path_factory):
-    """The wheel of a copy of the checkout, since a build writes beside its sources."""
+    """Build the wheel from a copy of the checkout: a build writes beside its sources."""
     copy = tmp_path_factory.mktemp("source")
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
@@ -35,7 +35,7 @@ def _wheel(tmp_path_factory):
 
 
 def installed(wheel, folder, without=()):
-    """An environment with *wheel* and this one's other packages, but for those in *without*."""
+    """Make an environment with *wheel* and this one's other packages, except those in *without*."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / "bin" / "python"
     options = ("--no-deps", "--no-index", "--no-compile")
@@ -52,7 +52,7 @@ def installed(wheel, folder, without=()):
 
 
 def test_the_wheel_has_the_packages_and_nothing_else(wheel):
-    """Every module of the checkout is in it, with the marker for type checkers."""
+    """The wheel has every module of the checkout, and the marker for type checkers."""
     names = zipfile.ZipFile(wheel).namelist()
     expected = {
         path.relative_to(ROOT).as_posix()

@@ -1,4 +1,4 @@
-"""One system for all tests that share it, figures for the log, last words of what failed."""
+"""A system that tests share, figures for the log, and the containers' logs of a failed test."""
 
 import time
 
@@ -11,7 +11,7 @@ FIGURES = pytest.StashKey[list]()
 
 
 def pytest_collection_finish(session):
-    """Say once that an engine is missing, instead of failing in every test."""
+    """If there is no engine, end the run once instead of failing in every test."""
     needed = any("engine" in getattr(item, "fixturenames", ()) for item in session.items)
     if needed and not session.config.option.collectonly and (reason := absent()):
         pytest.exit(f"the container tests need a Docker engine: {reason}", returncode=1)
@@ -28,7 +28,7 @@ def pytest_runtest_makereport(item):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Print what the tests have measured."""
+    """Print the measured figures."""
     if figures := config.stash.get(FIGURES, []):
         terminalreporter.section("figures")
         terminalreporter.write("".join(f"{line}\n" for line in figures))
@@ -36,18 +36,18 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture(name="figure", scope="session")
 def _figure(pytestconfig):
-    """Call it with a line that is to stand in the log, whether tests pass or not."""
+    """Return a function that adds a line to the log, whether tests pass or not."""
     return pytestconfig.stash.setdefault(FIGURES, []).append
 
 
 @pytest.fixture(name="engine", scope="session")
 def _engine():
-    """Whatever depends on this needs an engine; see pytest_collection_finish."""
+    """Mark a test as one that needs an engine; see pytest_collection_finish."""
 
 
 @pytest.fixture(name="images", scope="session")
 def _images(engine, figure):
-    """Both images, built from the present code."""
+    """Build both images from the present code."""
     started = time.monotonic()
     compose.build()
     figure(f"building both images, from what is cached: {time.monotonic() - started:.1f} s")
@@ -56,6 +56,6 @@ def _images(engine, figure):
 
 @pytest.fixture(name="system", scope="session")
 def _system(images, tmp_path_factory):
-    """The system that tests share; each brings it into the state that it needs."""
+    """Start the system that tests share; each test brings it into the state that it needs."""
     with compose.running(tmp_path_factory.mktemp("system")) as system:
         yield system

@@ -1,4 +1,4 @@
-"""Waiting for what is bound to happen, and not for longer than it may take."""
+"""Waits with a time limit."""
 
 import time
 
@@ -6,7 +6,7 @@ EVERY_S = 0.2
 
 
 def until(read, good, within, what):
-    """Call *read* until *good* agrees with what it returns, at most *within* seconds; return it."""
+    """Call *read* until *good* accepts its result, for at most *within* seconds; return it."""
     deadline = time.monotonic() + within
     while not good(value := read()):
         assert time.monotonic() < deadline, f"{what}: {value} after {within} s"

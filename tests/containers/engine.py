@@ -1,4 +1,4 @@
-"""The command `docker`, and what it says about images and containers."""
+"""The command `docker`, and its answers about images and containers."""
 
 import json
 import os
@@ -20,7 +20,7 @@ PATIENCE_S = 60
 
 
 class CommandFailedError(Exception):
-    """A command ended with another code than 0; *output* is what it said."""
+    """A command ended with a code other than 0; *output* is its output."""
 
     def __init__(self, command, output):
         super().__init__(f"{' '.join(command)}: {output.strip()}")
@@ -31,10 +31,10 @@ def docker(*arguments, within=PATIENCE_S, env=None, binary=False, both=False):
     """
     Run `docker` in the repository's root; return its standard output.
 
-    As bytes if *binary*; with standard error behind it if *both*.
+    The result is bytes if *binary*; it has standard error as well if *both*.
 
     Raises:
-        CommandFailedError: if it does not end with 0.
+        CommandFailedError: if the exit code is not 0.
     """
     command = [DOCKER, *map(str, arguments)]
     ended = subprocess.run(command, capture_output=True, timeout=within, env=env, cwd=ROOT)
@@ -47,7 +47,7 @@ def docker(*arguments, within=PATIENCE_S, env=None, binary=False, both=False):
 
 
 def absent():
-    """Why no engine can be used, in one line; None if one answers."""
+    """Return in one line why no engine can be used; None if one answers."""
     try:
         docker("info", "--format", "{{.ServerVersion}}")
     except FileNotFoundError:
@@ -58,12 +58,12 @@ def absent():
 
 
 def inspect(container):
-    """What the engine knows of a container."""
+    """Return the engine's facts about a container."""
     return json.loads(docker("container", "inspect", container))[0]
 
 
 def inspect_image(image):
-    """What the engine knows of an image."""
+    """Return the engine's facts about an image."""
     return json.loads(docker("image", "inspect", image))[0]
 
 
@@ -73,6 +73,6 @@ def inside(container, *command, user=None, **how):
 
 
 def events(container):
-    """The lines of JSON that one of our programs has logged in its container."""
+    """Return the JSON lines that one of our programs has logged in its container."""
     lines = docker("logs", container, both=True).splitlines()
     return [json.loads(line) for line in lines if line.startswith("{")]

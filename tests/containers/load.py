@@ -1,4 +1,4 @@
-"""Streams in real time from the host's own sender, and what became of each."""
+"""Streams in real time from a sender on the host, and their outcomes."""
 
 import json
 import os
@@ -19,7 +19,7 @@ GRACE_S = 30
 
 
 class Load:
-    """A running `sender send --realtime` of WAV files, each with other noise."""
+    """A running `sender send --realtime` of WAV files, each with different noise."""
 
     def __init__(self, folder, url, seconds):
         self.seconds = seconds
@@ -42,11 +42,11 @@ class Load:
 
     @property
     def runs(self):
-        """Whether anything is still being sent."""
+        """Return whether the sender still runs."""
         return self._process.poll() is None
 
     def retried(self):
-        """The names of the streams that have lost a connection so far."""
+        """Return the names of the streams that have lost a connection so far."""
         lines = [json.loads(line) for line in self._log.read_text().splitlines()]
         return {Path(line["name"]).name for line in lines if line["event"] == "retrying"}
 
@@ -57,14 +57,14 @@ class Load:
         return code, {Path(line["name"]).name: line for line in lines}
 
     def stop(self):
-        """Kill what still runs."""
+        """Kill the sender if it still runs."""
         self._process.kill()
         self._process.wait()
 
 
 @contextmanager
 def loaded(folder, url, seconds):
-    """A load that is over when the context is."""
+    """Run a load during the context."""
     load = Load(folder, url, seconds)
     try:
         yield load
@@ -74,9 +74,9 @@ def loaded(folder, url, seconds):
 
 def assert_arrived(load):
     """
-    Every stream has a receipt for all of its frames, with the digest of the file.
+    Require that every stream has a receipt with all of its frames and its file's digest.
 
-    Returns the names of the streams that went on over another connection.
+    Returns the names of the streams that resumed on another connection.
     """
     code, outcomes = load.outcomes()
 

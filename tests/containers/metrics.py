@@ -1,4 +1,4 @@
-"""What a program in a container counts, and what Prometheus has seen of it."""
+"""The metrics of a program in a container, and the values that Prometheus has."""
 
 import json
 import urllib.parse
@@ -17,13 +17,13 @@ RECEIVER = "http://127.0.0.1:9100/metrics"
 
 
 def metrics_of(container, url=RECEIVER):
-    """The samples at *url*, asked for by the Python in *container*, where it can be reached."""
+    """Return the samples at *url*, read by the Python in *container*, which can reach it."""
     text = inside(container, "python", "-c", ASK, url)
     return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
 
 def total(samples, name, **labels):
-    """The sum of the values that have *name* and *labels*."""
+    """Return the sum of the values with *name* and *labels*."""
     return sum(
         sample.value
         for sample in samples
@@ -32,13 +32,13 @@ def total(samples, name, **labels):
 
 
 def query(prometheus, expression):
-    """The values of an instant query, as pairs of labels and value."""
+    """Return the values of an instant query, as pairs of labels and value."""
     answer = _get(prometheus, "query", query=expression)
     return [(each["metric"], float(each["value"][1])) for each in answer["result"]]
 
 
 def targets(prometheus, job):
-    """The health of each target of *job*, by its address."""
+    """Return the health of each target of *job*, by its address."""
     return {
         target["labels"]["instance"]: target["health"]
         for target in _get(prometheus, "targets", state="active")["activeTargets"]

@@ -1,4 +1,4 @@
-"""What the replicas of the receiver do with a load."""
+"""The replicas of the receiver under a load."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,13 +11,13 @@ from tests.containers.metrics import metrics_of, targets, total
 
 
 def of_each(replicas, read):
-    """What *read* returns for each replica, asked for at the same time."""
+    """Return the results of *read* for all replicas, read at the same time."""
     with ThreadPoolExecutor() as pool:
         return dict(zip(replicas, pool.map(read, replicas), strict=True))
 
 
 def await_streams(replicas, within=20):
-    """Wait until *replicas* have all streams of a load; return how many each has."""
+    """Wait until *replicas* have all streams of a load; return the count of each."""
     return until(
         lambda: of_each(replicas, _active),
         lambda seen: sum(seen.values()) == STREAMS,
@@ -27,12 +27,12 @@ def await_streams(replicas, within=20):
 
 
 def opened(replica):
-    """The names of the files whose streams a replica has opened, ever."""
+    """Return the names of the files whose streams a replica has ever opened."""
     return {Path(line["name"]).name for line in events(replica) if line["event"] == "stream_opened"}
 
 
 def homes(replicas, load):
-    """The names of *load*'s streams at each replica, before any of them has moved."""
+    """Return the names of *load*'s streams at each replica, before any stream has moved."""
     return until(
         lambda: of_each(replicas, lambda replica: opened(replica) & set(load.files)),
         lambda seen: set().union(*seen.values()) == set(load.files),
@@ -42,7 +42,7 @@ def homes(replicas, load):
 
 
 def await_targets(system, count, within):
-    """Wait until Prometheus shows *count* receivers, all of them up; return the seconds."""
+    """Wait until Prometheus shows *count* healthy receivers; return the seconds."""
     started = time.monotonic()
     until(
         lambda: targets(system.prometheus, "receiver"),

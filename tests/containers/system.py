@@ -1,4 +1,4 @@
-"""The whole system of docker-compose.yml, under a project name and on ports of its own."""
+"""The whole system of docker-compose.yml, with its own project name and ports."""
 
 import itertools
 import os
@@ -26,7 +26,7 @@ _numbers = itertools.count()
 
 
 def build():
-    """Build both images, with whatever the environment and .env say about building."""
+    """Build both images, with the build settings of the environment and .env."""
     docker(
         *("compose", "--file", ROOT / "docker-compose.yml", "build", "--quiet"),
         *("receiver", "sender"),
@@ -36,7 +36,7 @@ def build():
 
 
 def free_port():
-    """A port that nobody listens on at the moment."""
+    """Return a port on which no program listens at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 
@@ -69,16 +69,16 @@ class System:
         return docker("compose", *arguments, within=within, env=self.env)
 
     def containers(self, service):
-        """The ids of a service's containers that run."""
+        """Return the ids of a service's running containers."""
         return set(self.compose("ps", "--quiet", service).split())
 
     def container(self, service):
-        """The id of the only container of *service*."""
+        """Return the id of the only container of *service*."""
         (only,) = self.containers(service)
         return only
 
     def scale(self, count):
-        """What `make scale` does; return the time when it was done."""
+        """Scale as `make scale` does; return the time at its end."""
         self.compose(
             *("up", "--detach", "--no-deps", "--no-recreate"),
             *("--scale", f"receiver={count}", "receiver"),
@@ -86,7 +86,7 @@ class System:
         return time.monotonic()
 
     def settle(self, count):
-        """Have *count* replicas that are healthy and that the gateway knows; return their ids."""
+        """Bring up *count* replicas, healthy and known to the gateway; return their ids."""
         self.scale(count)
         replicas = self.containers("receiver")
         for replica in replicas:
@@ -95,7 +95,7 @@ class System:
         return replicas
 
     def await_healthy(self, container):
-        """Wait until the engine's health check agrees."""
+        """Wait until the engine's health check passes."""
 
         def health():
             return inspect(container)["State"]["Health"]["Status"]
@@ -103,18 +103,18 @@ class System:
         until(health, lambda status: status == "healthy", 30, f"health of {container}")
 
     def known_to_gateway(self):
-        """How many replicas the gateway sends streams to."""
+        """Return the number of replicas that the gateway sends streams to."""
         asking = next(iter(self.containers("receiver")))
         found = metrics_of(asking, "http://gateway:8404/metrics")
         return total(found, "haproxy_server_status", proxy="receivers", state="UP")
 
     def logged(self, service, event, **facts):
-        """The lines with *event* and *facts* that a service's containers have logged."""
+        """Return the log lines with *event* and *facts* of a service's containers."""
         lines = [line for each in self.containers(service) for line in events(each)]
         return [line for line in lines if line["event"] == event and facts.items() <= line.items()]
 
     def last_words(self):
-        """The ends of all logs, for whoever has to find out why a test failed."""
+        """Return the ends of all logs, for the report of a failed test."""
         quiet = ("--ansi", "never")
         with suppress(subprocess.TimeoutExpired):
             return self.compose(*quiet, "ps", "--all") + self.compose(
@@ -125,12 +125,12 @@ class System:
 
 @contextmanager
 def running(folder, **variables):
-    """Start everything, with *variables* set and the sample audio copied; always take it down."""
+    """Start everything, with *variables* and a copy of the sample audio; always take it down."""
     audio = folder / "audio"
     shutil.copytree(ROOT / "audio", audio)
     audio.chmod(0o755)  # the sender in its container is another user
     system = System(audio, variables)
-    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then, too
+    handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then as well
     try:
         system.compose("up", "--detach", *SERVICES)
         yield system

@@ -1,4 +1,4 @@
-"""What docker-compose.yml promises of every service; needs the command, but no engine."""
+"""The promises of docker-compose.yml for every service; needs the command, but no engine."""
 
 import json
 
@@ -14,20 +14,20 @@ FILE = ("compose", "--file", ROOT / "docker-compose.yml")
 
 @pytest.fixture(name="services", scope="module")
 def _services():
-    """Each service as compose understands it, with no variable set."""
+    """Return each service as compose reads it, with no variable set."""
     return json.loads(docker(*FILE, "config", "--format", "json", env=ENVIRONMENT))["services"]
 
 
 def test_file_is_valid(services):
-    """All of it, and nobody has added a service that the tests below do not look at."""
+    """The file is valid, and has only the services that the tests below check."""
     docker(*FILE, "config", "--quiet")
 
     assert set(SERVICES) == set(services)
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_nothing_to_gain(services, name):
-    """No privilege, nothing to write to but a small /tmp, and a reaper as the first process."""
+def test_services_have_no_privileges(services, name):
+    """No privilege, only a small writable /tmp, and a reaper as the first process."""
     service = services[name]
 
     assert service["read_only"] is True
@@ -40,8 +40,8 @@ def test_nothing_to_gain(services, name):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_nothing_without_limit(services, name):
-    """Memory, swap, processors, processes, logs and the time to stop are all bounded."""
+def test_every_resource_has_a_limit(services, name):
+    """Memory, swap, processors, processes, logs and the time to stop are bounded."""
     service = services[name]
 
     assert 0 < int(service["mem_limit"]) == int(service["memswap_limit"])
@@ -55,7 +55,7 @@ def test_nothing_without_limit(services, name):
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_health(services, name):
-    """Each has a health check, from the file or from our own image, and it ends in time."""
+    """Each service has a health check, in the file or in our image, and the check ends in time."""
     service = services[name]
     if "build" in service:
         text = (ROOT / service["build"]["dockerfile"]).read_text()
@@ -68,7 +68,7 @@ def test_health(services, name):
 
 
 def test_ports(services):
-    """Only the gateway is published to other machines, on one port."""
+    """Other machines can reach one port of the gateway only."""
     published = {
         name: [(port.get("host_ip"), port["target"]) for port in service.get("ports", [])]
         for name, service in services.items()
@@ -84,13 +84,13 @@ def test_ports(services):
 
 
 def test_time_to_stop(services):
-    """An engine kills a receiver, or a sender, only after it had time to end well."""
+    """An engine gives a receiver and a sender enough time to end before it kills them."""
     assert "30s" == services["receiver"]["stop_grace_period"]
     assert "15s" == services["sender"]["stop_grace_period"]
 
 
 def test_audio_is_read_only(services):
-    """The sender only reads; what receivers keep, and what the sender has sent, is in volumes."""
+    """The sender only reads audio; recordings and the sender's records are in volumes."""
     audio, ledger = services["sender"]["volumes"]
     (recordings,) = services["receiver"]["volumes"]
 

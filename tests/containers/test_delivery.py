@@ -1,4 +1,4 @@
-"""From nothing to receipts: one command, and the sample audio has arrived."""
+"""One command, and the sample audio has arrived."""
 
 from datetime import datetime
 from pathlib import Path
@@ -16,30 +16,30 @@ pytestmark = pytest.mark.containers
 
 @pytest.fixture(name="system", scope="module")
 def _system(images, tmp_path_factory):
-    """A system of this module's own, with two replicas: what others send would be counted, too."""
+    """Start a system for this module only, with two replicas, so that no other stream counts."""
     with running(tmp_path_factory.mktemp("fresh"), RECEIVER_REPLICAS="2") as system:
         yield system
 
 
 def frames(folder):
-    """The frames of each audio file in *folder*, by its name."""
+    """Return the frames of each audio file in *folder*, by name."""
     paths = [path for path in folder.iterdir() if path.suffix in (".wav", ".flac")]
     return {path.name: len(soundfile.read(path)[0]) for path in paths}
 
 
 def delivered(system):
-    """What receivers have committed: frames by the name of the file."""
+    """Return the frames that receivers have committed, by the name of the file."""
     lines = system.logged("receiver", "stream_ended", result="committed")
     return {Path(line["name"]).name: line["frames"] for line in lines}
 
 
 def receipts(system):
-    """The sender's lines about streams that it has a receipt for."""
+    """Return the sender's log lines of streams with a receipt."""
     return system.logged("sender", "stream_ended", result="sent")
 
 
 def assert_counted(system, count):
-    """Prometheus sees *count* frames in all replicas together."""
+    """Require that Prometheus sees *count* frames in all replicas together."""
 
     def seen():
         ((_, value),) = query(system.prometheus, "sum(receiver_frames_total)") or [({}, 0)]
@@ -51,7 +51,7 @@ def assert_counted(system, count):
 
 
 def test_first_receipt(system, figure):
-    """Minutes are not needed: the first receipt stands in the sender's log soon after `up`."""
+    """Soon after `up`, the sender's log has the first receipt."""
     first = until(lambda: receipts(system), bool, 30, "receipts in the sender's log")[0]
     seconds = (datetime.fromisoformat(first["timestamp"]) - system.started).total_seconds()
     figure(f"from `up` to the first receipt: {seconds:.1f} s")
@@ -61,7 +61,7 @@ def test_first_receipt(system, figure):
 
 
 def test_every_sample_file(system):
-    """Each file has a receipt, a receiver committed all its frames, and Prometheus has the sum."""
+    """Each file has a receipt, a receiver committed all frames, and Prometheus has the sum."""
     expected = frames(system.audio)
     until(lambda: delivered(system), lambda seen: len(seen) == len(expected), 30, "files")
 
@@ -73,7 +73,7 @@ def test_every_sample_file(system):
 
 
 def test_new_file(system, tmp_path):
-    """A file that is moved into the folder is delivered without anybody asking for it."""
+    """The sender delivers a file that a user moves into the folder."""
     source = write(system.audio.parent / "new.wav", 50_003, 2, "PCM_24")
     source.replace(system.audio / "new.wav")
     expected = frames(system.audio)

@@ -1,4 +1,4 @@
-"""The real images, end to end: each encoding, and whichever side decodes."""
+"""The real images, end to end: each encoding, decoded on either side."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.containers
 
 @pytest.fixture(name="sounds", scope="module")
 def _sounds(tmp_path_factory):
-    """A file of each format, and two of noise, where the user in a container can read them."""
+    """Write a file of each format, and two of noise, readable by the user in a container."""
     folder = tmp_path_factory.mktemp("sounds")
     shutil.copytree(ROOT / "tests" / "containers" / "sounds", folder, dirs_exist_ok=True)
     (folder / "README.md").unlink()
@@ -29,7 +29,7 @@ def _sounds(tmp_path_factory):
 
 
 def send(system, sounds, *arguments):
-    """Run `sender send` in a container of its own, as hard as the sender's; return what it said."""
+    """Run `sender send` in a container as restricted as the sender's; return its output."""
     run = ("run", "--rm", "--no-deps", "-T", "--volume", f"{sounds}:/sounds:ro", "sender", "send")
     return system.compose(*run, *arguments, "--to", "ws://gateway:8766", "--progress", "never")
 
@@ -42,7 +42,7 @@ for path in pathlib.Path("/recordings/audio").glob("*.json"):
 
 
 def recorded(system, names, *, whole):
-    """Manifests by name, of what came *whole* or was decoded before, when all *names* have one."""
+    """Wait until all *names* have a recording; return the manifests by name."""
     (receiver, *_) = system.containers("receiver")
 
     def found():
@@ -59,7 +59,7 @@ def recorded(system, names, *, whole):
 
 @pytest.mark.parametrize("encoding", ["flac", "file"])
 def test_exact(system, sounds, encoding, tmp_path):
-    """Noise of 16 and 24 bit is recorded bit for bit, however it travels."""
+    """Noise of 16 and 24 bits is recorded bit for bit, with each encoding."""
     names = ("noise16.wav", "noise24.flac")
     send(system, sounds, *(f"/sounds/{name}" for name in names), "--encoding", encoding)
     found = recorded(system, names, whole=encoding == "file")
@@ -72,7 +72,7 @@ def test_exact(system, sounds, encoding, tmp_path):
 
 
 def test_every_format_on_either_side(system, sounds):
-    """The same frames where the receiver decodes as where the sender does."""
+    """The receiver decodes the same frames as the sender."""
     names = [path.name for path in sounds.iterdir()]
     send(system, sounds, "/sounds")
     send(system, sounds, "/sounds", "--encoding", "file")
@@ -86,13 +86,13 @@ def test_every_format_on_either_side(system, sounds):
 
 
 def test_an_address(system, sounds):
-    """The ffmpeg of the image has no network: the error says so, and what to do."""
+    """The ffmpeg of the image has no network: the error says so, with a remedy."""
     with pytest.raises(CommandFailedError, match="built without it: name another one with"):
         send(system, sounds, "--url", "http://gateway:8404/metrics")
 
 
 def test_the_kernel_takes_a_decoder_first(images):
-    """A child that fills the container's memory is killed, and whoever has started it goes on."""
+    """The kernel kills a child that fills the memory, and the parent continues."""
     script = """
 import sys
 from sonoduct.runtime.child import ChildLimits, Child

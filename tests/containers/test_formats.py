@@ -48,7 +48,7 @@ print(json.dumps([soundfile.__libsndfile_version__, samplerate, samples.tolist()
 
 @pytest.fixture(name="sounds", scope="module")
 def _sounds(tmp_path_factory):
-    """The files where the user in a container can read them, however they were checked out."""
+    """Copy the files so that the user in a container can read them."""
     folder = tmp_path_factory.mktemp("sounds")
     shutil.copytree(ROOT / "tests" / "containers" / "sounds", folder, dirs_exist_ok=True)
     folder.chmod(0o755)
@@ -59,7 +59,7 @@ def _sounds(tmp_path_factory):
 
 @pytest.fixture(name="box", scope="module", params=["sender", "receiver"])
 def _box(request, images, sounds):
-    """A container that does nothing, as hard as compose makes them and without any network."""
+    """Run an idle container, as restricted as in compose, and without a network."""
     box = docker(
         *("run", "--detach", "--rm", "--init", "--network", "none", "--read-only"),
         *("--cap-drop", "ALL", "--security-opt", "no-new-privileges:true"),
@@ -71,7 +71,7 @@ def _box(request, images, sounds):
 
 
 def assert_sine(samples, samplerate):
-    """One second, give or take what codecs add or drop, in which 440 Hz is the loudest."""
+    """Require one second, within the codec's padding, whose loudest frequency is 440 Hz."""
     spectrum = np.abs(np.fft.rfft(samples[:, 0]))
 
     assert samplerate == pytest.approx(len(samples), rel=0.05)
@@ -91,7 +91,7 @@ def test_ffmpeg(box, name):
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name.endswith(SOUNDFILE)])
 def test_soundfile(box, name):
-    """The libsndfile of the image loads and reads what it promises to."""
+    """The libsndfile of the image reads each promised format."""
     version, samplerate, samples = json.loads(inside(box, "python", "-c", READ, f"/sounds/{name}"))
 
     assert tuple(map(int, version.split("."))) >= (1, 2)  # before 1.1 it knows no mp3
@@ -111,7 +111,7 @@ def test_decoding(box):
 
 
 def test_ffmpeg_has_no_network(box):
-    """It knows files, parts of them, pipes and descriptors; addresses and playlists are refused."""
+    """It reads files, parts of files, pipes and descriptors; it refuses addresses and playlists."""
     lines = inside(box, "ffmpeg", "-v", "error", "-protocols").split()
 
     known = {"file", "fd", "pipe", "subfile"}  # the last one cuts tags off

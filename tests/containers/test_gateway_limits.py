@@ -1,4 +1,4 @@
-"""One client address may have so many connections at the gateway, and others do not notice."""
+"""The gateway limits the connections of one client address; other addresses are not affected."""
 
 import socket
 import urllib.error
@@ -27,7 +27,7 @@ def _limited(tmp_path_factory):
 
 
 def status(url):
-    """The status that a polite client gets."""
+    """Return the status of a well-behaved request."""
     try:
         return urllib.request.urlopen(url, timeout=5).status
     except urllib.error.HTTPError as exc:
@@ -35,14 +35,14 @@ def status(url):
 
 
 def silent(port):
-    """A connection that says nothing."""
+    """Open a connection that sends nothing."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=3)
     connection.setblocking(False)
     return connection
 
 
 def cut(connection):
-    """Whether it was ended without a word; one that was let in hears 408 after a while."""
+    """Return whether the gateway cut the connection; an admitted one gets 408 after a while."""
     try:
         return connection.recv(1, socket.MSG_PEEK) == b""
     except BlockingIOError:
@@ -52,7 +52,7 @@ def cut(connection):
 
 
 def test_a_client_that_takes_too_much_is_refused(limited):
-    """With 429 as long as it speaks, by a cut if it is silent; metrics are answered meanwhile."""
+    """It gets 429 if it sends a request, and a cut if it is silent; metrics still answer."""
     port = int(limited.url.rpartition(":")[2])
     ready = f"http://127.0.0.1:{port}/readyz"
     assert 200 == status(ready)
@@ -61,7 +61,7 @@ def test_a_client_that_takes_too_much_is_refused(limited):
             stack.enter_context(silent(port))
         # The engine's own proxy connects to the gateway a moment after it was connected to.
         until(lambda: status(ready), lambda seen: seen == 429, 3, "status while there are too many")
-        # That proxy may also change their order: which of these are let in, nobody can say.
+        # That proxy may also change their order: so it is unknown which are let in.
         more = [stack.enter_context(silent(port)) for _ in range(20)]
         fewest = len(more) - LET_IN
 

@@ -1,4 +1,4 @@
-"""The two images: small, labelled, without a compiler, and with the right program in front."""
+"""The two images: small, labelled, without a compiler, and with the right program."""
 
 import json
 from importlib.metadata import version
@@ -33,7 +33,7 @@ def run(image, *command):
 
 
 def base_of(name):
-    """What the engine knows of the image that *name* starts from; pulled if BuildKit kept it."""
+    """Return the engine's facts about the base image of *name*; pull it if necessary."""
     file = ("--file", ROOT / "docker-compose.yml")
     config = json.loads(docker("compose", *file, "config", "--format", "json"))
     base = config["services"][name]["build"]["args"]["BASE"]
@@ -61,7 +61,7 @@ def test_base(name, image):
 
 
 def test_program(name, image):
-    """The program is started by itself, not by a shell that would keep signals from it."""
+    """The image starts the program itself, without a shell that would not pass signals on."""
     config = inspect_image(image)["Config"]
 
     assert [name] == config["Entrypoint"]
@@ -85,7 +85,7 @@ def test_the_other_program_is_not_there(name, image):
 
 
 def test_labels(name, image):
-    """The labels say what it is, under which licence, and which version."""
+    """The labels have the purpose, the licence and the version."""
     labels = inspect_image(image)["Config"]["Labels"]
     oci = {key.removeprefix("org.opencontainers.image."): labels[key] for key in labels}
 
@@ -96,7 +96,7 @@ def test_labels(name, image):
 
 
 def test_nothing_builds_or_installs(image):
-    """There is no compiler, and nothing that installs packages next to the program's own."""
+    """There is no compiler, and no installer of packages beside the program's own."""
     tools = "cc c++ gcc g++ clang tcc make cmake as ld nasm git curl wget"
 
     assert "" == run(image, "sh", "-c", f"for each in {tools}; do command -v $each; done; true")
@@ -106,7 +106,7 @@ def test_nothing_builds_or_installs(image):
 
 
 def test_licence_of_ffmpeg(image):
-    """Whoever gets the image gets ffmpeg's licence and learns how it was built."""
+    """The image has ffmpeg's licence, and tells how ffmpeg was built."""
     files = run(image, "ls", "/usr/share/doc/ffmpeg").split()
 
     assert {"BUILD", "COPYING.LGPLv2.1", "LICENSE.md", "copyright"} == set(files)

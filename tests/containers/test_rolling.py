@@ -1,4 +1,4 @@
-"""`make roll` puts a new container in the place of each receiver, under load."""
+"""`make roll` replaces each receiver by a new container, under load."""
 
 import subprocess
 import time
@@ -14,9 +14,9 @@ pytestmark = pytest.mark.containers
 
 def test_roll(system, tmp_path, figure):
     """
-    Every stream moves, none fails, and as many replicas run as before, all of them new.
+    Every stream moves, none fails, and there are as many replicas as before, all new.
 
-    A replica that was killed earlier lies around, and is not taken for a new one.
+    A replica that was killed earlier is still there, and is not taken for a new one.
     """
     docker("kill", min(system.settle(3)))
     old = system.containers("receiver")

@@ -1,4 +1,4 @@
-"""The running containers are what docker-compose.yml says of them, and what it leaves to images."""
+"""The running containers are as docker-compose.yml and the images describe them."""
 
 import pytest
 
@@ -24,7 +24,7 @@ def _container(system, service):
 
 
 def processes(container):
-    """What the kernel says of each process in a container, by the names in /proc/PID/status."""
+    """Return the kernel's facts on each process in a container, by their names in its status."""
     asked = "Name|Pid|Uid|Gid|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs"
     script = f"grep -hsE '^({asked}):' /proc/[0-9]*/status; true"  # some may end meanwhile
     found = []
@@ -50,7 +50,7 @@ def test_privileges(service, container):
 
 
 def test_file_system(container):
-    """Nothing can be written to the image's files; /tmp is small and runs nothing."""
+    """The image's files are read-only; /tmp is small and cannot run programs."""
     lines = inside(container, "cat", "/proc/mounts").splitlines()
     mounts = {line.split()[1]: line.split()[3].split(",") for line in lines}
 
@@ -61,7 +61,7 @@ def test_file_system(container):
 
 
 def test_limits(system, container):
-    """The engine holds the container to its limits, and finds it healthy."""
+    """The engine enforces the container's limits, and reports it healthy."""
     system.await_healthy(container)
     facts = inspect(container)
     limits = facts["HostConfig"]
@@ -78,7 +78,7 @@ def test_limits(system, container):
 
 
 def test_published_ports(system):
-    """8766 of the gateway and, on loopback, 9090 of Prometheus can be reached; nothing else."""
+    """Only 8766 of the gateway and, on loopback, 9090 of Prometheus can be reached."""
     published = {}
     for service in SERVICES:
         for container in system.containers(service):
@@ -104,7 +104,7 @@ def test_recordings(system):
 
 
 def test_audio(system):
-    """The sender can read what lies in its folder, and change nothing."""
+    """The sender can read the files in its folder, and change none."""
     sender = system.container("sender")
 
     assert "voice-mono-16bit.wav" in inside(sender, "ls", "/audio")

@@ -1,4 +1,4 @@
-"""Replicas come, go and die under 60 streams in real time, and none of the streams fails."""
+"""Replicas come, go and die under 60 streams in real time, and no stream fails."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ GOING_S = 15
 
 @pytest.fixture(name="alone", scope="module", autouse=True)
 def _alone(system):
-    """No sender but the load's: the idle connections of the system's own would count as load."""
+    """Stop the system's own sender: its idle connections would count as load."""
     system.compose("stop", "sender")
     yield
     system.compose("start", "sender")
@@ -63,7 +63,7 @@ async def test_more_replicas(system, tmp_path, figure):
 
 
 def test_fewer_replicas(system, tmp_path, figure):
-    """Streams start evenly spread; those of replicas that stop go on elsewhere, the rest stay."""
+    """Streams are evenly spread; those on stopped replicas resume elsewhere, the others stay."""
     replicas = system.settle(4)
     with loaded(tmp_path, system.url, seconds=25) as load:
         spread = await_streams(replicas)
@@ -81,7 +81,7 @@ def test_fewer_replicas(system, tmp_path, figure):
 
 
 def test_killed_replica(system, tmp_path, figure):
-    """The streams of a replica that dies go on at others; no other stream loses its connection."""
+    """Streams of a killed replica resume at others; no other stream loses its connection."""
     replicas = system.settle(3)
     with loaded(tmp_path, system.url, seconds=20) as load:
         await_streams(replicas)

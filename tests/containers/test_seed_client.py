@@ -17,7 +17,7 @@ SEED = ROOT / "tests" / "seed" / "client.py"
 
 @pytest.mark.parametrize(("samplerate", "channels"), [(44_100, 2), (16_000, 1)])
 def test_arrives_bit_for_bit(system, tmp_path, samplerate, channels):
-    """The answer has the frames and the digest of the very float32 samples in the file."""
+    """The answer has the frames and the digest of the file's float32 samples."""
     path = write(tmp_path / "a.wav", 100_001, channels, "FLOAT", samplerate=samplerate)
     url = f"{system.url}/?samplerate={samplerate}&channels={channels}"
     ended = subprocess.run(

@@ -1,4 +1,4 @@
-"""SIGTERM, as an engine sends it, ends a container's program well and in time."""
+"""SIGTERM, as an engine sends it, ends a container's program in order and in time."""
 
 import time
 
@@ -25,7 +25,7 @@ def stopped(container):
 
 
 def test_gateway_and_prometheus_stop_well(system, tmp_path):
-    """Also while streams pass through: whoever is cut off goes on, and no stream fails."""
+    """They stop during streams; cut streams resume, and none fails."""
     gateway = system.container("gateway")
     with loaded(tmp_path, system.url, seconds=20) as load:
         await_streams(system.containers("receiver"))
@@ -41,7 +41,7 @@ def test_gateway_and_prometheus_stop_well(system, tmp_path):
 
 @pytest.mark.parametrize("service", ["receiver", "sender"])
 def test_stops_in_time(system, figure, service):
-    """The program itself gets the signal, through the reaper, and ends with 0."""
+    """The program gets the signal through the reaper, and ends with 0."""
     container = next(iter(system.containers(service)))
     system.await_healthy(container)
     started = time.monotonic()

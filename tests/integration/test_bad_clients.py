@@ -1,8 +1,8 @@
 """
-What a peer can do wrong, one by one.
+Faults of a client, one by one.
 
-Each case has a stream beside it on the same receiver that is half sent when the fault comes and has
-to end with its receipt.
+In each case another stream on the same receiver is half sent when the fault comes. It must end with
+its receipt.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ QUICK = {"hello_timeout": 0.3, "progress_timeout": 0.5}
 
 @asynccontextmanager
 async def beside(*processors, **limits):
-    """A receiver in which another stream is half sent, and completes at the end."""
+    """Run a receiver on which another stream is half sent, and completes at the end."""
     payload = sound(4000)
     async with running(*processors, limits=limits) as receiver, speaking(receiver.url) as other:
         await other.greet()
@@ -42,7 +42,7 @@ async def beside(*processors, **limits):
 
 
 async def heard(connection):
-    """The error message, the close code and the close reason that end *connection*."""
+    """Return the error message, the close code and the close reason that end *connection*."""
     messages = []
     async with asyncio.timeout(PATIENCE_S):
         with suppress(ConnectionClosed):
@@ -53,7 +53,7 @@ async def heard(connection):
 
 
 def assert_refused(receiver, ended, code, sentence):
-    """The error message, the close code, the reason and the metrics say the same, in one line."""
+    """Require that the error message, the close and the metrics agree, in one line."""
     error, closed, reason = ended
     told = wire.error_for(error.code, error.message, error.seen, error.expected)
     assert (code, code) == (closed, error.code)
@@ -65,7 +65,7 @@ def assert_refused(receiver, ended, code, sentence):
 
 
 def hello(**changed):
-    """A hello as JSON with *changed* fields, which need not be right."""
+    """Return a hello as JSON with *changed* fields, which may be wrong."""
     fields = json.loads(HELLO)
     fields["format"] |= {
         key: changed.pop(key) for key in ("samplerate", "channels") & changed.keys()
@@ -103,8 +103,8 @@ NO_HELLO = {
 
 
 @pytest.mark.parametrize("case", NO_HELLO)
-async def test_what_is_no_hello_is_refused(case):
-    """The first message has to be a hello that can be served."""
+async def test_a_bad_first_message_is_refused(case):
+    """The receiver refuses a connection whose first message is not a valid hello."""
     message, code, sentence = NO_HELLO[case]
     async with beside() as receiver, speaking(receiver.url) as client:
         await client.connection.send(message)
@@ -114,18 +114,18 @@ async def test_what_is_no_hello_is_refused(case):
 
 
 def flipped(message, at):
-    """*message* with one bit of byte *at* changed."""
+    """Return *message* with one flipped bit in byte *at*."""
     return message[:at] + bytes([message[at] ^ 1]) + message[at + 1 :]
 
 
 def chunk(client, **changed):
-    """The next chunk of *client*, with *changed* fields but right checksums."""
+    """Return the next chunk of *client*, with *changed* fields and right checksums."""
     fields = {"epoch": client.outbound.epoch, "offset": 100, "units": 10, "payload": sound(10)}
     return wire.encode_chunk(**fields | changed)
 
 
 def headed(client, at, value):
-    """A chunk with another byte in its header, whose checksum is right."""
+    """Return a chunk with another byte in its header, and the right checksum."""
     raw = bytearray(chunk(client))
     raw[at] = value
     raw[28:32] = wire.chunk.crc32(raw[:28]).to_bytes(4, "little")
@@ -185,8 +185,8 @@ BAD_CHUNKS = {
 
 
 @pytest.mark.parametrize("case", BAD_CHUNKS)
-async def test_what_does_not_continue_the_stream_is_refused(case):
-    """After 100 good frames, each of these ends the connection with its own code."""
+async def test_a_bad_message_after_good_frames_is_refused(case):
+    """After 100 good frames, each bad message ends the connection with its own code."""
     make, code, sentence = BAD_CHUNKS[case]
     async with beside() as receiver, speaking(receiver.url) as client:
         await client.greet()
@@ -197,8 +197,8 @@ async def test_what_does_not_continue_the_stream_is_refused(case):
         assert_refused(receiver, ended, code, sentence)
 
 
-async def test_what_was_accepted_before_a_fault_stays():
-    """The sender that sent nonsense may go on behind the frames that were good."""
+async def test_frames_before_a_fault_stay():
+    """After a bad message, the sender may resume behind its good frames."""
     payload = sound(200)
     async with beside() as receiver, speaking(receiver.url) as client:
         await client.greet()
@@ -216,7 +216,7 @@ async def test_what_was_accepted_before_a_fault_stays():
 
 
 async def test_a_wrong_digest_ends_the_stream_as_failed():
-    """Nothing is kept of a stream that is not what its sender says."""
+    """If the digest of eos is wrong, the receiver keeps nothing of the stream."""
     async with beside() as receiver, speaking(receiver.url) as client:
         await client.greet()
         await client.send(sound(100))
@@ -227,7 +227,7 @@ async def test_a_wrong_digest_ends_the_stream_as_failed():
 
 
 async def test_a_chunk_over_the_window_is_refused():
-    """A processor that takes nothing leaves the window to fill; who overruns it is cut off."""
+    """While a processor takes nothing, a sender that exceeds its window is closed."""
     with Hang() as hang:
         async with (
             beside(Faulty("process", hang), **SMALL) as receiver,
@@ -254,8 +254,8 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("case", PLAIN)
-async def test_a_plain_client_hears_what_is_wrong(case):
-    """The dialect without messages has close codes and reasons all the same."""
+async def test_a_plain_client_gets_the_reason_of_a_fault(case):
+    """A client without our messages gets the fault as close code and close reason."""
     messages, query, code, sentence = PLAIN[case]
     async with beside() as receiver, connect(receiver.url + query, compression=None) as client:
         with suppress(ConnectionClosed):
@@ -270,7 +270,7 @@ async def test_a_plain_client_hears_what_is_wrong(case):
 
 @pytest.mark.parametrize("words", [[], [HELLO]], ids=["after connecting", "after the hello"])
 async def test_silence_is_ended(words):
-    """Who could send and does not is closed with 4408 after its deadline."""
+    """If a client must send and does not, the receiver closes with 4408 at its deadline."""
     async with running(limits=QUICK) as receiver, speaking(receiver.url) as client:
         for word in words:
             await client.connection.send(word)
@@ -279,8 +279,8 @@ async def test_silence_is_ended(words):
     assert (4408, "silence past the deadline") == (code, error.message)
 
 
-async def test_a_connection_that_has_served_rests_without_a_fault():
-    """Between streams silence is no error: the connection is closed with 1000."""
+async def test_an_idle_connection_after_a_stream_is_no_fault():
+    """After a stream, the receiver closes a silent connection with 1000."""
     async with running(limits=QUICK) as receiver, speaking(receiver.url) as client:
         await client.greet()
         await client.send(sound(10))
@@ -291,8 +291,8 @@ async def test_a_connection_that_has_served_rests_without_a_fault():
         assert receiver.value("receiver_protocol_errors_total", code="4408") == 0
 
 
-async def test_a_client_that_vanishes_leaves_the_rest_alone():
-    """A reset connection counts as lost, and its stream waits for its sender."""
+async def test_a_reset_connection_is_lost_and_its_stream_waits():
+    """The metrics count a reset connection as lost; its stream waits for its sender."""
     async with beside() as receiver:
         async with speaking(receiver.url) as client:
             await client.greet()
@@ -304,7 +304,7 @@ async def test_a_client_that_vanishes_leaves_the_rest_alone():
 
 
 async def test_an_unknown_subprotocol_is_refused():
-    """Whoever offers subprotocols has to offer ours."""
+    """A client that offers subprotocols must offer ours."""
     async with beside() as receiver:
         with pytest.raises(InvalidStatus) as raised:
             await connect(receiver.url, subprotocols=["mqtt"])
@@ -313,7 +313,7 @@ async def test_an_unknown_subprotocol_is_refused():
 
 
 async def test_one_connection_too_many_is_refused():
-    """The limit answers before the handshake, and counts."""
+    """The receiver refuses it before the handshake, and counts it."""
     async with running(limits={"max_connections": 1}) as receiver, speaking(receiver.url) as client:
         await client.greet()
         with pytest.raises(InvalidStatus) as raised:

@@ -1,4 +1,4 @@
-"""Files that cannot be sent: one clear line for each, and the others arrive all the same."""
+"""Files that cannot be sent: the sender prints one clear line for each, and sends the others."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ TOO_LONG = "x" * 300
 
 
 def make_bad_ones(folder):
-    """Put one of each kind into *folder*; return what is to be said about them by their names."""
+    """Write a bad file of each kind to *folder*; return the expected errors by name."""
     (folder / "text.wav").write_text("no audio")
     (folder / "empty.wav").touch()
     (folder / "text.au").write_text("what libsndfile takes for samples")
@@ -52,7 +52,7 @@ def make_bad_ones(folder):
 
 
 async def test_every_bad_file_is_named_and_the_rest_arrives(tmp_path):
-    """Exit code 1, the path and the reason of each, on the table, in the log and in the report."""
+    """The table, the log and the report have path and reason of each; the exit code is 1."""
     bad = make_bad_ones(tmp_path)
     good = [
         write(tmp_path / "a.wav"),
@@ -89,7 +89,7 @@ async def test_every_bad_file_is_named_and_the_rest_arrives(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 async def test_a_file_that_may_not_be_read(tmp_path):
-    """The operating system's reason is given."""
+    """If the sender may not read a file, the error has the operating system's reason."""
     path = write(tmp_path / "a.wav")
     path.chmod(0)
     with pytest.raises(SourceError, match=f"^{path}: Permission denied$"):
@@ -115,7 +115,7 @@ def twin(path):
     ids=["truncated", "to nothing", "touched", "replaced", "replaced by one of its size and time"],
 )
 async def test_a_file_that_changes_while_it_is_read(tmp_path, change, seen):
-    """The beginning of one file and the end of another are no stream."""
+    """If a file changes while the sender reads it, the sender stops with an error."""
     path = write(tmp_path / "a.wav", 400_000)
     recorder = Recorder()
     recorder.gate.clear()
@@ -138,7 +138,7 @@ async def test_a_file_that_changes_while_it_is_read(tmp_path, change, seen):
 
 
 async def test_a_file_that_is_truncated_in_a_command(tmp_path):
-    """The command says so and exits with 1; what follows it arrives."""
+    """The command reports the file, exits with 1, and sends the next file."""
     path, other = write(tmp_path / "a.wav", 600_000), write(tmp_path / "b.wav", 100)
     recorder = Recorder()
     async with listening(recorder) as running:
@@ -156,7 +156,7 @@ async def test_a_file_that_is_truncated_in_a_command(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.flac", "a.ogg", "a.mp3"])
 async def test_a_file_that_is_damaged(tmp_path, name):
-    """A decoder that gives up early is an error; one that goes on has decided what is there."""
+    """A damaged file is an error, or the decoder's samples up to the damage arrive."""
     path = tmp_path / name
     soundfile.write(path, 0.3 * noise(100_000), 16_000)
     whole, data = samples(path), path.read_bytes()
@@ -174,7 +174,7 @@ async def test_a_file_that_is_damaged(tmp_path, name):
 
 
 async def test_headers_that_lie(tmp_path):
-    """What counts is what is there: a header may say less, more, or that it does not know."""
+    """If a header claims more or fewer frames than the file has, the file's frames arrive."""
     path = write(tmp_path / "a.wav", 1000)
     data, recorder = path.read_bytes(), Recorder()
     async with listening(recorder) as running, connected(running.url) as client:

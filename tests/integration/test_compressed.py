@@ -1,4 +1,4 @@
-"""Samples that travel as FLAC: exact whatever happens, and hostile chunks harm only themselves."""
+"""Samples that travel as FLAC arrive exactly, and a hostile chunk harms only its own connection."""
 
 import asyncio
 import io
@@ -31,7 +31,7 @@ SOUND = sound(6000)
 
 
 async def send(client, source, frames=500):
-    """Send what the stream has beyond `outbound.position` in compressed chunks."""
+    """Send the part of *source* beyond `outbound.position` in compressed chunks."""
     half = client.outbound
     while (start := half.read_from * WIDTH) < len(source):
         part = source[start : start + frames * WIDTH]
@@ -52,7 +52,7 @@ async def stored(store):
 
 
 def flac(frames, channels=2, samplerate=8000, subtype="PCM_16"):
-    """A FLAC stream of silence."""
+    """Return a FLAC stream of silence."""
     made = io.BytesIO()
     silence = np.zeros((frames, channels), np.int16)
     soundfile.write(made, silence, samplerate, subtype, format="FLAC")
@@ -75,7 +75,7 @@ HOSTILE = {
 @pytest.mark.parametrize("store", ["none", "journal"])
 @pytest.mark.parametrize("case", HOSTILE)
 async def test_a_hostile_chunk_ends_its_connection_and_nothing_else(tmp_path, case, store):
-    """What was accepted before stays, what comes with it does not count, and the stream goes on."""
+    """Frames before the chunk stay, frames after it do not count, and the sender may resume."""
     payload, units, code, sentence = HOSTILE[case]
     recorder = Recorder()
     where = "none" if store == "none" else str(tmp_path / "store")
@@ -118,8 +118,8 @@ async def test_a_hostile_chunk_ends_its_connection_and_nothing_else(tmp_path, ca
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_U8"])
 @pytest.mark.parametrize("channels", [1, 2, 8])
-async def test_what_arrives_is_what_soundfile_reads(tmp_path, subtype, channels):
-    """Arrays, digest and recording do not know that the samples were compressed."""
+async def test_compressed_samples_arrive_bit_for_bit(tmp_path, subtype, channels):
+    """Arrays, digest and recording are the same as without compression."""
     path = write(tmp_path / "a.wav", 30_011, channels, subtype)
     recorder = Recorder()
     async with (
@@ -140,7 +140,7 @@ async def test_what_arrives_is_what_soundfile_reads(tmp_path, subtype, channels)
 
 
 async def test_music_takes_fewer_bytes(tmp_path):
-    """A tone with a little noise: the wire carries less than half of its 16 bit samples."""
+    """A tone with a little noise takes less than half of the bytes of its 16-bit samples."""
     time = np.arange(200_000) / 16_000
     tone = 0.5 * np.sin(2 * np.pi * 440 * time) + 0.001 * np.random.default_rng(0).normal(
         size=200_000
@@ -156,8 +156,8 @@ async def test_music_takes_fewer_bytes(tmp_path):
 
 
 @pytest.mark.parametrize(("subtype", "why"), [("FLOAT", "f32le"), ("PCM_32", "f32le")])
-async def test_what_flac_cannot_hold_is_refused(tmp_path, subtype, why):
-    """The sender says what does not fit, and what would."""
+async def test_samples_that_flac_cannot_hold_are_refused(tmp_path, subtype, why):
+    """The sender names the samples that do not fit, and an encoding that fits."""
     path = write(tmp_path / "a.wav", 1000, 1, subtype)
     async with connected("ws://127.0.0.1:1", encoding="flac") as client:
         with pytest.raises(SourceError) as raised:
@@ -168,7 +168,7 @@ async def test_what_flac_cannot_hold_is_refused(tmp_path, subtype, why):
 
 
 async def test_nine_channels_are_refused(tmp_path):
-    """FLAC has eight."""
+    """FLAC has at most eight channels; the sender refuses nine."""
     path = write(tmp_path / "a.wav", 1000, 9)
     async with connected("ws://127.0.0.1:1", encoding="flac") as client:
         with pytest.raises(SourceError, match="flac of s16le, 9 channels"):
@@ -176,7 +176,7 @@ async def test_nine_channels_are_refused(tmp_path):
 
 
 async def test_an_open_stream_can_be_exported_and_verified(tmp_path, capsys):
-    """A compressed journal is playable, and every digest is checked."""
+    """A user can play and verify a compressed journal."""
     layout, output = Layout(PosixDisk(), tmp_path / "store"), tmp_path / "out.wav"
     async with running(store=str(layout.root), limits=ROOM) as receiver:
         async with speaking(receiver.url, format_=FLAC) as client:
@@ -196,7 +196,7 @@ async def test_an_open_stream_can_be_exported_and_verified(tmp_path, capsys):
 
 
 async def test_raw_standard_input_is_compressed_too(tmp_path):
-    """From a pipe, by way of the spool, and after the sender was killed."""
+    """Raw samples from a pipe are compressed, also after a restart, from the spool."""
     store, spool = tmp_path / "store", tmp_path / "spool"
     async with running(store=str(store), limits=ROOM) as receiver:
         raw = ("-", "--raw", "s16le:8000:2", "--encoding", "flac", "--progress", "never")

@@ -1,4 +1,4 @@
-"""Files that ffmpeg decodes, from the command line to arrays; and what goes wrong with them."""
+"""Files that ffmpeg decodes, from the command line to arrays, and faults of such files."""
 
 import asyncio
 import random
@@ -24,7 +24,7 @@ KINDS = ("aac.m4a", "front.m4a", "video.mp4", "opus.webm", "alac24.m4a", "wavpac
 
 
 def make(path, frames=20_000):
-    """The file of the corpus that is called so; return what is to arrive."""
+    """Write the corpus file with the name of *path*; return the samples that must arrive."""
     subtype, *how = LOSSLESS.get(path.name) or ("PCM_16", *FFMPEG[path.name])
     source = encode(path, *how, subtype=subtype, channels=2, frames=frames)
     if path.name in LOSSLESS:
@@ -36,7 +36,7 @@ def make(path, frames=20_000):
 
 
 async def test_a_folder_of_everything(tmp_path):
-    """One command: lossless files arrive as they were made, others as a receiver decodes them."""
+    """One command sends every kind: lossless files exactly, others as ffmpeg decodes them."""
     (tmp_path / "files").mkdir()
     expected = {name: make(tmp_path / "files" / name) for name in KINDS}
     for source in (tmp_path / "files").glob("*.source.wav"):
@@ -57,7 +57,7 @@ async def test_a_folder_of_everything(tmp_path):
 
 @pytest.mark.parametrize(("name", "times"), [("alac24.m4a", 20), ("aac.m4a", 5)])
 async def test_resumed_at_random_offsets(tmp_path, name, times):
-    """Connections that are cut anywhere, and a decoder that begins anew each time."""
+    """After each cut the decoder starts again, and the same samples arrive."""
     path, chance = tmp_path / name, random.Random(name)
     expected = make(path, 60_000)
     size = expected.size * (3 if name in LOSSLESS else 4)
@@ -82,7 +82,7 @@ async def test_resumed_at_random_offsets(tmp_path, name, times):
 
 
 async def test_a_bomb_and_its_neighbours(tmp_path):
-    """It ends at its limit with one line that says why; what is sent beside it arrives."""
+    """A bomb ends at its limit with one line that has the reason; the other files arrive."""
     write_bomb(tmp_path / "bomb.mov", 10**9)
     paths = [write(tmp_path / f"{number}.wav", 5000) for number in range(3)]
     report, recorder = tmp_path / "report.jsonl", Recorder()
@@ -102,7 +102,7 @@ async def test_a_bomb_and_its_neighbours(tmp_path):
 
 
 async def test_without_ffmpeg_the_rest_is_sent(tmp_path):
-    """What needs it says what to install."""
+    """A file that needs ffmpeg is an error that says what to install; the others arrive."""
     make(tmp_path / "aac.m4a")
     report = tmp_path / "report.jsonl"
     async with listening(Recorder()) as running:
@@ -120,7 +120,7 @@ async def test_without_ffmpeg_the_rest_is_sent(tmp_path):
 
 
 async def test_a_decoder_that_hangs(tmp_path):
-    """It is killed at its limit, already while it looks at the file."""
+    """The sender kills a decoder at its time limit, also while the decoder only looks at a file."""
     hanging = tmp_path / "ffmpeg"
     hanging.write_text("#!/bin/sh\nsleep 60\n")
     hanging.chmod(0o755)
@@ -137,7 +137,7 @@ async def test_a_decoder_that_hangs(tmp_path):
 
 
 async def test_a_source_that_is_closed_while_it_is_read(tmp_path):
-    """Closing does not wait for a decoder that hangs; reading ends with an error."""
+    """Closing does not wait for a decoder that hangs; the read ends with an error."""
     (tmp_path / "a.m4a").write_bytes(b"anything")
     script = tmp_path / "ffmpeg"
     script.write_text(
@@ -160,13 +160,13 @@ async def test_a_source_that_is_closed_while_it_is_read(tmp_path):
 
 
 def vbr(path):
-    """An MP3 that does not say how long it is, and whose first frame lets one guess too little."""
+    """Write an MP3 without its length, whose first frame suggests too few frames."""
     sound = "aevalsrc=0.2*sin(1000*t)+gte(t\\,1)*0.7*(random(0)-0.5):s=44100:d=2"
     ffmpeg("-f", "lavfi", "-i", sound, "-q:a", "2", "-write_xing", "0", "-id3v2_version", "0", path)
 
 
 def unfinished(path):
-    """A file whose recorder was killed."""
+    """Write a file whose recorder was killed."""
     other = path.with_suffix(".made")
     with soundfile.SoundFile(other, "w", 16_000, 2, "PCM_24", format="RF64") as file:
         file.write(noise(20_000, 2))
@@ -174,14 +174,14 @@ def unfinished(path):
 
 
 def tagged(path):
-    """A FLAC with what belongs to an MP3 behind it."""
+    """Write a FLAC file with an MP3 tag at its end."""
     soundfile.write(path, noise(20_000), 16_000)
     path.write_bytes(path.read_bytes() + b"TAG" + bytes(125))
 
 
 @pytest.mark.parametrize("encoding", ["auto", "file"])
-async def test_all_that_is_there_by_either_side(tmp_path, encoding):
-    """Whatever a header claims: the receipt has as many frames as the file, without ffmpeg."""
+async def test_every_frame_arrives_whatever_the_header_claims(tmp_path, encoding):
+    """The receipt has the frames of the file if sender or receiver decodes it without ffmpeg."""
     makers = {"vbr.mp3": vbr, "unfinished.rf64": unfinished, "tagged.flac": tagged}
     frames = {}
     for name, maker in makers.items():

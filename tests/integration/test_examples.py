@@ -1,4 +1,4 @@
-"""The examples of the documents, against real receivers."""
+"""The examples of the documents, with real receivers."""
 
 import importlib.util
 import json
@@ -6,7 +6,6 @@ import re
 import sys
 from pathlib import Path
 
-import pytest
 import soundfile
 from websockets.asyncio.client import connect
 
@@ -26,7 +25,7 @@ VOICE = ROOT / "audio" / "voice-mono-16bit.wav"
 
 
 def loaded(name):
-    """The module *name* of the examples."""
+    """Return the example module *name*."""
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -34,18 +33,17 @@ def loaded(name):
 
 
 def code_in(page, language):
-    """The first block of code in *language* on a page of the documents."""
+    """Return the first block of code in *language* on a page of the documents."""
     text = (ROOT / "docs" / "how-to" / page).read_text()
     return re.search(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
 
 
-@pytest.mark.parametrize("store", [True, False])
-async def test_the_minimal_client_resumes(tmp_path, store):
-    """Cut twice, a client without our code still delivers every sample, with and without disk."""
+async def test_the_minimal_client_resumes(tmp_path):
+    """After two cuts, a client without our code still delivers every sample."""
     recorder = Recorder()
-    settings = {"store": str(tmp_path / "store")} if store else {}
+    store, limits = str(tmp_path / "store"), {"reserve_bytes": 0, "chunk_bytes": 4000}
     async with (
-        running(recorder, limits={"reserve_bytes": 0, "chunk_bytes": 4000}, **settings) as inside,
+        running(recorder, store=store, limits=limits) as inside,
         Relay(inside.port, cuts=[20_000, 50_000]).listen() as relay,
         started(sys.executable, EXAMPLES / "minimal_client.py", relay.url, VOICE) as program,
     ):
@@ -61,7 +59,7 @@ async def test_the_minimal_client_resumes(tmp_path, store):
 
 
 async def test_a_dialect_is_one_file_and_one_line(monkeypatch):
-    """The dialect of the how-to page is served, counted and drained like the others."""
+    """The receiver serves, counts and drains the dialect of the how-to page like its own."""
     lines = loaded("dialect").Lines
     dialects = (lines, *receiver.dialects.DIALECTS)
     for module in (receiver.dialects, receiver.connections.server, receiver.service):
@@ -109,7 +107,7 @@ async def test_a_message_that_never_fits_the_window_is_refused(monkeypatch):
 
 
 async def test_the_processor_of_the_how_to_page():
-    """It is complete but for its import, and its report is in the receipt."""
+    """The processor of the page needs only its import; the receipt has its report."""
     page = {}
     exec("import numpy as np\n" + code_in("write-a-processor.md", "python"), page)  # noqa: S102  # our own page
     async with (
@@ -124,7 +122,7 @@ async def test_the_processor_of_the_how_to_page():
 
 
 async def test_the_recordings_of_the_how_to_page(tmp_path):
-    """Its program prints every recording with shape, samplerate and digest."""
+    """The program of the page prints each recording with shape, samplerate and digest."""
     store = tmp_path / "recordings"
     async with (
         running(store=str(store), limits={"reserve_bytes": 0}) as inside,
@@ -140,7 +138,7 @@ async def test_the_recordings_of_the_how_to_page(tmp_path):
 
 
 async def test_links_lead_somewhere():
-    """Every relative link of the documents names a file, and a heading of it."""
+    """Every relative link of the documents names a file, and a heading of that file."""
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
     broken = []
     for page in pages:
@@ -157,6 +155,6 @@ async def test_links_lead_somewhere():
 
 
 def headings(page):
-    """The anchors that a reader's browser knows."""
+    """Return the anchors of a page, as a browser knows them."""
     found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in found}

@@ -1,4 +1,4 @@
-"""Files that were good once: each is sent, or named with what is wrong; nothing else happens."""
+"""Damaged files: the sender sends each, or names it with the reason, and survives all of them."""
 
 import json
 import re
@@ -14,7 +14,7 @@ NAMES = (
 
 
 def write_mutations(folder, seeds, names=NAMES):
-    """Write a mutated file for each seed; return their folder."""
+    """Write a damaged file for each seed; return the folder."""
     bases = make_bases(folder / "bases", names)
     (folder / "files").mkdir()
     for seed in seeds:
@@ -24,7 +24,7 @@ def write_mutations(folder, seeds, names=NAMES):
 
 
 async def probe_and_send(folder, files):
-    """Look at all files, counting, and send them; both programs have to outlive that."""
+    """Probe all files with counts, then send them; both programs must end well."""
     limits = ("--decode-wall-seconds", "10", "--decode-cpu-seconds", "10")
     paths = sorted(files.iterdir())
     looking = (COMMANDS / "sender", "probe", "--count", "--output", "json", *limits, *paths)
@@ -42,7 +42,7 @@ async def probe_and_send(folder, files):
 
 
 async def test_mutated_files_are_sent_or_named(tmp_path):
-    """What `probe` counts is what arrives; what it refuses is refused for the same reason."""
+    """Each counted frame arrives; `send` refuses the same files as `probe`, for the same reason."""
     files = write_mutations(tmp_path, range(8))
     both = await probe_and_send(tmp_path, files)
 
@@ -52,16 +52,16 @@ async def test_mutated_files_are_sent_or_named(tmp_path):
 
 def place(error):
     """
-    What an error says up to the frame that it names.
+    Return the text of an error up to its frame.
 
-    ffmpeg's demuxer and decoder are threads: which of them has the last word differs between runs.
+    ffmpeg's demuxer and decoder are threads, so the text after the frame differs between runs.
     """
     found = re.match(r".* at frame \d+: ", error)
     return found[0] if found else error
 
 
 def require_agreement(both):
-    """Both commands say the same of each file, in one line."""
+    """Require that both commands say the same of each file, in one line."""
     for name, (found, outcome) in both.items():
         if "error" in found:
             assert "failed" == outcome["result"]

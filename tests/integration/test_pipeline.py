@@ -1,4 +1,4 @@
-"""From a file to arrays: what a processor sees equals what soundfile reads, bit for bit."""
+"""From a file to arrays: a processor gets the samples that soundfile reads, bit for bit."""
 
 import asyncio
 import os
@@ -44,7 +44,7 @@ SOURCES = [
 
 
 async def deliver(recorder, client, path):
-    """Send *path*; return the receipt and what the processor saw."""
+    """Send *path*; return the receipt and the processor's take."""
     receipt = await client.send(path)
     (take,) = [each for each in recorder.takes if each.stream.id == receipt.stream]
     return receipt, take
@@ -52,7 +52,7 @@ async def deliver(recorder, client, path):
 
 @pytest.mark.parametrize(("name", "subtype", "encoding"), SOURCES)
 async def test_every_kind_of_file_arrives_bit_for_bit(tmp_path, name, subtype, encoding):
-    """Whatever libsndfile reads travels in its smallest exact encoding and loses nothing."""
+    """Each kind that libsndfile reads travels in its smallest exact encoding."""
     path = write(tmp_path / name, 30_011, subtype=subtype)
     expected = samples(path)
     recorder = Recorder()
@@ -75,7 +75,7 @@ async def test_every_kind_of_file_arrives_bit_for_bit(tmp_path, name, subtype, e
 @pytest.mark.parametrize("channels", [1, 2, 6])
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
 async def test_channels_and_odd_lengths(tmp_path, channels, subtype):
-    """One frame, an odd number, and more than a chunk arrive whole, with all their channels."""
+    """One frame, an odd number, and more than a chunk arrive whole, with all channels."""
     recorder = Recorder()
     async with listening(recorder) as running, connected(running.url) as client:
         for frames in (1, 4097, 70_001):
@@ -87,7 +87,7 @@ async def test_channels_and_odd_lengths(tmp_path, channels, subtype):
 
 
 async def test_receipt_proves_the_canonical_bytes(tmp_path):
-    """The digest is xxh3-128 of the samples as they are in the file, whatever the chunks."""
+    """The digest is xxh3-128 of the file's samples, for any size of chunks."""
     path = tmp_path / "16.wav"
     integers = (noise(5000, 2) * 32767).astype("<i2")
     soundfile.write(path, integers, 48_000)
@@ -109,7 +109,7 @@ async def test_receipt_proves_the_canonical_bytes(tmp_path):
 
 
 async def test_floats_are_neither_clipped_nor_cleaned(tmp_path):
-    """Values beyond full scale, infinities, NaN and negative zero are samples like any other."""
+    """Values beyond full scale, infinities, NaN and negative zero arrive unchanged."""
     path = tmp_path / "odd.wav"
     odd = np.array([[2.5], [-3.0], [np.inf], [-np.inf], [np.nan], [-0.0], [1e-40]], np.float32)
     soundfile.write(path, odd, RATE, "FLOAT")
@@ -130,7 +130,7 @@ async def test_floats_are_neither_clipped_nor_cleaned(tmp_path):
     ],
 )
 async def test_encodings_that_are_wide_enough_are_equal(tmp_path, subtype, wide):
-    """A wider encoding gives the same arrays; each is a stream of its own."""
+    """A wider encoding gives the same arrays, as a stream of its own."""
     path = write(tmp_path / "a.wav", 9001, 2, subtype)
     recorder = Recorder()
     async with listening(recorder) as running:
@@ -152,7 +152,7 @@ async def test_encodings_that_are_wide_enough_are_equal(tmp_path, subtype, wide)
     ],
 )
 async def test_encodings_that_are_too_narrow_are_refused(tmp_path, subtype, narrow, expected):
-    """Nothing is rounded without being asked: the error says what would hold the samples."""
+    """The sender never rounds; the error names an encoding that holds the samples."""
     path = write(tmp_path / "a.wav", subtype=subtype)
     async with connected("ws://127.0.0.1:1", encoding=narrow) as client:
         with pytest.raises(SourceError) as raised:
@@ -164,7 +164,7 @@ async def test_encodings_that_are_too_narrow_are_refused(tmp_path, subtype, narr
 
 
 async def test_sending_again_sends_nothing(tmp_path):
-    """The same file is the same stream: its receipt comes back, and no chunk goes out."""
+    """The same file is the same stream: the sender gets its receipt and sends no chunk."""
     path = write(tmp_path / "a.wav")
     recorder, registry = Recorder(), CollectorRegistry()
     async with listening(recorder) as running:
@@ -179,8 +179,8 @@ async def test_sending_again_sends_nothing(tmp_path):
     assert 1 == registry.get_sample_value("sender_streams_total", {"result": "known"})
 
 
-async def test_what_makes_another_stream(tmp_path):
-    """Another time, another content, another folder: each is sent; a second name is not."""
+async def test_time_content_and_folder_make_another_stream(tmp_path):
+    """A file with another time, content or folder is another stream; a link to it is not."""
     path = write(tmp_path / "a.wav")
     (tmp_path / "folder").mkdir()
     recorder = Recorder()
@@ -202,7 +202,7 @@ async def test_what_makes_another_stream(tmp_path):
 
 
 async def test_streams_follow_one_another_on_one_connection(tmp_path):
-    """Many short files cost one handshake."""
+    """Many short files take one connection."""
     paths = [write(tmp_path / f"{number}.wav", 100 + number) for number in range(10)]
     recorder = Recorder()
     async with (
@@ -240,7 +240,7 @@ async def test_connections_beside_one_another(tmp_path):
     ("wished", "expected"), [(1000, 1000), (1, 1), (0, 131_072), (150_000, 131_072)]
 )
 async def test_chunk_frames(tmp_path, wished, expected):
-    """Chunks are as long as asked for, and never longer than the receiver takes."""
+    """Chunks have the requested length, and never more than the receiver's maximum."""
     path = write(tmp_path / "a.wav", 50 if wished == 1 else 300_000)
     recorder = Recorder()
     async with (
@@ -256,7 +256,7 @@ async def test_chunk_frames(tmp_path, wished, expected):
 
 
 async def test_realtime_is_not_faster_than_asked(tmp_path):
-    """A second of audio at 5 times the speed takes 0.2 s, in the tutorial's blocks of 4096."""
+    """A second of audio at 5 times the speed takes 0.2 s, in blocks of 4096 frames."""
     path = write(tmp_path / "a.wav", RATE)
     recorder = Recorder()
     now = asyncio.get_running_loop().time
@@ -275,7 +275,7 @@ async def test_realtime_is_not_faster_than_asked(tmp_path):
 
 @pytest.mark.parametrize("ack", ["received", "durable"])
 async def test_ack_levels_against_a_store_that_keeps_nothing(tmp_path, ack):
-    """A receiver without a disk grants `received`, whatever is asked for."""
+    """A receiver without a store grants `received`, also if a sender requests `durable`."""
     path = write(tmp_path / "a.wav", 200_000)
     recorder = Recorder()
     async with (

@@ -1,4 +1,4 @@
-"""Where a receiver listens, and whether a sender can use the address that it says."""
+"""Where a receiver listens, and whether a sender can use the address that the receiver gives."""
 
 import socket
 
@@ -15,15 +15,15 @@ needs_ipv6 = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6
     ("host", "said"),
     [
         ("127.0.0.1", "ws://127.0.0.1:"),
-        ("0.0.0.0", "ws://127.0.0.1:"),  # noqa: S104  # what is tested
+        ("0.0.0.0", "ws://127.0.0.1:"),  # noqa: S104  # the address under test
         ("localhost", "ws://localhost:"),
         pytest.param("::1", "ws://[::1]:", marks=needs_ipv6),
         pytest.param("::", "ws://127.0.0.1:", marks=needs_ipv6),
         pytest.param("", "ws://127.0.0.1:", marks=needs_ipv6),
     ],
 )
-async def test_the_address_that_is_said_works(tmp_path, host, said):
-    """Whatever it listens on."""
+async def test_a_sender_can_use_the_given_address(tmp_path, host, said):
+    """A sender reaches the receiver by its `url`, on each kind of address."""
     async with running(host=host) as receiver, connected(receiver.url) as client:
         receipt = await client.send(write(tmp_path / "a.wav", 100))
 
@@ -33,7 +33,7 @@ async def test_the_address_that_is_said_works(tmp_path, host, said):
 
 @needs_ipv6
 async def test_both_families_at_once(tmp_path):
-    """`::` takes senders over IPv4 and over IPv6."""
+    """If the receiver listens on `::`, senders reach it over IPv4 and over IPv6."""
     async with running(host="::") as receiver:
         for number, host in enumerate(("127.0.0.1", "[::1]")):
             async with connected(f"ws://{host}:{receiver.port}") as client:

@@ -1,4 +1,4 @@
-"""What the event loop does itself: it takes chunks as they come, and calls prompt processors."""
+"""Work in the receiver's event loop: it takes chunks as they come, and calls prompt processors."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ FIRST, REST = 0x02, 0x80
 
 
 async def claimed(receiver):
-    """A connection of raw bytes on which a stream is open; return both halves."""
+    """Open a stream on a connection of raw bytes; return both halves."""
     half = outbound()
     peer = await open_socket(receiver.port, wire.SUBPROTOCOL)
     await send(peer, frame(TEXT, wire.encode_control(half.greet()).encode()))
@@ -33,12 +33,12 @@ async def claimed(receiver):
 
 
 async def send(peer, data):
-    """Send *data* at once."""
+    """Send *data* in one call."""
     await asyncio.get_running_loop().sock_sendall(peer, data)
 
 
 async def hear(peer, what):
-    """Read until *what* came; return the message that it came with."""
+    """Read until *what* came; return the message with it."""
     heard = b""
     async with asyncio.timeout(PATIENCE_S):
         while what not in heard:
@@ -49,13 +49,13 @@ async def hear(peer, what):
 
 
 def fragmented(message):
-    """*message* in two fragments."""
+    """Return *message* in two fragments."""
     middle = len(message) // 2
     return frame(FIRST, message[:middle]) + frame(REST, message[middle:])
 
 
 async def test_whole_chunks_do_not_overtake_fragmented_ones():
-    """Those go through the library's queue, and what comes with them waits behind them."""
+    """Fragments go through the library's queue; the messages after them wait behind them."""
     payload = sound(10 * FRAMES)
     async with running() as receiver:
         peer, half = await claimed(receiver)
@@ -73,7 +73,7 @@ async def test_whole_chunks_do_not_overtake_fragmented_ones():
 
 
 async def test_a_chunk_does_not_overtake_the_end_of_its_stream():
-    """It comes after eos, and so it is one too many, although eos waits for the processors."""
+    """A chunk after eos is refused, also while the eos waits for the processors."""
     payload = sound(FRAMES)
     async with running() as receiver:
         peer, half = await claimed(receiver)
@@ -89,7 +89,7 @@ async def test_a_chunk_does_not_overtake_the_end_of_its_stream():
 
 
 async def test_nothing_is_taken_after_a_fault():
-    """What was on its way behind a bad chunk passes by, also if it would fit."""
+    """After a bad chunk, the receiver takes no chunk, not even one that continues the stream."""
     seen = Prompt()
     async with running(seen) as receiver:
         peer, half = await claimed(receiver)
@@ -106,7 +106,7 @@ async def test_nothing_is_taken_after_a_fault():
 
 
 class Prompt:
-    """A factory of prompt processors, which note what they see and where."""
+    """A factory of prompt processors, which note each call and its thread."""
 
     __name__ = "Prompt"
     inline = True
@@ -135,14 +135,14 @@ class Prompt:
 
 
 async def opened(client):
-    """Greet, and return when the processors have opened: what comes then finds them idle."""
+    """Greet; return when the processors are open and idle."""
     await client.greet()
     await client.send(sound(10))
     await client.until(wire.Event)
 
 
 async def test_a_prompt_processor_is_called_where_chunks_are_taken():
-    """A chunk in the event loop, a larger one in a thread, and all of them in their order."""
+    """The event loop calls it for a chunk, a thread for a larger one, and the order is kept."""
     processor, payload = Prompt(), sound(200_000)
     async with running(processor, limits=LARGE) as receiver, speaking(receiver.url) as client:
         await opened(client)
@@ -162,7 +162,7 @@ async def test_a_prompt_processor_is_called_where_chunks_are_taken():
 
 
 async def test_small_blocks_do_not_overtake_a_large_one():
-    """While a thread has some for the processor, the small ones behind it go there, too."""
+    """While a thread has blocks for the processor, later small blocks go to the thread as well."""
     with Hang() as hang:
         processor, payload = Prompt(hang), sound(80_000)
         async with running(processor, limits=LARGE) as receiver, speaking(receiver.url) as client:
@@ -181,7 +181,7 @@ async def test_small_blocks_do_not_overtake_a_large_one():
 
 @pytest.mark.parametrize("fault", [ValueError, SystemExit], ids=["error", "exit"])
 async def test_a_prompt_processor_that_raises_is_cut_off(fault):
-    """As one in a thread is: the stream goes on without it, and so does the receiver."""
+    """If a processor raises in the event loop, the stream and the receiver continue without it."""
 
     def fail():
         raise fault("no more")
@@ -203,7 +203,7 @@ async def test_a_prompt_processor_that_raises_is_cut_off(fault):
 
 
 async def test_calls_are_counted_wherever_they_are_made():
-    """The histogram has every call, in a bucket that its seconds fit into."""
+    """The histogram counts each call, in the event loop and in a thread, in the right bucket."""
     async with running(Prompt(lambda: time.sleep(0.02)), limits=LARGE) as receiver:
         async with speaking(receiver.url) as client:
             await opened(client)
@@ -229,7 +229,7 @@ async def test_calls_are_counted_wherever_they_are_made():
 @pytest.mark.parametrize("word", ["inline", "prompt"])
 @pytest.mark.parametrize(("value", "expected"), [(True, True), (False, False), ("yes", False)])
 def test_a_processor_is_inline_only_if_it_says_so(word, value, expected):
-    """A processor is called in a thread unless its class promises; ``prompt`` is the old word."""
+    """A thread calls a processor unless its class says `inline`, or `prompt`, the former name."""
     factory = type("Factory", (), {word: value})
 
     assert expected == is_inline(factory)

@@ -1,4 +1,4 @@
-"""Acknowledgements, and the credit that comes with them."""
+"""Acknowledgements, and the credit that they give."""
 
 import asyncio
 import time
@@ -15,8 +15,8 @@ from tests.support.recorder import Recorder
 MIB = 1024 * 1024
 
 
-async def test_acks_are_few_and_say_everything():
-    """They are cumulative: chunks that come within 20 ms share one, the last one covers all."""
+async def test_one_ack_covers_several_chunks():
+    """Chunks that come within an interval share one ack; the last ack covers all of them."""
     payload = sound(4000)
     async with running() as receiver, speaking(receiver.url) as client:
         await client.greet()
@@ -35,8 +35,8 @@ async def test_acks_are_few_and_say_everything():
     assert 4000 == received[-1]
 
 
-async def test_credit_comes_back_when_processors_have_taken_what_came():
-    """First only `received` moves and the window shrinks; then it is whole again."""
+async def test_credit_returns_when_processors_have_taken_the_frames():
+    """First `received` grows and the window shrinks; then the window is whole again."""
     with Hang() as hang:
         async with (
             running(Faulty("process", hang), limits=SMALL) as receiver,
@@ -54,7 +54,7 @@ async def test_credit_comes_back_when_processors_have_taken_what_came():
 
 
 async def test_a_sender_that_runs_out_of_credit_does_not_wait_for_others(tmp_path, monkeypatch):
-    """Half of its window has come: that is made durable, however seldom groups are."""
+    """When half of a window has come, the store syncs it before the next group is due."""
     monkeypatch.setattr(committer, "GROUP_S", 3600)
     payload = sound(200_000)
     keeping = {"store": str(tmp_path / "store"), "limits": SMALL | {"reserve_bytes": 0}}
@@ -67,7 +67,7 @@ async def test_a_sender_that_runs_out_of_credit_does_not_wait_for_others(tmp_pat
 
 
 async def test_a_window_is_smaller_without_a_store(tmp_path):
-    """There is no disk to wait for."""
+    """Without a store, the receiver need not wait for a disk and grants a smaller window."""
     windows = []
     for store in (str(tmp_path), "none"):
         async with running(store=store) as receiver, speaking(receiver.url) as client:
@@ -77,7 +77,7 @@ async def test_a_window_is_smaller_without_a_store(tmp_path):
 
 
 async def test_a_stream_passes_through_the_smallest_window():
-    """However much longer than the window it is, in chunks of any size that fit."""
+    """A stream longer than the smallest window passes, in chunks of any size that fits."""
     recorder, payload = Recorder(), sound(200_000)
     async with running(recorder, limits=SMALL) as receiver:
         for chunk_bytes in (LEAST, 20_000, 4000):
@@ -93,7 +93,7 @@ async def test_a_stream_passes_through_the_smallest_window():
 
 
 async def test_the_last_byte_of_the_window_may_be_used():
-    """A sender that fills its window exactly is within it; one frame more is too much."""
+    """A sender may fill its window exactly; the receiver refuses one frame more."""
     with Hang() as hang:
         async with (
             running(Faulty("process", hang), limits=SMALL) as receiver,
@@ -116,7 +116,7 @@ async def test_the_last_byte_of_the_window_may_be_used():
 
 
 async def test_a_waiting_sender_hears_that_the_receiver_lives(monkeypatch):
-    """While processors are at work the last ack is repeated, so that nobody gives up."""
+    """While processors work, the receiver repeats its last ack, so that the sender waits."""
     monkeypatch.setattr(outbox, "KEEPALIVE_S", 0.05)
     monkeypatch.setattr(server, "CHECK_S", 0.02)
     with Hang() as hang:
@@ -134,8 +134,8 @@ async def test_a_waiting_sender_hears_that_the_receiver_lives(monkeypatch):
     assert [first] * 3 == again
 
 
-async def test_an_idle_stream_is_not_told_the_same_again(monkeypatch):
-    """Where nothing is at work an ack has nothing to repeat."""
+async def test_an_idle_stream_gets_no_repeated_ack(monkeypatch):
+    """While no processor works, the receiver does not repeat an ack."""
     monkeypatch.setattr(outbox, "KEEPALIVE_S", 0.02)
     monkeypatch.setattr(server, "CHECK_S", 0.02)
     async with running() as receiver, speaking(receiver.url) as client:

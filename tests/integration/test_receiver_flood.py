@@ -23,7 +23,7 @@ FLOODS = {
 
 
 class Watched(GuardedConnection):
-    """A guarded connection that tells when it stops reading because its peer does not read."""
+    """A guarded connection that reports when it stops reading because its peer does not read."""
 
     stopped: asyncio.Event
     transports: list[asyncio.Transport]
@@ -35,7 +35,7 @@ class Watched(GuardedConnection):
 
 
 async def unread(subprotocol, block):
-    """Flood a receiver until it stops reading, and have another stream pass meanwhile."""
+    """Flood a receiver until it stops reading; meanwhile, another stream must pass."""
     Watched.stopped, Watched.transports = asyncio.Event(), []
     async with running() as inside, speaking(inside.url) as other:
         await other.greet()
@@ -56,15 +56,15 @@ async def unread(subprotocol, block):
 
 @pytest.mark.parametrize("kind", FLOODS)
 @pytest.mark.parametrize("run", [asyncio.run, run_loop], ids=["asyncio", "uvloop"])
-def test_a_peer_that_never_reads_is_not_read_for_long(kind, run, monkeypatch):
-    """The receiver bounds its answers to PING by reading no more of them, with either loop."""
+def test_the_receiver_stops_reading_a_peer_that_never_reads(kind, run, monkeypatch):
+    """If a peer reads no answer to its PINGs, the receiver stops reading, with either loop."""
     monkeypatch.setattr(receiver.connections.server, "GuardedConnection", Watched)
 
     run(unread(*FLOODS[kind]))
 
 
-def test_the_library_alone_would_read_on(monkeypatch):
-    """Without the guard the receiver reads the whole flood, and its memory grows."""
+def test_without_the_guard_the_receiver_reads_the_whole_flood(monkeypatch):
+    """Without the guard, the library reads the whole flood, and its memory grows."""
 
     class Unguarded(Watched):
         pause_writing = receiver.connections.server.ServerConnection.pause_writing

@@ -1,4 +1,4 @@
-"""What a scrape of the receiver says, before, while and after streams come."""
+"""The receiver's metrics before, during and after streams."""
 
 import asyncio
 import urllib.request
@@ -78,7 +78,7 @@ AT_FIRST = {
 
 
 async def scrape(port):
-    """The families that /metrics shows, and each sample by its name and labels."""
+    """Return the families that /metrics shows, and each sample by its name and labels."""
 
     def fetch():
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
@@ -94,7 +94,7 @@ async def scrape(port):
 
 
 async def test_every_metric_is_there_before_the_first_stream():
-    """Names are a contract, and rates need a 0 to start from."""
+    """Every metric has its documented name and a value of 0 before the first stream."""
     async with running(Recorder(), limits=SMALL) as receiver:
         with metrics_endpoint(receiver.registry, "127.0.0.1", 0) as port:
             families, samples = await scrape(port)
@@ -109,8 +109,8 @@ async def test_every_metric_is_there_before_the_first_stream():
     assert set() == {key[0] for key in rest if not key[0].endswith(others)}
 
 
-async def test_counts_equal_what_was_sent():
-    """Chunks, bytes, frames, seconds, streams and connections, and how long things took."""
+async def test_counts_equal_the_sent_streams():
+    """Chunks, bytes, frames, seconds, streams, connections and durations match the sent streams."""
     recorder = Recorder()
     async with running(recorder) as receiver:
         with metrics_endpoint(receiver.registry, "127.0.0.1", 0) as port:
@@ -147,7 +147,7 @@ async def test_counts_equal_what_was_sent():
 
 
 class Highest:
-    """Scrapes a receiver, and fails if a counter has gone down since the last time."""
+    """Scrapes a receiver, and fails if a counter is lower than at the last scrape."""
 
     def __init__(self, port):
         self.values = defaultdict(float)
@@ -165,13 +165,13 @@ class Highest:
 
 
 async def fail(client):
-    """End the stream with a digest that is not its own."""
+    """End the stream with a wrong digest."""
     await client.say(wire.Eos(units=500, digest="00"))
     await client.closed()
 
 
 async def cancel(client):
-    """Give the stream up."""
+    """Cancel the stream."""
     await client.say(client.outbound.cancel())
     await client.until(wire.Cancelled)
 
@@ -182,7 +182,7 @@ async def lose(client):
 
 
 async def test_counters_never_go_down():
-    """However streams end, each counter only grows from scrape to scrape."""
+    """However a stream ends, no counter falls between two scrapes."""
     faulty = Faulty("process", lambda: {"a": 1}, victims=("noisy",))
     async with running(faulty, limits={"resume_timeout": 0.1}) as receiver:
         with metrics_endpoint(receiver.registry, "127.0.0.1", 0) as port:
@@ -205,23 +205,28 @@ async def test_counters_never_go_down():
 
 
 async def test_the_ack_latency_is_of_one_stream():
-    """A stream that ended before its ack does not lend its first chunk to the next stream."""
+    """If a stream ends before its ack, the next stream's latency does not include its chunk."""
+    now = asyncio.get_running_loop().time
     async with running() as receiver, speaking(receiver.url) as client:
+        started = now()
         await client.greet()
         await client.send(sound(100))
         await client.commit()
         client.start()
         await client.greet()
-        await asyncio.sleep(2)  # the sender's pause, which is not the receiver's delay
+        paused = now()
+        await asyncio.sleep(1)  # the sender's pause, which is not the receiver's delay
+        pause = now() - paused
         await client.send(sound(100))
         await client.acknowledged()
+        active = now() - started - pause
 
         assert receiver.value("receiver_ack_latency_seconds_count") >= 1
-        assert receiver.value("receiver_ack_latency_seconds_sum") < 1.5
+        assert receiver.value("receiver_ack_latency_seconds_sum") <= active
 
 
-async def test_events_that_a_sender_does_not_read_are_left_out():
-    """Acks and the receipt still come; the events in between are counted as dropped."""
+async def test_events_are_dropped_if_a_sender_does_not_read():
+    """Acks and the receipt still come; the receiver drops events and counts them."""
     faulty = Faulty("process", lambda: {"text": "x" * 1000}, victims=("noisy",))
     async with running(faulty) as receiver, speaking(receiver.url, name="noisy") as client:
         await client.greet()
@@ -245,7 +250,7 @@ async def test_events_that_a_sender_does_not_read_are_left_out():
 
 
 async def test_a_broken_websocket_is_a_fault_of_the_peer():
-    """What the library refuses on its own is counted, too."""
+    """The metrics also count the faults that the WebSocket library refuses on its own."""
     async with running() as receiver:
         async with speaking(receiver.url) as client:
             await client.connection.send(bytes(1024 * 1024 + 1))

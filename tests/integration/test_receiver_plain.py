@@ -1,4 +1,4 @@
-"""Clients that know no protocol: float32 samples, then Done."""
+"""Clients without our protocol: they send float32 samples, then Done."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ async def plainly(receiver, query="", **how):
 
 
 async def finish(client):
-    """Say Done; return the facts and everything else that came, and the close code."""
+    """Send Done; return the facts, the other answers, and the close code."""
     await client.send("Done")
     texts = []
     async with asyncio.timeout(PATIENCE_S):
@@ -39,14 +39,14 @@ async def finish(client):
 
 
 def heard(take):
-    """The bytes of everything that a take saw, and that nothing was missing or seen twice."""
+    """Return the bytes of a take; fail if a frame is missing or repeated."""
     assert take.gapless
     return take.samples.astype("<f4").tobytes()
 
 
 @pytest.mark.parametrize("compression", [None, "deflate"])
 async def test_the_answer_to_done(compression):
-    """One JSON, then Done!, then close 1000; compression is declined, not needed."""
+    """The receiver answers one JSON, then Done!, then close 1000; it declines compression."""
     recorder, payload = Recorder(), sound(22_050, STEREO)
     async with (
         running(recorder) as receiver,
@@ -76,7 +76,7 @@ async def test_the_answer_to_done(compression):
     ],
 )
 async def test_the_format_comes_from_the_address_or_the_settings(query, samplerate, channels):
-    """What the address does not say is as the operator set it."""
+    """The receiver's settings give each part of the format that the address does not give."""
     recorder = Recorder()
     async with (
         running(recorder, samplerate=22_050, channels=3) as receiver,
@@ -91,7 +91,7 @@ async def test_the_format_comes_from_the_address_or_the_settings(query, samplera
 
 
 async def test_messages_may_be_cut_between_any_two_bytes():
-    """A frame that is split over messages is put together again, wherever it is split."""
+    """The receiver joins a frame that several messages carry, at any byte."""
     recorder, payload = Recorder(), sound(3, STEREO)
     async with running(recorder) as receiver:
         for cut in range(len(payload) + 1):
@@ -111,7 +111,7 @@ async def test_messages_may_be_cut_between_any_two_bytes():
 
 
 async def test_the_largest_messages_pass():
-    """1 MiB at once, and just as well in fragments, more than a window holds."""
+    """A message of 1 MiB, more than a window holds, passes whole and in fragments."""
     recorder, payload = Recorder(), sound(3 * MIB // 4, MONO)
     async with running(recorder, limits=SMALL) as receiver, plainly(receiver) as client:
         await client.send(payload[:MIB])
@@ -124,7 +124,7 @@ async def test_the_largest_messages_pass():
 
 
 async def test_a_slow_processor_makes_the_receiver_stop_reading():
-    """The client blocks, memory stays within the window, and nothing is lost."""
+    """The client blocks, the memory stays within the window, and no sample is lost."""
     recorder, payload = Recorder(), sound(8 * MIB, MONO)
     recorder.gate.clear()
     async with (
@@ -153,7 +153,7 @@ async def test_a_slow_processor_makes_the_receiver_stop_reading():
 
 
 async def test_a_client_that_is_not_being_read_is_not_silent(monkeypatch):
-    """Its deadline does not run while the receiver waits for a processor."""
+    """While the receiver waits for a processor, the client's deadline does not run."""
     monkeypatch.setattr(server, "CHECK_S", 0.1)
     recorder = Recorder()
     recorder.gate.clear()
@@ -161,7 +161,7 @@ async def test_a_client_that_is_not_being_read_is_not_silent(monkeypatch):
     async with running(recorder, limits=limits) as receiver, plainly(receiver) as client:
         for _ in range(5):  # three fit into the window and leave some room, but not enough
             await client.send(bytes(20_000))
-        with pytest.raises(TimeoutError):  # nothing comes; least of all a close
+        with pytest.raises(TimeoutError):  # the receiver sends nothing, not even a close
             async with asyncio.timeout(0.6):
                 await client.recv()
         recorder.gate.set()
@@ -171,7 +171,7 @@ async def test_a_client_that_is_not_being_read_is_not_silent(monkeypatch):
 
 
 async def test_plain_clients_are_counted_as_such():
-    """Traffic and connections go under their own dialect."""
+    """Metrics count their traffic and connections under the dialect `plain`."""
     async with running() as receiver:
         async with plainly(receiver) as client:
             for _ in range(3):
@@ -189,7 +189,7 @@ async def test_plain_clients_are_counted_as_such():
 
 
 async def test_a_plain_client_that_leaves_early():
-    """Nobody can come back for its stream: it is abandoned at once, its processors close."""
+    """No client can resume the stream: the receiver abandons it and closes its processors."""
     recorder = Recorder()
     async with running(recorder) as receiver:
         async with plainly(receiver) as client:
@@ -201,8 +201,8 @@ async def test_a_plain_client_that_leaves_early():
         await receiver.until("receiver_connections_total", lambda n: n == 1, **lost)
 
 
-async def test_what_comes_after_done_is_ignored():
-    """The stream is over; the answer stands."""
+async def test_messages_after_done_are_ignored():
+    """After Done, the stream is over; later messages do not change the answer."""
     async with running() as receiver, plainly(receiver) as client:
         await client.send(bytes(400))
         await client.send("Done")

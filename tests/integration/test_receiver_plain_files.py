@@ -1,4 +1,4 @@
-"""Files, and other encodings than the tutorial's, from clients that know no protocol."""
+"""Files, and encodings other than the tutorial's, from clients without our protocol."""
 
 import asyncio
 import hashlib
@@ -36,12 +36,12 @@ def flac():
 
 
 def unfinished_wav():
-    """What ffmpeg writes to a pipe: its length is not known."""
+    """Return a WAV as ffmpeg writes it to a pipe: without its length."""
     return piped("-f", "wav")
 
 
 def webm():
-    """What a browser records: live, without a duration."""
+    """Return a file as a browser records it: live, without a duration."""
     return piped("-f", "webm", "-c:a", "libopus", "-live", "1")
 
 
@@ -50,7 +50,7 @@ def ogg():
 
 
 def mp3():
-    """Without a tag, as an encoder writes it that cannot go back."""
+    """Return an MP3 without a tag, as an encoder writes it to a pipe."""
     return piped("-f", "mp3", "-id3v2_version", "0", "-write_xing", "0")
 
 
@@ -64,7 +64,6 @@ def piped(*how):
 
 
 EXACT = {wav, flac, unfinished_wav}
-FILES = [wav, flac, unfinished_wav, webm, ogg, mp3]
 
 
 async def until_recorded(store):
@@ -76,7 +75,7 @@ async def until_recorded(store):
 
 
 async def heard(client):
-    """Everything that comes until the close, and its code."""
+    """Return all messages until the close, and the close code."""
     texts = []
     async with asyncio.timeout(PATIENCE_S):
         try:
@@ -90,10 +89,15 @@ def options(tmp_path):
     return {"store": str(tmp_path), "limits": ROOM, "ffmpeg": FFMPEG}
 
 
-@pytest.mark.parametrize("end", ["Done", b"", "close", "abort"])
-@pytest.mark.parametrize("make", FILES)
-async def test_a_file_is_a_file(tmp_path, make, end):
-    """Its bytes are kept and decoded; text, an empty message, or the close is its end."""
+@pytest.mark.parametrize(
+    ("make", "end"),
+    [
+        *((wav, end) for end in ("Done", b"", "close", "abort")),
+        *((flac, "close"), (unfinished_wav, b""), (webm, "abort"), (ogg, "Done"), (mp3, "close")),
+    ],
+)
+async def test_a_plain_file_is_kept_and_decoded(tmp_path, make, end):
+    """The receiver keeps and decodes the bytes; text, an empty message or the close ends it."""
     data, answer = make(), None
     async with running(**options(tmp_path)) as receiver:
         async with connect(receiver.url) as client:
@@ -119,9 +123,9 @@ async def test_a_file_is_a_file(tmp_path, make, end):
         assert (receipt["frames"], receipt["sha256"]) == (facts["frames"], facts["sha256"])
 
 
-@pytest.mark.parametrize("cut", [1, 3, 11, 12, 13])
+@pytest.mark.parametrize("cut", [1, 11, 12])
 async def test_a_file_that_begins_in_small_pieces(tmp_path, cut):
-    """Its first bytes decide, however they come."""
+    """The receiver recognises a file by its first bytes, however small the messages are."""
     data = wav()
     async with running(**options(tmp_path)) as receiver:
         async with connect(receiver.url) as client:
@@ -134,7 +138,7 @@ async def test_a_file_that_begins_in_small_pieces(tmp_path, cut):
 
 
 async def test_any_file_if_the_address_says_so(tmp_path):
-    """`?encoding=file` is a file without a look at it."""
+    """With `?encoding=file`, the receiver takes any bytes as a file."""
     data = piped("-f", "adts")
     async with running(**options(tmp_path)) as receiver:
         async with connect(f"ws://127.0.0.1:{receiver.port}/?encoding=file") as client:
@@ -154,7 +158,7 @@ async def test_any_file_if_the_address_says_so(tmp_path):
     ],
 )
 async def test_other_encodings(tmp_path, encoding, data, expected):
-    """The address names them, and an ordinary close ends the stream."""
+    """The address names the encoding; an ordinary close ends the stream."""
     address = f"/?encoding={encoding}&samplerate=8000&channels=2"
     async with running(**options(tmp_path)) as receiver:
         async with connect(f"ws://127.0.0.1:{receiver.port}{address}") as client:
@@ -170,7 +174,7 @@ async def test_other_encodings(tmp_path, encoding, data, expected):
 
 
 async def test_an_encoding_ends_with_done_as_well(tmp_path):
-    """Bytes that fill no frame at the end are left out, and the answer says so."""
+    """The receiver leaves out bytes at the end that fill no frame, and its answer says so."""
     async with running(**options(tmp_path)) as receiver:
         async with connect(f"ws://127.0.0.1:{receiver.port}/?encoding=s16le&channels=2") as client:
             await client.send(SOUND.tobytes() + b"xyz")
@@ -182,8 +186,8 @@ async def test_an_encoding_ends_with_done_as_well(tmp_path):
     assert (["Done!"], 1000) == (rest, code)
 
 
-async def test_what_is_no_number_is_no_sample(tmp_path):
-    """A file of an unknown kind is refused instead of being kept as noise."""
+async def test_an_unknown_file_is_refused(tmp_path):
+    """The receiver refuses a file of an unknown kind instead of storing it as noise."""
     data = b"\xff\xff\xff\xff" * 100
     async with running(**options(tmp_path)) as receiver, connect(receiver.url) as client:
         await client.send(data)
@@ -194,7 +198,7 @@ async def test_what_is_no_number_is_no_sample(tmp_path):
 
 
 async def test_a_store_that_keeps_nothing_takes_no_files():
-    """It says so, and does not answer with 1000."""
+    """Without a store, the receiver refuses a file with a reason, and not with close 1000."""
     async with running() as receiver, connect(receiver.url) as client:
         await client.send(wav())
         (answer,), code = await heard(client)
@@ -204,7 +208,7 @@ async def test_a_store_that_keeps_nothing_takes_no_files():
 
 
 async def test_a_file_that_cannot_be_decoded(tmp_path):
-    """Its client hears why, and the stream has no receipt."""
+    """The client gets the reason, and the stream gets no receipt."""
     async with running(**options(tmp_path)) as receiver, connect(receiver.url) as client:
         await client.send(b"fLaC" + sound(100))
         await client.send("Done")
@@ -215,7 +219,7 @@ async def test_a_file_that_cannot_be_decoded(tmp_path):
 
 
 async def test_floats_that_end_without_done_are_given_up(tmp_path):
-    """The tutorial's client says Done; one that goes without it did not come to its end."""
+    """If a client of float samples leaves without Done, the receiver abandons its stream."""
     async with running(**options(tmp_path)) as receiver:
         async with connect(receiver.url) as client:
             await client.send(bytes(4000))

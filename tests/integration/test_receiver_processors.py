@@ -1,4 +1,4 @@
-"""What processors are given, and what becomes of streams whose processors misbehave."""
+"""The blocks that processors get, and the streams of processors that misbehave."""
 
 import asyncio
 import hashlib
@@ -17,7 +17,7 @@ ENCODINGS = list(wire.Encoding)
 
 
 def decoded(payload, encoding, channels):
-    """What *payload* means, by plain arithmetic."""
+    """Return the samples of *payload*, by plain arithmetic."""
     match encoding:
         case "f32le":
             flat = np.frombuffer(payload, "<f4")
@@ -31,13 +31,13 @@ def decoded(payload, encoding, channels):
 
 
 def take_of(recorder, stream):
-    """What *recorder* saw of *stream*, which must have been opened once."""
+    """Return the only take that *recorder* has of *stream*."""
     (take,) = (each for each in recorder.takes if each.stream.id == stream)
     return take
 
 
 async def transmit(url, payload, chunk_bytes=8192, **hello):
-    """Send one whole stream; return the client, and the receipt."""
+    """Send one whole stream; return the client and the receipt."""
     async with speaking(url, **hello) as client:
         await client.greet()
         await client.send(payload, chunk_bytes)
@@ -47,7 +47,7 @@ async def transmit(url, payload, chunk_bytes=8192, **hello):
 @pytest.mark.parametrize("channels", [1, 2, 7])
 @pytest.mark.parametrize("encoding", ENCODINGS)
 async def test_arrays_hold_the_samples_that_were_sent(encoding, channels):
-    """Processors see float32 (frames, channels), read-only, consecutive, and every bit."""
+    """Processors get float32 (frames, channels), read-only, consecutive and bit for bit."""
     format_ = wire.Format(samplerate=8000, channels=channels, encoding=encoding)
     payload = sound(4001, format_)
     recorder = Recorder()
@@ -65,7 +65,7 @@ async def test_arrays_hold_the_samples_that_were_sent(encoding, channels):
 
 
 async def test_processors_learn_about_their_stream():
-    """open() is given what the hello says, and close()'s answer is in the receipt."""
+    """open() gets the fields of the hello, and the receipt has the answer of close()."""
     recorder = Recorder()
     async with running(recorder) as receiver:
         client, receipt = await transmit(
@@ -80,7 +80,7 @@ async def test_processors_learn_about_their_stream():
 
 
 class Segments:
-    """Finds frames 10 to 20 and 30 to 40 in each call, and one more at the end."""
+    """Finds frames 10 to 20 and 30 to 40 in each call, and one more segment at the end."""
 
     def open(self, stream):
         self.seen = 0
@@ -98,14 +98,14 @@ class Segments:
 
 
 class AtOnce(Segments):
-    """The same on the event loop."""
+    """Segments in the event loop."""
 
     inline = True
 
 
 @pytest.mark.parametrize("processor", [Segments, AtOnce])
-async def test_a_call_may_find_several_things(processor):
-    """Each arrives with its own frames, and so does what only the end of the stream settles."""
+async def test_a_call_may_return_several_events(processor):
+    """Each event arrives with its own frames, also an event from close()."""
     async with running(processor) as receiver:
         client, receipt = await transmit(receiver.url, sound(300), name="any", chunk_bytes=400)
 
@@ -117,7 +117,7 @@ async def test_a_call_may_find_several_things(processor):
 
 
 class Windows:
-    """Wants 64 frames at a time, and says what it gets."""
+    """Asks for 64 frames in each call, and reports the calls."""
 
     window = 64
 
@@ -143,7 +143,7 @@ class Windows:
 
 
 class OwnWindows(Windows):
-    """Its window depends on the stream."""
+    """Chooses its window for each stream."""
 
     window = None
 
@@ -153,7 +153,7 @@ class OwnWindows(Windows):
 
 
 class PromptWindows(Windows):
-    """The same on the event loop."""
+    """Windows in the event loop."""
 
     inline = True
 
@@ -161,7 +161,7 @@ class PromptWindows(Windows):
 @pytest.mark.parametrize("processor", [Windows, OwnWindows, PromptWindows])
 @pytest.mark.parametrize("frames", [7, 64, 100, 999, 1000])
 async def test_windows_do_not_depend_on_chunks(processor, frames):
-    """Calls get multiples of the window, without gaps; only the last one gets what is left."""
+    """Each call gets a multiple of the window, without gaps; the last one gets the rest."""
     payload = sound(1000)
     async with running(processor) as receiver:
         _, receipt = await transmit(receiver.url, payload, chunk_bytes=4 * frames)
@@ -178,8 +178,8 @@ async def test_windows_do_not_depend_on_chunks(processor, frames):
 
 
 @pytest.mark.parametrize("window", [0, -1, 10**9])
-async def test_a_window_that_cannot_be(window):
-    """It is the processor's fault, with the bounds."""
+async def test_an_impossible_window_fails_the_processor(window):
+    """The receipt reports the window and its bounds as the processor's fault."""
     wanting = type("Wanting", (Windows,), {"window": window})
     async with running(wanting) as receiver:
         _, receipt = await transmit(receiver.url, sound(10))
@@ -190,7 +190,7 @@ async def test_a_window_that_cannot_be(window):
 
 @pytest.mark.parametrize("window", [None, "hann", 0.02, True])
 async def test_a_window_that_means_something_else(window):
-    """A processor may have an attribute of that name for itself, as an array of weights."""
+    """A processor may have an attribute `window` for itself, such as an array of weights."""
     weighing = type("Weighing", (Windows,), {"window": window})
     async with running(weighing) as receiver:
         _, receipt = await transmit(receiver.url, sound(100), chunk_bytes=400)
@@ -198,8 +198,8 @@ async def test_a_window_that_means_something_else(window):
     assert {} == receipt.failures
 
 
-async def test_events_that_nobody_is_there_for_are_counted():
-    """What is found while no connection holds the stream is lost, and the metrics say so."""
+async def test_events_without_a_connection_are_counted():
+    """While no connection holds the stream, its events are dropped, and the metrics count them."""
     with Hang() as hang:
 
         class Late(Segments):
@@ -223,8 +223,8 @@ async def test_events_that_nobody_is_there_for_are_counted():
     assert 2 == dropped
 
 
-async def test_events_arrive_while_the_stream_goes_on():
-    """What process() returns reaches the client with its offset, in order."""
+async def test_events_arrive_during_the_stream():
+    """The client gets each answer of process() with its offset, in order."""
 
     class Counting:
         def open(self, stream):
@@ -252,7 +252,7 @@ async def test_events_arrive_while_the_stream_goes_on():
 
 
 def raising(error):
-    """A fault that raises *error*."""
+    """Return a fault that raises *error*."""
 
     def fault():
         raise error
@@ -261,7 +261,7 @@ def raising(error):
 
 
 class NamelessError(Exception):
-    """Cannot even say what is wrong."""
+    """An error whose text raises an error itself."""
 
     def __str__(self):
         raise RuntimeError
@@ -296,7 +296,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("method", "fault", "reason"), FAULTS)
 async def test_a_processor_that_fails_is_cut_off(method, fault, reason):
-    """Its stream goes on without it, the receipt says why, and other streams keep it."""
+    """Its stream continues without it, the receipt has the reason, and other streams keep it."""
     faulty, recorder = Faulty(method, fault), Recorder()
     payload = sound(2000)
     async with running(faulty, recorder) as receiver:
@@ -320,7 +320,7 @@ async def test_a_processor_that_fails_is_cut_off(method, fault, reason):
 
 
 async def test_reports_of_many_processors_fit_into_a_receipt():
-    """However much the processors report together, the stream commits."""
+    """However long the reports of all processors are together, the stream commits."""
     processors = [Faulty("close", lambda: {"text": "y" * 1000}) for _ in range(6)]
     for number, each in enumerate(processors):
         each.__name__ = f"talkative{number}"
@@ -335,7 +335,7 @@ HANGING = {**SMALL, "processor_timeout": 0.3}
 
 @pytest.mark.parametrize("method", ["init", "open", "process", "close"])
 async def test_a_processor_that_hangs_is_cut_off(method):
-    """Its stream commits without it, and its thread, the only one, is replaced."""
+    """Its stream commits without it, and the receiver replaces its only thread."""
     recorder, payload = Recorder(), sound(30_000)
     with Hang() as hang:
         faulty = Faulty(method, hang)
@@ -354,7 +354,7 @@ async def test_a_processor_that_hangs_is_cut_off(method):
 
 
 async def test_a_call_that_returns_late_changes_nothing():
-    """What a processor that was cut off does later reaches neither client nor processor."""
+    """After a processor is cut off, its answers reach neither the client nor a processor."""
     recorder = Recorder()
     with Hang() as hang:
         faulty = Faulty("process", hang)
@@ -373,7 +373,7 @@ async def test_a_call_that_returns_late_changes_nothing():
 
 
 async def test_a_processor_that_hangs_again_and_again_is_switched_off():
-    """After max_stuck_calls no stream gets it any more, not even one that is under way."""
+    """After max_stuck_calls, no stream gets the processor, not even an open one."""
     limits = {**HANGING, "max_stuck_calls": 2}
     with Hang() as hang:
         faulty = Faulty("process", hang, victims=("victim",))
@@ -394,7 +394,7 @@ async def test_a_processor_that_hangs_again_and_again_is_switched_off():
 
 
 async def test_a_slow_processor_slows_its_own_sender_only():
-    """It fills its own window and not a byte more, while another stream passes."""
+    """A slow processor fills its own window and no byte more, while another stream passes."""
     with Hang() as hang:
         faulty = Faulty("process", hang)
         async with (

@@ -1,4 +1,4 @@
-"""Probes, and how a receiver sends its peers elsewhere."""
+"""Probes, and how a receiver that stops sends its peers elsewhere."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ from tests.support.recorder import Recorder
 
 
 async def status(inside, path):
-    """What a probe of *path* is answered with."""
+    """Return the answer to a probe of *path*."""
 
     def fetch():
         try:
@@ -44,13 +44,13 @@ async def status(inside, path):
     ],
 )
 async def test_probes(path, code):
-    """Health and readiness are on the stream's own port; nothing else is."""
+    """The stream's port answers probes of health and readiness, and no other path."""
     async with running() as inside:
         assert code == await status(inside, path)
 
 
-async def test_while_a_load_balancer_looks_away():
-    """At first only /readyz tells: streams go on, and new ones are taken."""
+async def test_during_the_lead_streams_are_still_taken():
+    """During the lead only /readyz changes: streams continue, and new ones are taken."""
     async with running(drain_lead=60, drain_timeout=90) as inside:
         async with speaking(inside.url) as early:
             await early.greet()
@@ -69,8 +69,8 @@ async def test_while_a_load_balancer_looks_away():
     assert [100, 100] == [receipt.frames for receipt in receipts]
 
 
-async def test_what_came_is_acknowledged_before_the_goodbye():
-    """Each open stream hears of its last byte, then drain, then close 1012."""
+async def test_every_byte_is_acknowledged_before_the_goodbye():
+    """Each open stream gets the ack of its last byte, then drain, then close 1012."""
     recorder, payload = Recorder(), sound(20_000)
     async with running(recorder) as inside, speaking(inside.url) as client:
         await client.greet()
@@ -92,7 +92,7 @@ async def test_what_came_is_acknowledged_before_the_goodbye():
 
 
 async def test_a_sender_may_go_while_the_receiver_stops(monkeypatch):
-    """The others hear of it as if it had stayed."""
+    """If one sender leaves during the drain, the others still get their acks and drain."""
     sealed = asyncio.Event()
 
     async def seal(_claim):
@@ -117,8 +117,8 @@ async def test_a_sender_may_go_while_the_receiver_stops(monkeypatch):
     assert 1012 == code
 
 
-async def test_a_sender_that_does_not_stop_is_told_all_the_same():
-    """What it sends after the goodbye is not taken, and nothing is acknowledged twice."""
+async def test_a_sender_that_ignores_drain_is_closed():
+    """The receiver takes no chunk after the goodbye, and acknowledges none twice."""
     recorder, half, payload = Recorder(), outbound(), sound(200_000)
     async with running(recorder) as inside, speaking(inside.url, half) as client:
         await client.greet()
@@ -134,7 +134,7 @@ async def test_a_sender_that_does_not_stop_is_told_all_the_same():
 
 
 async def test_new_streams_are_sent_elsewhere():
-    """A hello after the lead is answered with drain, on old connections and on new ones."""
+    """The receiver answers a hello after the lead with drain, on old and new connections."""
     with Hang() as hang:
         async with running(Faulty("process", hang)) as inside:
             async with speaking(inside.url, name="victim") as busy:
@@ -159,7 +159,7 @@ async def test_new_streams_are_sent_elsewhere():
 
 
 async def test_plain_clients_may_finish():
-    """They cannot come back, so draining waits for them."""
+    """Plain clients cannot resume, so draining waits for them."""
     recorder = Recorder()
     async with running(recorder) as inside, connect(inside.url) as plain:
         await plain.send(bytes(4000))
@@ -180,7 +180,7 @@ async def test_plain_clients_may_finish():
 
 
 async def test_a_new_plain_client_is_refused_while_draining():
-    """It hears close 1012 and no words that it could not understand."""
+    """A new plain client gets close 1012 and no message, which it could not understand."""
     recorder = Recorder()
     async with running(recorder) as inside, connect(inside.url) as early:
         await early.send(bytes(400))
@@ -197,8 +197,8 @@ async def test_a_new_plain_client_is_refused_while_draining():
     assert 1012 == late.close_code
 
 
-async def test_a_plain_client_that_has_sent_nothing_keeps_nobody_waiting():
-    """It has no stream that could end well."""
+async def test_draining_does_not_wait_for_an_idle_plain_client():
+    """If a plain client has sent nothing, it has no stream that draining could wait for."""
     async with running() as inside, connect(inside.url) as client:
         began = time.monotonic()
         await inside.inside.drain()
@@ -208,8 +208,8 @@ async def test_a_plain_client_that_has_sent_nothing_keeps_nobody_waiting():
     assert time.monotonic() - began < 5
 
 
-async def test_draining_ends_in_time_whatever_processors_do():
-    """A stream that waits for a hanging processor is closed when drain_timeout is over."""
+async def test_draining_ends_in_time_if_a_processor_hangs():
+    """When drain_timeout is over, a stream that waits for a hanging processor is closed."""
     with Hang() as hang, capture_logs() as logs:
         faulty, began = Faulty("process", hang), time.monotonic()
         async with running(faulty, drain_timeout=0.5) as inside:
@@ -232,7 +232,7 @@ async def test_draining_ends_in_time_whatever_processors_do():
 
 
 async def test_leaving_does_not_wait_for_ever(monkeypatch):
-    """Without draining, too, a receiver ends although a processor hangs, and leaves no task."""
+    """A receiver also ends without a drain if a processor hangs, and leaves no task behind."""
     monkeypatch.setattr(receiver.connections.server, "CLOSE_TIMEOUT_S", 0.2)
     with Hang() as hang:
         before = asyncio.all_tasks()
@@ -248,7 +248,7 @@ async def test_leaving_does_not_wait_for_ever(monkeypatch):
 
 
 async def test_a_stream_continues_behind_a_drained_connection():
-    """A connection that hears drain may come back to the same receiver until that is gone."""
+    """After drain, a sender may resume at the same receiver as long as that one runs."""
     payload, half = sound(3000), outbound()
     async with running() as first, running() as second:
         async with speaking(first.url, half) as client:

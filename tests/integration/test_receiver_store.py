@@ -1,4 +1,4 @@
-"""A receiver with a store: what is acknowledged stays, and can be looked at from outside."""
+"""A receiver with a store: acknowledged audio stays, and commands can read the store."""
 
 import asyncio
 import io
@@ -26,7 +26,7 @@ ROOM = {"reserve_bytes": 0}
 
 
 def recordings(store, dtype="int16"):
-    """The recordings of a store, as bytes of samples."""
+    """Return the recordings of a store, as bytes of samples."""
     return {
         path.name: soundfile.read(path, dtype=dtype, always_2d=True)[0].tobytes()
         for path in sorted((store / "audio").glob("[!.]*.wav"))
@@ -41,13 +41,13 @@ async def stored(store, dtype="int16"):
 
 
 def segment(store):
-    """The only segment of the only stream."""
+    """Return the path of the only segment of the only stream."""
     (path,) = (store / "streams").glob("*/*/*.seg")
     return path
 
 
 async def test_a_stream_becomes_a_recording(tmp_path):
-    """The receipt says that it is durable, and the samples on disk are those that were sent."""
+    """The receipt says `durable`, and the recording has the sent samples."""
     async with running(store=str(tmp_path), limits=ROOM) as receiver:
         async with speaking(receiver.url, name="talks/a b.flac") as client:
             await client.greet()
@@ -60,8 +60,8 @@ async def test_a_stream_becomes_a_recording(tmp_path):
     assert ["a_b"] == [name[: name.rindex("-")] for name in recordings(tmp_path)]
 
 
-async def test_acks_say_durable_and_a_new_process_goes_on_there(tmp_path):
-    """What one receiver has acknowledged is what another one finds, and the whole is exact."""
+async def test_a_new_receiver_continues_at_the_durable_frame(tmp_path):
+    """A new receiver continues at the frame that the old one acknowledged; the whole is exact."""
     half = len(SOUND) // 2
     async with running(store=str(tmp_path), limits=ROOM) as receiver:
         async with speaking(receiver.url) as client:
@@ -82,7 +82,7 @@ async def test_acks_say_durable_and_a_new_process_goes_on_there(tmp_path):
 
 
 async def test_a_stream_that_is_complete_is_answered_with_its_receipt(tmp_path):
-    """Also by another process, and whether or not the recording was made."""
+    """Another receiver also answers with the receipt, with and without a recording."""
     async with running(store=str(tmp_path), limits=ROOM) as receiver:
         async with speaking(receiver.url) as client:
             await client.greet()
@@ -98,7 +98,7 @@ async def test_a_stream_that_is_complete_is_answered_with_its_receipt(tmp_path):
 
 
 async def test_two_receivers_share_a_store(tmp_path):
-    """The first one's connection is closed with 4409, and acknowledges nothing more."""
+    """When the second claims the stream, the first closes with 4409 and acknowledges no more."""
     async with (
         running(store=str(tmp_path), limits=ROOM) as one,
         running(store=str(tmp_path), limits=ROOM) as two,
@@ -123,7 +123,7 @@ async def test_two_receivers_share_a_store(tmp_path):
 
 
 async def test_a_receipt_names_the_frames_that_processors_saw(tmp_path):
-    """After a move they have seen only what came since: the receipt says so, and which frames."""
+    """After a move, processors see only the later frames; the receipt names these frames."""
     async with (
         running(Levels, store=str(tmp_path), limits=ROOM) as one,
         running(Levels, store=str(tmp_path), limits=ROOM) as two,
@@ -143,7 +143,7 @@ async def test_a_receipt_names_the_frames_that_processors_saw(tmp_path):
 
 
 async def test_another_sender_waits_while_a_stream_is_held_elsewhere(tmp_path):
-    """4423, as long as the holder makes progress at another receiver."""
+    """It gets 4423 while the holder makes progress at another receiver."""
     async with (
         running(store=str(tmp_path), limits=ROOM) as one,
         running(store=str(tmp_path), limits=ROOM) as two,
@@ -164,7 +164,7 @@ async def test_another_sender_waits_while_a_stream_is_held_elsewhere(tmp_path):
 
 
 async def test_a_stream_that_grows_too_long_is_refused(tmp_path):
-    """4413, and what came before stays."""
+    """The receiver closes with 4413, and keeps the frames before the limit."""
     limits = {**ROOM, "stream_bytes": 50_000}
     async with running(store=str(tmp_path), limits=limits) as receiver:
         async with speaking(receiver.url) as client:
@@ -179,7 +179,7 @@ async def test_a_stream_that_grows_too_long_is_refused(tmp_path):
 
 
 async def test_no_room_means_not_ready_and_no_new_stream(tmp_path):
-    """With less than the reserve left, new streams are sent elsewhere."""
+    """If less than the reserve is free, the receiver sends new streams elsewhere."""
     limits = {"reserve_bytes": PosixDisk().capacity(tmp_path) - 1}
     async with running(store=str(tmp_path), limits=limits) as receiver:
         async with speaking(receiver.url) as client:
@@ -190,7 +190,7 @@ async def test_no_room_means_not_ready_and_no_new_stream(tmp_path):
 
 
 async def test_an_open_stream_can_be_exported(tmp_path):
-    """What is acknowledged is playable at once; the stream does not notice."""
+    """A user can export and play the acknowledged frames; the stream is not disturbed."""
     output = tmp_path / "out.wav"
     async with running(store=str(tmp_path / "store"), limits=ROOM) as receiver:
         async with speaking(receiver.url) as client:
@@ -208,7 +208,7 @@ async def test_an_open_stream_can_be_exported(tmp_path):
 
 
 async def test_a_damaged_journal_is_exported_up_to_the_damage(tmp_path, capsys):
-    """Export writes what is right; verify says that something is not, and where."""
+    """Export writes the frames before the damage; verify names the place."""
     store = tmp_path / "store"
     async with running(store=str(store), limits=ROOM) as receiver:
         async with speaking(receiver.url) as client:
@@ -232,7 +232,7 @@ async def test_a_damaged_journal_is_exported_up_to_the_damage(tmp_path, capsys):
 
 
 async def test_verify_finds_a_changed_sample_in_a_recording(tmp_path, capsys):
-    """A sound store is told from one with a single flipped bit by the exit code."""
+    """The exit code tells a sound store from one with a single flipped bit."""
     layout = Layout(PosixDisk(), tmp_path)
     async with running(store=str(tmp_path), limits=ROOM) as receiver:
         async with speaking(receiver.url) as client:
@@ -254,7 +254,7 @@ async def test_verify_finds_a_changed_sample_in_a_recording(tmp_path, capsys):
 
 
 def overwritten(audio):
-    """Put the recording and manifest of one stream in the place of those of another."""
+    """Put the recording and manifest of one stream in the place of another stream's."""
     one, two = sorted(audio.glob("*.json"))
     two.write_bytes(one.read_bytes().replace(one.stem.encode(), two.stem.encode()))
     two.with_suffix(".wav").write_bytes(one.with_suffix(".wav").read_bytes())
@@ -282,7 +282,7 @@ def bare(audio):
     ids=["overwritten", "lost", "bare"],
 )
 async def test_verify_compares_each_receipt_with_its_own_recording(tmp_path, capsys, harm, fault):
-    """A stream that has its receipt has a recording of its own, or the exit code is 1."""
+    """If a stream with a receipt has no recording of its own, the exit code of verify is 1."""
     async with running(store=str(tmp_path), limits=ROOM) as receiver:
         for seed in (1, 2):
             async with speaking(receiver.url, name="a.wav") as client:
@@ -298,7 +298,7 @@ async def test_verify_compares_each_receipt_with_its_own_recording(tmp_path, cap
 
 
 async def test_a_tail_that_was_cut_short_is_no_damage(tmp_path):
-    """A crash leaves half a record; nobody was told that it is safe."""
+    """A crash leaves half a record, which no ack covers: verify does not call it damage."""
     async with running(store=str(tmp_path), limits=ROOM) as receiver:
         async with speaking(receiver.url) as client:
             await client.greet()
@@ -310,24 +310,21 @@ async def test_a_tail_that_was_cut_short_is_no_damage(tmp_path):
     assert 0 == verify_store(Layout(PosixDisk(), tmp_path))
 
 
-def test_exporting_what_is_not_there(tmp_path):
-    """No stream of that name is an error with the number that was found."""
+def test_exporting_an_unknown_stream(tmp_path):
+    """Export of an unknown stream is an error that names the number of matches."""
     with pytest.raises(NotFound, match="begins with 'ab': 0, expected 1"):
         export_stream(Layout(PosixDisk(), tmp_path), "ab", None)
 
 
 @pytest.mark.parametrize("command", [("verify",), ("export", "ab")])
-async def test_commands_say_what_a_store_is(tmp_path, command):
-    """A folder that is none is a fault of usage."""
-    async with started(COMMANDS / "receiver", *command, "--store", str(tmp_path)) as program:
-        code = await program.ended()
-
-    assert 2 == code
-    assert f"{tmp_path} is no store" in "".join(program.errors)
+def test_a_folder_that_is_not_a_store_is_wrong_usage(tmp_path, capsys, command):
+    """If a folder is not a store, the commands end with the exit code for wrong usage."""
+    assert 2 == run(app, [*command, "--store", str(tmp_path)])
+    assert f"{tmp_path} is no store" in capsys.readouterr().err
 
 
 async def test_draining_acknowledges_to_the_last_byte(tmp_path):
-    """Whoever is sent elsewhere need not send again what this receiver has taken."""
+    """A sender that is sent elsewhere need not repeat a frame that this receiver has taken."""
     async with running(store=str(tmp_path), limits=ROOM) as receiver:
         async with speaking(receiver.url) as client:
             await client.greet()
@@ -342,7 +339,7 @@ async def test_draining_acknowledges_to_the_last_byte(tmp_path):
 
 
 async def test_a_plain_stream_is_durable_before_its_answer(tmp_path):
-    """`Done!` means that the journal is complete, whether or not there is a recording yet."""
+    """`Done!` means that the journal is complete, with or without a recording."""
     samples = sound(5000, wire.Format(samplerate=8000, channels=1, encoding=wire.Encoding.F32LE))
     async with running(store=str(tmp_path), limits=ROOM) as receiver:
         async with connect(f"{receiver.url}/?samplerate=8000&channels=1") as plain:
@@ -359,7 +356,7 @@ async def test_a_plain_stream_is_durable_before_its_answer(tmp_path):
 
 
 async def test_verify_finds_a_damaged_opening(tmp_path, capsys):
-    """A segment that does not say what it is, is not taken for one that never began."""
+    """Verify reports a segment whose opening record is damaged."""
     async with running(store=str(tmp_path), limits=ROOM) as receiver:
         async with speaking(receiver.url) as client:
             await client.greet()
@@ -377,8 +374,8 @@ async def test_verify_finds_a_damaged_opening(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "why"), [("notes.txt", "notes.txt: Not a directory"), (".", "holds notes.txt")]
 )
-async def test_what_is_no_store_is_said_at_the_start(tmp_path, name, why):
-    """In one line, with exit code 1; what lies there stays as it is."""
+async def test_a_bad_store_is_reported_at_the_start(tmp_path, name, why):
+    """The receiver prints one line, exits with 1, and does not change the path."""
     (tmp_path / "notes.txt").write_text("mine")
     options = ("--host", "127.0.0.1", "--port", "0", "--metrics-port", "0")
     store = ("--store", tmp_path / name)
@@ -392,7 +389,7 @@ async def test_what_is_no_store_is_said_at_the_start(tmp_path, name, why):
 
 
 async def test_exporting_and_checking_in_another_encoding(tmp_path, monkeypatch):
-    """What the output cannot show of a file's name is replaced; it may look like markup."""
+    """Commands replace characters that the output cannot show, and do not read markup in names."""
     async with running(store=str(tmp_path / "Привет"), limits=ROOM) as receiver:
         async with speaking(receiver.url) as client:
             await client.greet()

@@ -1,4 +1,4 @@
-"""Who holds a stream, over which connections, and how it ends."""
+"""Which connection holds a stream, and how streams end."""
 
 import asyncio
 import errno
@@ -19,13 +19,13 @@ ANOTHER = wire.Format(samplerate=16000, channels=2, encoding=wire.Encoding.S16LE
 
 
 def heard(take):
-    """The bytes of everything that a take saw, and that nothing was missing or seen twice."""
+    """Return the bytes of a take; fail if a frame is missing or repeated."""
     assert take.gapless
     return (take.samples * 32768).astype("<i2").tobytes()
 
 
 async def refused(client):
-    """Claim; return the error and the close code."""
+    """Claim the stream; return the error and the close code."""
     error = await client.greet()
     return error, (await client.closed())[0]
 
@@ -52,8 +52,8 @@ async def test_streams_follow_one_another_on_a_connection():
     assert 3 == receiver.value("receiver_streams_total", result="cancelled")
 
 
-async def test_a_stream_goes_on_where_its_connection_was_lost():
-    """The receiver says where, and processors see every frame once, in one piece."""
+async def test_a_stream_resumes_where_its_connection_was_lost():
+    """The receiver gives the offset, and processors see every frame once, as one stream."""
     recorder, payload, half = Recorder(), sound(5000), outbound(stream=STREAM)
     offsets = []
     async with running(recorder) as receiver:
@@ -77,7 +77,7 @@ async def test_a_stream_goes_on_where_its_connection_was_lost():
 
 
 async def test_a_claim_does_not_wait_for_processors():
-    """A new connection continues behind what came, while that is still being processed."""
+    """A new connection continues while processors still work on the earlier frames."""
     recorder, payload, half = Recorder(), sound(5000), outbound(stream=STREAM)
     recorder.gate.clear()
     async with running(recorder) as receiver:
@@ -98,7 +98,7 @@ async def test_a_claim_does_not_wait_for_processors():
 
 
 async def test_the_same_sender_takes_its_stream_over_at_once():
-    """Its older connection, which can only be half-dead, hears 4409."""
+    """The older connection of the same sender gets 4409."""
     recorder, payload = Recorder(), sound(3000)
     async with (
         running(recorder) as receiver,
@@ -123,8 +123,8 @@ async def test_the_same_sender_takes_its_stream_over_at_once():
     assert payload == heard(recorder.takes[0])
 
 
-async def test_a_fenced_connection_that_goes_on_sending_spoils_nothing():
-    """However its chunks and the new claim interleave, each frame is taken once."""
+async def test_chunks_of_a_fenced_connection_are_not_taken():
+    """However the old chunks and the new claim interleave, each frame is taken once."""
     recorder, payload = Recorder(), sound(30_000)
     async with (
         running(recorder) as receiver,
@@ -147,7 +147,7 @@ async def test_a_fenced_connection_that_goes_on_sending_spoils_nothing():
 
 
 async def test_another_sender_has_to_wait_for_the_holder():
-    """It hears 4423 while the holder makes progress, and takes over when that one idles."""
+    """It gets 4423 while the holder makes progress, and gets the stream when the holder idles."""
     payload = sound(3000)
     async with (
         running(limits={"takeover_timeout": 0.4}) as receiver,
@@ -181,7 +181,7 @@ async def test_another_sender_has_to_wait_for_the_holder():
 
 
 async def test_many_claims_at_once_leave_one_holder():
-    """Whoever claims last has the stream; all others are closed."""
+    """The last claim gets the stream; the receiver closes all other connections."""
     payload = sound(1000)
     async with running() as receiver:
 
@@ -213,7 +213,7 @@ async def test_many_claims_at_once_leave_one_holder():
 
 
 async def test_a_complete_stream_is_answered_with_its_receipt():
-    """Sending again costs one message, and its connection serves the next stream."""
+    """The client repeats no chunk, and its connection takes the next stream."""
     async with running() as receiver, speaking(receiver.url, stream=STREAM) as client:
         await client.greet()
         await client.send(sound(100))
@@ -231,7 +231,7 @@ async def test_a_complete_stream_is_answered_with_its_receipt():
 
 
 async def test_a_cancelled_stream_is_gone():
-    """Cancel is answered; whoever asks for the stream again hears 4410."""
+    """The receiver answers cancel; a later hello of the stream gets 4410."""
     recorder = Recorder()
     async with running(recorder) as receiver, speaking(receiver.url, stream=STREAM) as client:
         await client.greet()
@@ -249,14 +249,14 @@ async def test_a_cancelled_stream_is_gone():
 
 
 async def test_a_cancel_that_the_disk_refuses(tmp_path, monkeypatch):
-    """The stream is what it was: its sender may go on with it, and processors see all of it."""
+    """If the cancel fails, the sender may continue the stream, and processors see all of it."""
     recorder, payload = Recorder(), sound(2000)
     store = {"store": str(tmp_path / "store"), "limits": {"reserve_bytes": 0}}
     async with running(recorder, **store) as receiver:
         async with speaking(receiver.url, stream=STREAM) as client:
             await client.greet()
             await client.send(payload[:4000])
-            await client.acknowledged()
+            await client.until(wire.Ack, lambda ack: ack.durable == 1000)
             with monkeypatch.context() as patch:
                 patch.setattr(PosixDisk, "replace", lambda *_: refuse(errno.EIO))
                 await client.say(client.outbound.cancel())
@@ -272,7 +272,7 @@ async def test_a_cancel_that_the_disk_refuses(tmp_path, monkeypatch):
 
 
 async def test_a_cancel_that_crosses_committed_changes_nothing():
-    """The stream is complete; the next one may follow."""
+    """The stream stays complete, and the next one may follow."""
     async with running() as receiver, speaking(receiver.url) as client:
         await client.greet()
         await client.send(sound(100))
@@ -287,7 +287,7 @@ async def test_a_cancel_that_crosses_committed_changes_nothing():
 
 
 async def test_another_format_is_another_stream():
-    """A stream cannot change what its frames are."""
+    """The receiver refuses a hello that changes the format of an open stream."""
     async with running() as receiver:
         async with speaking(receiver.url, stream=STREAM) as client:
             await client.greet()
@@ -299,8 +299,8 @@ async def test_another_format_is_another_stream():
     assert ("samplerate=16000" in error.seen, "samplerate=8000" in error.expected) == (True, True)
 
 
-async def test_a_stream_that_nobody_comes_back_for_is_abandoned():
-    """After resume_timeout its processors close, and a later hello starts anew."""
+async def test_a_stream_without_a_connection_is_abandoned():
+    """After resume_timeout its processors close, and a later hello starts a new stream."""
     recorder = Recorder()
     async with running(recorder, limits={"resume_timeout": 0.1}) as receiver:
         async with speaking(receiver.url, stream=STREAM) as client:
@@ -317,7 +317,7 @@ async def test_a_stream_that_nobody_comes_back_for_is_abandoned():
 
 
 async def test_a_stream_that_has_a_connection_does_not_expire():
-    """However long its sender is silent: what ends a holder is another deadline."""
+    """resume_timeout does not end a stream while it has a connection, however silent."""
     async with running(limits={"resume_timeout": 0.1}) as receiver:
         async with speaking(receiver.url, stream=STREAM) as gone, speaking(receiver.url) as kept:
             await kept.greet()
@@ -332,7 +332,7 @@ async def test_a_stream_that_has_a_connection_does_not_expire():
 
 @pytest.mark.parametrize("level", list(wire.Level))
 async def test_the_store_none_promises_nothing_beyond_received(level):
-    """Whatever is asked for, acks say so: durable stays 0, in the receipt too."""
+    """Without a store, `durable` stays 0 in acks, and the receipt is not durable."""
     async with running() as receiver, speaking(receiver.url, ack=level) as client:
         opened = await client.greet()
         await client.send(sound(3000))
@@ -345,7 +345,7 @@ async def test_the_store_none_promises_nothing_beyond_received(level):
 
 
 async def test_windows_fit_into_memory_and_connections_into_their_limit():
-    """Everybody who is let in gets a window; one more is answered with HTTP 503."""
+    """Each admitted connection gets a window; one more connection gets HTTP 503."""
     limits = {"max_connections": 4, "memory_bytes": 16 * LEAST}
     async with running(limits=limits) as receiver:
         barrier = asyncio.Barrier(12)
@@ -372,7 +372,7 @@ async def test_windows_fit_into_memory_and_connections_into_their_limit():
 
 
 async def test_a_window_comes_back_when_its_stream_is_over():
-    """Streams that follow one another, or come and go, do not use memory up."""
+    """Consecutive streams and lost streams give their memory back."""
     limits = {"max_connections": 1, "memory_bytes": LEAST, "window_bytes": LEAST}
     async with running(limits=limits) as receiver, speaking(receiver.url) as client:
         for _ in range(5):
@@ -385,7 +385,7 @@ async def test_a_window_comes_back_when_its_stream_is_over():
 
 
 async def test_a_lost_connection_is_forgotten_when_its_own_frames_are_processed():
-    """Its window does not stay taken because its successor's frames always wait for processors."""
+    """A lost connection gives its window back, although its successor's frames still wait."""
     permits = threading.Semaphore(0)
 
     class Reluctant:
@@ -422,7 +422,7 @@ async def test_a_lost_connection_is_forgotten_when_its_own_frames_are_processed(
 
 
 async def test_a_commit_outlives_its_connection():
-    """A sender that lost the connection after eos comes back for the receipt alone."""
+    """If a sender loses the connection after eos, it gets the receipt on a new one."""
     payload, half = sound(1000), outbound(name="victim")
     with Hang() as hang:
         async with running(Faulty("process", hang)) as receiver:

@@ -1,4 +1,4 @@
-"""The tutorial's own programs, unchanged and on their own, against ours."""
+"""The tutorial's own programs, unchanged, with our sender and our receiver."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ async def lines_of(program, count):
 
 
 async def test_our_sender_and_the_seeds_server(tmp_path):
-    """The tutorial's server prints the same array lengths for our sender as for its own client."""
+    """The tutorial's server prints the same array lengths for our sender and its own client."""
     paths = [
         write(tmp_path / "mono.wav", 10_000),
         write(tmp_path / "stereo.flac", 9_001, 2, "PCM_24"),
@@ -58,7 +58,7 @@ async def test_our_sender_and_the_seeds_server(tmp_path):
 
 @pytest.mark.parametrize("listen", [True, False])
 async def test_the_seeds_client_and_our_receiver(tmp_path, listen):
-    """Its samples arrive bit for bit; our answer tells it more than it asks for."""
+    """The client's samples arrive bit for bit; our answer has more facts than it needs."""
     path = write(tmp_path / "a.wav", 20_001, 2, "FLOAT", samplerate=44_100)
     recorder, registry = Recorder(), CollectorRegistry()
     async with listening(recorder, registry=registry) as running:
@@ -83,7 +83,7 @@ async def test_the_seeds_client_and_our_receiver(tmp_path, listen):
 
 
 async def test_our_plain_sender_and_our_receiver(tmp_path):
-    """Our receiver's digest is compared with our own, and it is that of the float samples."""
+    """The sender compares the receiver's digest with its own digest of the float samples."""
     path = write(tmp_path / "a.wav", 10_001, 2)
     recorder = Recorder()
     async with listening(recorder) as running:
@@ -113,30 +113,30 @@ def _source(tmp_path):
     ],
 )
 async def test_an_answer_that_is_wrong(source, answers, error, expected):
-    """A server that counts otherwise, objects or says nothing did not get what was sent."""
+    """If a server counts otherwise, objects or is silent, the sender reports a failure."""
     async with plain_server(*answers) as url:
         with pytest.raises(error, match=f"^{url}: {expected}$"):
             await send_plain(source, Settings(to=url, silence_timeout=0.2))
 
 
 @pytest.mark.parametrize("answers", [[], ["hello", "[1]", "Done!"], [1001]])
-async def test_an_answer_that_will_do(source, answers):
-    """Other servers of this kind say something else, or nothing, and close."""
+async def test_an_unusual_answer_of_a_server_is_accepted(source, answers):
+    """Other servers of this kind answer otherwise, or just close."""
     async with plain_server(*answers) as url:
         receipt = await send_plain(source, Settings(to=url))
 
     assert 16_000 == receipt.frames
 
 
-async def test_nobody_to_send_to(source):
-    """There is no second attempt; the error names the address."""
+async def test_without_a_server_there_is_no_second_attempt(source):
+    """The error names the address."""
     url = f"ws://127.0.0.1:{free_port()}"
     with pytest.raises(UnreachableError, match=f"^{url}.*: .*(refused|failed)"):
         await send_plain(source, Settings(to=url))
 
 
 async def test_an_interrupted_plain_stream(source):
-    """Nobody can come back for it: the receiver ends it at once. And it is as slow as asked."""
+    """A sender cannot resume a plain stream: the receiver ends it. Its pace is as requested."""
     recorder, registry = Recorder(), CollectorRegistry()
     async with listening(recorder, registry=registry) as running:
         settings = Settings(to=running.url, realtime=True, chunk_frames=1000)

@@ -1,4 +1,4 @@
-"""`sender` as a library: what its documentation promises to a Python program."""
+"""`sender` as a library, as its documentation describes it."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.support.sounds import noise, same, samples, write
 
 
 class Telling:
-    """A processor that says something about each block."""
+    """A processor that reports an event for each block."""
 
     def open(self, stream):
         self.count = 0
@@ -53,7 +53,7 @@ class Tone(sender.Source):
 
 
 async def test_the_documented_use(tmp_path):
-    """Open a client, send paths, get receipts."""
+    """A program opens a client, sends paths, and gets receipts."""
     recorder = Recorder()
     async with listening(recorder) as running:
         async with sender.connect(running.url) as client:
@@ -68,7 +68,7 @@ async def test_the_documented_use(tmp_path):
 
 
 async def test_a_source_of_ones_own():
-    """Whatever inherits from Source can be sent; what is acknowledged is released."""
+    """A client sends any object of a subclass of Source, and releases acknowledged units."""
     recorder, tone = Recorder(), Tone(70_001)
     async with listening(recorder) as running, sender.connect(running.url) as client:
         receipt = await client.send(tone)
@@ -85,14 +85,14 @@ async def test_a_source_of_ones_own():
 
 
 async def test_an_empty_source():
-    """Nothing is no stream."""
+    """A source without frames is an error."""
     async with listening(Recorder()) as running, sender.connect(running.url) as client:
         with pytest.raises(sender.SourceError, match="^tone: 0 frames, expected at least 1$"):
             await client.send(Tone(0))
 
 
 async def test_events_come_while_it_sends(tmp_path):
-    """What processors find reaches the program, and their reports are in the receipt."""
+    """The program gets the processors' events during the stream; the receipt has the reports."""
     events = []
     async with (
         receiver.serve(
@@ -108,7 +108,7 @@ async def test_events_come_while_it_sends(tmp_path):
 
 
 async def test_cancelling_a_send(tmp_path):
-    """A program may give up at any time; a later one goes on."""
+    """A program may cancel a send at any time; a later send resumes it."""
     recorder = Recorder()
     path = write(tmp_path / "a.wav", 16_000)
     async with listening(recorder) as running:
@@ -126,7 +126,7 @@ async def test_cancelling_a_send(tmp_path):
 
 
 async def test_errors_have_one_base(tmp_path):
-    """A program can catch what is the sender's by one name, and the receiver's by another."""
+    """A program can catch the sender's errors by one class, and the receiver's by another."""
     for error in (sender.SourceError, sender.UnreachableError, sender.NotAReceiverError):
         assert issubclass(error, sender.SenderError)
     async with sender.connect("ws://127.0.0.1:1", sender.Settings(connect_timeout=0.1)) as client:

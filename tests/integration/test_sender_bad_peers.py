@@ -1,4 +1,4 @@
-"""Whatever answers in a receiver's place: one clear line, soon, and never a false success."""
+"""Servers that are not a receiver: the sender soon reports each in one line, never as a success."""
 
 import asyncio
 import re
@@ -37,7 +37,7 @@ COMMITTED = wire.Committed(epoch=1, receipt=RECEIPT)
 
 
 async def fault_of(server, path, **settings):
-    """The error of a stream that is sent to *server*, and what it says about which address."""
+    """Return the error of a stream to *server*; require that it names the address."""
     async with server as url, connected(url, **settings) as client:
         with pytest.raises(Exception, match=".") as raised:
             await client.send(path)
@@ -70,8 +70,8 @@ async def fault_of(server, path, **settings):
     ],
     ids=["404", "200", "301", "302", "mail", "garbage", "tutorial"],
 )
-async def test_what_is_no_receiver_is_tried_once(tmp_path, server, kind, expected):
-    """Trying again would not make it one."""
+async def test_a_server_that_is_not_a_receiver_is_tried_once(tmp_path, server, kind, expected):
+    """The sender makes one attempt: another would not help."""
     error, text = await fault_of(server(), write(tmp_path / "a.wav"))
 
     assert kind is error
@@ -86,8 +86,8 @@ async def test_what_is_no_receiver_is_tried_once(tmp_path, server, kind, expecte
     ],
     ids=["503", "closed"],
 )
-async def test_what_may_become_one_is_tried_for_a_while(tmp_path, server, expected):
-    """A load balancer without receivers answers like this."""
+async def test_a_gateway_without_receivers_is_tried_until_the_timeout(tmp_path, server, expected):
+    """A load balancer without receivers answers 503 or closes."""
     error, text = await fault_of(server(), write(tmp_path / "a.wav"), connect_timeout=0.2)
 
     assert UnreachableError is error
@@ -96,8 +96,8 @@ async def test_what_may_become_one_is_tried_for_a_while(tmp_path, server, expect
 
 
 @pytest.mark.parametrize("url", ["ws://", "ws://127.0.0.1:99999", "http://127.0.0.1", "ws://a:b"])
-async def test_what_is_no_address(tmp_path, url):
-    """A program's mistake in the address is an error like any other."""
+async def test_a_malformed_address_is_an_error(tmp_path, url):
+    """A malformed address in a program is an error like any other."""
     async with connected(url) as client:
         with pytest.raises(NotAReceiverError) as raised:
             await client.send(write(tmp_path / "a.wav"))
@@ -149,8 +149,10 @@ async def test_what_is_no_address(tmp_path, url):
         ([4999], wire.WireError, "connection closed with 4999 because"),
     ],
 )
-async def test_a_receiver_that_makes_no_sense(tmp_path, answers, error, expected):
-    """What breaks the protocol ends the stream at once."""
+async def test_an_answer_that_breaks_the_protocol_ends_the_stream(
+    tmp_path, answers, error, expected
+):
+    """The sender ends the stream at once."""
     seen, text = await fault_of(odd_receiver(*answers), write(tmp_path / "a.wav"))
 
     assert error is seen
@@ -158,8 +160,8 @@ async def test_a_receiver_that_makes_no_sense(tmp_path, answers, error, expected
 
 
 @pytest.mark.parametrize("when", ["opened", "committed"])
-async def test_a_receipt_for_something_else(tmp_path, when):
-    """A receipt counts only if units and digest are what was sent."""
+async def test_a_receipt_with_other_units_or_digest_is_refused(tmp_path, when):
+    """A receipt counts only if it has the units and the digest of the sent stream."""
     path = write(tmp_path / "a.wav")
     first = COMMITTED if when == "committed" else 1001  # then the connection is lost
     known = wire.Opened(
@@ -170,8 +172,8 @@ async def test_a_receipt_for_something_else(tmp_path, when):
             await client.send(path)
 
 
-async def test_the_command_and_what_is_no_receiver(tmp_path):
-    """Each file has its line, once, and the exit code is 1."""
+async def test_the_command_reports_a_server_that_is_not_a_receiver(tmp_path):
+    """Each file has one line, and the exit code is 1."""
     for name in ("a.wav", "b.wav"):
         write(tmp_path / name)
     async with http_server("404 Not Found") as url:
@@ -184,7 +186,7 @@ async def test_the_command_and_what_is_no_receiver(tmp_path):
 
 
 async def test_one_failure_does_not_touch_the_next_stream(tmp_path):
-    """After an error the same client goes on, on another connection if need be."""
+    """After an error, the same client sends the next stream, if necessary on a new connection."""
     registry, recorder = CollectorRegistry(), Recorder()
     long = write(tmp_path / "long.wav", 400_000)
     async with listening(recorder) as running, connected(running.url, registry=registry) as client:
@@ -204,8 +206,8 @@ async def test_one_failure_does_not_touch_the_next_stream(tmp_path):
     assert 1 == registry.get_sample_value("sender_streams_total", {"result": "interrupted"})
 
 
-async def test_an_end_before_the_handshake_is_worth_another_attempt(tmp_path):
-    """As from a proxy that has nobody behind it: nothing was said, so nothing is wrong."""
+async def test_an_end_before_the_handshake_is_tried_again(tmp_path):
+    """A proxy without a receiver closes before the handshake: the sender tries again."""
     paths = [write(tmp_path / f"{number}.wav", 100 + number) for number in range(30)]
 
     async def end(_reader, writer):

@@ -1,4 +1,4 @@
-"""Ctrl-C at any moment ends the command soon with 130; the same command again does the rest."""
+"""Ctrl-C soon ends the command with 130, at any moment; a second run completes the stream."""
 
 import asyncio
 import json
@@ -16,18 +16,18 @@ from tests.support.relay import Relay, free_port
 from tests.support.sounds import noise, same, samples, write
 
 SOON_S = 5
-"""An interrupted process ends well within this; nothing that it might wait for is as short."""
+"""The limit for an interrupted process; every wait of the sender is longer."""
 
 
 async def interrupted(program, number=signal.SIGINT):
-    """Interrupt *program*; return its exit code, which has to come soon."""
+    """Interrupt *program*; return its exit code, which must come soon."""
     program.interrupt(number)
     async with asyncio.timeout(SOON_S):
         return await program.ended()
 
 
 async def test_while_connecting_to_nothing(tmp_path):
-    """No receiver is there, nor will one be."""
+    """The sender ends while no receiver answers."""
     path = write(tmp_path / "a.wav")
     async with sending(path, "--to", f"ws://127.0.0.1:{free_port()}") as program:
         await program.said("retrying")
@@ -41,7 +41,7 @@ async def test_while_connecting_to_nothing(tmp_path):
 
 
 async def test_in_the_middle_and_again(tmp_path):
-    """An interrupted stream is continued where it stopped; each frame comes once."""
+    """The next run continues an interrupted stream; each frame arrives once."""
     path = write(tmp_path / "a.wav", 48_000)
     report, recorder, registry = tmp_path / "report.jsonl", Recorder(), CollectorRegistry()
     async with listening(recorder, registry=registry) as running:
@@ -67,7 +67,7 @@ async def test_in_the_middle_and_again(tmp_path):
 
 
 async def test_while_waiting_for_credit(tmp_path):
-    """A processor that does not get on holds the sender up, but not its end."""
+    """The sender ends while a hanging processor keeps it waiting for credit."""
     path = write(tmp_path / "a.wav", 200_000)
     recorder = Recorder()
     recorder.gate.clear()
@@ -88,7 +88,7 @@ async def test_while_waiting_for_credit(tmp_path):
 
 
 async def test_while_nothing_gets_through(tmp_path):
-    """A network that stands still does not hold it up either."""
+    """The sender ends while the network carries nothing."""
     path = write(tmp_path / "a.wav", 200_000)
     recorder = Recorder()
     async with listening(recorder) as running, Relay(running.port).listen() as proxy:
@@ -102,7 +102,7 @@ async def test_while_nothing_gets_through(tmp_path):
 
 
 async def test_while_standard_input_waits(tmp_path):
-    """Nobody writes: it ends, and the stream stays for the next time."""
+    """The sender ends while its standard input is silent, and keeps the stream for a later run."""
     data = noise(8192).tobytes()
     recorder, registry = Recorder(), CollectorRegistry()
     async with listening(recorder, registry=registry) as running:
@@ -121,7 +121,7 @@ async def test_while_standard_input_waits(tmp_path):
 
 
 def hanging(folder):
-    """An ffmpeg that never says what a file is, and a file that it is asked about."""
+    """Write an ffmpeg that never answers, and a file for it."""
     program = folder / "ffmpeg"
     program.write_text(f"#!/bin/sh\nread line < {folder}/gate\n")
     program.chmod(0o755)
@@ -133,7 +133,7 @@ def hanging(folder):
 
 @asynccontextmanager
 async def asked(folder):
-    """Wait until it is asked: so long nobody reads from its gate; then have it wait there."""
+    """Wait until the sender asks ffmpeg about a file."""
     gate = None
     async with asyncio.timeout(SOON_S):
         while gate is None:
@@ -148,7 +148,7 @@ async def asked(folder):
 
 @pytest.mark.parametrize("command", [sending, watching])
 async def test_while_a_decoder_hangs(tmp_path, command):
-    """A file that is being opened is given up, and its decoder is killed."""
+    """The sender ends while a decoder opens a file, and kills the decoder."""
     program = hanging(tmp_path)
     async with listening(Recorder()) as running:
         how = ("--ffmpeg", program)
@@ -164,7 +164,7 @@ async def test_while_a_decoder_hangs(tmp_path, command):
 
 
 async def test_while_a_decoder_hangs_in_a_program(tmp_path):
-    """Whoever cancels `send` gets the thread back that opened the file."""
+    """A program that cancels `send` gets the thread back that opened the file."""
     program = hanging(tmp_path)
     async with connected("ws://127.0.0.1:1", ffmpeg=str(program)) as client:
         task = asyncio.create_task(client.send(tmp_path / "files" / "a.m4a"))

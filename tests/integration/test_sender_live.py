@@ -1,4 +1,4 @@
-"""Live input: it is taken as it comes, whatever becomes of the receiver meanwhile."""
+"""Live input: the sender takes it without a pause, also without a receiver."""
 
 import asyncio
 import fcntl
@@ -13,12 +13,14 @@ from tests.support.relay import Relay, free_port
 RAW = ("-", "--raw", "s16le:8000:1", "--progress", "never")
 PIECE = 16 * 1024
 PIECE_S = 0.01
+PIECES = 75
+"""For one absence of the receiver: more than the pipe holds."""
 CAPACITY = 1024 * 1024
-"""Bytes that the kernel keeps for a slow reader: 0.6 s of what the writer writes."""
+"""The bytes that the kernel keeps for a slow reader: 64 pieces."""
 
 
 class Writer:
-    """Writes to a pipe at a steady rate, and fails if it would ever have to wait."""
+    """Writes to a pipe at a steady rate, and fails if a write would block."""
 
     def __init__(self):
         self.reading, self._writing = os.pipe()
@@ -28,7 +30,7 @@ class Writer:
         self.written = b""
 
     async def write(self, pieces):
-        """Write so many pieces of noise."""
+        """Write *pieces* pieces of noise."""
         for _ in range(pieces):
             piece = self._random.bytes(PIECE)
             assert os.write(self._writing, piece) == PIECE, "the writer was blocked"
@@ -41,19 +43,19 @@ class Writer:
 
 
 async def test_the_writer_never_waits_for_the_network():
-    """No receiver at first, then one that stalls, each for longer than patience: all arrives."""
+    """The receiver starts late, then stalls, each time beyond patience: every frame arrives."""
     recorder, writer, port = Recorder(), Writer(), free_port()
     short = ("--connect-timeout", "0.2", "--patience", "0.2", "--silence-timeout", "0.2")
     async with Relay(port).listen() as proxy:
         async with sending(*RAW, "--to", proxy.url, *short, stdin=writer.reading) as program:
             os.close(writer.reading)
             await program.said("stream_started")
-            await writer.write(100)
+            await writer.write(PIECES)
             refused = proxy.accepted
             async with listening(recorder, port=port, **SMALL):
                 await recorder.until(lambda: recorder.takes and recorder.takes[0].frames)
                 proxy.flowing.clear()
-                await writer.write(100)
+                await writer.write(PIECES)
                 proxy.flowing.set()
                 await writer.write(10)
                 writer.close()
@@ -61,7 +63,7 @@ async def test_the_writer_never_waits_for_the_network():
             received = recorder.takes[-1]
 
     assert refused >= 2
-    assert len(writer.written) == 210 * PIECE
+    assert len(writer.written) == (2 * PIECES + 10) * PIECE
     assert 0 == code
     assert received.gapless
     expected = np.frombuffer(writer.written, "<i2") / np.float32(2**15)

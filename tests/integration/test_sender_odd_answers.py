@@ -1,4 +1,4 @@
-"""What proxies, gateways and receivers that lie may answer, once a receiver has been reached."""
+"""Odd answers of proxies, gateways and bad receivers after a receiver has answered once."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ CUT = 200_000
 
 
 def http(status):
-    """An answer of a gateway."""
+    """Return an answer of a gateway."""
     return f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
 
 
@@ -42,7 +42,7 @@ ODD = {
 
 @pytest.mark.parametrize("answer", ODD.values(), ids=ODD)
 async def test_an_odd_answer_while_a_stream_is_resumed(tmp_path, answer):
-    """The stream goes on as soon as the receiver answers again."""
+    """The stream continues as soon as the receiver answers again."""
     path, recorder = write(tmp_path / "a.wav", 400_000), Recorder()
     async with (
         listening(recorder) as running,
@@ -57,7 +57,7 @@ async def test_an_odd_answer_while_a_stream_is_resumed(tmp_path, answer):
 
 
 async def test_an_odd_answer_to_the_next_stream(tmp_path):
-    """A receiver that has answered before is no wrong address, whatever the stream."""
+    """If a receiver has answered before, an odd answer does not make the address wrong."""
     recorder = Recorder()
     async with (
         listening(recorder) as running,
@@ -72,7 +72,7 @@ async def test_an_odd_answer_to_the_next_stream(tmp_path):
 
 
 async def test_patience_ends_odd_answers(tmp_path):
-    """A receiver that was replaced for good is given up, and the error says what answers now."""
+    """When patience ends, the stream fails, and the error has the latest answer."""
     path, recorder = write(tmp_path / "a.wav", 400_000), Recorder()
     async with (
         listening(recorder) as running,
@@ -91,7 +91,7 @@ AGAIN = wire.Ack(epoch=1, durable=0, received=0, window=65536)
 
 @asynccontextmanager
 async def saying(message):
-    """Takes every chunk, says *message* all the time, and acknowledges nothing."""
+    """Take every chunk, send *message* repeatedly, and acknowledge nothing."""
 
     async def serve_one(connection):
         await connection.recv()
@@ -108,7 +108,7 @@ async def saying(message):
 
 @pytest.mark.parametrize("message", [EVENT, FOREIGN, AGAIN], ids=["event", "foreign", "again"])
 async def test_only_acknowledgements_of_the_stream_count(tmp_path, message):
-    """A receiver that talks and keeps nothing is given up when patience ends."""
+    """If a receiver sends messages but acknowledges nothing, patience ends the stream."""
     async with saying(message) as url, connected(url, patience=0.4) as client:
         async with asyncio.timeout(10):
             with pytest.raises(UnreachableError, match="no progress for"):
@@ -116,7 +116,7 @@ async def test_only_acknowledgements_of_the_stream_count(tmp_path, message):
 
 
 async def test_a_promise_of_endless_room_costs_no_memory(tmp_path):
-    """A chunk stays within what a sender ever holds, whatever the receiver offers."""
+    """However much a receiver offers, a chunk stays within the sender's own limit."""
     sizes = []
 
     async def serve_one(connection):
@@ -145,7 +145,7 @@ async def test_a_promise_of_endless_room_costs_no_memory(tmp_path):
 
 
 def resolving(monkeypatch, *addresses):
-    """Let every name have *addresses*, in this order; each is a host and a port."""
+    """Let every name resolve to *addresses*, in this order; each is a host and a port."""
 
     async def getaddrinfo(*_args, **_more):
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", each) for each in addresses]
@@ -155,7 +155,7 @@ def resolving(monkeypatch, *addresses):
 
 @asynccontextmanager
 async def silent():
-    """An address whose connections are never accepted: its backlog is full."""
+    """Listen on an address that accepts no connection: its backlog is full."""
     with socket.socket() as server, socket.socket() as one, socket.socket() as two:
         server.bind(("127.0.0.2", 0))
         server.listen(0)
@@ -167,7 +167,7 @@ async def silent():
 
 @asynccontextmanager
 async def mute():
-    """An address that accepts connections and then says nothing."""
+    """Listen on an address that accepts connections and sends nothing."""
     writers = []
     server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.2", 0)
     async with server:
@@ -178,7 +178,7 @@ async def mute():
 
 @pytest.mark.parametrize("first", [silent, mute])
 async def test_a_name_with_two_addresses(tmp_path, monkeypatch, first):
-    """The second one is tried while the first says nothing, or after it has said nothing."""
+    """The sender tries the second address if the first is silent."""
     recorder = Recorder()
     async with listening(recorder) as running, first() as address:
         resolving(monkeypatch, address, ("127.0.0.1", running.port))
@@ -189,7 +189,7 @@ async def test_a_name_with_two_addresses(tmp_path, monkeypatch, first):
 
 
 async def test_a_name_with_many_addresses(tmp_path, monkeypatch):
-    """Each of them has time enough for its handshake."""
+    """Each address gets enough time for its handshake."""
     recorder = Recorder()
     async with listening(recorder) as running:
         resolving(monkeypatch, *[("127.0.0.1", running.port)] * 500)
@@ -200,15 +200,15 @@ async def test_a_name_with_many_addresses(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("host", ["a..b", "a" * 64])
-async def test_a_name_that_cannot_be_one(tmp_path, host):
-    """It is an address that is wrong, and no traceback."""
+async def test_an_impossible_name_is_a_wrong_address(tmp_path, host):
+    """The error names the address, without a traceback."""
     async with connected(f"ws://{host}:1") as client:
         with pytest.raises(NotAReceiverError, match="no host name"):
             await client.send(write(tmp_path / "a.wav"))
 
 
 async def test_tls_to_a_plain_port(tmp_path):
-    """The error says what is wrong, and not nothing."""
+    """The error of TLS to a plain port has a reason."""
     for server in (lambda: http_server("400 Bad Request"), lambda: tcp_server(b"")):
         async with (
             server() as url,
@@ -220,8 +220,8 @@ async def test_tls_to_a_plain_port(tmp_path):
         assert str(raised.value).partition("last: ")[2].partition(": ")[2].strip()
 
 
-async def test_a_wrong_address_is_said_at_once(tmp_path):
-    """Before any receiver has answered, HTTP 404 is a mistake in the address."""
+async def test_a_wrong_address_fails_at_once(tmp_path):
+    """Before any receiver has answered, HTTP 404 means that the address is wrong."""
     async with http_server("404 Not Found") as url, connected(url) as client:
         async with asyncio.timeout(5):
             with pytest.raises(OddAnswerError):

@@ -1,4 +1,4 @@
-"""`sender probe`: what files are."""
+"""`sender probe` describes files."""
 
 import json
 import os
@@ -9,14 +9,14 @@ from tests.support.sounds import write
 
 
 async def probed(*arguments, **how):
-    """Run it to its end; return the program and its exit code."""
+    """Run `sender probe` until it ends; return the program and its exit code."""
     async with started(COMMANDS / "sender", "probe", *arguments, **how) as program:
         code = await program.ended()
     return program, code
 
 
 async def test_lines_of_json(tmp_path):
-    """Everything that is known of each file, whatever it is called; claimed, or counted."""
+    """Each line has the facts of a file, with any name; frames are claimed, or counted."""
     write(tmp_path / "wrong.mp3.wav", 12_345, 2, "PCM_24").rename(tmp_path / "wrong.mp3")
     encode(tmp_path / "a.m4a", "-c:a", "aac", frames=16_000).unlink()
     flac = write(tmp_path / "b.flac", 20_000)
@@ -45,7 +45,7 @@ async def test_lines_of_json(tmp_path):
 
 
 async def test_a_table(tmp_path):
-    """One row for each; what is no audio is named on standard error, and is exit code 1."""
+    """Each file has a row; a file without audio is named on standard error, with exit code 1."""
     write(tmp_path / "a.wav", 1000)
     write(tmp_path / "c [x].wav", 2000, 2, "FLOAT")
     (tmp_path / "b.wav").write_text("no audio")
@@ -65,7 +65,7 @@ async def test_a_table(tmp_path):
 
 
 async def test_output_and_names_that_are_not_utf_8(tmp_path):
-    """What the output cannot show is replaced, in results and in what is wrong."""
+    """Results and errors replace the characters that the output cannot show."""
     write(tmp_path / "Привет.wav", 1000)
     write(tmp_path / "[b] :cat: [x].wav", 1000)
     write(tmp_path / "a.wav", 1000).rename(tmp_path / os.fsdecode(b"odd\xff.wav"))

@@ -1,4 +1,4 @@
-"""Whatever happens to connections and receivers, each frame reaches a processor exactly once."""
+"""Faults of connections and receivers: each frame reaches a processor exactly once."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -28,7 +28,7 @@ EVERYWHERE = (
 
 
 def reconnects(registry):
-    """How often a sender connected again, by reason; reasons that did not occur are left out."""
+    """Return how often a sender connected again, by reason; a reason without an event is absent."""
     counts = {}
     for family in registry.collect():
         for sample in family.samples:
@@ -37,8 +37,8 @@ def reconnects(registry):
     return counts
 
 
-async def test_cut_everywhere(tmp_path):
-    """A connection that breaks at 14 different bytes is continued 14 times, without loss."""
+async def test_cuts_at_fourteen_places(tmp_path):
+    """The sender resumes a stream that is cut at 14 different bytes, without loss."""
     path = write(tmp_path / "a.wav", 300_007, 2, "PCM_24")
     recorder, registry = Recorder(), CollectorRegistry()
     async with (
@@ -59,7 +59,7 @@ async def test_cut_everywhere(tmp_path):
 
 
 async def test_cut_at_the_end(tmp_path):
-    """A connection may break when all was sent: before eos, within it, or before the receipt."""
+    """The connection may break after the last chunk: before eos, within it, before the receipt."""
     recorder = Recorder()
     async with listening(recorder) as running, Relay(running.port).listen() as proxy:
         async with connected(proxy.url) as client:
@@ -77,7 +77,7 @@ async def test_cut_at_the_end(tmp_path):
 
 
 async def test_resets(tmp_path):
-    """Connections that are reset at once are attempts like any other."""
+    """The sender also tries again if a connection is reset at once."""
     path = write(tmp_path / "a.wav", 100_000)
     recorder, registry = Recorder(), CollectorRegistry()
     async with (
@@ -96,8 +96,8 @@ async def test_resets(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["tone.mp3", "tone.ogg", "tone.flac", "tone.wav"])
-async def test_decoders_give_the_same_again(tmp_path, name):
-    """After a cut the same samples come, also of formats in which no frame stands alone."""
+async def test_decoders_give_the_same_samples_after_a_cut(tmp_path, name):
+    """The samples are the same, also in formats whose frames depend on one another."""
     path = tmp_path / name
     soundfile.write(path, 0.3 * noise(120_000, 2), 44_100)
     expected = samples(path)
@@ -115,7 +115,7 @@ async def test_decoders_give_the_same_again(tmp_path, name):
 
 
 async def test_silence_is_a_lost_connection(tmp_path, monkeypatch):
-    """A connection on which nothing comes any more is given up, and another one tried."""
+    """The sender gives a silent connection up, and opens another one."""
     monkeypatch.setattr(link, "CLOSE_TIMEOUT_S", 0.1)
     path = write(tmp_path / "a.wav", 400_000)
     recorder, registry = Recorder(), CollectorRegistry()
@@ -135,8 +135,8 @@ async def test_silence_is_a_lost_connection(tmp_path, monkeypatch):
     assert reconnects(registry)["lost"] >= 1
 
 
-async def test_silence_to_the_end(tmp_path, monkeypatch):
-    """What never answers fails after `patience`, and the error says what was missing."""
+async def test_endless_silence_fails_after_patience(tmp_path, monkeypatch):
+    """The error says which answer is missing."""
     monkeypatch.setattr(link, "CLOSE_TIMEOUT_S", 0.1)
     path = write(tmp_path / "a.wav", 400_000)
     recorder = Recorder()
@@ -154,7 +154,7 @@ async def test_silence_to_the_end(tmp_path, monkeypatch):
 
 
 async def test_receiver_that_comes_later(tmp_path):
-    """The sender waits for a receiver to appear."""
+    """The sender waits until a receiver starts."""
     path = write(tmp_path / "a.wav")
     recorder, port = Recorder(), free_port()
     async with (
@@ -172,7 +172,7 @@ async def test_receiver_that_comes_later(tmp_path):
 
 @pytest.mark.parametrize("how", ["refused", "silent"])
 async def test_receiver_that_never_comes(tmp_path, how):
-    """After `connect_timeout` the error names the address, the time and the reason."""
+    """After `connect_timeout`, the error has the address, the time and the reason."""
     path = write(tmp_path / "a.wav")
     now = asyncio.get_running_loop().time
     async with Relay(1).listen() as proxy:
@@ -190,7 +190,7 @@ async def test_receiver_that_never_comes(tmp_path, how):
 
 @pytest.mark.parametrize("ack", ["received", "durable"])
 async def test_receiver_that_is_drained(tmp_path, ack):
-    """The next receiver on the same port knows nothing, and gets the stream from its start."""
+    """The next receiver on the port has no frame, and gets the stream from its start."""
     path = write(tmp_path / "a.wav", 48_000)
     first, second, registry = Recorder(), Recorder(), CollectorRegistry()
     port = free_port()
@@ -218,7 +218,7 @@ async def test_receiver_that_is_drained(tmp_path, ack):
 
 
 async def test_receiver_that_dies(tmp_path):
-    """Without any goodbye it is the same."""
+    """If a receiver ends without a goodbye, the next one gets the stream from its start."""
     path = write(tmp_path / "a.wav", 200_000)
     first, second = Recorder(), Recorder()
     async with listening(first, **SMALL) as old, listening(second) as new:
@@ -243,7 +243,7 @@ async def test_receiver_that_dies(tmp_path):
 
 @pytest.mark.parametrize("frames", [100, 300_000])
 async def test_damage_on_the_way_heals(tmp_path, frames):
-    """A chunk whose checksum is wrong is sent again; the first one of many, or the only one."""
+    """The sender repeats a chunk with a wrong checksum, the first of many or the only one."""
     path = write(tmp_path / "a.wav", frames, subtype="FLOAT")
     recorder, registry = Recorder(), CollectorRegistry()
     async with (
@@ -259,7 +259,7 @@ async def test_damage_on_the_way_heals(tmp_path, frames):
 
 
 async def test_damage_that_stays_is_an_error(tmp_path):
-    """The same fault twice running is no accident."""
+    """The same damage twice in a row is an error."""
     path = write(tmp_path / "a.wav", 300_000)
     async with (
         listening(Recorder()) as running,

@@ -9,16 +9,8 @@ import struct
 import termios
 from fcntl import ioctl
 
-from prometheus_client import CollectorRegistry
-
-from sender.jobs.delivery import Deliveries
-from sender.jobs.send import Sending
-from sender.metrics import Metrics
-from sender.opening import Inputs
-from sender.settings import SendSettings
-from sender.terminal import Progress
-from sonoduct.runtime.console import faults_console
 from tests.support.commands import COMMANDS, sending, sent, started
+from tests.support.delivering import delivered
 from tests.support.recorder import Recorder, listening
 from tests.support.relay import free_port
 from tests.support.rights import enterable_folder, without_rights
@@ -26,7 +18,7 @@ from tests.support.sounds import noise, same, samples, write
 
 
 async def test_files_and_folders(tmp_path):
-    """Receipts on standard output, log lines on standard error, a line of JSON in the report."""
+    """Receipts are on standard output, logs on standard error, JSON lines in the report."""
     single = write(tmp_path / "single.flac", 40_000, 2, "PCM_24")
     (tmp_path / "album" / ".trash").mkdir(parents=True)
     album = [write(tmp_path / "album" / f"{number}.WAV", 3000 + number) for number in (2, 1, 3)]
@@ -73,7 +65,7 @@ async def test_files_and_folders(tmp_path):
 
 
 async def test_options(tmp_path):
-    """What the options say is what arrives."""
+    """The stream that arrives is the one that the options describe."""
     path = write(tmp_path / "a.wav", 1201)
     recorder = Recorder()
     async with listening(recorder) as running:
@@ -89,7 +81,7 @@ async def test_options(tmp_path):
 
 
 async def test_wrong_usage(tmp_path):
-    """Everything that is wrong is said in one line, and nothing is sent; exit code 2."""
+    """One line names every wrong value, the sender sends nothing, and the exit code is 2."""
     program, code = await sent(
         *(tmp_path, "--to", "http://localhost", "--encoding", "mp3", "--jobs", "0"),
         *("--raw", "s16le:0:1", "--report", tmp_path, "--speed", "-1"),
@@ -117,7 +109,7 @@ async def test_wrong_usage(tmp_path):
 
 
 async def test_standard_input(tmp_path):
-    """A whole container, or samples without a header, may come through a pipe."""
+    """The sender takes a whole container or raw samples from a pipe."""
     wav = write(tmp_path / "a.wav", 30_001, 2, "PCM_24")
     floats = noise(20_011, 2)
     report, recorder = tmp_path / "report.jsonl", Recorder()
@@ -143,8 +135,8 @@ async def test_standard_input(tmp_path):
     assert same(floats[:-1], recorder.takes[2].samples)
 
 
-async def test_nothing_to_read(tmp_path):
-    """Standard input that is empty, no audio, or not open for reading is an error in one line."""
+async def test_standard_input_without_audio_is_an_error(tmp_path):
+    """Empty, closed or foreign standard input is an error of one line."""
     report = tmp_path / "report.jsonl"
     (tmp_path / "text").write_text("no audio")
     raw = ("--raw", "s16le:8000:1")
@@ -165,7 +157,7 @@ async def test_nothing_to_read(tmp_path):
 
 
 def read_terminal(master):
-    """Everything that is written to a pseudo terminal until its other end is closed."""
+    """Return the bytes that come to a pseudo terminal until its other end is closed."""
     text = b""
     while True:
         try:
@@ -178,7 +170,7 @@ def read_terminal(master):
 
 
 async def test_terminal(tmp_path):
-    """On a terminal each stream has a bar, with its position, speed and what is on its way."""
+    """On a terminal, each stream has a bar with its position, its speed and its unsent rest."""
     paths = [write(tmp_path / name, 16_000) for name in ("take [live].wav", "b.wav")]
     recorder = Recorder()
     master, slave = pty.openpty()
@@ -211,7 +203,7 @@ async def test_terminal(tmp_path):
 
 
 async def test_bars_without_a_connection(tmp_path):
-    """`--progress always` draws without a terminal, too, and says that nobody answers."""
+    """`--progress always` draws without a terminal, and shows that no receiver answers."""
     path = write(tmp_path / "a.wav")
     program, code = await sent(
         *(path, "--to", f"ws://127.0.0.1:{free_port()}", "--connect-timeout", "0.5"),
@@ -223,9 +215,9 @@ async def test_bars_without_a_connection(tmp_path):
     assert "no progress for 0.5 s" in program.out
 
 
-async def test_what_cannot_be_looked_into():
-    """Each folder and file is a failure of its own, and the rest is sent."""
-    outcomes, recorder = [], Recorder()
+async def test_unreadable_folders_and_files_are_failures():
+    """Each is a failure of its own, and the sender sends the others."""
+    recorder = Recorder()
     with enterable_folder() as folder:
         for name in ("a.wav", "closed/b.wav", "c.wav", "open/d.wav"):
             (folder / name).parent.mkdir(exist_ok=True)
@@ -234,13 +226,8 @@ async def test_what_cannot_be_looked_into():
         (folder / "c.wav").chmod(0o000)
         (folder / "e.wav").symlink_to("gone")
         async with listening(recorder) as running:
-            settings = SendSettings(to=running.url)
-            progress = Progress(faults_console(), shown=False)
-            metrics = Metrics(CollectorRegistry(), "0")
-            deliveries = Deliveries(settings, metrics, progress, outcomes.append)
-            sending = Sending(settings, metrics, deliveries, None, Inputs(settings, ()))
             with without_rights():
-                await sending.run([str(folder), f"{folder}/*/*.wav"], "1" * 32)
+                outcomes = await delivered(str(folder), f"{folder}/*/*.wav", to=running.url)
 
     good = sorted(each.name for each in outcomes if each.good)
     assert [f"{folder}/a.wav", f"{folder}/open/d.wav"] == good
@@ -253,7 +240,7 @@ async def test_what_cannot_be_looked_into():
 
 
 async def test_output_and_names_that_are_not_utf_8(tmp_path):
-    """What the output cannot show is replaced; names look like markup, emoji, or nothing at all."""
+    """The output replaces characters that it cannot show, and does not read markup in names."""
     names = ["[b] :cat: [x].wav", "Привет.wav", "odd?.wav"]
     for number, name in enumerate(names):
         data = os.fsencode(name).replace(b"?", b"\xff")
@@ -282,7 +269,7 @@ async def test_output_and_names_that_are_not_utf_8(tmp_path):
 
 
 async def test_progress_that_cannot_be_shown(tmp_path):
-    """A full disk behind standard error stops neither the stream nor the table."""
+    """If standard error is on a full disk, the stream and the table still complete."""
     path, recorder = write(tmp_path / "a.wav"), Recorder()
     command = '"$0" send "$1" --to "$2" --progress always --ledger "" 2> /dev/full'
     async with listening(recorder) as running:
@@ -295,7 +282,7 @@ async def test_progress_that_cannot_be_shown(tmp_path):
 
 
 async def test_results_that_cannot_be_shown(tmp_path):
-    """A full disk behind standard output, or behind the report, undoes nothing that arrived."""
+    """If standard output or the report is on a full disk, the streams have still arrived."""
     path, recorder = write(tmp_path / "a.wav"), Recorder()
     command = '"$0" send "$1" --to "$2" --progress never --ledger "" $3 > /dev/full'
     async with listening(recorder) as running:

@@ -1,4 +1,4 @@
-"""Raw standard input goes through a spool on disk: it outlives the sender."""
+"""Raw standard input goes through a spool on disk, which outlives the sender."""
 
 import asyncio
 import random
@@ -17,7 +17,7 @@ SOUND = sound(200_000)
 
 
 def recorded(store):
-    """The samples of each recording."""
+    """Return the samples of each recording."""
     return [
         soundfile.read(path, dtype="int16")[0].tobytes()
         for path in sorted((store / "audio").glob("[!.]*.wav"))
@@ -30,9 +30,9 @@ async def finished(store, count):
     return recorded(store)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 async def test_a_killed_sender_that_is_started_again_finishes_the_stream(tmp_path, seed):
-    """What it had taken from the pipe arrives, once and exactly, from its spool."""
+    """The frames that a killed sender took from the pipe arrive once, from its spool."""
     taken = random.Random(seed).randrange(10_000, len(SOUND)) // 4 * 4
     store, spool = tmp_path / "store", tmp_path / "spool"
     async with running(store=str(store), limits={"reserve_bytes": 0}) as receiver:
@@ -53,8 +53,8 @@ async def test_a_killed_sender_that_is_started_again_finishes_the_stream(tmp_pat
     assert [] == list(spool.rglob("*.spool"))
 
 
-async def test_without_a_receiver_the_pipe_is_taken_all_the_same(tmp_path):
-    """The writer does not wait; what came is finished by a later run."""
+async def test_without_a_receiver_the_sender_still_takes_the_pipe(tmp_path):
+    """The writer does not wait; a later run completes the stream."""
     store, spool = tmp_path / "store", tmp_path / "spool"
     async with running(store=str(store), limits={"reserve_bytes": 0}) as receiver:
         url = receiver.url
@@ -73,10 +73,10 @@ async def test_without_a_receiver_the_pipe_is_taken_all_the_same(tmp_path):
 
 
 async def test_a_full_spool_can_be_an_error(tmp_path):
-    """With --spool-full fail the stream ends there, and what was taken stays."""
+    """With --spool-full fail, a full spool ends the stream; its frames stay."""
     spool, report = tmp_path / "spool", tmp_path / "report.jsonl"
     small = ("--spool", spool, "--spool-bytes", "1048576", "--spool-full", "fail")
-    options = (*RAW, *small, "--to", "ws://127.0.0.1:1", "--connect-timeout", "2")
+    options = (*RAW, *small, "--to", "ws://127.0.0.1:1", "--connect-timeout", "0.5")
     async with sending(*options, "--report", report, stdin=asyncio.subprocess.PIPE) as program:
         program.process.stdin.write(SOUND * 2)
         program.process.stdin.close()
@@ -88,7 +88,7 @@ async def test_a_full_spool_can_be_an_error(tmp_path):
 
 
 async def test_patience_begins_when_the_spool_is_full(tmp_path):
-    """With an open input, too: nothing more is kept, so nothing is gained by going on."""
+    """While the spool has room the sender waits; when it is full, patience starts."""
     small = ("--spool", tmp_path, "--spool-bytes", "1048576", "--connect-timeout", "0.2")
     async with sending(
         *RAW, *small, "--to", "ws://127.0.0.1:1", stdin=asyncio.subprocess.PIPE

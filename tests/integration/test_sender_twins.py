@@ -1,4 +1,4 @@
-"""Files that look alike: one is never taken for another, and a known one is not sent again."""
+"""Files that look alike: the sender never takes one for another, and never repeats a known one."""
 
 import os
 
@@ -24,7 +24,7 @@ ROOM = {"reserve_bytes": 0}
 
 
 def twin(path, seed, frames=FRAMES):
-    """Write a file that has its siblings' path, size, time, beginning, middle and end."""
+    """Write a file with its siblings' path, size, time, beginning, middle and end."""
     sound = np.zeros(frames, np.int16)
     sound[frames // 4 : frames // 4 + 1000] = np.random.default_rng(seed).integers(-9, 9, 1000)
     soundfile.write(path, sound, RATE, "PCM_16")
@@ -33,7 +33,7 @@ def twin(path, seed, frames=FRAMES):
 
 
 def recordings(store):
-    """What lies in *store*, sorted by its bytes."""
+    """Return the recordings in *store*, sorted by their bytes."""
     return sorted(
         soundfile.read(each, dtype="int16")[0].tobytes()
         for each in Layout(PosixDisk(), store).audio.glob("*.wav")
@@ -46,7 +46,7 @@ def wanted(path):
 
 @pytest.mark.parametrize("encoding", ["auto", "flac", "file"])
 async def test_a_twin_is_another_stream(tmp_path, encoding, capsys):
-    """The second file is sent under an id of its own, one line says so, and both are recorded."""
+    """The second file gets an id of its own, the log has one line, and both are recorded."""
     path, store = tmp_path / "20261127_080000.WAV", tmp_path / "store"
     truths = []
     async with running(store=str(store), limits=ROOM) as receiver:
@@ -60,7 +60,7 @@ async def test_a_twin_is_another_stream(tmp_path, encoding, capsys):
 
 
 async def test_a_twin_is_known_the_next_time(tmp_path):
-    """Under its own id, and with a ledger without being read."""
+    """The receiver knows the twin by its own id; with a ledger, the sender does not read it."""
     path, results = tmp_path / "a.wav", []
     async with running() as receiver:
         for seed in (1, 2):
@@ -76,7 +76,7 @@ async def test_a_twin_is_known_the_next_time(tmp_path):
 
 
 async def test_one_frame_under_a_files_id(tmp_path):
-    """Whoever commits something under an id that can be computed keeps no file from being sent."""
+    """A stranger's stream under a file's id does not keep the file from being sent."""
     path = twin(tmp_path / "a.wav", 1)
     source = open_file(path, Settings())
     async with running() as receiver:
@@ -92,7 +92,7 @@ async def test_one_frame_under_a_files_id(tmp_path):
 
 
 async def test_trust_skips_the_proof(tmp_path):
-    """With --trust-known a sender believes whatever the receiver has."""
+    """With --trust-known, the sender believes the receiver without a proof."""
     path = twin(tmp_path / "a.wav", 1)
     async with running() as receiver:
         async with connected(receiver.url) as client:
@@ -106,7 +106,7 @@ async def test_trust_skips_the_proof(tmp_path):
 
 @pytest.mark.parametrize("frames", [1000, FRAMES, FRAMES + 1000], ids=["part", "all", "more"])
 async def test_another_file_was_cut_halfway(tmp_path, frames):
-    """A stream that begins with another file's samples is left to that file: both get through."""
+    """If a stream starts with another file's samples, the sender leaves it: both files arrive."""
     path = twin(tmp_path / "a.wav", 1)
     source = open_file(path, Settings())
     foreign = bytes(range(1, 201)) * (frames // 100)
@@ -127,7 +127,7 @@ async def test_another_file_was_cut_halfway(tmp_path, frames):
 
 @pytest.mark.parametrize("end", ["cancelled", "other format"])
 async def test_an_id_that_is_spoilt(tmp_path, end):
-    """A file whose id was cancelled, or has another format there, is sent."""
+    """If a file's id was cancelled, or has another format there, the file is still sent."""
     path = twin(tmp_path / "a.wav", 1)
     source = open_file(path, Settings())
     form = source.format
@@ -151,7 +151,7 @@ async def test_an_id_that_is_spoilt(tmp_path, end):
 
 @pytest.mark.parametrize("encoding", ["auto", "file"])
 async def test_a_ledger_saves_reading(tmp_path, encoding, monkeypatch):
-    """A file with a record is proved by it; after a change it is read."""
+    """A record in the ledger proves an unchanged file; a changed file is read again."""
     path, store = twin(tmp_path / "a.wav", 1), tmp_path / "store"
     later = path.stat().st_ctime_ns + 10_000_000_000
     monkeypatch.setattr("sender.sources.fingerprint.time.time_ns", lambda: later)

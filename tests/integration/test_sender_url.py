@@ -1,4 +1,4 @@
-"""What is behind an address, taken by an ffmpeg as it comes; from a real server on loopback."""
+"""Audio behind an address: an ffmpeg takes it as it comes, from a real server on loopback."""
 
 import io
 import threading
@@ -8,9 +8,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 import soundfile
+from structlog.testing import capture_logs
 
+from sender.__main__ import app
+from sonoduct.runtime.command import run
 from tests.integration.test_sender_containers import ffmpeg
 from tests.support.commands import sending, sent
+from tests.support.delivering import delivered
 from tests.support.recorder import Recorder, listening
 from tests.support.relay import free_port
 from tests.support.rtsp import Rtsp
@@ -18,11 +22,11 @@ from tests.support.sounds import noise, same, samples, write
 
 SEGMENT_S = 1
 FREE = 5
-"""Pieces that are sent without waiting."""
+"""The number of pieces that the server sends at once."""
 
 
 class Server(ThreadingHTTPServer):
-    """Serves what `pages` has; a list of pieces waits after the first few."""
+    """Serves `pages`; a list of pieces waits after the first few."""
 
     daemon_threads = True
 
@@ -35,11 +39,11 @@ class Server(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def handle_error(self, request, client_address):
-        """Clients may go when they like."""
+        """Ignore clients that leave early."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request."""
+    """Answers one request."""
 
     def do_GET(self):
         self.server.asked.append(self.path)
@@ -57,12 +61,12 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
 
     def log_message(self, *_):
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(name="server")
 def _server():
-    """Listens on loopback."""
+    """Listen on loopback."""
     with running() as server:
         yield server
 
@@ -79,30 +83,30 @@ def running():
 
 
 async def fetched(*addresses, **how):
-    """Send what is behind *addresses*; return what arrived, the log and the exit code."""
+    """Send the audio behind *addresses*; return the takes, the log and the outcome."""
     recorder = Recorder()
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in how.items()]
-    urls = [option for address in addresses for option in ("--url", address)]
-    async with listening(recorder) as receiver:
-        program, code = await sent(*urls, "--to", receiver.url, *options)
-    return recorder, program.log, code
+    with capture_logs() as log:
+        async with listening(recorder) as receiver:
+            (outcome,) = await delivered(to=receiver.url, url=addresses, **how)
+    return recorder, log, outcome
 
 
 async def test_a_file_on_a_web_server(server, tmp_path):
-    """Bit for bit; what is secret in the address is in no name."""
+    """It arrives bit for bit; the secrets of its address are in no name."""
     path = write(tmp_path / "a.wav", 100_000, 2, "PCM_24")
     server.pages["/a.wav?token=secret"] = path.read_bytes()
     address = server.url.replace("//", "//user:secret@") + "/a.wav?token=secret"
-    recorder, log, code = await fetched(address)
+    recorder, log, outcome = await fetched(address)
 
-    assert 0 == code
+    assert outcome.good
+    assert log
     assert same(samples(path), recorder.takes[0].samples)
     assert f"{server.url}/a.wav" == recorder.takes[0].stream.name
     assert "secret" not in str(log)
 
 
 async def test_a_playlist(server, tmp_path):
-    """HLS: its pieces make one stream."""
+    """The pieces of an HLS playlist make one stream."""
     path = write(tmp_path / "a.wav", 100_000, 2)
     segments = ("-f", "hls", "-hls_time", SEGMENT_S, "-hls_list_size", "0")
     playlist = ("-c:a", "aac", *segments, tmp_path / "x.m3u8", "-f", "null")
@@ -115,26 +119,26 @@ async def test_a_playlist(server, tmp_path):
         if line.endswith(".ts")
     )
     decoded = np.frombuffer(ffmpeg("-f", "f32le", "-c:a", "pcm_f32le", data=joined), "<f4")
-    recorder, _, code = await fetched(f"{server.url}/x.m3u8")
+    recorder, _, outcome = await fetched(f"{server.url}/x.m3u8")
 
-    assert 0 == code
+    assert outcome.good
     assert same(decoded.reshape(-1, 2), recorder.takes[0].samples)
 
 
 async def test_an_rtsp_server():
-    """What it sends, to the last sample, over TCP."""
+    """The stream of an RTSP server arrives over TCP, to the last sample."""
     expected = (0.5 * noise(60_000, 2) * 2**15).astype(np.int16)
     async with Rtsp(expected).listen() as rtsp:
-        recorder, log, code = await fetched(rtsp.url, url_timeout=2)
+        recorder, _, outcome = await fetched(rtsp.url, url_timeout=2)
 
     (take,) = recorder.takes
     assert ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"] == rtsp.asked[:4]
-    assert 0 == code, log
+    assert outcome.good, outcome.error
     assert same(expected.astype(np.float32) / 2**15, take.samples)
 
 
-async def test_it_arrives_as_it_comes(server):
-    """As from a station that never ends; an interrupt ends it, and what came is complete later."""
+async def test_an_endless_station_arrives_as_it_comes(server):
+    """An interrupt ends the stream; its frames so far are complete later."""
     server.pages["/live.flac"] = flac_pieces()
     recorder = Recorder()
     async with listening(recorder) as receiver:
@@ -146,28 +150,28 @@ async def test_it_arrives_as_it_comes(server):
     assert 130 == code
 
 
-async def test_what_has_no_length_ends_where_it_ends(server):
-    """As from old servers: there is nothing to compare with."""
+async def test_an_answer_without_a_length_ends_with_its_connection(server):
+    """Old servers send no length: the sender cannot see a cut."""
     server.pages["/live.flac"] = flac_pieces()
     server.go_on.release(10)
-    recorder, _, code = await fetched(f"{server.url}/live.flac")
+    recorder, _, outcome = await fetched(f"{server.url}/live.flac")
 
-    assert 0 == code
+    assert outcome.good
     assert 500_000 < recorder.takes[0].frames <= 600_000
 
 
 async def test_an_address_that_falls_silent(server):
-    """What came has arrived; then it is an error that says so."""
+    """If a server falls silent, its frames so far have arrived, and the error says so."""
     server.pages["/live.flac"] = flac_pieces()
-    recorder, log, code = await fetched(f"{server.url}/live.flac", url_timeout=0.5)
+    recorder, _, outcome = await fetched(f"{server.url}/live.flac", url_timeout=0.5)
 
-    assert 1 == code
-    assert "Connection timed out" in log[-1]["error"]
+    assert "failed" == outcome.result
+    assert "Connection timed out" in outcome.error
     assert recorder.takes[0].frames > 100_000
 
 
 def flac_pieces():
-    """A FLAC of ten times a second, in ten pieces."""
+    """Return the ten pieces of a FLAC file of a second."""
     file = io.BytesIO()
     soundfile.write(file, 0.5 * noise(600_000), 60_000, "PCM_16", format="FLAC")
     data, size = file.getvalue(), len(file.getvalue()) // 10
@@ -187,19 +191,20 @@ def flac_pieces():
     ],
     ids=["text", "missing", "playlist of files", "concat"],
 )
-async def test_what_is_no_audio(server, page, reason):
-    """One line with the address and ffmpeg's reason."""
+async def test_an_address_without_audio_is_an_error(server, page, reason):
+    """The error has the address and ffmpeg's reason."""
     if page is not None:
         server.pages["/x.m3u8"] = page
-    recorder, log, code = await fetched(f"{server.url}/x.m3u8")
+    recorder, _, outcome = await fetched(f"{server.url}/x.m3u8")
 
-    assert 1 == code
-    assert f"{server.url}/x.m3u8: {reason}" in log[-1]["error"]
+    assert "failed" == outcome.result
+    assert f"{server.url}/x.m3u8: {reason}" in outcome.error
+    assert "\n" not in outcome.error
     assert [] == recorder.takes
 
 
-async def test_nobody_there(tmp_path):
-    """The others arrive."""
+async def test_an_address_without_a_server_is_one_failure(tmp_path):
+    """The audio of the other addresses arrives."""
     path, address = write(tmp_path / "a.wav"), f"http://127.0.0.1:{free_port()}/x"
     recorder = Recorder()
     async with listening(recorder) as receiver:
@@ -211,33 +216,31 @@ async def test_nobody_there(tmp_path):
 
 
 async def test_an_ffmpeg_without_network(tmp_path):
-    """As in the images: the error says what to do."""
+    """The images have an ffmpeg without network: the error says what to do."""
     program = tmp_path / "ffmpeg"
     program.write_text(
         "#!/bin/sh\necho '[in#0 @ 0x1] [error] Error opening input: Protocol not found' >&2\nexit 1"
     )
     program.chmod(0o755)
-    _, log, code = await fetched("http://127.0.0.1:1/x", ffmpeg=program)
-    _, other, failed = await fetched("http://127.0.0.1:1/x", ffmpeg=tmp_path / "none")
+    _, _, without = await fetched("http://127.0.0.1:1/x", ffmpeg=str(program))
+    _, _, missing = await fetched("http://127.0.0.1:1/x", ffmpeg=str(tmp_path / "none"))
 
-    assert (1, 1) == (code, failed)
-    assert "built without it: name another one with --ffmpeg" in log[-1]["error"]
-    assert "needs ffmpeg" in other[-1]["error"]
+    assert ("failed", "failed") == (without.result, missing.result)
+    assert "built without it: name another one with --ffmpeg" in without.error
+    assert "needs ffmpeg" in missing.error
 
 
 @pytest.mark.parametrize(
     "address", ["file:///etc/passwd", "/a.wav", "concat:a|b", "http://", "ftp://h/x", "http://h/ x"]
 )
-async def test_other_addresses_are_refused(address):
-    """Before anything is opened."""
-    program, code = await sent("--url", address)
-
-    assert 2 == code
-    assert "expected http|https|rtsp|rtsps://HOST/" in program.errors[-1]
+def test_other_addresses_are_refused(address, capsys):
+    """The sender refuses other schemes before it opens an address."""
+    assert 2 == run(app, ["send", "--url", address])
+    assert "expected http|https|rtsp|rtsps://HOST/" in capsys.readouterr().err
 
 
 async def test_more_addresses_than_jobs_or_threads(server):
-    """Each is sent while all of them go on; one that ends is complete while the others wait."""
+    """All addresses are sent at once; one that ends is complete while the others wait."""
     recorder, addresses = Recorder(), [f"/{number}.flac" for number in range(12)]
     for address in addresses:
         server.pages[address] = flac_pieces()

@@ -1,4 +1,4 @@
-"""The service `sender watch`: each file of a folder once, whenever it comes."""
+"""The service `sender watch` sends each file of a folder once."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ from tests.support.sounds import same, samples, write
 
 
 async def scraped(port):
-    """The samples that /metrics shows, by their name and labels."""
+    """Return the samples that /metrics shows, by name and labels."""
 
     def get():
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
@@ -43,12 +43,12 @@ async def scraped(port):
 
 
 def takes_of(recorder, path):
-    """The streams that were named like *path*."""
+    """Return the streams with the name *path*."""
     return [take for take in recorder.takes if take.stream.name == str(path)]
 
 
-async def test_what_is_there_and_what_appears(tmp_path):
-    """Old files, new ones and replaced ones are sent once each; what is no audio is said once."""
+async def test_old_new_and_replaced_files_are_sent_once(tmp_path):
+    """The log names each file without audio once."""
     folder = tmp_path / "folder"
     (folder / "deep").mkdir(parents=True)
     old = write(folder / "old.wav", 3000)
@@ -88,20 +88,20 @@ async def test_what_is_there_and_what_appears(tmp_path):
 
 
 async def test_a_file_that_grows(tmp_path):
-    """A file that is being recorded is left alone until it has stopped growing."""
+    """The service leaves a file alone while it grows."""
     whole = write(tmp_path / "whole.wav", 48_000).read_bytes()
     folder = tmp_path / "folder"
     folder.mkdir()
     recorder = Recorder()
     async with (
         listening(recorder) as running,
-        watching(folder, running.url, settle="0.7") as program,
+        watching(folder, running.url, settle="0.5") as program,
     ):
         await program.said("sender_watching")
         with (folder / "growing.wav").open("wb", buffering=0) as file:
-            for start in range(0, len(whole), len(whole) // 14):
-                file.write(whole[start : start + len(whole) // 14])
-                await asyncio.sleep(0.06)  # the recording's time, not a wait for anything
+            for start in range(0, len(whole), len(whole) // 10):
+                file.write(whole[start : start + len(whole) // 10])
+                await asyncio.sleep(0.06)  # the recording's duration
         await program.said("stream_ended", name=str(folder / "growing.wav"))
         write(folder / "later.wav", 100)
         await program.said("stream_ended", name=str(folder / "later.wav"))
@@ -114,7 +114,7 @@ async def test_a_file_that_grows(tmp_path):
 
 
 async def test_receivers_that_come_and_go(tmp_path):
-    """Files wait for a receiver, and go to the next one when it restarts."""
+    """Files wait for a receiver, and the next receiver gets them after a restart."""
     first, second, port = Recorder(), Recorder(), free_port()
     early = write(tmp_path / "early.wav", 2000)
     async with (
@@ -137,7 +137,7 @@ async def test_receivers_that_come_and_go(tmp_path):
 
 
 async def test_stopped_in_the_middle(tmp_path):
-    """SIGTERM ends it at once, with a stream under way; the next one goes on with that."""
+    """SIGTERM ends the service at once, during a stream; the next one continues the stream."""
     path = write(tmp_path / "a.wav", 48_000)
     recorder = Recorder()
     async with listening(recorder) as running:
@@ -155,7 +155,7 @@ async def test_stopped_in_the_middle(tmp_path):
 
 
 async def test_wrong_usage(tmp_path):
-    """What is no folder, no address and no free port is said in one line."""
+    """A wrong folder, address or port is an error of one line."""
     path = write(tmp_path / "a.wav")
     async with (
         watching(path, "ftp://x") as program,
@@ -181,7 +181,7 @@ async def test_wrong_usage(tmp_path):
 
 
 class Service:
-    """`sender watch` in the test's own loop."""
+    """`sender watch` in the test's own event loop."""
 
     def __init__(self, folder, url):
         self.outcomes = []
@@ -198,7 +198,7 @@ class Service:
         self.news.set()
 
     async def ended(self, path, result):
-        """Wait until an attempt at *path* ended with *result*."""
+        """Wait until an attempt at *path* ends with *result*."""
         async with asyncio.timeout(PATIENCE_S):
             while (str(path), result) not in [(each.name, each.result) for each in self.outcomes]:
                 self.news.clear()
@@ -217,8 +217,8 @@ async def watched(folder, url):
             await running
 
 
-async def test_folders_that_cannot_be_looked_into():
-    """Each costs one line in the log, and nothing else; it is looked into when that is mended."""
+async def test_unreadable_folders_are_logged_once():
+    """The service reads them as soon as it may."""
     names = ("unentered/c.wav", "unlisted/b.wav")
     with enterable_folder() as folder:
         for name in names:
@@ -245,8 +245,8 @@ async def test_folders_that_cannot_be_looked_into():
     assert ["sent"] * 3 == [each.result for each in service.outcomes]
 
 
-async def test_files_that_cannot_be_read_for_now():
-    """Each is said once, and sent when it can be read, wherever the reason lies."""
+async def test_unreadable_files_are_logged_once():
+    """The service sends them as soon as it can read them, for each kind of reason."""
     with enterable_folder() as base:
         folder, away = base / "folder", base / "away"
         folder.mkdir()
@@ -283,7 +283,7 @@ async def test_files_that_cannot_be_read_for_now():
 
 
 async def test_a_folder_that_goes_and_comes_back(tmp_path):
-    """It is said once each; what was sent is not sent again, what is new or has changed is."""
+    """The log has one line for each change; only new and changed files are sent."""
     folder, aside = tmp_path / "folder", tmp_path / "aside"
     folder.mkdir()
     old = write(folder / "old.wav", 100)
@@ -310,7 +310,7 @@ async def test_a_folder_that_goes_and_comes_back(tmp_path):
 
 
 async def test_names_that_are_not_utf_8(tmp_path):
-    """A file, a folder and what is left out may be called anything."""
+    """Files, folders and skipped entries may have any name."""
     folder = tmp_path / os.fsdecode(b"in\xfe")
     (folder / os.fsdecode(b"deep\xff")).mkdir(parents=True)
     write(tmp_path / "a.wav", 100).rename(folder / os.fsdecode(b"deep\xff/odd\xff.wav"))
@@ -328,8 +328,8 @@ async def test_names_that_are_not_utf_8(tmp_path):
     assert [f"{tmp_path}/in?/deep?/odd?.wav"] == [take.stream.name for take in recorder.takes]
 
 
-async def test_what_is_left_out_is_said_once_for_each_kind(tmp_path):
-    """At the first look, and when something of another kind appears."""
+async def test_skipped_kinds_of_files_are_logged_once(tmp_path):
+    """The log names a kind at the first look, or when it first appears."""
     (tmp_path / "notes.txt").touch()
     async with listening(Recorder()) as running, watching(tmp_path, running.url) as program:
         await program.said("files_left_out", kinds="1 .txt")
@@ -345,7 +345,7 @@ async def test_what_is_left_out_is_said_once_for_each_kind(tmp_path):
 
 
 async def test_a_disk_that_fails(tmp_path):
-    """A file that gives errors is said once, and sent when it can be read to its end."""
+    """A file with read errors is logged once, and sent when it can be read to its end."""
     path = tmp_path / "a.wav"
     path.symlink_to("/proc/self/mem")  # opens, and gives EIO
     async with listening(Recorder()) as running, watched(tmp_path, running.url) as (service, _):
@@ -370,8 +370,8 @@ async def test_a_disk_that_fails(tmp_path):
         ({"result": "sent"}, None, False),
     ],
 )
-async def test_whose_fault_it_is(tmp_path, outcome, content, expected):
-    """A decoder only says that it cannot go on: whether the file can be read tells why."""
+async def test_a_read_error_is_told_from_a_decoding_error(tmp_path, outcome, content, expected):
+    """If a decoder stops, the service reads the file to see whether the disk is at fault."""
     path = tmp_path / "a.wav"
     if content is None:
         path.symlink_to("/proc/self/mem")
@@ -385,8 +385,8 @@ async def test_whose_fault_it_is(tmp_path, outcome, content, expected):
 @pytest.mark.parametrize(
     ("cause", "expected"), [(OSError(11, "busy"), True), (ValueError("no audio"), False)]
 )
-async def test_what_the_operating_system_refuses(cause, expected):
-    """What it does not give may be had later, such as a process for the decoder."""
+async def test_a_refusal_of_the_operating_system_is_tried_again(cause, expected):
+    """A refused process, for example, may be granted later."""
     settings = WatchSettings()
     progress = Progress(faults_console(), shown=False)
     metrics = Metrics(CollectorRegistry(), "0")
@@ -399,8 +399,8 @@ async def test_what_the_operating_system_refuses(cause, expected):
     assert expected == (await deliveries.deliver(client, "a.wav", opening)).unreadable
 
 
-async def test_what_vanishes_while_it_is_listed_is_no_fault(tmp_path, monkeypatch):
-    """Only the folder that is watched has to be there."""
+async def test_a_folder_that_vanishes_during_the_listing_is_no_fault(tmp_path, monkeypatch):
+    """Only the watched folder itself must exist."""
     gone = Fault(tmp_path / "gone", "No such file or directory")
     found = Found(files=[tmp_path / "gone" / "a.wav"], faults=[gone])
     monkeypatch.setattr("sender.jobs.watch.walk", lambda _folder: found)
@@ -412,7 +412,7 @@ async def test_what_vanishes_while_it_is_listed_is_no_fault(tmp_path, monkeypatc
 
 
 async def test_one_file_under_several_names(tmp_path):
-    """It is sent once; a link that leads to itself is said once."""
+    """The service sends it once; a link to itself is logged once."""
     path = write(tmp_path / "b.wav", 100)
     (tmp_path / "a.wav").symlink_to(path)
     (tmp_path / "c.wav").symlink_to("b.wav")

@@ -1,4 +1,4 @@
-"""Each thing that goes wrong has a line, with the other end's address and the reason."""
+"""Each fault has one line in the log, with the peer's address and the reason."""
 
 import asyncio
 import sys
@@ -20,12 +20,12 @@ ROOM = {"reserve_bytes": 0}
 
 
 def lines(logs, event):
-    """What was logged of *event*."""
+    """Return the log lines of *event*."""
     return [line for line in logs if line["event"] == event]
 
 
 async def test_a_client_that_breaks_the_protocol():
-    """The line names its address, the stream, the close code and the reason."""
+    """The line has the client's address, the stream, the close code and the reason."""
     with capture_logs() as logs:
         async with running() as receiver, speaking(receiver.url) as client:
             await client.greet()
@@ -42,7 +42,7 @@ async def test_a_client_that_breaks_the_protocol():
 
 
 async def test_a_flood_of_bad_clients():
-    """It fills no disk: most lines are held back."""
+    """The log has few of many equal lines, so that it does not fill a disk."""
     with capture_logs() as logs:
         async with running() as receiver:
             for _ in range(60):
@@ -53,7 +53,7 @@ async def test_a_flood_of_bad_clients():
 
 
 async def test_a_receiver_without_room_for_connections():
-    """Who is refused has a line, too."""
+    """A refused connection has a line."""
     with capture_logs() as logs:
         limits = {"max_connections": 1, "memory_bytes": 65536, "window_bytes": 65536}
         async with running(limits=limits) as receiver, speaking(receiver.url) as one:
@@ -72,7 +72,7 @@ async def test_a_receiver_without_room_for_connections():
 
 
 async def test_a_file_that_cannot_be_decoded(tmp_path):
-    """The line has the reason that its sender hears."""
+    """The line has the reason that the sender gets."""
     with capture_logs() as logs:
         async with running(store=str(tmp_path / "store"), limits=ROOM) as receiver:
             async with speaking(receiver.url, kind=wire.Kind.FILE, format_=None) as client:
@@ -87,7 +87,7 @@ async def test_a_file_that_cannot_be_decoded(tmp_path):
 
 
 async def test_a_store_without_room(tmp_path, monkeypatch):
-    """One line when it fills, one when it has room again."""
+    """The log has one line when the store fills, and one when it has room again."""
     room = PosixDisk().free(tmp_path)
     with capture_logs() as logs:
         async with running(store=str(tmp_path), limits=ROOM) as receiver:
@@ -100,7 +100,7 @@ async def test_a_store_without_room(tmp_path, monkeypatch):
 
 
 async def test_a_sender_that_resumes(tmp_path):
-    """Each retry has a line, and so does the success after it; the stream is always its id."""
+    """Each retry has a line, and the success after it has one; all have the stream's id."""
     recorder = Recorder()
     with capture_logs() as logs:
         async with (
@@ -115,8 +115,8 @@ async def test_a_sender_that_resumes(tmp_path):
     assert str(tmp_path / "a.wav") == retry["name"] == resumed["name"]
 
 
-async def test_what_a_sender_says_of_its_connections(tmp_path):
-    """At the level debug each has two lines, and each claim of a stream has one."""
+async def test_debug_logs_connections_and_claims_of_the_sender(tmp_path):
+    """Each connection has two lines, and each claim of a stream has one."""
     recorder = Recorder()
     with capture_logs() as logs:
         async with (
@@ -138,8 +138,8 @@ async def test_what_a_sender_says_of_its_connections(tmp_path):
     assert 4 == len(debug), "nothing for each chunk"
 
 
-async def test_debug_tells_of_connections_and_claims():
-    """One line when a connection opens, when it ends and why, and when a holder is fenced."""
+async def test_debug_logs_connections_and_claims():
+    """Each start and each end of a connection has a line, and so has a fenced holder."""
     with capture_logs() as logs:
         async with running() as receiver, speaking(receiver.url, stream="ab" * 16) as first:
             await first.greet()

@@ -1,4 +1,4 @@
-"""What runs beside the connections for as long as the receiver does."""
+"""Background tasks of the receiver."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from receiver import service
 
 
 async def test_a_background_task_that_fails_is_started_again(monkeypatch):
-    """Its failure has a line at once; without it no hanging processor would be cut off any more."""
+    """The log has a line at once; without the task, no hanging processor would be cut off."""
     monkeypatch.setattr(service, "AGAIN_S", 0.0)
     runs = asyncio.Queue()
 
@@ -19,7 +19,7 @@ async def test_a_background_task_that_fails_is_started_again(monkeypatch):
         await asyncio.Event().wait()
 
     async def over():
-        """Has nothing to do, as in a store that keeps nothing."""
+        """Return at once, as the task of a memory store does."""
 
     with capture_logs() as logs:
         async with service._background([work, over]):

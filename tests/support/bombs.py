@@ -1,4 +1,4 @@
-"""Small files that stand for a great deal of audio."""
+"""Small files that decode to a large amount of audio."""
 
 import struct
 
@@ -8,7 +8,7 @@ CHUNK_FRAMES = 9000
 
 
 def atom(kind, *parts):
-    """An atom of QuickTime: its length, its kind, and what it holds."""
+    """Return an atom of QuickTime: its length, its kind and its contents."""
     body = b"".join(parts)
     return struct.pack(">I4s", 8 + len(body), kind) + body
 

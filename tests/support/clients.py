@@ -1,13 +1,13 @@
-"""Senders that run in the test's own loop."""
+"""Senders that run in the test's own event loop."""
 
 import sender
 
 PATIENCE_S = 15
-"""How long a stream goes on without progress: less than a test may take."""
+"""The seconds that a stream tries without progress: less than a test's time limit."""
 
 
 def connected(url, *, registry=None, **settings):
-    """A client for the receiver at *url*."""
+    """Return a client of the receiver at *url*."""
     return sender.connect(
         url, sender.Settings(**{"patience": PATIENCE_S, **settings}), registry=registry
     )

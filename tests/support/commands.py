@@ -1,4 +1,4 @@
-"""The command `sender` as a process of its own."""
+"""Commands as processes of their own."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 PATIENCE_S = 20
-"""How long a test waits for something that is bound to happen."""
+"""The seconds that a test waits for an event that must come."""
 
 COMMANDS = Path(sys.executable).parent
 
@@ -19,16 +19,16 @@ ELSEWHERE = {
     "SENDER_SPOOL": f"{tempfile.gettempdir()}/sonoduct-tests-{os.getpid()}",
     "SENDER_LEDGER": "",
 }
-"""Nothing that a test starts writes to where its user's own things are."""
+"""The programs of a test write nothing to the folders of the user."""
 
 
 class Program:
-    """A process whose output can be waited for."""
+    """A process; a test can wait for lines of its output."""
 
     def __init__(self, process):
         self.process = process
         self.lines = []
-        """Of standard output."""
+        """Lines of standard output."""
         self.errors = []
         """Lines of standard error."""
         self._news = asyncio.Event()
@@ -36,16 +36,16 @@ class Program:
 
     @property
     def out(self):
-        """Standard output."""
+        """Return standard output."""
         return "".join(self.lines)
 
     @property
     def log(self):
-        """Standard error as JSON; fails if there is a line that is none."""
+        """Return the lines of standard error, each parsed as JSON; fail if one is not JSON."""
         return [json.loads(line) for line in self.errors]
 
     async def said(self, event, count=1, **facts):
-        """Wait until *event* was logged with *facts*, *count* times; return the last one."""
+        """Wait until there are *count* lines of *event* with *facts*; return the last."""
 
         def matches():
             lines = [line for line in self.log if line.get("event") == event]
@@ -63,17 +63,17 @@ class Program:
                 await self._news.wait()
 
     def interrupt(self, number=signal.SIGINT):
-        """Send a signal."""
+        """Send the signal *number* to the process."""
         self.process.send_signal(number)
 
     async def ended(self):
-        """Wait for the end; return the exit code."""
+        """Wait until the process ends; return its exit code."""
         async with asyncio.timeout(PATIENCE_S):
             await self._ended
             return await self.process.wait()
 
     async def close(self):
-        """Kill it if it runs."""
+        """Kill the process if it still runs."""
         if self.process.returncode is None:
             self.process.kill()
         if self.process.stdin is not None:
@@ -96,7 +96,7 @@ class Program:
 
 @asynccontextmanager
 async def started(*command, stdin=asyncio.subprocess.DEVNULL, env=None, cwd=None):
-    """Run *command*; kill it at the end of the context if it still runs."""
+    """Run *command*; at the end of the context, kill it if it still runs."""
     foreign = ("SENDER_", "RECEIVER_", "COLUMNS", "PYTHONASYNCIODEBUG")  # it logs what is slow
     kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
     process = await asyncio.create_subprocess_exec(
@@ -120,19 +120,19 @@ def sending(*arguments, **how):
 
 
 def watching(folder, url, *arguments, settle="0.2", port=0, **how):
-    """Run `sender watch`, quick to look, with its metrics on *port*."""
+    """Run `sender watch` with short intervals, and with its metrics on *port*."""
     quick = ("--to", url, "--settle", settle, "--rescan", "0.2", "--metrics-port", port)
     return started(COMMANDS / "sender", "watch", *map(str, (folder, *quick, *arguments)), **how)
 
 
 async def sent(*arguments, **how):
-    """Run `sender send` to its end; return the program and its exit code."""
+    """Run `sender send` until it ends; return the program and its exit code."""
     async with sending(*arguments, **how) as program:
         code = await program.ended()
     return program, code
 
 
 def outcomes(report):
-    """The lines of a file written by `--report`, by the name of the file or path they are about."""
+    """Return the lines that `--report` wrote, by the name of the file that each is about."""
     lines = [json.loads(line) for line in Path(report).read_text().splitlines()]
     return {Path(line["name"]).name: line for line in lines}

@@ -1,4 +1,4 @@
-"""Audio files of every kind that is promised, whole and damaged, made when they are needed."""
+"""Audio files of every kind that the README promises, made when a test needs them."""
 
 import subprocess
 
@@ -41,7 +41,7 @@ SOUNDFILE = {
     "s16.nist": "PCM_16",
     "s16.voc": "PCM_16",
 }
-"""What libsndfile writes and reads; its own reading of it is the truth."""
+"""Files that libsndfile writes. Tests compare with the samples that libsndfile reads."""
 
 FFMPEG = {
     "aac.m4a": ("-c:a", "aac"),
@@ -54,7 +54,7 @@ FFMPEG = {
     "ac3.ac3": ("-c:a", "ac3", "-ar", "48000"),
     "layer2.mp2": ("-c:a", "mp2"),
 }
-"""What ffmpeg alone reads, and loses something."""
+"""Lossy files that only ffmpeg reads."""
 
 LOSSLESS = {
     "alac16.m4a": ("PCM_16", "-c:a", "alac", "-sample_fmt", "s16p"),
@@ -71,24 +71,24 @@ LOSSLESS = {
         *("-c:a", "flac", "-c:v", "png", "-disposition:v", "attached_pic"),
     ),
 }
-"""What ffmpeg writes exactly from a WAV of some subtype: that WAV is the truth."""
+"""Lossless files that ffmpeg makes from a WAV. Tests compare with the samples of that WAV."""
 
 
 def tone(frames=FRAMES, channels=1, seed=0):
-    """Something that codecs can do something with: a sine in noise, of shape (frames, channels)."""
+    """Return a sine in noise, float32 of shape (frames, channels): codecs can compress it."""
     noise = np.random.default_rng(seed).uniform(-0.1, 0.1, (frames, channels))
     return (0.4 * np.sin(np.arange(frames) / 9)[:, None] + noise).astype(np.float32)
 
 
 def write(path, subtype="PCM_16", frames=FRAMES, channels=1, samplerate=RATE):
-    """Write a file that libsndfile makes; return its path."""
+    """Write a file by libsndfile; return its path."""
     form = {"oga": "OGG", "nist": "NIST", "rf64": "RF64", "w64": "W64"}.get(path.suffix[1:])
     soundfile.write(path, tone(frames, channels), samplerate, subtype, format=form)
     return path
 
 
 def ffmpeg(*arguments, data=None):
-    """Run ffmpeg; return what it writes to standard output."""
+    """Run ffmpeg; return the bytes of its standard output."""
     program = [
         imageio_ffmpeg.get_ffmpeg_exe(),
         "-nostdin",
@@ -101,19 +101,19 @@ def ffmpeg(*arguments, data=None):
 
 
 def encode(path, *how, subtype="PCM_16", channels=1, frames=FRAMES, samplerate=RATE):
-    """Have ffmpeg encode a WAV; return the path of that, as the truth."""
+    """Let ffmpeg encode a WAV to *path*; return the path of the WAV."""
     source = write(path.with_suffix(".source.wav"), subtype, frames, channels, samplerate)
     ffmpeg("-i", source, *how, path)
     return source
 
 
 def truth(path, dtype="float32"):
-    """What soundfile reads at once."""
+    """Return the samples that soundfile reads in one call."""
     return soundfile.read(path, dtype=dtype, always_2d=True)[0]
 
 
 def read_all(decoder, block=4096):
-    """Everything that is left, in blocks."""
+    """Read *decoder* to its end in blocks; return the bytes."""
     parts = []
     while data := decoder.read(block):
         parts.append(data)

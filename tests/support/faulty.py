@@ -7,7 +7,7 @@ class Faulty:
     """
     A factory of processors that call *fault* in one of their methods.
 
-    `init` cannot know its stream, so there it is the first processor that fails.
+    If *method* is `init`, the first processor fails: `init` does not know its stream.
     """
 
     __name__ = "Faulty"
@@ -53,7 +53,7 @@ class Hang:
     def __init__(self):
         self.released = threading.Event()
         self.entered = threading.Semaphore(0)
-        """Counts the calls."""
+        """Released once for each call."""
 
     def __call__(self):
         self.entered.release()

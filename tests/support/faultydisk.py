@@ -1,4 +1,4 @@
-"""A real disk that fails in one call, or lets another process act just before it."""
+"""A real disk that fails in one call, or runs a test's action just before it."""
 
 import errno
 import os
@@ -10,7 +10,7 @@ METHODS = [name for name in vars(PosixDisk) if not name.startswith("_")]
 
 
 class HastyDisk(PosixDisk):
-    """For what a test prepares: nothing of that has to survive a power cut."""
+    """A disk without syncs, for preparations: they need not survive a power cut."""
 
     def sync(self, handle):
         pass
@@ -20,31 +20,31 @@ class HastyDisk(PosixDisk):
 
 
 class FaultyDisk(PosixDisk):
-    """A PosixDisk that counts its calls, and lets the test in before any of them."""
+    """A PosixDisk that counts its calls, and runs a test's action before any of them."""
 
     def __init__(self):
         self.calls = []
         """The names of the methods that were called, in order."""
         self.open = set()
-        """The handles that were created and not closed."""
+        """The handles that are created and not closed."""
         self._plans = {}
         for name in METHODS:
             setattr(self, name, partial(self._call, name, getattr(self, name)))
 
     def before(self, method, action, nth=1):
         """
-        Call *action* with the arguments of the *nth* call of *method* from now on, before it.
+        Call *action* before the *nth* call of *method* from now on, with the same arguments.
 
-        The method "any" stands for all of them.
+        The method "any" counts the calls of all methods.
         """
         self._plans[method, self._count(method) + nth] = action
 
     def fail(self, method, code=errno.EIO, nth=1):
-        """Let the *nth* call of *method* from now on do nothing but fail."""
+        """Let the *nth* call of *method* from now on fail without any effect."""
         self.before(method, lambda *_: refuse(code), nth)
 
     def tear(self, size, code=errno.ENOSPC, nth=1):
-        """Let the *nth* write from now on take *size* bytes, and then fail."""
+        """Let the *nth* write from now on write *size* bytes, and then fail."""
 
         def torn(handle, buffers):
             os.write(handle, b"".join(buffers)[:size])

@@ -1,4 +1,4 @@
-"""A short stream, and what the tests of the journal do with it."""
+"""A short stream, and steps that the tests of the journal share."""
 
 from receiver.stores.journal import Layout, RecordingOptions
 from receiver.stores.journal.fence import claim
@@ -20,13 +20,13 @@ def hello(instance="one", stream=STREAM, format_=FORMAT, **more):
 
 
 def chunk(epoch, start, stop, source=SOUND, width=WIDTH):
-    """Return the frames from *start* to *stop* as they came under *epoch*."""
+    """Return the frames from *start* to *stop* as a chunk of *epoch*."""
     payload = source[start * width : stop * width]
     return wire.decode_chunk(wire.encode_chunk(epoch, start, stop - start, payload))
 
 
 def chunks(epoch, start, stop, step=50):
-    """Return the same as several chunks."""
+    """Return the frames from *start* to *stop* as chunks of *step* frames."""
     return [chunk(epoch, at, min(at + step, stop)) for at in range(start, stop, step)]
 
 
@@ -54,18 +54,18 @@ def writer(disk, folder, epoch=1, base=0, **how):
 
 
 def claimed(disk, folder, said, takeover_s=10):
-    """Claim the stream for the connection that said *said*."""
+    """Claim the stream for a connection whose hello is *said*."""
     return claim(Journal(disk, folder), said, takeover_s)
 
 
 def finish(disk, layout, folder, container="wav", *, running=lambda: None, **options):
-    """Make the recording of a journal, all of it on *disk*; return the recording's path."""
+    """Make the recording of a journal on *disk*; return the recording's path."""
     recorder = Recorder(Layout(disk, layout.root), RecordingOptions(container, **options), running)
     return recorder.record(Journal(disk, folder))
 
 
 def contents(disk, folder):
-    """Return the audio that readers see."""
+    """Return the bytes of audio that a reader of the journal gets."""
     records = Journal(disk, folder).records()
     return b"".join(each.payload for each in records if each.header.kind == wire.RecordKind.AUDIO)
 

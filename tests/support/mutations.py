@@ -1,4 +1,4 @@
-"""Files that were good once: the same ones for the same seed."""
+"""Damaged audio files; the same seed makes the same file."""
 
 import random
 
@@ -11,10 +11,10 @@ BASES = (
     *("adts.aac", "opus.webm", "vorbis.mka", "wma.wma", "ac3.ac3", "layer2.mp2", "alac24.m4a"),
     *("flac16.oga", "tta.tta", "wavpack.wv", "s24.mov", "cover.flac"),
 )
-"""What the files are mutations of: every container, and every decoder."""
+"""The good files to damage: every container and every decoder."""
 
 TELLING = (b"\0", b"\xff", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", bytes(8))
-"""What lengths and counts do not like."""
+"""Values that are wrong as a length or a count."""
 
 
 def make_bases(folder, names=BASES):
@@ -30,12 +30,12 @@ def make_bases(folder, names=BASES):
 
 
 def mutate(bases, seed):
-    """Return a name and the bytes of a file that one to four things have been done to."""
+    """Return the name and the bytes of a file with one to four mutations."""
     chance = random.Random(seed)
     name = chance.choice(sorted(bases))
     data = bytearray(bases[name])
     for _ in range(chance.randint(1, 4)):
-        # Half of them where headers are.
+        # Half of the mutations are where headers are.
         at = chance.randrange(chance.choice((min(200, len(data)), len(data))) or 1)
         match chance.randrange(7):
             case 0:

@@ -1,4 +1,4 @@
-"""The pages of Ogg files, taken apart and put together again."""
+"""The pages of Ogg files: split, changed and joined."""
 
 POSITION = slice(6, 14)
 CHECKSUM = slice(22, 26)
@@ -14,7 +14,7 @@ TABLE = [_remainder(byte << 24) for byte in range(256)]
 
 
 def checksum(page):
-    """The CRC of a page whose checksum is zeros."""
+    """Return the CRC of a page whose checksum field is zero."""
     found = 0
     for byte in page:
         found = (found << 8) & 0xFFFFFFFF ^ TABLE[found >> 24 ^ byte]
@@ -22,7 +22,7 @@ def checksum(page):
 
 
 def pages(data):
-    """The pages of a file, each to be changed."""
+    """Return the pages of a file; a test may change each."""
     found, at = [], 0
     while at < len(data):
         count = data[at + 26]
@@ -33,17 +33,17 @@ def pages(data):
 
 
 def position(page):
-    """How many samples a page counts."""
+    """Return the granule position of a page, in samples."""
     return int.from_bytes(page[POSITION], "little", signed=True)
 
 
 def count(page, samples):
-    """Have a page count so many *samples*."""
+    """Set the granule position of a page to *samples*."""
     page[POSITION] = samples.to_bytes(8, "little", signed=True)
 
 
 def joined(parts):
-    """A file of these pages, with checksums that are right."""
+    """Return a file that consists of *parts*, with correct checksums."""
     for page in parts:
         page[CHECKSUM] = bytes(4)
         page[CHECKSUM] = checksum(page).to_bytes(4, "little")

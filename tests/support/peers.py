@@ -1,4 +1,4 @@
-"""A receiver and a sender around `wire`, without network, disk or clock, in a few lines each."""
+"""A small receiver and a small sender around `wire`, without network, disk or clock."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ UNIT_BYTES = FORMAT.frame_bytes
 
 
 class Carriage(enum.Enum):
-    """How the units of a stream travel: what hello says of them."""
+    """The form in which the units of a stream travel."""
 
     SAMPLES = FORMAT
-    COMPRESSED = wire.Format(  # here by zlib: nobody in `wire` looks into a payload
+    COMPRESSED = wire.Format(  # here by zlib: `wire` does not look into a payload
         samplerate=8000,
         channels=2,
         encoding=wire.Encoding.S16LE,
@@ -29,43 +29,43 @@ class Carriage(enum.Enum):
 
     @property
     def unit_bytes(self):
-        """Bytes of one unit."""
+        """Return the bytes of one unit."""
         return 1 if self is Carriage.BYTES else UNIT_BYTES
 
     def hello(self, **fields):
-        """The hello of such a stream."""
+        """Return the hello of a stream in this form."""
         kind = wire.Kind.FILE if self is Carriage.BYTES else wire.Kind.PCM
         return wire.Hello(kind=kind, format=self.value, **fields)
 
 
 class Store(enum.Enum):
-    """What a receiver keeps."""
+    """The units that a receiver still has after a fault."""
 
-    JOURNAL = "what is released survives a power cut"
-    MEMORY = "what came survives a lost connection"
-    NOTHING = "the receiver forgets everything when it restarts"
+    JOURNAL = "released units survive a power cut"
+    MEMORY = "units that came survive a lost connection"
+    NOTHING = "a restart of the receiver loses every unit"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run is like."""
+    """The settings of one run."""
 
     seed: int
     sizes: tuple[int, ...] = (40,)
-    """Units of the streams that follow one another."""
+    """The number of units of each stream; one stream follows the other."""
     store: Store = Store.JOURNAL
     level: wire.Level = wire.Level.DURABLE
     window: int = 200
     max_chunk: int = 32
     trouble: float = 0.05
-    """The chance of a fault at each step, until the calm."""
+    """The probability of a fault at each step; the last steps of a run have no fault."""
     duplicates: float = 0.0
-    """The chance that the link delivers a chunk twice."""
+    """The probability that the link delivers a chunk twice."""
     carriage: Carriage = Carriage.SAMPLES
 
 
 class Kept:
-    """What the receiver has of one stream."""
+    """The receiver's units and claims of one stream."""
 
     def __init__(self, unit_bytes: int) -> None:
         self.data = bytearray()
@@ -77,7 +77,7 @@ class Kept:
 
     @property
     def units(self) -> int:
-        """How many came."""
+        """Return the number of units that came."""
         return len(self.data) // self.unit_bytes
 
 
@@ -96,17 +96,17 @@ class Connection:
 
     @property
     def fenced(self) -> bool:
-        """Whether another connection has claimed its stream."""
+        """Return whether another connection has claimed this connection's stream."""
         return self.kept is not None and self.kept.owner is not self
 
     @property
     def held(self) -> int:
-        """Bytes in the receiver's memory, counted without the help of `wire`."""
+        """Return the bytes in the receiver's memory, counted without the help of `wire`."""
         return sum(size for end, size in self.arrived if end > self.inbound.released)
 
 
 class Receiver:
-    """Accepts connections, keeps what comes, and answers whenever it likes."""
+    """Accepts connections, keeps the units, and answers at random times."""
 
     def __init__(self, plan, rng, inbound=wire.Inbound, *, fences=True, tamper=lambda text: text):
         kept = plan.store is Store.JOURNAL
@@ -124,7 +124,7 @@ class Receiver:
         return self.connections[-1]
 
     def act(self, connection) -> None:
-        """Do something on *connection*; close it if that is objectionable."""
+        """Do one random act on *connection*; close it if the act raises a WireError."""
         acts = [self._take, self._take, self._claim, self._release, self._ack, self._commit]
         if self._fences and connection.fenced:
             acts = [self._take, self._refuse]
@@ -135,17 +135,17 @@ class Receiver:
             self.close(connection)
 
     def close(self, connection) -> None:
-        """Take and send nothing more on *connection*."""
+        """Close *connection*: the receiver takes and sends nothing more on it."""
         connection.closed = True
         self.connections.remove(connection)
 
     def drain(self, connection) -> None:
-        """Send the sender of *connection* away."""
+        """Ask the sender of *connection* to connect elsewhere, and close it."""
         self._send(connection, wire.Drain(retry_ms=1))
         self.close(connection)
 
     def crash(self, store) -> None:
-        """Lose every connection, and whatever *store* does not keep."""
+        """Lose every connection, and the units that *store* does not keep."""
         for connection in [*self.connections]:
             self.close(connection)
         if store is Store.NOTHING:
@@ -240,7 +240,7 @@ class Receiver:
 
 
 class Sender:
-    """Sends its sources one after another, and connects again for as long as it takes."""
+    """Sends its sources one after another, and connects again after each loss."""
 
     def __init__(self, plan, rng, receiver, outbound=wire.Outbound):
         self.sources = {
@@ -258,11 +258,11 @@ class Sender:
 
     @property
     def done(self) -> bool:
-        """Whether every source has its receipt."""
+        """Return whether every source has its receipt."""
         return len(self.receipts) == len(self.sources)
 
     def act(self) -> None:
-        """Connect, or listen, or send the next message."""
+        """Connect if there is no connection; otherwise take a message or send one."""
         if self.connection is None:
             self.connection = self._receiver.accept()
             self._send(self.outbound.greet())
@@ -270,7 +270,7 @@ class Sender:
             self._rng.choice([self._hear, self._speak])()
 
     def lose(self) -> None:
-        """Lose the connection: of what is on its way, so much still arrives on either side."""
+        """Lose the connection; a random part of the messages still arrives at each end."""
         connection = self.connection
         for _ in range(self._rng.randint(0, len(connection.down))):
             if self.connection is connection:

@@ -1,4 +1,4 @@
-"""Clients that speak to a real receiver by hand, and the receiver that they speak to."""
+"""A real receiver, and a client whose every message the test chooses."""
 
 import asyncio
 import uuid
@@ -15,7 +15,7 @@ import receiver.settings
 from sonoduct import wire
 
 PATIENCE_S = 10
-"""How long a test waits for something that is bound to happen."""
+"""The seconds that a test waits for an event that must come."""
 
 FORMAT = wire.Format(samplerate=8000, channels=2, encoding=wire.Encoding.S16LE)
 
@@ -25,7 +25,7 @@ SMALL = {"max_connections": 16, "memory_bytes": 16 * LEAST, "window_bytes": LEAS
 
 
 def sound(frames, format_=FORMAT, seed=0):
-    """Reproducible bytes of *frames* frames that are finite numbers in each encoding."""
+    """Return reproducible bytes of *frames* frames; in each encoding they are finite numbers."""
     generator = np.random.default_rng(seed)
     if format_.encoding is wire.Encoding.F32LE:
         samples = generator.uniform(-1, 1, (frames, format_.channels))
@@ -34,14 +34,14 @@ def sound(frames, format_=FORMAT, seed=0):
 
 
 def digest(payload, format_=FORMAT):
-    """The digest of a stream that consists of *payload*."""
+    """Return the digest of a stream that consists of *payload*."""
     whole = wire.Digest()
     whole.update(0, len(payload) // format_.frame_bytes, payload)
     return whole.hexdigest()
 
 
 class Running:
-    """A receiver in the test's own loop, with its metrics at hand."""
+    """A receiver in the test's own event loop, with its metrics."""
 
     def __init__(self, inside, registry):
         self.inside = inside
@@ -50,11 +50,11 @@ class Running:
         self.registry = registry
 
     def value(self, name, **labels):
-        """A sample of the metrics, as a scrape would see it."""
+        """Return the value of a metric, as a scrape would see it, or None."""
         return self.registry.get_sample_value(name, labels)
 
     async def until(self, name, reached, **labels):
-        """Poll a metric, for what nothing else tells of; return the value that is *reached*."""
+        """Poll a metric until *reached* returns something true for its value; return the value."""
         async with asyncio.timeout(PATIENCE_S):
             while not reached(value := self.value(name, **labels)):
                 await asyncio.sleep(0.01)
@@ -77,22 +77,22 @@ class Client:
     """
     One connection that speaks sonoduct.v1.
 
-    `greet`, `send`, `commit` behave well, by way of wire.Outbound; `say` and `connection.send` say
-    whatever the test likes.
+    `greet`, `send` and `commit` follow the protocol, by wire.Outbound. `say` and `connection.send`
+    send any message.
     """
 
     def __init__(self, connection, outbound):
         self.connection = connection
         self.outbound = outbound
         self.heard = []
-        """Everything that came, in order."""
+        """All messages that came, in order."""
 
     async def say(self, message):
-        """Send a control message, whether or not it is its turn."""
+        """Send a control message, whether or not the protocol allows it now."""
         await self.connection.send(wire.encode_control(message))
 
     async def chunk(self, payload, offset=None, epoch=None):
-        """Send a well-formed chunk, whether or not it is its turn."""
+        """Send a well-formed chunk, whether or not the protocol allows it now."""
         units = len(payload) // self.outbound.hello.unit_bytes
         offset = self.outbound.position if offset is None else offset
         epoch = self.outbound.epoch if epoch is None else epoch
@@ -110,13 +110,13 @@ class Client:
         return message
 
     async def until(self, kind, reached=lambda _message: True):
-        """Return the next message that is a *kind* and *reached*."""
+        """Return the next message of *kind* for which *reached* returns something true."""
         while not (isinstance(message := await self.next(), kind) and reached(message)):
             pass
         return message
 
     async def closed(self):
-        """Take what still comes; return the code and the reason of the close."""
+        """Read until the receiver closes the connection; return the close's code and reason."""
         try:
             while True:
                 await self.next()
@@ -125,16 +125,16 @@ class Client:
             return exc.rcvd.code, exc.rcvd.reason
 
     def all(self, kind):
-        """The messages that have come and are a *kind*."""
+        """Return the messages of *kind* that have come."""
         return [message for message in self.heard if isinstance(message, kind)]
 
     async def greet(self):
-        """Claim the stream; return what opened it."""
+        """Claim the stream; return the receiver's answer."""
         await self.say(self.outbound.greet())
         return await self.until(wire.Opened | wire.Error)
 
     async def send(self, source, chunk_bytes=8192):
-        """Send what *source* has beyond `outbound.position`, as credit allows."""
+        """Send the part of *source* beyond `outbound.position`, as credit allows."""
         outbound, width = self.outbound, self.outbound.hello.unit_bytes
         while (start := outbound.read_from * width) < len(source):
             known = (outbound.position - outbound.read_from) * width
@@ -152,28 +152,28 @@ class Client:
         return (await self.until(wire.Committed)).receipt
 
     async def acknowledged(self):
-        """Wait until everything that was sent is acknowledged as received."""
+        """Wait until the receiver has acknowledged every sent unit as received."""
         await self.until(wire.Ack, lambda ack: ack.received == self.outbound.position)
 
     def abort(self):
-        """Vanish without a word, as a machine that loses power does."""
+        """End the connection without a close, as a machine that loses power does."""
         self.outbound.lose()
         self.connection.transport.abort()
 
     def start(self, **hello):
-        """Turn to another stream, for the next `greet`."""
+        """Choose another stream for the next `greet`."""
         self.outbound = outbound(**hello)
 
 
 def outbound(stream=None, instance="one", format_=FORMAT, **hello):
-    """The sender's half of a stream."""
+    """Return the sender's half of a stream."""
     stream = stream or uuid.uuid4().hex
     return wire.Outbound(wire.Hello(stream=stream, instance=instance, format=format_, **hello))
 
 
 @asynccontextmanager
 async def speaking(url, half=None, **hello):
-    """Connect for a stream; *half* is that of an earlier connection, to resume it."""
+    """Connect for a stream; *half*, from an earlier connection, resumes its stream."""
     async with connect(
         url, subprotocols=[Subprotocol(wire.SUBPROTOCOL)], compression=None, close_timeout=2
     ) as connection:

@@ -1,4 +1,4 @@
-"""A WebSocket client without a library: it sends what it likes and need not read."""
+"""A WebSocket client without a library: it sends any bytes and need not read."""
 
 import asyncio
 import socket
@@ -17,14 +17,14 @@ HANDSHAKE = (
 
 
 def frame(opcode, payload):
-    """A whole message, masked with zeros so that the payload stays as it is."""
+    """Return a whole message; its mask is zero, so its payload is unchanged."""
     size = len(payload)
     length = bytes([0x80 | size]) if size < 126 else struct.pack("!BH", 0x80 | 126, size)
     return bytes([opcode]) + length + bytes(4) + payload
 
 
 async def open_socket(port, subprotocol=None, target="/"):
-    """Connect with small buffers and shake hands; return the socket."""
+    """Connect with small buffers and make the handshake; return the socket."""
     loop = asyncio.get_running_loop()
     peer = socket.socket()
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -42,7 +42,7 @@ async def open_socket(port, subprotocol=None, target="/"):
 
 
 async def flood(peer, block, most):
-    """Send *block* again and again and read nothing; return when *most* bytes are sent."""
+    """Send *block* repeatedly and read nothing; return when *most* bytes are sent."""
     loop, passed = asyncio.get_running_loop(), 0
     while passed < most:
         await loop.sock_sendall(peer, block)

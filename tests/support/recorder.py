@@ -1,4 +1,4 @@
-"""A real receiver in the test's own loop, and a processor that keeps what it sees."""
+"""A real receiver in the test's own event loop, and a processor that keeps its blocks."""
 
 import asyncio
 import threading
@@ -9,7 +9,7 @@ import numpy as np
 import receiver
 
 PATIENCE_S = 20
-"""How long a test waits for something that is bound to happen."""
+"""The seconds that a test waits for an event that must come."""
 
 
 class Take:
@@ -24,17 +24,17 @@ class Take:
 
     @property
     def samples(self):
-        """All blocks as one array."""
+        """Return all blocks as one array."""
         return np.concatenate(self.blocks)
 
     @property
     def frames(self):
-        """How many came."""
+        """Return the number of frames that came."""
         return sum(len(block) for block in self.blocks)
 
     @property
     def gapless(self):
-        """Whether every block started where the one before it ended, from 0 on."""
+        """Return whether every block starts where the previous one ended, the first at 0."""
         ends = np.cumsum([0, *(len(block) for block in self.blocks)])
         return list(ends[:-1]) == self.offsets
 
@@ -55,7 +55,7 @@ class Take:
 
 
 class Recorder:
-    """Makes a Take for each stream; `gate` makes all of them wait while it is clear."""
+    """Makes a Take for each stream; while `gate` is clear, all of them wait."""
 
     def __init__(self):
         self.takes = []
@@ -69,16 +69,16 @@ class Recorder:
 
     @property
     def finished(self):
-        """The streams that were seen to their end, in the order of their beginning."""
+        """Return the streams that were closed, in the order of their beginning."""
         return [take for take in self.takes if take.closed]
 
     def add(self, take):
-        """A stream begins (called from a worker thread)."""
+        """Add a stream that begins; call this from a worker thread."""
         self.takes.append(take)
         self.notify()
 
     def notify(self):
-        """Something happened (called from a worker thread)."""
+        """Wake the test up; call this from a worker thread."""
         self._loop.call_soon_threadsafe(self._news.set)
 
     async def until(self, reached):

@@ -1,8 +1,8 @@
 """
-A TCP relay between senders and receivers that can do everything a bad network does.
+A TCP relay between senders and receivers that behaves like a bad network.
 
-It cuts connections, resets them, stalls them, flips bits, is slow and far away, answers in place of
-the receiver, and chooses among receivers as a load balancer does.
+The relay cuts, resets and stalls connections, flips bits, limits the rate and adds latency. It can
+answer in place of the receiver, and choose among receivers as a load balancer does.
 """
 
 import asyncio
@@ -15,28 +15,28 @@ from dataclasses import dataclass
 
 PIECE = 64 * 1024
 PATIENCE_S = 20
-"""How long `until` waits."""
+"""The seconds that `until` waits."""
 
 LINGER = struct.pack("ii", 1, 0)
-"""With this option of SO_LINGER, closing a socket resets the connection."""
+"""A value of SO_LINGER: closing the socket resets the connection."""
 
 
 def free_port():
-    """A port on which no program listens at the moment."""
+    """Return a port on which no program listens at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 
 
 @dataclass(frozen=True)
 class Toxics:
-    """A bad network; the names are those of https://github.com/Shopify/toxiproxy."""
+    """A bad network; the names come from https://github.com/Shopify/toxiproxy."""
 
     latency_s: float = 0
     """In each direction."""
     rate: float = 0
     """Bytes per second in each direction; 0 for no limit."""
     slice_bytes: int = PIECE
-    """The largest piece that is passed on at once."""
+    """The largest piece that the relay passes at once."""
 
 
 class Wire:
@@ -54,7 +54,7 @@ class Wire:
 
     @property
     def claims(self):
-        """For each stream in turn: `opened`, and the messages after it."""
+        """Return for each stream, in order, `opened` and the messages after it."""
         claims = []
         for message in _messages(self.heard):
             if message["type"] == "opened":
@@ -65,7 +65,7 @@ class Wire:
 
     @property
     def failed(self):
-        """The code of the error with which the receiver ended; 0 if there was none."""
+        """Return the code of the receiver's error; 0 if the receiver sent no error."""
         return max((each.get("code", 0) for each in _messages(self.heard)), default=0)
 
     def close(self):
@@ -81,10 +81,11 @@ class Relay:
     *target* is a port, or a function that returns a receiver (an object with a `port`) for each
     connection, or None to refuse it.
 
-    *cuts*, *flips* and *resets* each name a byte for each connection in turn, counted from the
-    first byte of the sender's handshake: the first one that does not arrive, one that arrives with
-    a bit flipped, and one after which both ends are reset. None spares a connection.
-    *answers* are bytes that connections get in turn instead of a receiver, as of a gateway.
+    *cuts*, *flips* and *resets* each have one number for each connection, in order of arrival. A
+    number counts bytes from the first byte of the sender's handshake. The byte of *cuts* is the
+    first one that does not arrive. The byte of *flips* arrives with a flipped bit. After the byte
+    of *resets*, the relay resets both ends. None means no fault on that connection.
+    *answers* has bytes for each connection: a gateway's answer instead of a receiver's.
     """
 
     def __init__(
@@ -98,20 +99,20 @@ class Relay:
         toxics=None,
         listens=False,
     ):
-        """Keep the receivers' bytes if the relay *listens*."""
+        """If the relay *listens*, it keeps the receivers' bytes."""
         self.target = target
         self.answers = deque(answers)
         self.cuts = deque(cuts)
         self.flips = deque(flips)
         self.resets = deque(resets)
         self.refusing = False
-        """Whether new connections are reset at once."""
+        """Whether the relay resets new connections at once."""
         self.accepted = 0
         self.passed = 0
         """Bytes from senders to receivers, on all connections."""
         self.url = ""
         self.flowing = asyncio.Event()
-        """While this is clear no byte passes in either direction."""
+        """While this is clear, no byte passes in either direction."""
         self.flowing.set()
         self.wires = []
         """The open connections, the newest last."""
@@ -138,13 +139,13 @@ class Relay:
             task.cancel()
 
     async def pause(self, seconds):
-        """Stop the flow in both directions for *seconds*; no end gets a sign of it."""
+        """Stop the flow in both directions for *seconds*; neither end is told."""
         self.flowing.clear()
         await asyncio.sleep(seconds)
         self.flowing.set()
 
     def orphan(self, receiver):
-        """Cut the senders of *receiver* off, which does not notice; return the connections."""
+        """Cut the senders' ends of *receiver*'s connections only; return the connections."""
         found = self.carrying(receiver)
         for each in found:
             each.orphaned = True
@@ -152,11 +153,11 @@ class Relay:
         return found
 
     def carrying(self, receiver):
-        """The connections between senders and *receiver*, the newest last."""
+        """Return the connections between senders and *receiver*, the newest last."""
         return [each for each in self.wires if each.receiver is receiver and not each.orphaned]
 
     async def until(self, reached):
-        """Wait until *reached* returns something true; it is asked whenever bytes have passed."""
+        """Wait until *reached* returns something true; the relay asks it after each piece."""
         async with asyncio.timeout(PATIENCE_S):
             while not reached():
                 self._news.clear()
@@ -203,7 +204,7 @@ class Relay:
                     each.close()
 
     async def _join(self, wire, cut, flip, reset):
-        """Carry bytes both ways until one way ends; return whether both ends are to be reset."""
+        """Carry bytes in both directions until one ends; return whether to reset both ends."""
         up = asyncio.create_task(self._up(wire, cut, flip, reset))
         down = asyncio.create_task(self._down(wire))
         try:
@@ -244,7 +245,7 @@ class Relay:
             await writer.drain()
 
     async def _arriving(self, reader):
-        """Yield the bytes of *reader* when the network lets them through."""
+        """Yield the bytes of *reader* at the times when the bad network delivers them."""
         if self._toxics is None:
             with suppress(OSError):
                 while data := await reader.read(PIECE):
@@ -263,7 +264,7 @@ class Relay:
             reading.cancel()
 
     async def _read(self, reader, line):
-        """Fill *line*, the bytes that travel, with the time at which each piece arrives."""
+        """Fill the queue *line* with each piece and the time at which it arrives."""
         now = asyncio.get_running_loop().time
         with suppress(OSError):
             while data := await reader.read(self._toxics.slice_bytes):
@@ -272,12 +273,12 @@ class Relay:
 
 
 def _messages(heard):
-    """The JSON objects in *heard*; the bytes between them are not JSON, so their ends show."""
+    """Yield the JSON objects in *heard*; the bytes between them are not JSON."""
     decoder, text, at = json.JSONDecoder(), heard.decode("latin-1"), 0
     while (at := text.find('{"type"', at)) >= 0:
         try:
             found, end = decoder.raw_decode(text, at)
         except ValueError:
-            return  # the rest has not come yet
+            return  # the rest has not arrived yet
         yield found
         at = end

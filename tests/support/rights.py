@@ -1,4 +1,4 @@
-"""Rights that a test takes away: root, which tests may run as, is stopped by no permission bit."""
+"""Tests without root's rights: no permission bit stops root, and tests may run as root."""
 
 import encodings.idna  # noqa: F401  # getaddrinfo loads it, which takes rights where Python lies
 import os
@@ -11,7 +11,7 @@ NOBODY = 65534
 
 @contextmanager
 def _acting_as(user):
-    """Have *user*'s rights while the context is open, if the process is root's at all."""
+    """Act with *user*'s rights while the context is open; without root, change nothing."""
     before = os.geteuid()
     if os.getuid():
         yield
@@ -26,18 +26,18 @@ def _acting_as(user):
 
 
 def without_rights():
-    """As nobody, in the test's own process: a program of its own might not be reachable."""
+    """Act as the user `nobody` in the test's own process, which can read the test's files."""
     return _acting_as(NOBODY)
 
 
 def with_rights():
-    """As before, within `without_rights`."""
+    """Act with the former rights again, within `without_rights`."""
     return _acting_as(os.getuid())
 
 
 @contextmanager
 def enterable_folder():
-    """A temporary folder that is not root's alone, as pytest's are."""
+    """Make a temporary folder that every user may enter; pytest's folders admit only root."""
     with tempfile.TemporaryDirectory(prefix="sonoduct-rights-") as name:
         folder = Path(name).resolve()
         folder.chmod(0o755)

@@ -1,4 +1,4 @@
-"""A server of one RTSP stream on loopback: 16 bit samples in RTP, over the connection itself."""
+"""A server of one RTSP stream on loopback: 16-bit samples in RTP, over the same connection."""
 
 import asyncio
 import struct
@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 SAMPLERATE = 44_100
 CHANNELS = 2
 PACKET_FRAMES = 350
-"""1400 bytes: what fits into a packet of a network."""
+"""1400 bytes: they fit into a packet of a network."""
 
 L16 = 10
 """RFC 3551, section 6: this very format, big-endian."""
@@ -24,7 +24,7 @@ a=control:audio
 
 
 class Rtsp:
-    """Serves *samples*, int16 of shape (frames, 2), to everybody who asks, then says good-bye."""
+    """Serves *samples*, int16 of shape (frames, 2), to each client, then ends the stream."""
 
     def __init__(self, samples):
         self.asked = []
@@ -66,7 +66,7 @@ class Rtsp:
         return f"RTSP/1.0 200 OK\r\nCSeq: {headers['CSeq']}\r\n{extra}\r\n{body}".encode()
 
     async def _play(self, writer):
-        """RFC 2326, section 10.12: a packet behind a dollar, its channel and its length."""
+        """Send packets as RFC 2326, section 10.12, says: a dollar, the channel, the length."""
         for number, at in enumerate(range(0, len(self._samples), PACKET_FRAMES)):
             payload = self._samples[at : at + PACKET_FRAMES].astype(">i2").tobytes()
             head = struct.pack(">BBHII", 0x80, L16, number % 65536, at, 1)

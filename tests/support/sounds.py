@@ -1,4 +1,4 @@
-"""Audio files to send, and what soundfile says they hold."""
+"""Audio files to send, and the samples that soundfile reads from them."""
 
 import numpy as np
 import soundfile
@@ -7,7 +7,7 @@ RATE = 16_000
 
 
 def noise(frames, channels=1, seed=0):
-    """Reproducible float32 noise within [-1, 1), of shape (frames, channels)."""
+    """Return reproducible float32 noise within [-1, 1), of shape (frames, channels)."""
     return np.random.default_rng(seed).uniform(-1, 1, (frames, channels)).astype(np.float32)
 
 
@@ -18,12 +18,12 @@ def write(path, frames=RATE, channels=1, subtype="PCM_16", **how):
 
 
 def samples(path):
-    """What soundfile reads from *path*: the truth that every test compares with."""
+    """Return the samples that soundfile reads from *path*; tests compare with them."""
     return soundfile.read(path, dtype="float32", always_2d=True)[0]
 
 
 def same(expected, actual):
-    """Whether two arrays are equal bit for bit, in shape and type too."""
+    """Return whether two arrays have the same shape, dtype and bits."""
     return (expected.shape, expected.dtype, expected.tobytes()) == (
         actual.shape,
         actual.dtype,

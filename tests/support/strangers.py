@@ -1,4 +1,4 @@
-"""Servers that are no receiver, or a bad one."""
+"""Servers that are not a receiver, or a receiver that breaks the protocol."""
 
 import asyncio
 import json
@@ -10,13 +10,13 @@ from sonoduct import wire
 
 
 def url_of(server):
-    """The address of *server*."""
+    """Return the address of *server*."""
     return f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
 
 
 @asynccontextmanager
 async def tcp_server(answer):
-    """Answers the first bytes of each connection with the bytes *answer*, and closes it."""
+    """Answer the first bytes of each connection with the bytes *answer*, and close it."""
 
     async def serve_one(reader, writer):
         await reader.read(65536)
@@ -30,7 +30,7 @@ async def tcp_server(answer):
 
 
 def http_server(status):
-    """Answers every request with *status*."""
+    """Answer every request with *status*."""
     answer = f"HTTP/1.1 {status}\r\nContent-Length: 3\r\nConnection: close\r\n\r\nhi\n"
     return tcp_server(answer.encode())
 
@@ -38,9 +38,9 @@ def http_server(status):
 @asynccontextmanager
 async def plain_server(*answers):
     """
-    Speaks the tutorial's dialect, and answers ``Done`` with *answers*.
+    Speak the tutorial's dialect, and answer ``Done`` with *answers*.
 
-    They are texts, numbers (close codes), or None, after which it says nothing more.
+    An answer is a text or a number (a close code). After None, the server says nothing more.
     """
 
     async def serve_one(connection):
@@ -62,9 +62,9 @@ async def plain_server(*answers):
 @asynccontextmanager
 async def odd_receiver(*answers):
     """
-    Offers our subprotocol, and answers the hello with *answers*.
+    Offer our subprotocol, and answer the hello with *answers*.
 
-    They are control messages, texts, bytes, or numbers: close codes.
+    An answer is a control message, a text, bytes, or a number (a close code).
     """
 
     async def serve_one(connection):
@@ -83,14 +83,14 @@ async def odd_receiver(*answers):
 
 
 def opened(**changed):
-    """A usual answer to hello, as text, with other fields."""
+    """Return a usual answer to hello, as text, with *changed* fields."""
     usual = {"type": "opened", "epoch": 1, "offset": 0, "window": 65536, "max_chunk": 16384}
     return json.dumps({**usual, "ack": "received", **changed})
 
 
 @asynccontextmanager
 async def finishing(*ends):
-    """Takes one stream on each connection to its eos, and answers that with the next of *ends*."""
+    """Take one stream on each connection until its eos; answer the eos with the next of *ends*."""
     left = list(ends)
 
     async def serve_one(connection):

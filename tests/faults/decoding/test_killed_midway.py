@@ -1,4 +1,4 @@
-"""Each encoding, decoded on either side, killed at random offsets: sample for sample the same."""
+"""Each encoding, decoded on either side, with kills at random offsets: every sample arrives."""
 
 import asyncio
 import json
@@ -11,11 +11,11 @@ import pytest
 import soundfile
 
 from receiver.stores.journal.committer import GROUP_S
-from tests.faults.processes.evidence import RATE, manifests, unfinished
-from tests.faults.processes.extent import either
-from tests.faults.processes.receivers import Receiver, serving
 from tests.support.commands import outcomes, sending
 from tests.support.corpus import ffmpeg
+from tests.support.evidence import RATE, manifests, unfinished
+from tests.support.extent import either
+from tests.support.receivers import Receiver, serving
 from tests.support.relay import PIECE, Relay
 from tests.support.sounds import noise, same, samples
 from tests.support.waits import ended, until
@@ -56,7 +56,7 @@ STREAMS = sum(map(len, WAYS.values()))
 
 
 def make(folder):
-    """Write the files; return what each is to become, by name."""
+    """Write the files; return the expected samples of each, by name."""
     expected = {}
     for name, (subtype, frames) in FILES.items():
         path, sound = folder / name, noise(frames)
@@ -73,7 +73,7 @@ def make(folder):
 
 
 class Dam(Relay):
-    """Passes some bytes of each connection on; after them the line is dead and loses the rest."""
+    """Passes some bytes of each connection on; after them, the connection loses the rest."""
 
     def __init__(self, target, chance):
         super().__init__(target)
@@ -92,7 +92,7 @@ class Dam(Relay):
 
 @dataclass
 class Run:
-    """One receiver, a sender for each encoding, and what was seen of them."""
+    """One receiver, a sender for each encoding, and their observed offsets."""
 
     folder: Path
     receiver: Receiver
@@ -101,7 +101,7 @@ class Run:
     """Where each stream was resumed."""
 
     async def start_senders(self, url):
-        """Start one for each encoding; return the programs."""
+        """Start a sender for each encoding; return the programs."""
         return [
             await self.senders.enter_async_context(
                 sending(
@@ -115,23 +115,23 @@ class Run:
         ]
 
     async def kill_senders(self):
-        """End them at once."""
+        """Kill the senders at once."""
         await self.senders.aclose()
 
     async def kill_receiver(self):
-        """End it at once, and start it again."""
+        """Kill the receiver at once, and start it again."""
         self.note()
         await self.receiver.kill()
         await self.receiver.start()
 
     def note(self):
-        """Where the receiver has taken streams up since it was started."""
+        """Note the offsets at which the receiver resumed streams since its start."""
         for line in map(json.loads, self.receiver.errors):
             if line["event"] == "stream_opened" and line["offset"]:
                 self.offsets.setdefault(line["stream"], set()).add(line["offset"])
 
     async def kill_often(self, dam, chance):
-        """Kill either side, at random, whenever each stream has got on."""
+        """Kill a random side each time that every stream has made progress."""
         await self.start_senders(dam.url)
         for _ in range(KILLS):
             full = dam.full
@@ -161,7 +161,7 @@ class Run:
 
 
 async def test_killed_at_random_offsets(tmp_path, chance, say):
-    """Whoever decodes, and whoever is killed: what is recorded is what the file holds."""
+    """Each recording has the samples of its file, on either side of decoder and kill."""
     expected = make(tmp_path)
     receiver = Receiver(tmp_path / "store", "--chunk-bytes", CHUNK_BYTES, "--reserve-bytes", "0")
     run = Run(tmp_path, receiver)

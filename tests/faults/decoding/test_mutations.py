@@ -1,4 +1,4 @@
-"""Two thousand files that were good once, through every decoder and on either side."""
+"""Two thousand damaged files, through every decoder, on either side."""
 
 import hashlib
 import json
@@ -10,13 +10,13 @@ import pytest
 
 from sonoduct.audio.decoding import DecodeError, DecodeOptions, Limits, probe
 from tests.faults.decoding.tracing import Trace, traced
-from tests.faults.processes.extent import either, percentiles
-from tests.faults.processes.ports import steady_port
 from tests.faults.storage.tracing import obstacle
 from tests.integration.test_mutated_files import place, write_mutations
 from tests.support.commands import COMMANDS, outcomes, started
 from tests.support.corpus import write
+from tests.support.extent import either, percentiles
 from tests.support.mutations import BASES, make_bases, mutate
+from tests.support.ports import steady_port
 from tests.support.waits import ended, until
 
 pytestmark = pytest.mark.faults
@@ -35,27 +35,27 @@ SENDER, RECEIVER = COMMANDS / "sender", COMMANDS / "receiver"
 
 
 class Batch:
-    """Some mutations, and the three programs that see them, each watched by strace."""
+    """Some damaged files, and the three programs that read them, each under strace."""
 
     def __init__(self, folder, number):
         self.folder = folder
         self.files = write_mutations(folder, range(number * BATCH, (number + 1) * BATCH), BASES)
         write(self.files / "99999-good.wav")
         self.paths = sorted(self.files.iterdir())
-        self.kept = folder / "kept"  # a store's folder is synced, and so opened, too
+        self.kept = folder / "kept"  # a store syncs, and so opens, its folder
         self.kept.mkdir()
         self.store = self.kept / "store"
         self.traces = {}
 
     def watched(self, name, *command):
-        """A program that runs as if it were not watched."""
+        """Run a program under strace; it behaves as without."""
         if not obstacle():
             self.traces[name] = self.folder / f"{name}.trace"
             command = traced(self.traces[name], *command)
         return started(*command)
 
     async def probe(self):
-        """What `sender probe` says of each, by name, having counted."""
+        """Return the lines of `sender probe --count`, by name."""
         command = ("probe", "--count", "--output", "json", *LIMITS, *self.paths)
         async with self.watched("probe", SENDER, *command) as program:
             assert await ended(program, PATIENCE_S) in (0, 1), program.errors
@@ -63,7 +63,7 @@ class Batch:
         return {Path(line["name"]).name: line for line in map(json.loads, program.lines)}
 
     async def send(self, name, port, *options):
-        """What `sender send` says of each, by name."""
+        """Return the outcomes of `sender send`, by name."""
         report = self.folder / f"{name}.jsonl"
         to = ("--to", f"ws://127.0.0.1:{port}", "--report", report, "--progress", "never")
         command = ("send", *self.paths, *to, *options, *LIMITS)
@@ -72,17 +72,17 @@ class Batch:
         return outcomes(report)
 
     def serving(self, port):
-        """A receiver on *port*."""
+        """Run a receiver on *port*."""
         where = ("--host", "127.0.0.1", "--port", str(port), "--metrics-port", "0")
         how = ("--store", self.store, "--reserve-bytes", "0", *LIMITS)
         return self.watched("receiver", RECEIVER, "serve", *where, *how)
 
     async def recorded(self, count):
-        """Wait for *count* recordings; every file is decoded once more for them."""
+        """Wait for *count* recordings; the receiver decodes each file again for them."""
         await until(lambda: len(list(self.store.glob("streams/*/*/done.json"))) >= count)
 
     def require_confined(self, say):
-        """What strace has seen of all programs together."""
+        """Require that no traced program left its confines."""
         lives = []
         for name, path in self.traces.items():
             trace = Trace(path)
@@ -102,7 +102,7 @@ class Batch:
 
 @pytest.mark.parametrize("number", range(either(1, 20)))
 async def test_probe_send_and_file(tmp_path, say, number):
-    """Three programs outlive them and agree on each, whichever side decodes."""
+    """Three programs survive all files and agree on each, whichever side decodes."""
     batch, port = Batch(tmp_path, number), steady_port()
     found = await batch.probe()
     async with batch.serving(port) as receiver:
@@ -123,7 +123,7 @@ async def test_probe_send_and_file(tmp_path, say, number):
 
 
 def require_agreement(path, found, decoded, whole):
-    """Either all three of them refuse it, in one line, or the same frames come out."""
+    """Require that all three refuse the file in one line, or give the same frames."""
     if "error" in found:
         assert "\n" not in found["error"]
         assert ("failed", "failed") == (decoded["result"], whole["result"])
@@ -136,7 +136,7 @@ def require_agreement(path, found, decoded, whole):
 
 
 def test_isolated(tmp_path):
-    """As the receiver decodes them: no child outlives its file, no descriptor stays open."""
+    """With the receiver's isolation, no child outlives its file, and no descriptor stays open."""
     bases = make_bases(tmp_path / "bases")
     means = DecodeOptions(limits=Limits(wall_seconds=10, cpu_seconds=10))
     path, good, count = tmp_path / "a", 0, either(15, 2000)

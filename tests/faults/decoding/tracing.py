@@ -1,4 +1,4 @@
-"""What programs and their children ask the operating system for: strace, and how to read it."""
+"""The system calls of programs and their children: how to run strace, and how to read it."""
 
 import re
 import sys
@@ -37,16 +37,16 @@ _OPENED = re.compile(r'(?:open\w*|creat)\([^"]*"([^"]*)".* = \d')
 
 def traced(trace, *command):
     """
-    *command* as strace runs it: the process is the program itself, and gets its signals.
+    Return *command* under strace: the process is the program itself, and gets its signals.
 
-    Without --seccomp-bpf, with which strace would not see what a filter of ours refuses.
+    There is no --seccomp-bpf: with it, strace would miss the calls that our own filter refuses.
     """
     how = ("-D", "-f", "-q", "-ttt", "-s", "300", "-e", "signal=none")
     return ("strace", *how, "-e", CALLS, "-o", trace, *command)
 
 
 class Trace:
-    """What one program did, read when it has ended."""
+    """The calls of one program, read after its end."""
 
     def __init__(self, path):
         text = _whole(path)
@@ -68,24 +68,24 @@ class Trace:
 
     @property
     def children(self):
-        """How many children were launched."""
+        """Return the number of launched children."""
         return len(self._launched)
 
     @property
     def seconds(self):
-        """How long each child lived."""
+        """Return the lifetime of each child in seconds."""
         return [self._ends[process] - begun for process, begun in self._launched.items()]
 
     def of_children(self, pattern):
-        """What the children did that matches, whether it succeeded or not."""
+        """Return the calls of the children that match, failed ones included."""
         return [match for process, match in self._found(pattern) if self._is_child(process)]
 
     def of_program(self, pattern):
-        """What the program itself did, in all of its threads."""
+        """Return the calls of the program itself, in all of its threads."""
         return [match for process, match in self._found(pattern) if not self._is_child(process)]
 
     def require_confined(self, *places):
-        """No child has tried the network, and nobody has opened what is in none of *places*."""
+        """Require that no child used the network, and no process opened a file outside *places*."""
         tried = [match.string for match in self.of_children(_NETWORK)]
         assert not tried, tried
         foreign = {each[1] for each in self.of_children(_OPENED)} - set(DECODERS)
@@ -96,7 +96,7 @@ class Trace:
         assert not opened, opened
 
     def require_offline(self):
-        """Not even the program itself has tried the network."""
+        """Require that not even the program itself used the network."""
         tried = [match.string for match in self.of_program(_NETWORK)]
         assert not tried, tried
 
@@ -114,13 +114,13 @@ class Trace:
 
 
 def _ends(text):
-    """When each process ended."""
+    """Return the time at which each process ended."""
     awaited = {process: float(at) for at, process in _AWAITED.findall(text)}
     return awaited | {process: float(at) for process, at in _ENDED.findall(text)}
 
 
 def _whole(path):
-    """The text, when it has the ends of the program, which is the first, and of its children."""
+    """Return the text as soon as it has the ends of the program and of all its children."""
     until = time.monotonic() + ENDING_S
     while time.monotonic() < until:
         text = Path(path).read_text()

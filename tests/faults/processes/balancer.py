@@ -1,4 +1,4 @@
-"""Which receiver the next connection goes to: what a load balancer decides."""
+"""The choice of a receiver for each new connection, as a load balancer makes it."""
 
 import asyncio
 from contextlib import asynccontextmanager, suppress
@@ -34,7 +34,7 @@ class Balancer:
             await asyncio.gather(*watching, return_exceptions=True)
 
     async def sees(self, receiver):
-        """Wait until *receiver* is known to be ready."""
+        """Wait until the balancer knows that *receiver* is ready."""
         await until(lambda: receiver in self._ready)
 
     def _choose(self):

@@ -1,4 +1,4 @@
-"""A receiver that is killed, again and again, while streams come in."""
+"""A receiver that is killed repeatedly while streams come in."""
 
 import asyncio
 import itertools
@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.faults.processes.evidence import RATE, make, require_all
-from tests.faults.processes.extent import either, percentiles, slowness, spread
-from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.streams import Track, playing, progress, send_again
+from tests.support.evidence import RATE, make, require_all
+from tests.support.extent import either, percentiles, slowness, spread
+from tests.support.receivers import Receiver, serving
+from tests.support.streams import Track, playing, progress, send_again
 
 pytestmark = pytest.mark.faults
 
@@ -25,7 +25,7 @@ MOST_S = 1.5
 
 @dataclass
 class Seconds:
-    """What was measured."""
+    """The measured times."""
 
     starting: list[float] = field(default_factory=list)
     from_kill: list[float] = field(default_factory=list)
@@ -35,20 +35,20 @@ class Seconds:
 
 
 def sounds(folder, chance):
-    """Files of one to four seconds, so that kills fall on their beginnings and ends, too."""
+    """Yield files of one to four seconds, so that kills also fall on their beginnings and ends."""
     for number in itertools.count():
         yield make(folder, number, int(chance.uniform(1, 4) * RATE))
 
 
 async def kill_often(receiver, tracks, count, chance, seconds):
-    """Kill *receiver* *count* times and have it started again."""
+    """Kill *receiver* *count* times, and start it again each time."""
     now = asyncio.get_running_loop().time
     while count > 0:
         await asyncio.sleep(chance.uniform(0, 0.3))  # any moment
         await receiver.kill()
         killed, count = now(), count - 1
         again = count and chance.random() < 0.2
-        if again:  # while it starts, too
+        if again:  # also while it starts
             await receiver.begin()
             await asyncio.sleep(chance.uniform(0, 0.8))
             await receiver.kill()
@@ -64,7 +64,7 @@ async def kill_often(receiver, tracks, count, chance, seconds):
 
 
 async def lane(folder, count, chance, seconds):
-    """Kill one receiver *count* times; check what it has in the end."""
+    """Kill one receiver *count* times; check its recordings at the end."""
     folder.mkdir()
     receiver, files = Receiver(folder / "store"), sounds(folder, chance)
     tracks = [Track(receiver.url, files) for _ in range(TRACKS)]
@@ -79,7 +79,7 @@ async def lane(folder, count, chance, seconds):
 
 
 async def test_a_receiver_that_is_killed_loses_nothing(tmp_path, chance, say):
-    """Started again, it has every acknowledged sample once, and streams go on at once."""
+    """After each restart, streams resume at once; at the end, each sample is there once."""
     count, seconds = either(40, 1000), Seconds()
     async with asyncio.TaskGroup() as lanes:
         for number in range(LANES):

@@ -1,4 +1,4 @@
-"""A sender that is killed, again and again, and started again with the same files."""
+"""A sender that is killed repeatedly, and started again with the same files."""
 
 import asyncio
 import os
@@ -13,10 +13,10 @@ import pytest
 import soundfile
 
 from sonoduct.wire import Receipt
-from tests.faults.processes.evidence import RATE, make, require_all, unfinished
-from tests.faults.processes.extent import either, percentiles, slowness, spread
-from tests.faults.processes.receivers import Receiver, serving
 from tests.support.commands import outcomes, sending
+from tests.support.evidence import RATE, make, require_all, unfinished
+from tests.support.extent import either, percentiles, slowness, spread
+from tests.support.receivers import Receiver, serving
 from tests.support.waits import ended, until
 
 pytestmark = pytest.mark.faults
@@ -39,7 +39,7 @@ HOW = ("--realtime", "--speed", "3", "--chunk-frames", "400", "--jobs", "4")
 
 
 def segments(store):
-    """The segments that there are, with their sizes; each claim has one of its own."""
+    """Return the existing segments with their sizes; each claim has its own."""
     found = {}
     for path in Path(store).glob("streams/*/*/*.seg"):
         with suppress(FileNotFoundError):  # its stream gets complete just now
@@ -48,17 +48,17 @@ def segments(store):
 
 
 def further(before, now):
-    """Whether there is audio of a claim that came after *before*."""
+    """Return whether there is audio of a claim after *before*."""
     return any(size > CLAIM_BYTES for path, size in now.items() if path not in before)
 
 
 async def kill_often(receiver, sounds, count, chance):
-    """Send *sounds* with *count* processes and kill each; return what the first progress took."""
+    """Send *sounds* with *count* processes and kill each; return the seconds to first progress."""
     now, starting, going_on = asyncio.get_running_loop().time, [], []
     for _ in range(count):
         begun, before = now(), segments(receiver.store)
         async with sending(sounds, *HOW, "--to", receiver.url) as program:
-            if chance.random() < 0.2:  # a kill while it starts is one, too
+            if chance.random() < 0.2:  # also kill while it starts
                 await asyncio.sleep(chance.uniform(0, 0.8))
                 continue
             await program.until(
@@ -74,7 +74,7 @@ async def kill_often(receiver, sounds, count, chance):
 
 
 async def test_a_sender_that_is_killed_loses_nothing(tmp_path, chance, say):
-    """Started again, it goes on where the receiver says; each file is there once, bit for bit."""
+    """Each run resumes at the receiver's offset; each file is recorded once, bit for bit."""
     count, sounds, report = either(20, 500), tmp_path / "sounds", tmp_path / "report"
     sounds.mkdir()
     paths = [make(sounds, n, int(chance.uniform(1, 4) * RATE)) for n in range(either(40, 1000))]
@@ -94,7 +94,7 @@ async def test_a_sender_that_is_killed_loses_nothing(tmp_path, chance, say):
 
 
 class Tap:
-    """A pipe that noise runs through, whoever reads it; what is in it outlives its readers."""
+    """A pipe with constant noise; the bytes in it outlive each reader."""
 
     def __init__(self, seed):
         self.end, self._input = os.pipe()
@@ -106,7 +106,7 @@ class Tap:
 
     @asynccontextmanager
     async def running(self):
-        """Let it run; close it at the end."""
+        """Write noise during the context; close the pipe at the end."""
         self._thread.start()
         try:
             yield self
@@ -127,7 +127,7 @@ class Tap:
         os.close(self._input)
 
     def place(self, sound):
-        """Where *sound* begins in what was written, and where it ends."""
+        """Return where *sound* begins in the written noise, and where it ends."""
         start = self.written.find(sound[:64])
 
         assert self.written[start : start + len(sound)] == sound
@@ -135,7 +135,7 @@ class Tap:
 
 
 async def tap_often(receiver, tap, options, count, chance):
-    """Send what runs through *tap* with *count* processes, and kill each at any moment."""
+    """Send the noise of *tap* with *count* processes, and kill each at a random moment."""
     for _ in range(count):
         before = segments(receiver.store)
         async with sending(*options, stdin=tap.end) as program:
@@ -145,7 +145,7 @@ async def tap_often(receiver, tap, options, count, chance):
 
 
 async def test_a_pipe_loses_nothing_that_was_taken_from_it(tmp_path, chance, say):
-    """What a killed sender had spooled is sent by the next one; the rest is in the pipe yet."""
+    """The next sender completes a killed sender's spool; the other bytes are still in the pipe."""
     count, receiver = either(10, 250), Receiver(tmp_path / "store")
     tap = Tap(chance.randrange(10**6))
     options = (*RAW, "--spool", tmp_path / "spool", "--to", receiver.url)

@@ -1,4 +1,4 @@
-"""Senders and receivers with a bad network between them."""
+"""Senders and receivers over a bad network."""
 
 import asyncio
 from itertools import count
@@ -9,11 +9,11 @@ import pytest
 import soundfile
 
 from sender.sources.file import AudioFile
-from tests.faults.processes.evidence import RATE, make, require_all
-from tests.faults.processes.extent import either
-from tests.faults.processes.receivers import Receiver, serving
 from tests.support.clients import connected
 from tests.support.commands import watching
+from tests.support.evidence import RATE, make, require_all
+from tests.support.extent import either
+from tests.support.receivers import Receiver, serving
 from tests.support.relay import Relay, Toxics
 from tests.support.waits import until
 
@@ -36,7 +36,7 @@ async def _receiver(tmp_path):
 
 
 async def send(url, path, **settings):
-    """Send *path*; return it with its receipt, and how often the connection was renewed."""
+    """Send *path*; return it with its receipt, and the number of new connections."""
     async with connected(url, patience=120, **settings) as client:
         source = AudioFile(path)
         transfer = client.transfer(source)
@@ -48,7 +48,7 @@ async def send(url, path, **settings):
 
 
 async def gathered(jobs, at_once):
-    """Await *jobs*, so many at once; return their results."""
+    """Await *jobs*, at most *most* at once; return their results."""
     free = asyncio.Semaphore(at_once)
 
     async def one(job):
@@ -61,7 +61,7 @@ async def gathered(jobs, at_once):
 
 
 async def test_a_reset_after_any_kilobyte(tmp_path, receiver, chance, say):
-    """Wherever a connection is reset, the next one takes up what is missing."""
+    """After a reset at any byte, the next connection sends the missing frames."""
     places = chance.sample(range(1, KIB), either(20, KIB - 1))
 
     async def reset(number, place):
@@ -77,7 +77,7 @@ async def test_a_reset_after_any_kilobyte(tmp_path, receiver, chance, say):
 
 
 async def test_a_network_that_is_silent_for_a_while(tmp_path, receiver, chance, say):
-    """Nobody is told that nothing passes; when it does again, or by another connection, all is."""
+    """No end is told of the silence; after it, or on a new connection, every frame arrives."""
     cuts = [chance.uniform(0.1, either(2, 30)) for _ in range(either(10, 300))]
 
     async def pass_over(number, seconds):
@@ -95,7 +95,7 @@ async def test_a_network_that_is_silent_for_a_while(tmp_path, receiver, chance, 
 
 
 async def test_a_slow_network(tmp_path, receiver, say):
-    """In slices of a byte, far away, or with a megabit in a second: it only takes longer."""
+    """Slices of a byte, high latency, a megabit per second: every stream still arrives."""
     now = asyncio.get_running_loop().time
     bad = {
         "slices of 1 byte": (Toxics(slice_bytes=1), 0.5),
@@ -122,13 +122,13 @@ async def test_a_slow_network(tmp_path, receiver, say):
 
 
 def memory(pid, what):
-    """Kibibytes of memory of *pid*: VmRSS now, VmHWM at most so far."""
+    """Return the memory of *pid* in KiB: VmRSS now, VmHWM at most so far."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(what))
 
 
 async def test_a_sender_needs_little_memory_however_slow_the_network(tmp_path, receiver, say):
-    """What has no room on the way is not read from the file."""
+    """The sender does not read frames that it has no room for."""
     inbox, path = tmp_path / "inbox", tmp_path / "long.wav"
     inbox.mkdir()
     sound = np.random.default_rng(1).integers(-(2**15), 2**15, (8 * KIB * KIB, 2), np.int16)

@@ -1,4 +1,4 @@
-"""A receiver that stands still, is given up, and wakes when others have gone on without it."""
+"""A receiver that is paused, loses its streams to another one, and wakes up."""
 
 import asyncio
 import itertools
@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack, suppress
 import pytest
 
 from sonoduct import wire
-from tests.faults.processes.evidence import RATE, make, require_all
-from tests.faults.processes.extent import either
-from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.streams import Track, playing, progress, send_again
+from tests.support.evidence import RATE, make, require_all
+from tests.support.extent import either
+from tests.support.receivers import Receiver, serving
 from tests.support.relay import Relay
+from tests.support.streams import Track, playing, progress, send_again
 from tests.support.waits import until
 
 pytestmark = pytest.mark.faults
@@ -31,16 +31,16 @@ NOTICED_S = 2
 
 
 def sounds(folder, chance):
-    """Files that take about a second each."""
+    """Yield files of about a second each."""
     for number in itertools.count():
         yield make(folder, number, int(chance.uniform(15, 45) * RATE))
 
 
 async def swap(switches, pair, tracks):
     """
-    Pause the first of *pair*, have streams go on at the second, then let the first go on.
+    Pause the first of *pair*, let streams continue at the second, then resume the first.
 
-    Returns the connections that it still believed in, each with the one that its stream went on by.
+    Returns the first one's stale connections, each with the connection that continued its stream.
     """
     old, new = pair
     old.pause()
@@ -50,7 +50,7 @@ async def swap(switches, pair, tracks):
     orphans = [switch.orphan(old) for switch in switches]
     await asyncio.gather(*(each.progress(place) for each, place, *_ in left))
     heirs = [switch.carrying(new) for switch in switches]
-    old.go_on()
+    old.resume()
     went_on = [transfer.reconnects > before for *_, transfer, before in left]
     return [
         (orphan[-1], heir[0])
@@ -60,7 +60,7 @@ async def swap(switches, pair, tracks):
 
 
 def require_harmless(orphan, heir):
-    """Check that what *orphan* promised counts where *heir* went on."""
+    """Require that every promise on *orphan* is true on *heir*."""
     (mine, *messages), (claimed, *_) = orphan.claims[-1], heir.claims[0]
 
     assert claimed["epoch"] > mine["epoch"]
@@ -73,7 +73,7 @@ def require_harmless(orphan, heir):
 
 
 async def test_a_paused_receiver_wakes_to_no_effect(tmp_path, chance, say):
-    """Where another has gone on, it promises nothing beyond that place, and mixes nothing in."""
+    """It promises nothing beyond the other one's start, and adds no sample to a stream."""
     pair = [Receiver(tmp_path / "store"), Receiver(tmp_path / "store")]
     files, count, fenced = sounds(tmp_path, chance), either(20, 300), 0
     async with serving(*pair), AsyncExitStack() as stack:

@@ -10,11 +10,11 @@ import pytest
 from receiver.stores.journal import Layout, PosixDisk
 from sender.sources.file import AudioFile
 from sonoduct.wire import Receipt
-from tests.faults.processes.evidence import RATE, make, require_all
-from tests.faults.processes.extent import FULL, either
-from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.streams import Track
 from tests.support.commands import outcomes, sending
+from tests.support.evidence import RATE, make, require_all
+from tests.support.extent import FULL, either
+from tests.support.receivers import Receiver, serving
+from tests.support.streams import Track
 from tests.support.waits import ended, until
 
 pytestmark = pytest.mark.faults
@@ -32,7 +32,7 @@ KILLED_S = 15
 
 
 def written(store, path):
-    """The bytes that the journal of the stream in *path* has."""
+    """Return the number of bytes in the journal of the stream of *path*."""
     source = AudioFile(path)
     source.close()
     folder = Layout(PosixDisk(), store).journal(source.stream).folder
@@ -41,7 +41,7 @@ def written(store, path):
 
 @pytest.mark.parametrize("receivers", [1, 2])
 async def test_both_succeed_and_each_stream_is_there_once(tmp_path, say, receivers):
-    """One sends, the other waits or finds it done; whether at one receiver or at two."""
+    """One sends; the other waits or finds it complete, at the same receiver or at another."""
     count, sounds, reports = either(10, 250), tmp_path / "sounds", []
     sounds.mkdir()
     paths = [make(sounds, number, (2 + number % 3) * RATE) for number in range(count)]
@@ -72,9 +72,9 @@ async def test_both_succeed_and_each_stream_is_there_once(tmp_path, say, receive
 
 async def outlive(holder, rival, path, end):
     """
-    Have a process of *holder* send *path*, and this one by *rival*; end the first, by *end*.
+    Send *path* by a process of *holder* and by *rival*; end the first one by *end*.
 
-    Returns the seconds from then until this one made progress.
+    Returns the seconds from that end until this process made progress.
     """
     now = asyncio.get_running_loop().time
     track = Track(rival.url, iter([path]), realtime=False)
@@ -87,7 +87,7 @@ async def outlive(holder, rival, path, end):
         at = await track.progress((0, 0))
         track.leave()
         await running
-        if end is pause_sender:  # what it wakes to is done
+        if end is pause_sender:  # the stream is complete when it wakes
             other.interrupt(signal.SIGCONT)
 
             assert 0 == await other.ended()
@@ -108,7 +108,7 @@ async def kill_both(receiver, program):
 
 
 async def test_a_stream_passes_on_when_its_holder_is_gone(tmp_path, say):
-    """At once if its end is seen, otherwise when nothing came for a while; at any receiver."""
+    """It passes at once if a receiver sees the end, otherwise after a silence."""
     ends = (kill_sender, pause_sender, kill_both)
     paths = [make(tmp_path, number, 60 * RATE) for number in range(len(ends))]
     options = ("--takeover-timeout", TAKEOVER_S)

@@ -1,4 +1,4 @@
-"""Receivers that are replaced one by one, as in every deployment, under streams in real time."""
+"""Receivers that are replaced one by one, as in a deployment, during streams in real time."""
 
 import asyncio
 import itertools
@@ -6,10 +6,10 @@ import itertools
 import pytest
 
 from tests.faults.processes.balancer import Balancer
-from tests.faults.processes.evidence import RATE, make, require_all
-from tests.faults.processes.extent import either, percentiles, slowness, spread
-from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.streams import Track, playing, progress, send_again
+from tests.support.evidence import RATE, make, require_all
+from tests.support.extent import either, percentiles, slowness, spread
+from tests.support.receivers import Receiver, serving
+from tests.support.streams import Track, playing, progress, send_again
 
 pytestmark = pytest.mark.faults
 
@@ -27,13 +27,13 @@ ENDED_S = 25.0
 
 
 def sounds(folder, chance):
-    """Files of four to eight seconds."""
+    """Yield files of four to eight seconds."""
     for number in itertools.count():
         yield make(folder, number, int(chance.uniform(4, 8) * RATE))
 
 
 class Stalls:
-    """The longest time that each track got no further."""
+    """The longest time without progress of each track."""
 
     def __init__(self, tracks):
         self._now = asyncio.get_running_loop().time
@@ -47,7 +47,7 @@ class Stalls:
         return list(longest.values())
 
     async def watch(self):
-        """Look at all tracks; run this as a task."""
+        """Watch all tracks; run this as a task."""
         while True:
             now = self._now()
             for track in self._tracks:
@@ -72,7 +72,7 @@ async def restart(receiver, balancer):
 
 
 async def test_a_rolling_restart_fails_no_stream(tmp_path, chance, say):
-    """Each stream goes on at another receiver within two seconds, and arrives whole."""
+    """Each stream resumes at another receiver within two seconds, and arrives whole."""
     receivers = [Receiver(tmp_path / "store", "--drain-lead", "0.5") for _ in range(RECEIVERS)]
     balancer, files, stalls, times = Balancer(receivers), sounds(tmp_path, chance), [], []
     async with serving(*receivers), balancer.listen() as url:

@@ -1,4 +1,4 @@
-"""Hours of many streams, while receivers die and come back."""
+"""Hours of many streams, while receivers die and restart."""
 
 import asyncio
 import itertools
@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.faults.processes.balancer import Balancer
-from tests.faults.processes.evidence import RATE, make, manifests, unfinished
-from tests.faults.processes.extent import either
-from tests.faults.processes.receivers import Receiver, serving
 from tests.support.clients import connected
 from tests.support.commands import watching
+from tests.support.evidence import RATE, make, manifests, unfinished
+from tests.support.extent import either
+from tests.support.receivers import Receiver, serving
 from tests.support.sounds import same, samples
 from tests.support.waits import until
 
@@ -40,14 +40,14 @@ class Usage:
         self._files = []
 
     def look(self):
-        """Take note of both."""
+        """Note both at this moment."""
         lines = (self._proc / "status").read_text().splitlines()
         self._memory.append(next(int(each.split()[1]) for each in lines if "VmRSS" in each))
         self._files.append(len(list((self._proc / "fd").iterdir())))
 
     @property
     def growth(self):
-        """How much more memory, in KiB, and files the last third needed than the second one."""
+        """Return the growth of memory, in KiB, and of files, from the second third to the last."""
         third = len(self._memory) // 3
         return tuple(
             max(each[-third:]) - max(each[third:-third]) for each in (self._memory, self._files)
@@ -58,7 +58,7 @@ class Usage:
 
 
 class Inbox:
-    """A folder that always has enough to send; what has arrived is compared and removed."""
+    """A folder that always has files to send; arrived files are compared and removed."""
 
     def __init__(self, folder, store, chance):
         self.waiting = {}
@@ -73,7 +73,7 @@ class Inbox:
             each.mkdir()
 
     def feed(self):
-        """Have a few more files than there are streams."""
+        """Write a few more files than there are streams."""
         while len(self.waiting) < STREAMS + 10:
             frames = int(self._chance.uniform(LONGEST_S / 4, LONGEST_S) * RATE)
             path = make(self._drafts, next(self._numbers), frames)
@@ -81,7 +81,7 @@ class Inbox:
             self.waiting[str(path)] = path
 
     def check(self):
-        """Compare what has come, and make room."""
+        """Compare the arrived recordings, and remove them."""
         for manifest in manifests(self._store).values():
             path = self.waiting.pop(manifest["name"])
             recording = self._store / "audio" / manifest["recording"]
@@ -92,7 +92,7 @@ class Inbox:
             self.arrived += 1
 
     async def finish(self, url):
-        """Send once more what has no recording yet, and wait for it."""
+        """Send the files without a recording again, and wait for their recordings."""
         async with connected(url) as client:
             for path in list(self.waiting.values()):
                 await client.send(path)
@@ -100,7 +100,7 @@ class Inbox:
 
 
 async def soak(inbox, victims, usages, balancer):
-    """Keep everything going for the whole time; return how often something was killed."""
+    """Feed, check and kill for the whole time; return the number of kills."""
     now = asyncio.get_running_loop().time
     end, kill, turn = now() + SECONDS, now() + KILL_S, itertools.cycle(victims)
     kills = 0
@@ -120,7 +120,7 @@ async def soak(inbox, victims, usages, balancer):
 
 
 async def test_nothing_is_lost_and_nothing_grows(tmp_path, chance, say):
-    """However long it lasts, every stream arrives, and no process needs more and more."""
+    """Every stream arrives, and no process needs more memory or files over time."""
     receivers = [Receiver(tmp_path / "store") for _ in range(3)]
     balancer = Balancer(receivers)
     inbox = Inbox(tmp_path / "inbox", tmp_path / "store", chance)

@@ -1,4 +1,4 @@
-"""The users of the disk: one thread each, which the scheduler resumes from call to call."""
+"""The users of the simulated disk: a thread each, which the scheduler resumes from call to call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RETENTION = Retention(3600, 3600)
 
 
 class Calls(ModelDisk):
-    """The disk as one actor sees it: every call may be late, be the last one, or fail."""
+    """The disk of one actor: a call may be late, be the last one, or fail."""
 
     def __init__(self, world, task, label):
         super().__init__(world.storage, label)
@@ -51,7 +51,7 @@ class Calls(ModelDisk):
 
 
 class Actor:
-    """Something that a receiver does, in a thread of its own."""
+    """A task of a receiver, in a thread of its own."""
 
     def __init__(self, world, label):
         self.world = world
@@ -65,19 +65,19 @@ class Actor:
 
     @property
     def ready(self):
-        """Whether it has something to do."""
+        """Return whether the task has work."""
         return not self.stopped and not self.task.over
 
     def work(self):
-        """Do it, from the first call to the last."""
+        """Do the work, from the first call to the last."""
         raise NotImplementedError
 
 
 class Janitor(Actor):
-    """Looks after the journal as janitor.Janitor does, but makes no recording of it."""
+    """Cleans the journal as janitor.Janitor does, but makes no recording."""
 
     def work(self):
-        """Write done.json if there is an END; remove files that are not needed any more."""
+        """If there is an END, write done.json; remove files that are no longer needed."""
         journal = Journal(self.disk, FOLDER)
         layout = Layout(self.disk, FOLDER.parents[2])
         with suppress(OSError, wire.StorageFailed):  # another one may be removing it

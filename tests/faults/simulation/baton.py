@@ -1,4 +1,4 @@
-"""Threads of which one runs at a time: blocking code under a scheduler that decides everything."""
+"""Threads of which one runs at a time: a scheduler decides every step of blocking code."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _THREADS = ThreadPoolExecutor(256, "simulated")
 
 
 class Killed(BaseException):
-    """The process is gone. Not an Exception: its code must not run any more."""
+    """The process is killed. This is not an Exception, so that its code does not catch it."""
 
 
 class Task:
-    """Blocking code that stands still at every `pause`, until it is resumed."""
+    """Blocking code that stops at every `pause` until the scheduler resumes it."""
 
     def __init__(self, call):
         self.over = False
@@ -28,7 +28,7 @@ class Task:
         self._begun = False
 
     def resume(self, steps=1):
-        """Let it run, past *steps* pauses at most."""
+        """Let the task run for at most *steps* pauses."""
         self._steps = steps
         if self._begun:
             self._mine.release()
@@ -38,7 +38,7 @@ class Task:
         self._other.acquire()
 
     def pause(self):
-        """Stand still (called from inside); the scheduler resumes other tasks."""
+        """Stop here, called from inside, so that the scheduler can resume other tasks."""
         self._steps -= 1
         if self._steps <= 0:
             self._other.release()
@@ -47,12 +47,12 @@ class Task:
             raise Killed
 
     def wait(self):
-        """Stand still even if there are steps left."""
+        """Stop here, even if there are steps left."""
         self._steps = 0
         self.pause()
 
     def kill(self):
-        """End it where it stands."""
+        """End the task at its present pause."""
         self.killed = True
         if not self._begun:
             self.over = True

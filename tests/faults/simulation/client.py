@@ -1,4 +1,4 @@
-"""The sender: the real wire.Outbound, on connections that come and go."""
+"""The sender: the real wire.Outbound, over several connections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .plan import HELLO, UNIT_BYTES, Broken
 
 
 class Client:
-    """One stream; it connects again for as long as it takes."""
+    """One stream; the client connects again after each loss."""
 
     def __init__(self, world):
         self.outbound = wire.Outbound(HELLO)
@@ -17,11 +17,11 @@ class Client:
 
     @property
     def done(self):
-        """Whether it has its receipt."""
+        """Return whether the stream has its receipt."""
         return self.outbound.receipt is not None
 
     def act(self):
-        """Connect, or listen, or send the next message."""
+        """Connect if there is no connection; otherwise take a message or send one."""
         if self.done:
             return
         if self.connection is None:
@@ -33,7 +33,7 @@ class Client:
             self._speak()
 
     def lose(self, *, noticed):
-        """Lose the connection; unless that is *noticed* at the other end, it continues there."""
+        """Lose the connection; unless *noticed*, the other end still believes in it."""
         if self.connection is not None:
             self.connection.left = noticed
             self.connection = None

@@ -1,4 +1,4 @@
-"""A receiver's end of one connection: the real protocol and the real journal, in blocking code."""
+"""A receiver's end of a connection: the real protocol and the real journal, in blocking code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ATTEMPTS = 3
 
 
 class Hurried(Exception):
-    """There is no time, or no room, for the rest of the work."""
+    """There is no time, or no disk space, for the rest of the work."""
 
 
 class Connection(Actor):
@@ -36,16 +36,16 @@ class Connection(Actor):
 
     @property
     def ready(self):
-        """Whether it has something to do."""
+        """Return whether the connection has work."""
         return super().ready and not (self._idle and not self.up and not self.left)
 
     @property
     def closed(self):
-        """Whether it has said all that it will."""
+        """Return whether the receiver sends nothing more."""
         return self.task.over
 
     def work(self):
-        """Answer the sender for as long as it is there."""
+        """Answer the sender until it leaves."""
         try:
             self._serve()
         except wire.WireError as error:
@@ -74,7 +74,7 @@ class Connection(Actor):
             self._writer.close()
 
     def _receive(self):
-        """Keep the chunks that come, in groups of any size, up to the end of the stream."""
+        """Keep the chunks, in groups of any size, until the end of the stream."""
         while True:
             message = self._take()
             if isinstance(message, wire.Eos):
@@ -113,7 +113,7 @@ class Connection(Actor):
                 self._say(ack)
 
     def _insist(self, call):
-        """Do it, and do it again while the disk is full."""
+        """Do *work*, and repeat it while the disk is full."""
         for _ in range(ATTEMPTS):
             try:
                 call()
@@ -132,14 +132,14 @@ class Connection(Actor):
         self._say(self._half.commit(receipt, 0))
 
     def _summed(self):
-        """Compute the digest of a stream that other claims have begun, from the journal."""
+        """Compute from the journal the digest of a stream that other claims have begun."""
         self._commit()
         digest = digest_of(Journal(self.disk, FOLDER))
         self._writer.require_latest()
         return digest
 
     def _seal(self):
-        """What a receiver does when a sender is gone, if it has the time."""
+        """Seal the claim of a sender that is gone, if there is time."""
         if self.world.rng.random() < 0.7:
             try:
                 self._commit()

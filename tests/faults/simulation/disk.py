@@ -1,4 +1,4 @@
-"""The journal's Disk, in memory: every call may be the last, be late, or fail."""
+"""The journal's Disk, in memory: a call may be the last, be late, or fail."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .storage import File, Folder, failure
 
 
 class Reading:
-    """A file that is read while others write to it."""
+    """A file that one actor reads while another writes it."""
 
     def __init__(self, file, pause):
         self._file = file
@@ -18,7 +18,7 @@ class Reading:
         self._position = 0
 
     def read(self, size=-1):
-        """As BinaryIO has it."""
+        """Read as BinaryIO does."""
         self._pause()
         cache = self._file.cache
         end = len(cache) if size < 0 else self._position + size
@@ -27,13 +27,13 @@ class Reading:
         return data
 
     def seek(self, offset, whence=0):
-        """As BinaryIO has it, from the beginning or the end."""
+        """Seek as BinaryIO does, from the beginning or the end."""
         self._position = offset + (len(self._file.cache) if whence else 0)
         return self._position
 
 
 class ModelDisk:
-    """See receiver.stores.journal.Disk; composite calls have the steps that PosixDisk makes."""
+    """A receiver.stores.journal.Disk; composite calls have the steps of PosixDisk."""
 
     def __init__(self, storage, label=""):
         self.storage = storage
@@ -42,16 +42,16 @@ class ModelDisk:
         self._number = 0
 
     def step(self, name, what):
-        """Before each system call; simulations override it."""
+        """Run before each system call; simulations override this."""
 
     def glance(self):
-        """Before each read of an open file."""
+        """Run before each read of an open file."""
 
     def fails(self, *codes):
-        """Whether the disk refuses, and why: one of *codes*, or None."""
+        """Return one of *codes* if the disk refuses the call, otherwise None."""
 
     def torn(self, size):
-        """How many of *size* bytes are written before the disk refuses."""
+        """Return how many of *size* bytes are written before the disk refuses."""
         return size
 
     # From here on, the methods of Disk.

@@ -1,4 +1,4 @@
-"""The journal without one of its guards: what the simulation has to notice."""
+"""The journal without one of its guards: the simulation must notice each."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def scanned_first():
 
 
 def scan_after_done(journal, hello, writer):
-    """As fence._scan, with its two halves in the other order."""
+    """Do the work of fence._scan with its two halves in the other order."""
     if found := journal.done():
         journal.disk.remove(journal.path(Part(writer.epoch, 0)))
         writer.close()
@@ -145,7 +145,7 @@ def cut_off():
 
 
 def rewritten(self, buffers):
-    """As SegmentFile.append, but from the beginning after an error."""
+    """Do the work of SegmentFile.append, but start again from the beginning after an error."""
     self._disk.write(self._handle, buffers)
     self.size += sum(len(each) for each in buffers)
 
@@ -158,21 +158,21 @@ def thinned_carelessly(journal, epoch):
 
 
 MUTANTS = {
-    "nobody looks between sync and ack": lambda: unguarded("commit"),
-    "nobody looks after an END": end_unguarded,
-    "nobody looks after an opening": lambda: unguarded("open"),
-    "nobody looks after a scan": answered_unguarded,
+    "no look for newer claims between sync and ack": lambda: unguarded("commit"),
+    "no look for newer claims after an END": end_unguarded,
+    "no look for newer claims after an opening": lambda: unguarded("open"),
+    "no look for newer claims after a scan": answered_unguarded,
     "the scan comes before the fence": scanned_first,
     "the fence is not exclusive": lambda: patch.object(Calls, "create", shared_create),
     "late openings count": lambda: patch.object(fence, "_bury", lambda *_: None),
     "the ack comes before the sync": lambda: patch.object(Writer, "_sync", lambda _: None),
-    "what is scanned is not synced": lambda: patch.object(
+    "the scanned part is not synced": lambda: patch.object(
         Calls, "sync_file", lambda self, path: len(self.storage.require(path).cache)
     ),
-    "more is scanned than was synced": lambda: patch.object(
+    "the scan goes beyond the synced part": lambda: patch.object(
         Segment, "tail", lambda self, within=None: real_tail(self)
     ),
-    "what is scanned comes from memory": lambda: patch.object(File, "evict", lambda _: None),
+    "the scan reads from memory": lambda: patch.object(File, "evict", lambda _: None),
     "the folder is not synced": lambda: patch.object(Calls, "sync_folder", lambda *_: None),
     "the shelf is not synced": lambda: patch.object(Calls, "sync_folder", only_journals),
     "removed segments are written to": lambda: patch.object(SegmentFile, "linked", new=True),
@@ -185,18 +185,20 @@ MUTANTS = {
     "segments are not cut where later ones start": lambda: patch.object(
         journals, "min", lambda *_, **__: None, create=True
     ),
-    "names go that fence others": lambda: patch.object(fence, "_thin", thinned_carelessly),
+    "names that fence writers are removed": lambda: patch.object(
+        fence, "_thin", thinned_carelessly
+    ),
     "a failed sync is done again": lambda: patch.object(SegmentFile, "sync", repeated_sync),
-    "what was not synced is cut off": cut_off,
+    "the unsynced part is cut off": cut_off,
     "a torn write is done again": lambda: patch.object(SegmentFile, "append", rewritten),
 }
 
 RARE = (
-    "nobody looks after an opening",
-    "nobody looks after a scan",
-    "more is scanned than was synced",
+    "no look for newer claims after an opening",
+    "no look for newer claims after a scan",
+    "the scan goes beyond the synced part",
     "removed segments are written to",
     "the last look for an end comes before the scan",
-    "what was not synced is cut off",
+    "the unsynced part is cut off",
 )
 """What these guards prevent takes thousands of seeds."""

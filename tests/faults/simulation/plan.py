@@ -1,4 +1,4 @@
-"""The properties of one run, all drawn from its seed."""
+"""The properties of one run, drawn from its seed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RECORD_BYTES = wire.HEADER_BYTES + UNIT_BYTES
 
 
 def audio(start, stop):
-    """The source between two units: what a unit is depends on where it is, and on nothing else."""
+    """Return the source between two units; each unit depends only on its place."""
     return b"".join(struct.pack("<H", unit * 40503 & 0xFFFF) for unit in range(start, stop))
 
 
@@ -29,7 +29,7 @@ class Broken(AssertionError):
 
 
 class Plan:
-    """How long, how troubled and how interleaved."""
+    """The length, the troubles and the interleaving of a run."""
 
     def __init__(self, seed):
         rng = random.Random(seed)

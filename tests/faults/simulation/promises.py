@@ -1,4 +1,4 @@
-"""The promises to the sender, and whether a disk keeps them."""
+"""The promises to the sender, and a check of the disk against them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .plan import FOLDER, Broken
 
 
 class Promises:
-    """All that any connection has promised, whether or not it arrived."""
+    """All promises of all connections, whether or not they arrived."""
 
     def __init__(self, plan):
         self.durable = 0
@@ -20,7 +20,7 @@ class Promises:
         self._plan = plan
 
     def add(self, message, newest):
-        """Take note of *message*; *newest* is the newest claim there is."""
+        """Note *message*; *newest* is the newest claim."""
         match message:
             case wire.Opened(receipt=None):
                 if message.epoch >= newest and message.offset < self.durable:
@@ -33,7 +33,7 @@ class Promises:
                 self.durable, self.committed = self._plan.units, True
 
     def check(self, storage):
-        """Look at *storage* as a receiver that starts now would do."""
+        """Read *storage* as a receiver that starts now would."""
         disk = ModelDisk(storage)
         done = Journal(disk, FOLDER).done()
         if done is not None:

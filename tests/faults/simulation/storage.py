@@ -1,4 +1,4 @@
-"""What a machine has of its files: in the page cache, and on the platters."""
+"""The files of a machine: in the page cache, and on the disk."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def failure(code):
-    """The OSError that a system call fails with."""
+    """Return the OSError of a system call that fails."""
     return OSError(code, os.strerror(code))
 
 
 class File:
-    """Bytes that are appended to; until a sync they are in the page cache only."""
+    """An append-only file; until a sync, its bytes are in the page cache only."""
 
     def __init__(self):
         self.cache = bytearray()
@@ -31,29 +31,29 @@ class File:
         self.cache += data
 
     def flush(self):
-        """Write to the platter all bytes that are not there yet."""
+        """Write all bytes to the disk."""
         self.platter[self.clean :] = self.cache[self.clean :]
         self.clean = len(self.cache)
 
     def spoil(self, rng):
-        """Fail to write to the platter, and call it clean nevertheless, as Linux does."""
+        """Fail to write to the disk, and still mark the bytes as clean, as Linux does."""
         self.platter[self.clean :] = _torn(self.cache[self.clean :], rng)
         self.clean = len(self.cache)
         self.failures += 1
 
     def evict(self):
-        """Drop clean bytes from memory, so that they are read from the platter again."""
+        """Drop clean bytes from memory, so that the next read reads the disk."""
         self.cache[: self.clean] = self.platter[: self.clean]
 
     def cut(self, rng):
-        """Lose the power: of unsynced bytes, any part may have been written."""
+        """Lose the power: any part of the unsynced bytes may be written."""
         if rng.random() < 0.8:
             self.platter[self.clean :] = _torn(self.cache[self.clean :], rng)
         self.cache[:] = self.platter
         self.clean = len(self.cache)
 
     def copy(self):
-        """The same once more, for a cut that does not really happen."""
+        """Return a copy, for a power cut that does not really happen."""
         other = File()
         other.cache, other.platter = self.cache[:], self.platter[:]
         other.clean, other.links, other.failures = self.clean, self.links, self.failures
@@ -61,7 +61,7 @@ class File:
 
 
 class Folder:
-    """Names; which of them a power cut leaves is open until the folder is synced."""
+    """Names; before a sync, a power cut may lose any of them."""
 
     def __init__(self):
         self.entries = {}
@@ -74,7 +74,7 @@ class Folder:
         self.durable = dict(self.entries)
 
     def cut(self, rng):
-        """Lose the power: any of the changes that were not synced may have been made."""
+        """Lose the power: any of the unsynced changes may be made."""
         for name in {**self.durable, **self.entries}:
             node = rng.choice((self.entries, self.durable)).get(name)
             if node is None:
@@ -85,7 +85,7 @@ class Folder:
         self.sync()
 
     def copy(self):
-        """The same once more."""
+        """Return a copy."""
         other = Folder()
         known = {id(node): node for node in (*self.entries.values(), *self.durable.values())}
         copies = {key: node.copy() for key, node in known.items()}
@@ -95,7 +95,7 @@ class Folder:
 
 
 class Storage:
-    """One file system, from its root on, which is durable."""
+    """One file system; its root is durable."""
 
     def __init__(self):
         self.root = Folder()
@@ -122,7 +122,7 @@ class Storage:
         return node
 
     def copy(self):
-        """The same once more."""
+        """Return a copy."""
         other = Storage()
         other.root = self.root.copy()
         return other
@@ -133,7 +133,7 @@ class Storage:
 
 
 def _torn(tail, rng):
-    """A possible rest of *tail*: its beginning up to any byte, perhaps with a hole in it."""
+    """Return a possible rest of *tail*: its beginning up to any byte, perhaps with a hole."""
     kept = tail[: rng.randint(0, len(tail))] if rng.random() < 0.8 else tail[:]
     if kept and rng.random() < 0.2:
         start = rng.randrange(len(kept))

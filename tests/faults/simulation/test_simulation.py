@@ -1,4 +1,4 @@
-"""The real protocol and the real journal, in a world that the seed decides."""
+"""The real protocol and the real journal, in a world that a seed decides."""
 
 import multiprocessing
 import os
@@ -8,10 +8,10 @@ from functools import partial
 
 import pytest
 
-from tests.faults.processes.extent import either
 from tests.faults.simulation.mutants import MUTANTS, RARE
 from tests.faults.simulation.plan import Broken
 from tests.faults.simulation.world import World
+from tests.support.extent import either
 
 pytestmark = pytest.mark.faults
 
@@ -33,7 +33,7 @@ TROUBLE = {
 
 
 def run(seeds):
-    """Run the worlds of *seeds*; return how many got complete, the failures, the troubles."""
+    """Run the worlds of *seeds*; return the complete runs, the failures and the troubles."""
     complete, broken, had = 0, [], dict.fromkeys(TROUBLE, 0)
     for seed in seeds:
         world = World(seed)
@@ -70,7 +70,7 @@ def spread(call, seeds):
 
 
 def test_a_seed_decides_everything():
-    """The same seed twice is the same run, step by step; so a failure can be looked at again."""
+    """The same seed gives the same run, step by step, so that a failure can be repeated."""
     traces = []
     for _ in range(2):
         world = World(12345)
@@ -105,7 +105,7 @@ def test_promises_hold(say):
     "mutant", [each for each in MUTANTS if either(each not in RARE, full=True)]
 )
 def test_each_guard_is_needed(say, mutant):
-    """Without it, some promise is broken: the simulation would notice if it were lost."""
+    """Without the guard, some promise is broken, and the simulation notices."""
     with closing(spread(partial(catch, mutant), MOST_SEEDS)) as seeds:
         seed = next((each for each in seeds if each is not None), None)
     say(f"seed {seed}")

@@ -1,4 +1,4 @@
-"""Two receivers that share a disk, a sender, and the scheduler that decides the next step."""
+"""Two receivers with a shared disk, a sender, and the scheduler that decides the next step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ZOMBIES = 6
 
 
 class World:
-    """One run; what happens is a function of the seed."""
+    """One run; its seed decides everything."""
 
     def __init__(self, seed):
         self.plan = Plan(seed)
@@ -43,9 +43,9 @@ class World:
 
     def run(self):
         """
-        Have trouble, then calm, and trouble again once the stream is complete.
+        Run with trouble, then without, and with trouble again once the stream is complete.
 
-        Returns whether it ever was.
+        Returns whether the stream was ever complete.
         """
         encore = ENCORE
         try:
@@ -71,7 +71,7 @@ class World:
         return self._add(Connection)
 
     def promise(self, who, message):
-        """*who* says *message*; if that promises something, it has to be true from now on."""
+        """Note that *who* sends *message*; a promise in it must be true from now on."""
         self.note(who, type(message).__name__, message)
         newest = 0
         if isinstance(message, wire.Opened):
@@ -127,30 +127,30 @@ class World:
         trouble()
 
     def _disconnect(self):
-        """Cut the connection, so that both ends know."""
+        """Cut the connection at both ends."""
         self._client.lose(noticed=True)
 
     def _abandon(self):
-        """Leave a connection behind that does not know that it is over."""
+        """Leave a connection behind whose receiver does not know that it is over."""
         self._client.lose(noticed=len([*chain(*self._receivers)]) >= ZOMBIES)
 
     def _rush(self):
-        """Connect several times in a row: claims meet claims."""
+        """Connect several times in a row, so that claims meet."""
         for _ in range(self.rng.randint(2, 3)):
             self._abandon()
             self._client.act()
 
     def _notice(self):
-        """Have the receivers know which connections are over."""
+        """Tell the receivers which connections are over."""
         for each in chain(*self._receivers):
             each.left |= each is not self._client.connection
 
     def _crash(self):
-        """Send a receiver SIGKILL."""
+        """Kill a receiver."""
         self._kill(self.rng.choice(self._receivers))
 
     def _stop(self):
-        """Pause an actor, wherever it is."""
+        """Pause an actor at its present call."""
         actors = [*chain(*self._receivers)]
         if actors:
             self.rng.choice(actors).stopped = True
@@ -160,12 +160,12 @@ class World:
             each.stopped = False
 
     def _forget(self):
-        """Start the sender again; it knows its source, and nothing else."""
+        """Start the sender again; it knows only its source."""
         self._client.lose(noticed=True)
         self._client = Client(self)
 
     def _tend(self):
-        """Have a receiver look for journals that are complete."""
+        """Let a receiver look for complete journals."""
         self._add(Janitor)
 
     def _cut_power(self):
@@ -184,7 +184,7 @@ class World:
         self._promises.check(storage)
 
     def _check_power(self):
-        """See what would be left if the power failed now."""
+        """Check what a power cut at this moment would leave."""
         storage = self.storage.copy()
         storage.cut(self.rng)
         self._check(storage)

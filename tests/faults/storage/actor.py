@@ -54,7 +54,7 @@ def carry(root, claims, promise):
 
 
 def commit(writer, made):
-    """Commit; a full disk is tried again, as a receiver does."""
+    """Commit; if the disk is full, try again, as a receiver does."""
     try:
         writer.commit([made])
     except DiskFull:
@@ -62,7 +62,7 @@ def commit(writer, made):
 
 
 def main():
-    """Serve until standard input ends."""
+    """Serve until the end of standard input."""
     logs.configure()  # on standard error: the answers go to standard output
     with tempfile.TemporaryDirectory() as folder:
         carry(Path(folder), 3, lambda _: None)  # so that late imports are done

@@ -16,7 +16,7 @@ def _run(*command):
 
 @contextmanager
 def mounted(folder, source, *options):
-    """Mount *source* on *folder*, which is made; skip the test where that cannot be done."""
+    """Mount *source* on *folder*, and make *folder*; skip the test if mounting is not possible."""
     if os.geteuid():
         pytest.skip("NOT TESTED: mounting needs root")
     folder.mkdir(exist_ok=True)
@@ -30,7 +30,7 @@ def mounted(folder, source, *options):
 
 
 def make_image(path, size):
-    """Make a file that is a disk with ext4 on it; skip the test where that cannot be done."""
+    """Make a file with an ext4 file system; skip the test if that is not possible."""
     if not shutil.which("mkfs.ext4"):
         pytest.skip("NOT TESTED: mkfs.ext4 is not installed")
     with path.open("wb") as file:
@@ -49,7 +49,7 @@ def few_files(folder, files):
 
 
 def make_read_only(folder, how="ro"):
-    """Let nothing be written to the disk on *folder* any more; `rw` lets it be written again."""
+    """Make the disk on *folder* read-only; `rw` makes it writable again."""
     done = _run("mount", "-o", f"remount,{how}", str(folder))
     if done.returncode:
         pytest.skip(f"NOT TESTED: {done.stderr.strip()}")

@@ -1,4 +1,4 @@
-"""One short stream, and what its recording has to be."""
+"""One short stream, and its expected recording."""
 
 import uuid
 
@@ -16,13 +16,13 @@ CHUNKS = [(sum(SIZES[:index]), size) for index, size in enumerate(SIZES)]
 
 
 def chunk(epoch, offset, units):
-    """Return a chunk of the stream as it would come."""
+    """Return a chunk of the stream."""
     payload = SOUND[2 * offset : 2 * (offset + units)]
     return wire.Chunk(epoch, offset, units, wire.encode_chunk(epoch, offset, units, payload))
 
 
 def receipt():
-    """Return what ends the stream."""
+    """Return the receipt of the stream."""
     digest = wire.Digest()
     digest.update(0, FRAMES, SOUND)
     return wire.Receipt(

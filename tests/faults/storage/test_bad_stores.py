@@ -1,4 +1,4 @@
-"""Disks that cannot hold a store: the receiver says so, and does not start."""
+"""Disks that cannot hold a store: the receiver reports the reason, and does not start."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.faults
 
 
 async def said(store, *options):
-    """Run `receiver serve`; return the exit code, and the reason that it gives."""
+    """Run `receiver serve`; return the exit code, and the logged reason."""
     command = ("serve", "--host", "127.0.0.1", "--port", "0", "--metrics-port", "0", *options)
     async with started(COMMANDS / "receiver", *command, "--store", store) as program:
         code = await program.ended()
@@ -24,7 +24,7 @@ async def said(store, *options):
 
 
 async def test_a_disk_that_is_smaller_than_the_reserve(tmp_path):
-    """It would never have room for a stream."""
+    """The receiver would never have room for a stream."""
     with small_disk(tmp_path / "disk", "8m") as disk:
         code, reason = await said(disk / "store")
         assert [] == [each.name for each in disk.rglob("*") if each.is_file()]
@@ -33,7 +33,7 @@ async def test_a_disk_that_is_smaller_than_the_reserve(tmp_path):
 
 
 async def test_a_disk_that_is_read_only(tmp_path):
-    """Whether or not it holds a store already."""
+    """The receiver reports it, with and without a store on the disk."""
     for made in (False, True):
         with small_disk(tmp_path / "disk", "8m") as disk:
             if made:
@@ -46,7 +46,7 @@ async def test_a_disk_that_is_read_only(tmp_path):
 
 
 async def health(port):
-    """What /readyz answers."""
+    """Return the answer of /readyz."""
 
     def ask():
         try:
@@ -60,14 +60,14 @@ async def health(port):
 
 
 async def refused(url):
-    """The code that a new stream is closed with."""
+    """Return the close code of a new stream."""
     async with speaking(url) as client:
         await client.greet()
         return (await client.closed())[0]
 
 
 async def transmitted(url):
-    """The receipt of a whole stream."""
+    """Send a whole stream; return its receipt."""
     async with speaking(url) as client:
         await client.greet()
         await client.send(sound(1000))
@@ -75,8 +75,8 @@ async def transmitted(url):
 
 
 @pytest.mark.parametrize("trouble", ["read-only", "no files"])
-async def test_a_disk_that_takes_nothing_more(tmp_path, trouble):
-    """The receiver is not ready and takes no new stream, until the disk takes files again."""
+async def test_a_disk_that_refuses_new_files(tmp_path, trouble):
+    """The receiver is not ready and takes no stream until the disk takes files again."""
     with few_files(tmp_path / "disk", 2000) as disk:
         async with running(store=str(disk), limits={"reserve_bytes": 0}) as receiver:
             before = await health(receiver.port)

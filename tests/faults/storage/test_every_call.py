@@ -1,4 +1,4 @@
-"""A receiver that dies at any one of the system calls with which it keeps a stream."""
+"""A receiver that dies at any system call of a stream."""
 
 import asyncio
 import itertools
@@ -14,10 +14,10 @@ import soundfile
 
 from receiver.stores.journal import Layout, PosixDisk, RecordingOptions, Retention
 from receiver.stores.journal.janitor import Janitor
-from tests.faults.processes.extent import either
 from tests.faults.storage.actor import carry
 from tests.faults.storage.scene import FRAMES, HELLO, SOUND
 from tests.faults.storage.tracing import injecting, require_strace
+from tests.support.extent import either
 from tests.support.waits import PATIENCE_S
 
 pytestmark = pytest.mark.faults
@@ -57,11 +57,11 @@ class Stage:
             return (await self._process.stdout.readline()).decode().split()
 
     def tell(self, line):
-        """Say something to the process."""
+        """Send a line to the process."""
         self._process.stdin.write(f"{line}\n".encode())
 
     async def play(self, folder, *faults):
-        """Have an actor keep the scene in *folder*; return its promises and its exit code."""
+        """Let an actor keep the scene in *folder*; return its promises and its exit code."""
         self.tell(folder)
         _, pid = await self.line()
         promises = []
@@ -74,7 +74,7 @@ class Stage:
 
 @asynccontextmanager
 async def stage():
-    """Start the process that has actors born."""
+    """Start the process that forks the actors."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.faults.storage.actor"),
         stdin=asyncio.subprocess.PIPE,
@@ -92,7 +92,7 @@ async def stage():
 
 
 def require_kept(promises, later):
-    """Check that a claim which made the promises *later* had kept those before."""
+    """Require that a claim with the promises *later* kept the promises *before*."""
     units = [0, *(int(each) for each in promises if each != "receipt")]
 
     assert not later or int(later[0]) >= max(units), "less than was promised"
@@ -107,7 +107,7 @@ def recover(store, promises):
 
 
 def require_whole(store):
-    """Check that *store* holds the one recording, bit for bit, and nothing that is left over."""
+    """Require that *store* has the one recording, bit for bit, and nothing else."""
     for draft in (*store.glob("audio/.*"), *store.glob("streams/*/*/.*")):
         os.utime(draft, (0, 0))  # long after the kill
     Janitor(Layout(PosixDisk(), store), RecordingOptions("wav"), Retention(1e9, 1e9)).sweep()
@@ -122,7 +122,7 @@ def require_whole(store):
 
 
 async def test_a_kill_at_every_system_call(tmp_path, chance, say):
-    """Every promise made before is kept after, and the recording gets complete bit for bit."""
+    """Each earlier promise is kept, and the recording is completed bit for bit."""
     require_strace()
     count, numbers = 0, itertools.count()
     async with stage() as made:

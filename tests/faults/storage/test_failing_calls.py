@@ -1,4 +1,4 @@
-"""A receiver whose disk refuses a single call, and then behaves."""
+"""A receiver whose disk refuses a single call, and then works."""
 
 import asyncio
 import itertools
@@ -12,12 +12,12 @@ from receiver.stores.journal import Layout, PosixDisk
 from receiver.stores.journal.committer import GROUP_S
 from receiver.stores.journal.reader import Part
 from sender.sources.file import AudioFile
-from tests.faults.processes.evidence import RATE, make, require_all
-from tests.faults.processes.extent import either, spread
-from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.streams import MICROPHONE, send_again
 from tests.faults.storage.tracing import injecting, require_strace
 from tests.support.clients import connected
+from tests.support.evidence import RATE, make, require_all
+from tests.support.extent import either, spread
+from tests.support.receivers import Receiver, serving
+from tests.support.streams import MICROPHONE, send_again
 from tests.support.waits import until
 
 pytestmark = pytest.mark.faults
@@ -31,7 +31,7 @@ MOST_S = 5.0
 
 @dataclass(frozen=True)
 class Fault:
-    """Calls that fail, in strace's words, and what a sender notices."""
+    """Calls that fail, in strace's words, and the effect that a sender sees."""
 
     calls: str
     fatal: bool
@@ -54,7 +54,7 @@ FAULTS = {
 
 
 class Victim:
-    """One receiver, and the streams that its disk spoils."""
+    """One receiver, and the streams whose calls fail."""
 
     def __init__(self, folder):
         folder.mkdir()
@@ -97,7 +97,7 @@ class Victim:
 
 
 async def longest_stall(outbound, carrying):
-    """Return the longest time that *outbound* took to get further, until *carrying* is done."""
+    """Return the longest time without progress of *outbound* until *carrying* ends."""
     now = asyncio.get_running_loop().time
     longest, last = 0.0, now()
     while not carrying.done():
@@ -108,7 +108,7 @@ async def longest_stall(outbound, carrying):
 
 
 async def suffer(folder, fault):
-    """Have every call fail that *fault* names, one in each stream; return the victim."""
+    """Let every call of *fault* fail, one in each stream; return the victim."""
     victim = Victim(folder)
     async with serving(victim.receiver):
         for when in range(fault.first, min(either(10, 50), fault.most) + 1):
@@ -119,7 +119,7 @@ async def suffer(folder, fault):
 
 
 async def test_a_call_that_fails_is_neither_believed_nor_tried_twice(tmp_path, say):
-    """A full disk is waited for; any other failure ends the segment, and the stream continues."""
+    """After a full disk, the call is repeated; any other failure ends the segment."""
     require_strace()
     async with asyncio.TaskGroup() as group:
         tasks = [

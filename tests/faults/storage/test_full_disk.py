@@ -1,4 +1,4 @@
-"""A receiver whose disk gets full, for real, and has room again."""
+"""A receiver whose real disk fills, and gets room again."""
 
 import asyncio
 import os
@@ -12,11 +12,11 @@ import pytest
 from receiver.stores.journal import Layout, PosixDisk
 from receiver.stores.journal.reader import Part
 from sonoduct import wire
-from tests.faults.processes.evidence import RATE, make, require_all
-from tests.faults.processes.extent import either, spread
-from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.streams import Track, playing, progress, send_again
 from tests.faults.storage.mounts import small_disk
+from tests.support.evidence import RATE, make, require_all
+from tests.support.extent import either, spread
+from tests.support.receivers import Receiver, serving
+from tests.support.streams import Track, playing, progress, send_again
 from tests.support.waits import until
 
 pytestmark = pytest.mark.faults
@@ -26,7 +26,7 @@ MOST_S = 5.0
 
 
 def fill(disk, chance):
-    """Leave no more than a few kilobytes on *disk*; return what fills it."""
+    """Leave at most a few kilobytes on *disk*; return the file that fills it."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file, suppress(OSError):
         while True:
@@ -36,7 +36,7 @@ def fill(disk, chance):
 
 
 def ready(receiver):
-    """Whether *receiver* says that it takes streams."""
+    """Return whether *receiver* reports that it takes streams."""
     try:
         urllib.request.urlopen(f"http://127.0.0.1:{receiver.port}/readyz").close()
     except urllib.error.HTTPError as exc:
@@ -46,7 +46,7 @@ def ready(receiver):
 
 
 def stuck(outbound):
-    """Whether the receiver does not keep half a second of audio, or all, or takes no stream."""
+    """Return whether the receiver keeps no more audio, or takes no stream."""
     if outbound.phase not in (wire.Phase.OPEN, wire.Phase.ENDING):
         return True
     behind = outbound.position - outbound.durable
@@ -54,7 +54,7 @@ def stuck(outbound):
 
 
 async def test_a_full_disk_stops_streams_until_there_is_room(tmp_path, chance, say):
-    """Audio without room is not acknowledged, no stream fails, and all continue by themselves."""
+    """Only audio on the disk is acknowledged, no stream fails, and all resume by themselves."""
     now, waits = asyncio.get_running_loop().time, []
     files = (make(tmp_path, number, 3 * RATE) for number in range(10_000))
     with small_disk(tmp_path / "disk", "8m") as disk:
@@ -80,7 +80,7 @@ async def test_a_full_disk_stops_streams_until_there_is_room(tmp_path, chance, s
 
 
 async def test_a_write_that_is_cut_short(tmp_path, chance, say):
-    """Of a chunk that was written in part, nothing counts; it is written once more, elsewhere."""
+    """A partly written chunk does not count; it is written again elsewhere."""
     count = either(5, 50)
     files = (make(tmp_path, number, 2 * RATE) for number in range(10_000))
     receiver = Receiver(tmp_path / "store", "--reserve-bytes", "0")

@@ -1,4 +1,4 @@
-"""A machine that loses its power while streams come in: what no sync has reached is gone."""
+"""A machine that loses its power while streams come in: unsynced data is lost."""
 
 import asyncio
 import itertools
@@ -13,12 +13,12 @@ from receiver.stores.journal.fence import claim
 from receiver.stores.journal.recordings import Recorder
 from sender.sources.file import AudioFile
 from sonoduct.wire import RecordKind
-from tests.faults.processes.evidence import RATE, make, manifests, require_all
-from tests.faults.processes.extent import either
-from tests.faults.processes.receivers import Receiver, serving
-from tests.faults.processes.streams import Track, playing, progress, send_again
 from tests.faults.storage.mounts import make_image, mounted
+from tests.support.evidence import RATE, make, manifests, require_all
+from tests.support.extent import either
+from tests.support.receivers import Receiver, serving
 from tests.support.sounds import same, samples
+from tests.support.streams import Track, playing, progress, send_again
 
 pytestmark = pytest.mark.faults
 
@@ -30,14 +30,14 @@ MANY = QUICK | {"speed": 2}
 
 
 def sounds(folder, chance):
-    """Files that take half a second and more each."""
+    """Yield files of half a second and more."""
     for number in itertools.count():
         yield make(folder, number, int(chance.uniform(4, 15) * RATE))
 
 
 @contextmanager
 def power_cut(image, receiver, folder):
-    """Yield a mounted copy of *image* as it is at this moment; resume *receiver* after."""
+    """Yield a mounted copy of *image* at this moment; then resume *receiver*."""
     receiver.pause()
     copy = folder.with_suffix(".img")
     subprocess.run(("cp", "--sparse=always", image, copy), check=True, timeout=60)  # noqa: S607
@@ -45,12 +45,12 @@ def power_cut(image, receiver, folder):
         with mounted(folder, copy, "-o", "loop") as disk:
             yield disk / "store"
     finally:
-        receiver.go_on()
+        receiver.resume()
         copy.unlink()
 
 
 def require_recorded(store, sent):
-    """Check that each stream of *sent* has its recording, or a journal that becomes one."""
+    """Require that each stream of *sent* has its recording, or a complete journal."""
     layout = Layout(PosixDisk(), store)
     for _, receipt in sent:
         Recorder(layout, RecordingOptions("wav")).record(layout.journal(receipt.stream))
@@ -62,7 +62,7 @@ def require_recorded(store, sent):
 
 
 def require_kept(store, transfer):
-    """Check that a claim on a stream continues behind everything that its sender was promised."""
+    """Require that a claim on a stream continues behind every promise to its sender."""
     outbound = transfer.outbound
     journal = Layout(PosixDisk(), store).journal(outbound.hello.stream)
     granted = claim(journal, outbound.hello, takeover_s=10)

@@ -1,4 +1,4 @@
-"""Journals whose bytes have changed, or are gone, since they were written."""
+"""Journals with bytes that have changed or vanished since they were written."""
 
 import asyncio
 import os
@@ -14,11 +14,11 @@ from receiver.stores.journal.recordings import Recorder
 from receiver.stores.journal.writer import ending
 from sender.sources.file import AudioFile
 from sonoduct import wire
-from tests.faults.processes.evidence import RATE, make, require_all
-from tests.faults.processes.extent import either
-from tests.faults.processes.receivers import Receiver, serving
 from tests.faults.storage.scene import FORMAT
 from tests.support.clients import connected
+from tests.support.evidence import RATE, make, require_all
+from tests.support.extent import either
+from tests.support.receivers import Receiver, serving
 from tests.support.sounds import noise
 from tests.support.waits import until
 
@@ -30,7 +30,7 @@ HELLO = wire.Hello(stream="9" * 32, instance="one", format=FORMAT)
 
 
 def receipt():
-    """Return what ends the stream."""
+    """Return the receipt of the sound."""
     digest = wire.Digest()
     digest.update(0, FRAMES, SOUND)
     return wire.Receipt(
@@ -62,7 +62,7 @@ def journal(root, claims):
 
 
 def require_detected(folder):
-    """Check that reading gives the beginning of the sound, and does not take it for all of it."""
+    """Require that a read gives a beginning of the sound, and reports that it is not whole."""
     heard, ended = b"", False
     try:
         for record in Journal(PosixDisk(), folder).records():
@@ -78,7 +78,7 @@ def require_detected(folder):
 
 
 def require_no_recording(root, folder):
-    """Check that no recording is made of a damaged journal."""
+    """Require that no recording is made of a damaged journal."""
     layout = Layout(PosixDisk(), root)
     layout.audio.mkdir(exist_ok=True)
     with suppress(wire.StorageFailed):
@@ -91,7 +91,7 @@ def require_no_recording(root, folder):
 
 @pytest.mark.parametrize("claims", [1, 3])
 def test_every_byte_that_changes_is_noticed(tmp_path, chance, say, claims):
-    """Neither reading nor recording takes a journal for whole in which a bit is wrong."""
+    """If one bit is wrong, no read and no recording takes the journal for whole."""
     folder = journal(tmp_path, claims)
     count = 0
     for part in Journal(PosixDisk(), folder).parts():
@@ -118,7 +118,7 @@ def test_every_byte_that_changes_is_noticed(tmp_path, chance, say, claims):
 
 
 def test_every_length_that_is_cut_off_is_noticed(tmp_path, chance, say):
-    """However much of a segment is missing, it does not pass for the whole."""
+    """A segment of any shorter length is not taken for whole."""
     folder = journal(tmp_path, 1)
     path = folder / Part(1, 0).name
     size = path.stat().st_size
@@ -132,14 +132,14 @@ def test_every_length_that_is_cut_off_is_noticed(tmp_path, chance, say):
 
 
 def spoil(segment, chance):
-    """Change a bit of what *segment* has, in its first half: the end may not be acknowledged."""
+    """Flip a bit in the first half of *segment*: its end may not be acknowledged."""
     data = bytearray(segment.read_bytes())
     data[chance.randrange(len(data) // 2)] ^= 1 << chance.randrange(8)
     segment.write_bytes(data)
 
 
 async def test_a_stream_whose_journal_has_changed(tmp_path, chance, say):
-    """Its sender is told that acknowledged audio is gone; sent anew, it is whole again."""
+    """The sender learns that acknowledged audio is lost; a second send completes the stream."""
     receiver, count = Receiver(tmp_path / "store"), either(2, 20)
     sent = []
     async with serving(receiver):

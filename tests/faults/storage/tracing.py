@@ -1,4 +1,4 @@
-"""Faults of single system calls, by strace."""
+"""Failures of single system calls, by strace."""
 
 import asyncio
 import functools
@@ -19,7 +19,7 @@ ATTACHED = b"attached"
 
 @functools.cache
 def obstacle():
-    """Why strace cannot be used here; empty if it can."""
+    """Return why strace cannot run here; empty if it can."""
     if STRACE is None:
         return "strace is not installed"
     idle = (sys.executable, "-c", "import sys; sys.stdin.read()")
@@ -38,13 +38,13 @@ def obstacle():
 
 
 def require_strace():
-    """Skip the test where calls cannot be made to fail."""
+    """Skip the test if strace cannot make calls fail."""
     if found := obstacle():
         pytest.skip(f"NOT TESTED: {found}")
 
 
 class Tracer:
-    """What strace says while it has calls fail."""
+    """The output of a strace that makes calls fail."""
 
     def __init__(self, process):
         self.injected = 0
@@ -52,14 +52,14 @@ class Tracer:
         self._process = process
 
     async def attached(self):
-        """Wait until it is attached."""
+        """Wait until strace is attached."""
         async with asyncio.timeout(PATIENCE_S):
             said = await self._process.stderr.readline()
 
         assert ATTACHED in said, said
 
     async def read(self):
-        """Read until it ends."""
+        """Read until strace ends."""
         async for line in self._process.stderr:
             self.injected += b"(INJECTED)" in line
 
@@ -67,9 +67,9 @@ class Tracer:
 @asynccontextmanager
 async def injecting(pid, *faults, paths=()):
     """
-    Have calls of all threads of *pid* fail as *faults* say, in strace's words.
+    Make calls of all threads of *pid* fail as *faults* say, in strace's words.
 
-    Calls count if they are about one of *paths*, if any are given; each thread has its own count.
+    If there are *paths*, only calls about them count. Each thread has its own count.
     """
     options = [each for fault in faults for each in ("-e", f"inject={fault}")]
     options += [each for path in paths for each in ("-P", str(path))]

@@ -1,4 +1,4 @@
-"""When events are sent: at once, or a moment later together."""
+"""The time at which events are sent: at once, or together a moment later."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from tests.support.rawclient import PATIENCE_S
 
 
 class Reader:
-    """A peer that reads whatever is sent to it."""
+    """A peer that reads every text."""
 
     has_room = True
 
@@ -21,12 +21,12 @@ class Reader:
         self._news = asyncio.Event()
 
     def send_now(self, text):
-        """Hear *text*."""
+        """Take *text*."""
         self.heard.append(wire.decode_control(text))
         self._news.set()
 
     async def until(self, number):
-        """Wait for so many messages, and return their offsets."""
+        """Wait for *count* messages; return their offsets."""
         async with asyncio.timeout(PATIENCE_S):
             while len(self.heard) < number:
                 self._news.clear()
@@ -35,31 +35,31 @@ class Reader:
 
 
 def event(offset):
-    """What a processor found."""
+    """Return an event of a processor."""
     return wire.Event(processor="levels", offset=offset, values={})
 
 
 @pytest.fixture
 async def reader():
-    """A peer of `box`."""
+    """Return a peer of `box`."""
     return Reader()
 
 
 @pytest.fixture
 async def box(reader):
-    """An outbox without acks."""
+    """Return an outbox without acks."""
     return Outbox(reader, Sonoduct(), lambda: None)
 
 
 async def test_an_event_alone_is_sent_at_once(box, reader):
-    """As those of a live stream are."""
+    """An event without a recent message before it is sent at once."""
     box.put(event(1))
 
     assert [event(1)] == reader.heard
 
 
 async def test_events_that_follow_soon_are_sent_together(box, reader):
-    """None is sent alone, none is lost, and they need nothing else to happen."""
+    """Close events are gathered and all arrive, without another message to send them."""
     for offset in range(10):
         box.put(event(offset))
 
@@ -68,7 +68,7 @@ async def test_events_that_follow_soon_are_sent_together(box, reader):
 
 
 async def test_gathered_events_go_with_the_next_message(box, reader):
-    """Before it, in the order in which they were put."""
+    """They are sent before the message, in their order."""
     last = wire.Cancelled(epoch=1)
     for message in (event(0), event(1), last):
         box.put(message)
@@ -77,7 +77,7 @@ async def test_gathered_events_go_with_the_next_message(box, reader):
 
 
 async def test_no_event_is_left_out_while_the_peer_reads(box, reader):
-    """However many come within one moment."""
+    """However many events come in one moment, a peer that reads gets all of them."""
     many = 10 * outbox.EVENTS
     for offset in range(many):
         box.put(event(offset))

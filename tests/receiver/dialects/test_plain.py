@@ -15,7 +15,7 @@ FRAME = STEREO.frame_bytes
 
 
 class Talk:
-    """A dialect, driven as a session drives it: each hello is answered before what follows."""
+    """A dialect, driven as a session drives it: each hello is answered before the next data."""
 
     def __init__(self, target="/", max_chunk=64, default=STEREO):
         self.dialect = Plain(target, default)
@@ -24,11 +24,11 @@ class Talk:
         assert [] == list(self.dialect.greet())
 
     def decode(self, data):
-        """What *data* amounts to, but for the hello."""
+        """Return the messages of *data*, without the hello."""
         return self._handled(self.dialect.decode(data))
 
     def closed(self, code=1000):
-        """What a close amounts to."""
+        """Return the messages of a close."""
         return self._handled(self.dialect.closed(code))
 
     def encode(self, message):
@@ -48,17 +48,17 @@ class Talk:
 
 
 def opened(target="/", max_chunk=64, default=STEREO):
-    """A dialect that waits for audio."""
+    """Return a dialect that waits for audio."""
     return Talk(target, max_chunk, default)
 
 
 def pcm_of(chunks):
-    """The payloads of *chunks*, joined."""
+    """Return the joined payloads of *chunks*."""
     return b"".join(bytes(chunk.payload) for chunk in chunks)
 
 
 def pieces(payload, cuts):
-    """*payload*, cut at the offsets *cuts*."""
+    """Return *payload*, cut at the offsets *cuts*."""
     edges = [0, *sorted(cuts), len(payload)]
     return [payload[start:end] for start, end in itertools.pairwise(edges)]
 
@@ -69,7 +69,7 @@ def pieces(payload, cuts):
     max_chunk=st.integers(FRAME, 100),
 )
 def test_messages_may_be_cut_anywhere(frames, cuts, max_chunk):
-    """Whole frames become chunks that join, the digest is that of everything."""
+    """Chunks have whole frames, join without a gap, and give the digest of the whole payload."""
     payload = bytes(n % 101 for n in range(frames * FRAME))
     dialect = opened(max_chunk=max_chunk)
     cut = pieces(payload, [min(each, len(payload)) for each in cuts])
@@ -119,7 +119,7 @@ def test_the_answer_says_what_arrived():
     ],
 )
 def test_other_messages_are_not_for_plain_clients(message):
-    """A client that knows no protocol hears nothing of it."""
+    """The dialect sends no ack, event or drain, which a plain client would not understand."""
     assert [] == list(opened().encode(message))
 
 
@@ -136,7 +136,7 @@ def test_other_messages_are_not_for_plain_clients(message):
     ],
 )
 def test_the_format_comes_from_the_address(target, samplerate, channels):
-    """What the query does not say comes from the settings."""
+    """The settings give each part of the format that the query does not give."""
     talk = opened(target, max_chunk=1024)
     talk.decode(bytes(16 * 64 * 4))
     hello = talk.hello
@@ -169,7 +169,7 @@ def test_the_format_comes_from_the_address(target, samplerate, channels):
     ],
 )
 def test_rubbish_in_the_address_is_refused(query, sentence):
-    """One sentence says what was seen and what is expected."""
+    """One sentence has the value seen and the value expected."""
     with pytest.raises(wire.Malformed) as caught:
         Plain(f"/?{query}", STEREO).greet()
 
@@ -178,7 +178,7 @@ def test_rubbish_in_the_address_is_refused(query, sentence):
 
 @pytest.mark.parametrize("text", ["", "done", "Done ", "Done!", "x" * 100, "\ud800"])
 def test_text_that_is_not_done_is_refused(text):
-    """The only text that this dialect knows is Done."""
+    """The dialect knows one text only: Done."""
     with pytest.raises(wire.Malformed) as caught:
         opened().decode(text)
 

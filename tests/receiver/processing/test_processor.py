@@ -1,4 +1,4 @@
-"""How processors are found and named."""
+"""The search for processors, and their names."""
 
 import functools
 
@@ -9,14 +9,14 @@ from receiver.processors.levels import Levels
 
 
 def test_installed_and_spelled_out_processors_are_found():
-    """By the name of an entry point, or as MODULE:CLASS."""
+    """A setting names an entry point, or MODULE:CLASS."""
     assert {"levels": Levels} == find_processors(["levels"])
     assert {"levels": Levels} == find_processors(["receiver.processors.levels:Levels"])
     assert {} == find_processors([])
 
 
 def test_all_that_cannot_be_found_is_said_together():
-    """One sentence names every processor that is wrong, and what there is."""
+    """One sentence names every wrong processor, and the installed ones."""
     with pytest.raises(ValueError, match="nope") as caught:
         find_processors(["nope", "levels", "no.module:Class", "receiver.processors.levels:Missing"])
 
@@ -30,7 +30,7 @@ def test_all_that_cannot_be_found_is_said_together():
 
 
 class Configured:
-    """A factory that is no class."""
+    """A factory that is not a class."""
 
     def __call__(self):
         return Levels()

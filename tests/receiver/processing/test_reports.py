@@ -1,4 +1,4 @@
-"""What a receipt says about processors fits into a control message."""
+"""The reports of processors in a receipt fit into a control message."""
 
 import msgspec
 from hypothesis import given
@@ -26,7 +26,7 @@ RECEIPT = wire.Receipt(
     times=st.integers(1, 30),
 )
 def test_whatever_is_reported_fits(reports, failures, times):
-    """Every processor is named once, under one heading or the other, as long as names fit."""
+    """The receipt names every processor once, as a report or as a failure, if the names fit."""
     reports = {name: {k: v * times for k, v in each.items()} for name, each in reports.items()}
     failures = {name: why * times for name, why in failures.items() if name not in reports}
     names = {*reports, *failures}
@@ -47,8 +47,8 @@ def test_whatever_is_reported_fits(reports, failures, times):
     assert not reports.keys() & failures.keys()
 
 
-def test_what_fits_stays_as_it_is():
-    """Nothing is left out without need."""
+def test_reports_that_fit_are_unchanged():
+    """A receipt drops no report that fits."""
     reports, failures = {"a": {"x": 1.5}, "b": {}}, {"c": "raised"}
 
     fit(reports, failures)
@@ -57,7 +57,7 @@ def test_what_fits_stays_as_it_is():
 
 
 def test_the_largest_report_gives_way():
-    """Its processor counts as failed, and the reason is its size."""
+    """The processor with the largest report counts as failed, with the size as the reason."""
     reports = {"small": {"x": "s" * 900}, "large": {"x": "l" * 2000}, "other": {"x": "o" * 900}}
     failures = {}
 

@@ -1,4 +1,4 @@
-"""Threads that run processors, and what happens to those that do not come back."""
+"""Threads that run processors, and the replacement of threads that hang."""
 
 import asyncio
 import threading
@@ -22,7 +22,7 @@ def _quick(monkeypatch):
 
 
 def alive():
-    """The worker threads of this process."""
+    """Return the worker threads of this process."""
     return [each for each in threading.enumerate() if each.name == "processors"]
 
 
@@ -33,7 +33,7 @@ async def down_to(count):
 
 @asynccontextmanager
 async def watched(threads=1, timeout=30.0):  # of the calls
-    """Workers, watched, that have all ended at the end."""
+    """Run watched workers; at the end, all of their threads must have ended."""
     before = len(alive())
     workers = Workers(threads, timeout)
     watch = asyncio.create_task(workers.watch())
@@ -48,7 +48,7 @@ async def watched(threads=1, timeout=30.0):  # of the calls
 
 
 class Work:
-    """A job that calls *run* in its thread, and what became of it."""
+    """A job that calls *run* in its thread, and notes its outcome."""
 
     def __init__(self, run=lambda: None):
         self.ended = asyncio.Event()
@@ -70,7 +70,7 @@ class Work:
 
 
 async def submitted(workers, *works, small=False):
-    """Run *works* to their end."""
+    """Run *works* until they end."""
     for work in works:
         workers.submit(work.job, small=small)
     async with asyncio.timeout(PATIENCE_S):
@@ -79,7 +79,7 @@ async def submitted(workers, *works, small=False):
 
 
 async def test_jobs_run_in_threads_and_end_on_the_loop():
-    """In the order of their submission, with one thread."""
+    """One thread runs the jobs in the order of their submission."""
     seen = []
     async with watched() as workers:
         works = [Work(lambda n=n: seen.append((n, threading.current_thread()))) for n in range(50)]
@@ -105,7 +105,7 @@ async def test_a_job_that_hangs_is_cut_off_and_its_thread_replaced():
 
 
 async def test_jobs_behind_a_slow_one_get_a_thread_of_their_own():
-    """A call that is slow but within its time keeps nobody waiting, and ends well."""
+    """A slow call within its time limit delays no other job, and ends well."""
     async with watched() as workers:
         with Hang() as hang:
             slow, others = Work(hang), [Work() for _ in range(5)]
@@ -121,7 +121,7 @@ async def test_jobs_behind_a_slow_one_get_a_thread_of_their_own():
 
 
 async def test_small_jobs_share_a_thread_unless_it_is_kept(monkeypatch):
-    """A small job that takes long keeps those that were handed over with it from no thread."""
+    """If a small job takes long, another thread takes the small jobs behind it."""
     monkeypatch.setattr(module, "RELIEF_S", 60)
     async with watched(threads=2) as workers:
         with Hang() as hang:
@@ -135,7 +135,7 @@ async def test_small_jobs_share_a_thread_unless_it_is_kept(monkeypatch):
 
 
 async def test_small_jobs_behind_a_slow_one_get_a_thread_of_their_own():
-    """Also if there is only one thread."""
+    """Small jobs behind a slow call get a thread, even if there is only one."""
     async with watched() as workers:
         with Hang() as hang:
             slow, others = Work(hang), [Work() for _ in range(5)]
@@ -148,8 +148,8 @@ async def test_small_jobs_behind_a_slow_one_get_a_thread_of_their_own():
         await submitted(workers, Work(), small=True)
 
 
-async def test_slow_calls_get_only_so_many_threads(monkeypatch):
-    """Beyond that they wait for one another; when they end, there are as many as before."""
+async def test_slow_calls_get_a_limited_number_of_threads(monkeypatch):
+    """Further slow calls wait; after them, the number of threads is as before."""
     monkeypatch.setattr(module, "RELIEVED", 2)
     async with watched() as workers:
         before = len(alive())
@@ -174,7 +174,7 @@ async def test_slow_calls_get_only_so_many_threads(monkeypatch):
 
 
 async def test_a_slow_call_that_then_hangs_is_replaced_once():
-    """Its thread was relieved before; the number of working threads stays right."""
+    """Its thread was replaced when it was slow, so the number of threads stays right."""
     async with watched(timeout=0.3) as workers:
         before = len(alive())
         with Hang() as hang:
@@ -188,7 +188,7 @@ async def test_a_slow_call_that_then_hangs_is_replaced_once():
 
 
 async def test_calls_that_wait_for_their_turn_do_not_hang(monkeypatch):
-    """However many wait for a model that takes one call at a time: none is cut off."""
+    """If many calls wait for a model that takes one at a time, all of them end well."""
     monkeypatch.setattr(module, "RELIEF_S", 0.0)
     model, most = threading.Lock(), 0
 
@@ -198,9 +198,9 @@ async def test_calls_that_wait_for_their_turn_do_not_hang(monkeypatch):
         with model:
             time.sleep(0.08)  # the model's work
 
-    async with watched(threads=2, timeout=1.2) as workers:
+    async with watched(threads=2, timeout=0.6) as workers:
         before = len(alive())
-        works = [Work(call) for _ in range(24)]
+        works = [Work(call) for _ in range(12)]
         await submitted(workers, *works)
 
     assert {"done"} == {work.outcome for work in works}
@@ -208,7 +208,7 @@ async def test_calls_that_wait_for_their_turn_do_not_hang(monkeypatch):
 
 
 async def test_a_call_that_hangs_among_others_is_cut_off():
-    """Although the other calls of its processor come to their ends all the time."""
+    """A call that hangs is cut off, although other calls of its processor end all the time."""
     async with watched(threads=2, timeout=0.2) as workers:
         with Hang() as hang:
             stuck = Work(hang)
@@ -221,7 +221,7 @@ async def test_a_call_that_hangs_among_others_is_cut_off():
 
 
 async def test_a_hanging_call_takes_those_with_it_that_wait_for_it():
-    """None of them can come to an end: it holds what they need."""
+    """Calls that wait for a lock of the hanging call are cut off with it."""
     async with watched(threads=2, timeout=0.2) as workers:
         with Hang() as hang:
             works = [Work(hang), Work(hang)]
@@ -231,7 +231,7 @@ async def test_a_hanging_call_takes_those_with_it_that_wait_for_it():
 
 
 async def test_no_processor_waits_for_another_one():
-    """All threads of one are busy, and the other still gets the samples of every stream."""
+    """If one processor keeps all of its threads, another still gets the samples of all streams."""
     recorder, before = Recorder(), len(alive())
     with Hang() as hang:
         async with running(Faulty("process", hang), recorder, workers=1) as receiver:
@@ -248,7 +248,7 @@ async def test_no_processor_waits_for_another_one():
 
 
 async def test_a_slow_processor_keeps_no_other_stream_waiting():
-    """Even the only worker: while one stream's call takes long, another stream commits."""
+    """While one stream's call takes long, another stream commits, even with one worker."""
     recorder, before = Recorder(), len(alive())
     with Hang() as hang:
         async with (

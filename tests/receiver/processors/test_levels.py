@@ -1,4 +1,4 @@
-"""How loud a stream is."""
+"""The loudness of a stream."""
 
 import json
 
@@ -14,20 +14,20 @@ RATE = 8000
 
 
 def sine(amplitude, seconds=1.0, channels=1):
-    """A sine of 1 kHz, of shape (frames, channels)."""
+    """Return a sine of 1 kHz, of shape (frames, channels)."""
     wave = amplitude * np.sin(2 * np.pi * 1000 * np.arange(int(seconds * RATE)) / RATE)
     return np.repeat(wave[:, None], channels, axis=1).astype(np.float32)
 
 
 def opened(channels=1):
-    """Levels of a stream that has begun."""
+    """Return the Levels of a stream that has begun."""
     levels = Levels()
     levels.open(StreamInfo(id="0" * 32, name="", samplerate=RATE, channels=channels))
     return levels
 
 
 def report(samples):
-    """What the receipt says about a stream of *samples*."""
+    """Return the report of Levels on a stream of *samples*."""
     levels = opened(samples.shape[1])
     levels.process(samples, 0)
     return levels.close()
@@ -48,14 +48,14 @@ def test_a_sine_reads_as_textbooks_say(amplitude, peak, rms, channels):
 
 @pytest.mark.parametrize("frames", [0, 1, 100])
 def test_silence_has_no_level(frames):
-    """Digital silence, and nothing at all, is null: there is no logarithm of 0."""
+    """The level of digital silence and of an empty stream is null: 0 has no logarithm."""
     assert {"peak_dbfs": None, "rms_dbfs": None, "clipped_frames": 0} == report(
         np.zeros((frames, 2), np.float32)
     )
 
 
 def test_full_scale_is_not_minus_zero():
-    """The largest 16 bit sample is 0.0 dBFS as rounded, and reads so."""
+    """The level of the largest 16-bit sample rounds to 0.0 dBFS, and not to -0.0."""
     values = report(np.full((10, 1), 32767 / 32768, np.float32))
 
     assert "0.0" == str(values["peak_dbfs"])
@@ -101,8 +101,8 @@ def test_each_second_has_its_own_levels(step):
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf, 1e30, 1e-42])
 @pytest.mark.parametrize("at", [0, 50, 99])
-def test_numbers_that_are_none_do_no_harm(odd, at):
-    """Whatever a float can be: no exception, no warning, and JSON that others can read."""
+def test_nan_and_infinity_do_no_harm(odd, at):
+    """No float raises an exception or a warning, and the JSON is valid."""
     samples = np.full((100, 1), 0.5, np.float32)
     samples[at] = odd
 
@@ -112,7 +112,7 @@ def test_numbers_that_are_none_do_no_harm(odd, at):
 
 
 async def test_levels_arrive_at_the_client():
-    """As events while the stream goes on, one for each second, and in the receipt."""
+    """The client gets an event for each second of the stream, and the receipt has the report."""
     pcm = (sine(0.5, 3.0, 2) * 32767).astype("<i2").tobytes()
     async with running(Levels) as receiver, speaking(receiver.url) as client:
         await client.greet()

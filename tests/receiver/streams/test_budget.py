@@ -13,7 +13,7 @@ KIB = 1024
 
 
 def limits(connections, memory, window=2048 * KIB):
-    """Limits as an operator may set them."""
+    """Return limits as an operator may set them."""
     return Limits(max_connections=connections, memory_bytes=memory, window_bytes=window)
 
 
@@ -24,7 +24,7 @@ def limits(connections, memory, window=2048 * KIB):
     turns=st.lists(st.integers(-12, 3), max_size=60),
 )
 def test_every_allowed_connection_gets_a_window(connections, spare, window, turns):
-    """In any order of coming and going, nobody is refused and the sum stays within memory."""
+    """In any order of coming and going, each gets one, and the sum stays within memory."""
     memory = connections * MINIMUM_WINDOW + spare
     budget, taken = Budget(limits(connections, memory, window)), []
     for turn in turns:
@@ -45,7 +45,7 @@ def test_windows_are_full_while_there_is_plenty():
 
 
 def test_one_more_than_allowed_is_refused():
-    """Where memory is out, a stream is refused rather than squeezed in."""
+    """If no memory is left, a stream is refused instead of given less than the minimum."""
     budget = Budget(limits(2, 2 * MINIMUM_WINDOW))
     budget.take()
     budget.take()
@@ -54,7 +54,7 @@ def test_one_more_than_allowed_is_refused():
         budget.take()
 
 
-def test_what_is_given_back_can_be_taken_again():
+def test_memory_that_is_given_back_can_be_taken_again():
     """The budget does not leak."""
     budget = Budget(limits(1, MINIMUM_WINDOW))
     for _ in range(3):
@@ -71,7 +71,7 @@ def test_memory_below_the_minimum_is_refused():
 
 @given(window=st.integers(MINIMUM_WINDOW, 4096 * KIB), chunk=st.integers(1024, 512 * KIB))
 def test_two_chunks_fit_into_any_window(window, chunk):
-    """So a sender need not wait for the ack of each chunk."""
+    """A sender need not wait for the ack of each chunk."""
     largest = Limits(window_bytes=window, chunk_bytes=chunk).max_chunk(window)
 
     assert 0 < 2 * (largest + wire.HEADER_BYTES) <= window
@@ -80,8 +80,8 @@ def test_two_chunks_fit_into_any_window(window, chunk):
 @pytest.mark.parametrize(
     ("window", "halved"), [(4096 * KIB, 2048 * KIB), (MINIMUM_WINDOW, MINIMUM_WINDOW)]
 )
-def test_what_is_not_kept_gets_half_a_window(window, halved):
-    """There is no disk to wait for; but never less than the minimum."""
+def test_a_stream_without_a_store_gets_half_a_window(window, halved):
+    """The receiver waits for no disk; the minimum stays."""
     chosen = Limits(window_bytes=window)
 
     assert (window, halved) == (chosen.window(kept=True), chosen.window(kept=False))

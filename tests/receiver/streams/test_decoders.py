@@ -1,4 +1,4 @@
-"""Decoding at the receiver: turns, and nothing left behind by whoever gives up."""
+"""Decoders at the receiver: their order, and their end if a stream gives up."""
 
 import asyncio
 import threading
@@ -30,7 +30,7 @@ async def decoders(registry):
 
 
 def spooling(path, gate=None):
-    """What makes a file for a decoder; waits for *gate*."""
+    """Return a function that makes a file for a decoder, and waits for *gate*."""
 
     @contextmanager
     def spool():
@@ -42,7 +42,7 @@ def spooling(path, gate=None):
 
 
 async def test_a_file_is_decoded_in_blocks(tmp_path, decoders, monkeypatch):
-    """As many bytes as it has frames, whichever way they are cut."""
+    """The blocks have the file's frames, for any size of block."""
     monkeypatch.setattr("receiver.streams.file.BLOCK_BYTES", 1000)
     blocks = []
     async with decoders.open(spooling(write(tmp_path / "a.wav", 3000)), "digest") as opened:
@@ -55,7 +55,7 @@ async def test_a_file_is_decoded_in_blocks(tmp_path, decoders, monkeypatch):
 
 
 async def test_one_after_the_other(tmp_path, decoders):
-    """Who comes later waits until a decoder is gone."""
+    """A later file waits until an earlier decoder has ended."""
     path, order = write(tmp_path / "a.wav"), []
 
     async def use(name):
@@ -70,8 +70,8 @@ async def test_one_after_the_other(tmp_path, decoders):
     assert ["one begins", "one ends", "two begins", "two ends"] == order
 
 
-async def test_a_decoder_that_nobody_waits_for_is_closed(tmp_path, decoders, monkeypatch):
-    """Whoever gives up while a file is being opened leaves no process behind, and no turn."""
+async def test_a_decoder_is_closed_if_its_stream_gives_up(tmp_path, decoders, monkeypatch):
+    """A stream that gives up while a file opens leaves no process, and no turn taken."""
     made, gate = [], threading.Event()
     real = Decoders._open
     monkeypatch.setattr(
@@ -99,14 +99,14 @@ async def test_a_decoder_that_nobody_waits_for_is_closed(tmp_path, decoders, mon
 
 
 async def test_a_file_that_is_another_one_is_not_decoded(tmp_path, decoders):
-    """What was right when it was written may have been spoilt since."""
+    """A file may be damaged after it was written: its digest is checked before decoding."""
     with pytest.raises(wire.StorageFailed, match="decoded digest, expected other"):
         async with decoders.open(spooling(write(tmp_path / "a.wav")), "other"):
             pass
 
 
 async def test_a_disk_that_refuses_is_not_the_files_fault(tmp_path, decoders, registry):
-    """It is an error after which the sender tries again."""
+    """The sender gets an error after which it tries again."""
     with pytest.raises(wire.StorageFailed, match="No such file"):
         async with decoders.open(spooling(tmp_path / "gone"), "digest"):
             pass

@@ -1,4 +1,4 @@
-"""Compressed chunks become samples in order; a bad one stops those behind it."""
+"""Compressed chunks become samples in order; a bad chunk stops the chunks behind it."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -22,14 +22,14 @@ SOUND = sound(4000)
 
 
 def chunk(number, frames=100, *, good=True):
-    """The *number*-th chunk of the sound."""
+    """Return the *number*-th chunk of the sound."""
     samples = SOUND[number * frames * WIDTH : (number + 1) * frames * WIDTH]
     payload = pack(samples, FLAC) if good else b"fLaC"
     return wire.Chunk(1, number * frames, frames, wire.encode_chunk(1, 0, frames, payload))
 
 
 class Listener:
-    """Keeps what it is told; refuses from the chunk *full* on."""
+    """Keeps the samples; refuses them from the chunk *full* on."""
 
     def __init__(self, full=99):
         self.accepted = []
@@ -46,13 +46,13 @@ class Listener:
 
     @property
     def samples(self):
-        """What was accepted."""
+        """Return the accepted samples."""
         return b"".join(chunk.canonical for chunk in self.accepted)
 
 
 @contextmanager
 def unpacking(listener):
-    """An Unpacking, and a gate that holds its only thread while it is not set."""
+    """Return an Unpacking, and a gate that holds its only thread while the gate is not set."""
     gate = threading.Event()
     with ThreadPoolExecutor(1) as threads:
         threads.submit(gate.wait)
@@ -63,7 +63,7 @@ def unpacking(listener):
 
 
 async def test_chunks_are_accepted_in_order():
-    """More than one batch; the messages are what came, for the journal."""
+    """Several batches come in order, each with the messages as sent, for the journal."""
     listener, chunks = Listener(), [chunk(number) for number in range(2 * BATCH + 1)]
     with unpacking(listener) as (made, gate):
         for each in chunks:
@@ -78,7 +78,7 @@ async def test_chunks_are_accepted_in_order():
 
 
 async def test_nothing_behind_a_bad_chunk_is_accepted():
-    """Neither in the same batch nor later."""
+    """Chunks behind it are refused, in the same batch and later."""
     listener = Listener()
     with unpacking(listener) as (made, gate):
         for number in range(BATCH + 4):
@@ -94,7 +94,7 @@ async def test_nothing_behind_a_bad_chunk_is_accepted():
 
 
 async def test_a_store_that_takes_no_more_is_a_failure():
-    """What the listener raises ends the stream as a bad chunk does."""
+    """An error of the listener ends the stream as a bad chunk does."""
     listener = Listener(full=2)
     with unpacking(listener) as (made, gate):
         for number in range(4):
@@ -108,7 +108,7 @@ async def test_a_store_that_takes_no_more_is_a_failure():
 
 @pytest.mark.parametrize("good", [True, False])
 async def test_after_a_newer_claim_nothing_is_accepted(good):
-    """What was under way belongs to nobody any more."""
+    """After a newer claim, chunks under way are dropped."""
     listener = Listener()
     with unpacking(listener) as (made, gate):
         for number in range(BATCH + 4):
@@ -121,7 +121,7 @@ async def test_after_a_newer_claim_nothing_is_accepted(good):
 
 
 async def test_a_fault_of_ours_is_a_failure(monkeypatch):
-    """The stream does not wait for ever."""
+    """If our code raises, the stream fails instead of waiting for ever."""
     listener = Listener()
     monkeypatch.setattr("receiver.streams.pcm.unpack", lambda *_: 1 / 0)
     with unpacking(listener) as (made, gate):

@@ -1,4 +1,4 @@
-"""How old files are, even if the clock of the machine is set."""
+"""The age of files, even if the machine's clock is set."""
 
 import pytest
 
@@ -24,7 +24,7 @@ class Clocks:
         self.steady += seconds
 
     def age(self, written):
-        """The age of a file that was written at *written* by the wall clock."""
+        """Return the age of a file that was written at *written* by the wall clock."""
         return self.ages.steady(self.wall - written)
 
 
@@ -39,7 +39,7 @@ def test_time_passes():
 
 
 def test_a_jump_ahead_makes_no_file_older():
-    """Those written before it are as old as they were; later ones are not touched by it."""
+    """Files from before the jump keep their age; later files are not affected."""
     clocks = Clocks()
     before = clocks.wall
     clocks.passes(3)
@@ -54,7 +54,7 @@ def test_a_jump_ahead_makes_no_file_older():
 
 
 def test_several_jumps_add_up():
-    """As when a machine sleeps again and again."""
+    """The jumps of a machine that sleeps repeatedly add up."""
     clocks = Clocks()
     before = clocks.wall
     for _ in range(3):
@@ -66,7 +66,7 @@ def test_several_jumps_add_up():
 
 
 def test_a_jump_back_makes_files_younger():
-    """They last longer, by the length of the jump; no file looks older than it is."""
+    """Files are kept longer, by the length of the jump; no file looks older than it is."""
     clocks = Clocks()
     before = clocks.wall
     clocks.passes(10)
@@ -82,7 +82,7 @@ def test_a_jump_back_makes_files_younger():
 
 @pytest.mark.parametrize("jump", [0.0, 25 * HOUR])
 def test_a_sender_that_was_away_for_a_moment(tmp_path, jump):
-    """Its stream does not expire because the clock was set."""
+    """A stream does not expire because the clock was set."""
     layout = Layout(PosixDisk(), tmp_path)
     folder = layout.journal(STREAM).folder
     granted = claimed(HastyDisk(), folder, hello())

@@ -1,4 +1,4 @@
-"""Claims: who gets a stream, from which unit on, and how earlier holders are fenced."""
+"""Claims: which connection gets a stream, from which unit, and how earlier holders are fenced."""
 
 import errno
 import itertools
@@ -69,13 +69,13 @@ def begun(folder, how="close"):
 
 
 def idle(folder, seconds):
-    """Let the last write be *seconds* ago."""
+    """Set the time of the last write *seconds* back."""
     for path in folder.iterdir():
         os.utime(path, (time.time() - seconds,) * 2)
 
 
 def test_a_new_stream(folder):
-    """It starts at 0 in a folder of its own."""
+    """A new stream starts at 0, in a folder of its own."""
     granted = claimed(DISK, folder, hello())
 
     assert (1, 0, None) == (granted.epoch, granted.offset, granted.receipt)
@@ -104,7 +104,7 @@ def test_a_torn_record_does_not_count(folder):
 
 
 def test_claims_that_died_are_skipped(folder):
-    """An empty segment, or half an opening, is no claim; its epoch is used up all the same."""
+    """An empty segment, or half an opening, is not a claim, but its epoch is used up."""
     begun(folder)
     (folder / Part(2, 0).name).touch()
     (folder / Part(3, 0).name).write_bytes(b"\x01\x10")
@@ -151,7 +151,7 @@ def test_a_promise_is_synced_first(folder):
 
 
 def test_many_claims_at_once(folder):
-    """Each gets an epoch of its own and the right offset, or is told that it came too early."""
+    """Each claim gets its own epoch and the right offset, or is refused as too early."""
     begun(folder)
     start = threading.Barrier(16)
 
@@ -179,7 +179,7 @@ def test_many_claims_at_once(folder):
 
 
 def test_many_claims_that_all_write(folder):
-    """All audio that any of them acknowledged is there, once, and at its place."""
+    """All acknowledged audio is there, once, and at its place."""
     promised = []
     start = threading.Barrier(6)
 
@@ -203,7 +203,7 @@ def test_many_claims_that_all_write(folder):
 
 
 def test_a_claim_that_is_late_to_begin(folder):
-    """It cuts nothing off from what a newer one has found since, for its segment is replaced."""
+    """A late claim does not cut off what a newer one has found: its segment is replaced."""
     old = writer(DISK, folder)
     old.commit(chunks(1, 0, 100))
     disk, newer = FaultyDisk(), []
@@ -224,7 +224,7 @@ def test_a_claim_that_is_late_to_begin(folder):
 
 
 def test_a_claim_that_is_late_to_look(folder):
-    """It takes nothing away that a newer one has counted since: a part that was just begun."""
+    """A late claim removes no part that a newer one has counted since."""
     old_disk, disk, newer = FaultyDisk(), FaultyDisk(), []
     old = writer(old_disk, folder, roll_bytes=1)
     old.commit(chunks(1, 0, 100))
@@ -275,7 +275,7 @@ def test_another_claim_is_faster_in_a_new_folder(folder):
 
 
 def test_another_claim_ends_a_stream_whose_folder_was_new(folder):
-    """Epoch 1 is free again then, and done.json says why."""
+    """Epoch 1 is free again, and done.json has the reason."""
     disk = FaultyDisk()
 
     def end(_):
@@ -290,7 +290,7 @@ def test_another_claim_ends_a_stream_whose_folder_was_new(folder):
 
 
 def test_a_shelf_that_is_missing_is_made(tmp_path):
-    """A person who removed empty folders by hand has done no harm."""
+    """A user may remove empty folders by hand."""
     granted = claimed(DISK, tmp_path / "shelf" / STREAM, hello())
 
     assert (1, 0) == (granted.epoch, granted.offset)
@@ -298,7 +298,7 @@ def test_a_shelf_that_is_missing_is_made(tmp_path):
 
 @pytest.mark.parametrize(("method", "nth"), [("sync_file", 1), ("write", 1), ("sync_folder", 2)])
 def test_a_newer_claim_in_the_middle_of_one(folder, method, nth):
-    """Wherever it comes, the older one is not granted."""
+    """At whichever step a newer claim comes, the older one is not granted."""
     begun(folder)
     disk = FaultyDisk()
     newer = []
@@ -311,7 +311,7 @@ def test_a_newer_claim_in_the_middle_of_one(folder, method, nth):
 
 
 def test_a_stream_that_is_claimed_all_the_time(folder, monkeypatch):
-    """There is an end to trying."""
+    """A claim gives up after a number of attempts."""
     monkeypatch.setattr(receiver.stores.journal.fence, "ATTEMPTS", 3)
     disk = FaultyDisk()
     for nth in (1, 2, 3):
@@ -341,7 +341,7 @@ def claim_and_leave(folder, *, closed):
 
 
 def test_claims_that_bring_nothing_leave_nothing(folder):
-    """Claiming a stream again and again neither ends it nor fills the folder with files."""
+    """Claims without audio neither end a stream nor fill its folder."""
     begun(folder)
     for number in range(250):
         claim_and_leave(folder, closed=bool(number % 2))
@@ -354,7 +354,7 @@ def test_claims_that_bring_nothing_leave_nothing(folder):
 
 
 def test_audio_between_empty_claims_stays(folder):
-    """Each claim that brought something keeps its segment, and the name behind it."""
+    """Each claim with audio keeps its segment, and the name after it."""
     granted = claimed(HASTY, folder, hello())
     for start in range(0, 150, 50):
         granted.writer.commit([chunk(granted.epoch, start, start + 50)])
@@ -370,7 +370,7 @@ def test_audio_between_empty_claims_stays(folder):
 
 
 def test_a_writer_that_slept_while_its_followers_were_removed(folder, monkeypatch):
-    """It finds a newer name, or its own file gone, and acknowledges nothing."""
+    """The writer finds a newer name, or its file removed, and acknowledges nothing."""
     monkeypatch.setattr(receiver.stores.journal.fence, "THIN_EVERY", 8)
     first = claimed(DISK, folder, hello()).writer
     first.commit([chunk(1, 0, 50)])
@@ -388,7 +388,7 @@ def test_a_writer_that_slept_while_its_followers_were_removed(folder, monkeypatc
 
 
 def test_another_sender_waits(folder):
-    """As long as the last write is not long ago, it is told how long it is."""
+    """While the last write is recent, another sender is refused, with the age of that write."""
     begun(folder)
     idle(folder, 4)
     with pytest.raises(Held) as raised:
@@ -403,7 +403,7 @@ def test_another_sender_waits(folder):
 
 
 def test_another_sender_gets_a_stream_that_idles(folder):
-    """After the time that the receiver is set to."""
+    """Another sender gets the stream after the configured time."""
     begun(folder)
     idle(folder, 10.1)
 
@@ -412,14 +412,14 @@ def test_another_sender_gets_a_stream_that_idles(folder):
 
 @pytest.mark.parametrize("how", ["seal", "end"])
 def test_another_sender_gets_a_stream_that_was_given_back(folder, how):
-    """A claim that ended in order holds nothing, nor does a stream that is complete."""
+    """A claim that ended in order holds nothing, and neither does a complete stream."""
     granted = claimed(DISK, begun(folder, how), ANOTHER)
 
     assert 100 == granted.offset
 
 
 def test_the_same_sender_does_not_wait(folder):
-    """Its old connection is dead, or it would not have made another."""
+    """A sender connects again only if its old connection is dead."""
     begun(folder)
 
     assert 100 == claimed(DISK, folder, hello()).offset
@@ -448,7 +448,7 @@ def test_a_stream_has_one_format(folder, changed):
 
 @pytest.mark.parametrize("state", [State.CANCELLED, State.EXPIRED])
 def test_a_stream_that_was_given_up(folder, state):
-    """Its own sender and every other one hear that it is gone."""
+    """Every sender learns that the stream is gone."""
     end_stream(Journal(DISK, begun(folder)), Done(state=state, epoch=1))
     for each in (hello(), ANOTHER):
         with pytest.raises(Gone, match=f"stream was {state}"):
@@ -458,7 +458,7 @@ def test_a_stream_that_was_given_up(folder, state):
 
 
 def test_a_complete_stream_is_answered_with_its_receipt(folder):
-    """Without a new claim."""
+    """The receipt comes without a new claim."""
     begun(folder, "end")
     end_stream(Journal(DISK, folder), Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE))
     granted = claimed(DISK, folder, hello())
@@ -473,7 +473,7 @@ def test_a_complete_stream_is_answered_with_its_receipt(folder):
 
 
 def test_a_complete_stream_without_a_recording(folder):
-    """Its END is enough, for any number of claims."""
+    """The END of a journal is enough for the receipt, for any number of claims."""
     begun(folder, "end")
     disk = FaultyDisk()
     for epoch in (2, 3):
@@ -485,7 +485,7 @@ def test_a_complete_stream_without_a_recording(folder):
 
 
 def test_a_stream_that_is_completed_just_before_the_fence(folder):
-    """The claim finds done.json after its fence, and leaves nothing behind."""
+    """The claim finds done.json after its fence, and leaves no file."""
     begun(folder, "end")
     done = Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE)
     disk = FaultyDisk()
@@ -500,7 +500,7 @@ def test_a_stream_that_is_completed_just_before_the_fence(folder):
 @pytest.mark.parametrize("said", [hello(), ANOTHER], ids=["same", "another"])
 @pytest.mark.parametrize("nth", range(1, 24))
 def test_a_stream_that_is_completed_meanwhile(folder, nth, said):
-    """At any step of a claim; its receipt is the answer, or what the claim wrote is refused."""
+    """At any step of a claim, the receipt is the answer, or the claim's writes are refused."""
     begun(folder, "end")
     done = Done(state=State.COMMITTED, epoch=1, receipt=COMPLETE)
     disk = FaultyDisk()
@@ -513,7 +513,7 @@ def test_a_stream_that_is_completed_meanwhile(folder, nth, said):
 
 
 def test_a_damaged_done_is_an_error(folder):
-    """It is unknown how the stream ended, so no connection gets it."""
+    """The end of the stream is unknown, so no connection gets it."""
     begun(folder)
     (folder / "done.json").write_text('{"state": "lost"}')
 
@@ -524,7 +524,7 @@ def test_a_damaged_done_is_an_error(folder):
 @pytest.mark.parametrize("how", ["close", "seal", "end"])
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 def test_any_call_may_fail(tmp_path, how, code):
-    """The claim is refused with 4507, leaves no file open, and the next one finds everything."""
+    """If a call fails, the claim is refused with 4507, no file is open, and a later claim works."""
     for nth in itertools.count(1):
         folder = begun(tmp_path / str(nth), how)
         disk = FaultyDisk()

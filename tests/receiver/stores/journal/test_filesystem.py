@@ -1,4 +1,4 @@
-"""Everything on a file system made durable at once: only where it tells of faults."""
+"""One sync for a whole file system: only on file systems that report faults."""
 
 import errno
 import os
@@ -19,14 +19,14 @@ def handle(tmp_path):
 
 
 def kind_of(path):
-    """The file system's name, as the kernel lists it."""
+    """Return the file system's name, as the kernel lists it."""
     command = ("stat", "-f", "-c", "%t", path)
     answer = subprocess.run(command, capture_output=True, check=True, text=True)
     return posix.KNOWN.get(int(answer.stdout, 16))
 
 
 def test_it_is_relied_on_where_it_is_known(tmp_path, handle):
-    """The type is what the system's own tool reads."""
+    """One sync is used where the system's own tool names a file system that reports faults."""
     found = posix.tells_of_faults(handle)
 
     assert (kind_of(tmp_path) is not None) == found
@@ -34,7 +34,7 @@ def test_it_is_relied_on_where_it_is_known(tmp_path, handle):
 
 @pytest.mark.parametrize("path", ["/proc", "/sys", "/dev"])
 def test_others_are_not(path):
-    """They may not say what became of the files."""
+    """Other file systems may not report that data was lost."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         assert not posix.tells_of_faults(handle)
@@ -61,14 +61,14 @@ def test_older_kernels_do_not_tell(handle, monkeypatch, release, expected):
 
 
 def test_it_is_done(tmp_path, handle):
-    """It returns nothing, and can be done again."""
+    """The sync returns nothing, and can be repeated."""
     (tmp_path / "file").write_bytes(bytes(100))
     for _ in range(2):
         assert posix.sync_all(handle) is None
 
 
-def test_what_fails_is_said():
-    """As any call to the system says it."""
+def test_a_failure_is_an_os_error():
+    """The error is the system call's."""
     handle = os.open(Path("/"), os.O_RDONLY)
     os.close(handle)
     with pytest.raises(OSError, match="Bad file descriptor") as raised:

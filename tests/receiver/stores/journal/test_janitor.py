@@ -1,4 +1,4 @@
-"""Journals without a connection: they are finished, expire, and are forgotten in the end."""
+"""Journals without a connection: the janitor finishes them, expires them, and forgets them."""
 
 import errno
 import itertools
@@ -74,7 +74,7 @@ def ended(folder, **changed):
 
 
 def age(path, seconds):
-    """Make *path* and its content look so old."""
+    """Set the times of *path* and its content back by the given seconds."""
     for each in path.iterdir() if path.is_dir() else [path]:
         os.utime(each, (time.time() - seconds,) * 2)
 
@@ -84,8 +84,8 @@ def audio(layout):
     return sorted(path.suffix for path in layout.audio.iterdir())
 
 
-def test_what_a_crash_left_is_finished(layout, folder, janitor):
-    """A complete journal becomes a recording once it is clear that no other receiver makes it."""
+def test_a_complete_journal_is_finished_after_a_crash(layout, folder, janitor):
+    """The janitor makes the recording when no other receiver can be making it."""
     ended(folder)
     janitor.sweep()
     before = audio(layout)
@@ -97,7 +97,7 @@ def test_what_a_crash_left_is_finished(layout, folder, janitor):
 
 
 def test_finishing_is_logged(folder, janitor):
-    """Once, and not for a stream that is open."""
+    """A finished stream has one line in the log, an open one has none."""
     made = begun(folder).writer
     with capture_logs() as logs:
         janitor.finish(Journal(DISK, folder))
@@ -110,7 +110,7 @@ def test_finishing_is_logged(folder, janitor):
 
 
 def test_a_recording_that_fails_is_tried_again(layout, folder):
-    """Until the disk takes it."""
+    """The janitor tries again until the disk works."""
     ended(folder)
     disk = FaultyDisk()
     janitor = Janitor(Layout(disk, layout.root), RECORDINGS, RETENTION)
@@ -125,7 +125,7 @@ def test_a_recording_that_fails_is_tried_again(layout, folder):
 
 
 def test_an_open_stream_expires(folder, janitor):
-    """After the time that is set, and not before; a later claim hears that it has expired."""
+    """It expires after the configured time, and not before; a later claim is told so."""
     begun(folder).writer.close()
     age(folder, EXPIRY_S - 5)
     janitor.sweep()
@@ -140,7 +140,7 @@ def test_an_open_stream_expires(folder, janitor):
 
 
 def test_nothing_expires_before_its_sender_could_come_back(layout, folder):
-    """After a weekend without a receiver, the time begins anew."""
+    """After a weekend without a receiver, the time starts again."""
     begun(folder).writer.close()
     age(folder, EXPIRY_S + 60)
     Janitor(layout, RECORDINGS, RETENTION, lambda: EXPIRY_S - 5).sweep()
@@ -152,7 +152,7 @@ def test_nothing_expires_before_its_sender_could_come_back(layout, folder):
 
 
 def test_foreign_things_in_a_store_are_left_alone(layout, folder, janitor):
-    """The janitor looks after the journals all the same."""
+    """The janitor still takes care of the journals."""
     stranger = layout.root / "streams" / ".DS_Store"
     begun(folder).writer.close()
     stranger.write_bytes(b"?")
@@ -164,7 +164,7 @@ def test_foreign_things_in_a_store_are_left_alone(layout, folder, janitor):
 
 
 def test_expiry_fences_a_receiver_that_is_paused(folder, janitor):
-    """When it wakes up it acknowledges nothing."""
+    """When that receiver resumes, it acknowledges nothing."""
     made = begun(folder, 100).writer
     age(folder, EXPIRY_S + 5)
     janitor.sweep()
@@ -174,7 +174,7 @@ def test_expiry_fences_a_receiver_that_is_paused(folder, janitor):
 
 
 def test_a_complete_stream_never_expires(layout, folder, janitor):
-    """It has a receipt; what keeps it from being recorded is for the operator to mend."""
+    """It has a receipt; the operator must mend the fault that prevents its recording."""
     ended(folder, digest="0" * 32)
     age(folder, EXPIRY_S + 5)
     with capture_logs() as logs:
@@ -187,7 +187,7 @@ def test_a_complete_stream_never_expires(layout, folder, janitor):
 
 
 def test_a_complete_stream_that_is_old_is_recorded(layout, folder, janitor):
-    """However long the receivers were down."""
+    """A complete stream is recorded, however long no receiver ran."""
     ended(folder)
     age(folder, EXPIRY_S + 5)
     janitor.sweep()
@@ -198,7 +198,7 @@ def test_a_complete_stream_that_is_old_is_recorded(layout, folder, janitor):
 
 @pytest.mark.parametrize("nth", range(1, 25))
 def test_a_sender_that_comes_back_while_its_stream_expires(layout, folder, nth):
-    """It gets the whole stream, or learns at once that it is gone: nothing in between."""
+    """The sender gets the whole stream, or learns at once that it is gone."""
     begun(folder, 100).writer.close()
     age(folder, EXPIRY_S + 5)
     disk, back = FaultyDisk(), []
@@ -227,7 +227,7 @@ def test_a_sender_that_comes_back_while_its_stream_expires(layout, folder, nth):
 
 
 def test_a_receipt_is_forgotten(folder, janitor):
-    """After the time that is set; the recording stays."""
+    """The janitor forgets a receipt after the configured time; the recording stays."""
     ended(folder)
     janitor.finish(Journal(DISK, folder))
     age(folder, MEMORY_S - 5)
@@ -241,7 +241,7 @@ def test_a_receipt_is_forgotten(folder, janitor):
 
 
 def test_forgetting_leaves_recordings(layout, folder, janitor):
-    """They are the operator's."""
+    """Recordings belong to the operator."""
     ended(folder)
     janitor.finish(Journal(DISK, folder))
     for path in (folder, layout.audio):
@@ -252,7 +252,7 @@ def test_forgetting_leaves_recordings(layout, folder, janitor):
 
 
 def test_segments_that_a_crash_left_behind_a_receipt(folder, janitor):
-    """They are removed long before the receipt is."""
+    """The janitor removes them long before it forgets the receipt."""
     ended(folder)
     left = (folder / Part(1, 0).name).read_bytes()
     janitor.finish(Journal(DISK, folder))
@@ -264,7 +264,7 @@ def test_segments_that_a_crash_left_behind_a_receipt(folder, janitor):
 
 
 def test_drafts_that_a_crash_left(layout, folder, janitor):
-    """They are removed after hours without a write, and not before."""
+    """The janitor removes drafts after hours without a write, and not before."""
     ended(folder)
     janitor.finish(Journal(DISK, folder))
     drafts = [layout.audio / ".a.wav.0123", folder / ".done.json.0123"]
@@ -281,7 +281,7 @@ def test_drafts_that_a_crash_left(layout, folder, janitor):
 
 
 def test_a_folder_without_anything_is_removed(folder, janitor):
-    """It is what a claim leaves that died at once."""
+    """A claim that dies at once leaves an empty folder."""
     DISK.make_folder(folder)
     janitor.sweep()
 
@@ -289,7 +289,7 @@ def test_a_folder_without_anything_is_removed(folder, janitor):
 
 
 def test_a_cancelled_stream_is_gone(folder, janitor):
-    """Its audio is removed, and that it was is remembered."""
+    """Its audio is removed, and a mark of the cancel stays."""
     made = begun(folder)
     janitor.cancel(Journal(DISK, folder), made.epoch)
 
@@ -313,7 +313,7 @@ def test_a_fenced_connection_cancels_nothing(folder, janitor):
 
 @pytest.mark.parametrize("call", ["names", "remove"])
 def test_giving_a_stream_up_may_end_in_the_middle(layout, folder, call):
-    """A newer claim was there before that was written down: it counts, and all that it took."""
+    """If a newer claim comes before done.json, that claim and all of its audio count."""
     old = begun(folder, 100)
     disk, made = FaultyDisk(), []
 
@@ -337,8 +337,8 @@ def test_giving_a_stream_up_may_end_in_the_middle(layout, folder, call):
     assert SOUND[: 300 * WIDTH] == contents(DISK, folder)
 
 
-def test_who_slept_removes_nothing_that_came_later(layout, folder):
-    """Meanwhile another janitor has forgotten the stream, and its sender has sent it once more."""
+def test_a_late_janitor_removes_no_later_stream(layout, folder):
+    """Meanwhile another janitor has forgotten the stream, and its sender has sent it again."""
     ended(folder)
     Janitor(layout, RECORDINGS, RETENTION).finish(Journal(DISK, folder))
     age(folder, 2 * MEMORY_S)
@@ -354,8 +354,8 @@ def test_who_slept_removes_nothing_that_came_later(layout, folder):
     assert SOUND[: 100 * WIDTH] == contents(DISK, folder)
 
 
-def test_who_sleeps_while_giving_up_is_waited_for(layout, folder):
-    """No other receiver ends the stream meanwhile, so it cannot begin anew below that epoch."""
+def test_other_receivers_wait_for_a_janitor_that_gives_up(layout, folder):
+    """No other one ends the stream meanwhile, so a new one cannot start below that epoch."""
     old = begun(folder, 100)
     disk, seen = FaultyDisk(), []
 
@@ -377,7 +377,7 @@ def test_who_sleeps_while_giving_up_is_waited_for(layout, folder):
 
 
 def test_a_stream_is_over_before_its_segments_go(layout, folder):
-    """After a crash its end may not be on the disk yet: the folder is synced first."""
+    """The folder is synced first: after a crash, the end might not be on the disk."""
     ended(folder)
     Janitor(layout, RECORDINGS, RETENTION).finish(Journal(DISK, folder))
     (folder / Part(9, 0).name).touch()
@@ -406,7 +406,7 @@ def test_a_fenced_connection_cancels_no_complete_stream(layout, folder, janitor,
 
 
 def test_cancelling_on_a_disk_that_fails(layout, folder):
-    """It is a fault of the storage, at any step, and can be done again under a new claim."""
+    """At any step, the error is the storage's, and a new claim can cancel again."""
     for nth in itertools.count(1):
         granted = claimed(DISK, folder, hello())
         disk = FaultyDisk()
@@ -426,10 +426,10 @@ def test_cancelling_on_a_disk_that_fails(layout, folder):
 
 @pytest.mark.parametrize("looks", [1, 3])
 def test_a_folder_that_was_just_made_may_be_looked_at(layout, folder, janitor, looks):
-    """Nothing is in it yet, so it is removed; the claim that made it makes it again."""
+    """The janitor removes the empty folder, and the claim makes it again."""
 
     class Watched(PosixDisk):
-        """A janitor comes by between the folder and the first segment."""
+        """A disk on which a janitor runs between the folder and the first segment."""
 
         def make_folder(self, path):
             super().make_folder(path)
@@ -446,7 +446,7 @@ def test_a_folder_that_was_just_made_may_be_looked_at(layout, folder, janitor, l
 
 
 def test_one_damaged_journal_does_not_keep_others_waiting(layout, janitor):
-    """It is named in the log; the rest is looked at."""
+    """The log names it, and the janitor continues with the others."""
     bad, good = "0" * 32, "f" * 32
     DISK.make_folder(layout.journal(bad).folder)
     (layout.journal(bad).folder / "done.json").write_text("{")
@@ -511,7 +511,7 @@ def _made(folder):
 
 
 def test_a_complete_journal_whose_opening_is_damaged_stays(layout, folder, janitor):
-    """It is neither taken for an abandoned one, nor finished without its end."""
+    """The janitor neither removes it as abandoned nor finishes it without its end."""
     ended(folder)
     path = folder / Journal(DISK, folder).parts()[-1].name
     data = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Which folders can be a store; nothing is changed in any other folder."""
+"""Which folders can be a store; no other folder is changed."""
 
 import errno
 
@@ -14,7 +14,7 @@ MADE = ["audio", "store.json", "streams"]
 
 
 def contents(root):
-    """Return everything below *root*, with the content of files."""
+    """Return all paths below *root*, with the content of files."""
     return {
         str(path.relative_to(root)): path.read_bytes() if path.is_file() else None
         for path in root.rglob("*")
@@ -27,7 +27,7 @@ def names(folder):
 
 
 def refused(root, why, disk=HASTY, reserve=0):
-    """Check that *root* is refused with *why*, and left as it is."""
+    """Require that *root* is refused with *why*, and unchanged."""
     before = contents(root)
     with pytest.raises(StorageFailed, match=why):
         Layout(disk, root).prepare(reserve)
@@ -36,7 +36,7 @@ def refused(root, why, disk=HASTY, reserve=0):
 
 
 def test_a_new_folder_becomes_a_store(tmp_path):
-    """With all that is missing above it."""
+    """Missing parent folders are made."""
     Layout(HASTY, tmp_path / "a" / "b").prepare(0)
 
     assert MADE == names(tmp_path / "a" / "b")
@@ -44,7 +44,7 @@ def test_a_new_folder_becomes_a_store(tmp_path):
 
 @pytest.mark.parametrize("there", [[], ["lost+found"], [".store.json.1234abcd"]])
 def test_an_empty_folder_becomes_a_store(tmp_path, there):
-    """The files of a new disk, or of a crash, do no harm."""
+    """Files that a new disk or a crash leaves do no harm."""
     for name in there:
         (tmp_path / name).mkdir()
     Layout(HASTY, tmp_path).prepare(0)
@@ -54,7 +54,7 @@ def test_an_empty_folder_becomes_a_store(tmp_path, there):
 
 @pytest.mark.parametrize("there", [[], ["00", "7f"]])
 def test_claims_need_not_make_shelves_durable(tmp_path, there):
-    """All of them are there from the start, made by this receiver or by one that crashed."""
+    """All shelves exist from the start, from this receiver or from one that crashed."""
     for name in there:
         (tmp_path / "streams" / name).mkdir(parents=True)
     (tmp_path / "store.json").write_text('{"version": 1}')
@@ -77,7 +77,7 @@ def test_a_store_stays_a_store(tmp_path):
 
 
 def test_a_file_is_no_store(tmp_path):
-    """Nor is a folder below one."""
+    """A file is refused, and so is a folder below a file."""
     (tmp_path / "file").write_text("mine")
     refused(tmp_path / "file", "file: Not a directory")
     refused(tmp_path / "file" / "store", "store: Not a directory")
@@ -99,7 +99,7 @@ def test_foreign_files_are_not_mixed_with_ours(tmp_path, name):
     ],
 )
 def test_another_version_is_left_alone(tmp_path, mark, why):
-    """Also by the commands that only look."""
+    """Commands that only read refuse it as well."""
     (tmp_path / "store.json").write_text(mark)
     (tmp_path / "streams").mkdir()
     refused(tmp_path, why)
@@ -108,14 +108,14 @@ def test_another_version_is_left_alone(tmp_path, mark, why):
 
 
 def test_a_disk_that_is_too_small(tmp_path):
-    """It would never have room: its whole size is within the reserve."""
+    """A disk within the reserve would never have room."""
     size = HASTY.capacity(tmp_path)
     refused(tmp_path, f"bytes of its disk {size}, expected more than", reserve=size)
 
 
 @pytest.mark.parametrize("which", ["", "streams", "audio"])
 def test_a_store_that_cannot_be_written_to(tmp_path, which):
-    """Each folder is tried: they may belong to different users."""
+    """Each folder is tried, because they may belong to different users."""
     Layout(HASTY, tmp_path).prepare(0)
     disk = FaultyDisk()
     disk.writable = lambda folder: folder != tmp_path / which
@@ -124,14 +124,14 @@ def test_a_store_that_cannot_be_written_to(tmp_path, which):
 
 @pytest.mark.parametrize("method", ["make_folder", "capacity", "replace"])
 def test_a_disk_that_refuses(tmp_path, method):
-    """The reason is the system's."""
+    """The error has the system's reason."""
     disk = FaultyDisk()
     disk.fail(method, errno.EROFS)
     refused(tmp_path, "Read-only file system", disk)
 
 
 def test_two_receivers_start_at_once(tmp_path):
-    """What the other one has just made is no foreign file."""
+    """Files that the other receiver has just made are not foreign."""
     disk = FaultyDisk()
     disk.before("names", lambda _: Layout(HASTY, tmp_path).prepare(0))
     Layout(disk, tmp_path).prepare(0)

@@ -1,4 +1,4 @@
-"""Files that were sent as they are: out of the journal, decoded, into a recording."""
+"""Files that senders sent as they are: from the journal, decoded, into a recording."""
 
 import errno
 import hashlib
@@ -29,7 +29,7 @@ HELLO = hello(kind=Kind.FILE, format_=None, name="talks/a b.OGG")
 
 
 def encoded(subtype="PCM_24", container="FLAC"):
-    """The bytes of a file."""
+    """Return the bytes of a file."""
     made = io.BytesIO()
     soundfile.write(made, 0.5 * noise(FRAMES, 2), 8000, subtype, format=container)
     return made.getvalue()
@@ -40,7 +40,7 @@ SAMPLES = soundfile.read(io.BytesIO(DATA), dtype="int32")[0]
 
 
 def receipt(data=DATA, frames=FRAMES):
-    """The receipt of the file."""
+    """Return the receipt of the file."""
     digest = Digest()
     digest.update(0, len(data), data)
     return Receipt(
@@ -58,7 +58,7 @@ def receipt(data=DATA, frames=FRAMES):
 
 
 def stored(root, data=DATA, ended=None):
-    """Write the journal of a file over two claims; return the layout, and where it lies."""
+    """Write the journal of a file over two claims; return the layout and the journal."""
     layout = Layout(PosixDisk(), root)
     folder = layout.journal(STREAM).folder
     HASTY.make_folder(folder)
@@ -90,7 +90,7 @@ def drafts(layout):
 
 
 def require_finished(layout, folder, path):
-    """The recording is what the file holds, and says where it comes from."""
+    """Require that the recording has the file's samples, and that its manifest names the file."""
     manifest = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=Manifest)
     assert np.array_equal(SAMPLES, soundfile.read(path, dtype="int32")[0])
     assert receipt() == manifest.receipt
@@ -105,7 +105,7 @@ def require_finished(layout, folder, path):
 
 
 def test_a_file_comes_back_unchanged(tmp_path):
-    """It exists inside the context, and no longer."""
+    """The file exists inside the context only."""
     layout, _ = stored(tmp_path)
     with assembled(layout, layout.journal(HELLO.stream)) as original:
         data = original.path.read_bytes()
@@ -117,7 +117,7 @@ def test_a_file_comes_back_unchanged(tmp_path):
 
 @pytest.mark.parametrize("wanted", ["wav", "flac"])
 def test_a_file_becomes_a_recording(tmp_path, wanted):
-    """Decoded in a child, from the journal alone."""
+    """A child decodes it, from the journal alone."""
     layout, folder = stored(tmp_path)
     path = finish(DISK, layout, folder, wanted)
 
@@ -149,14 +149,14 @@ def test_any_failure_can_be_repeated(tmp_path, near):
             finish(DISK, layout, folder, "wav", keep_original=True)
         (path,) = layout.audio.glob("[!.]*.wav")
         for left in drafts(layout):
-            left.unlink()  # what the sweep removes later
+            left.unlink()  # the sweep does so later
 
         require_finished(layout, folder, path)
         assert set() == disk.open
 
 
 def test_other_frames_than_before_are_a_fault(tmp_path, near):
-    """The receipt is a promise: what would break it is kept in the journal."""
+    """If a file decodes to other frames than its receipt has, its journal stays."""
     layout, folder = stored(tmp_path, ended=receipt(frames=FRAMES + 1))
     with pytest.raises(StorageFailed) as raised:
         finish(DISK, layout, folder, "wav")
@@ -179,7 +179,7 @@ def test_a_file_that_no_longer_decodes_stays(tmp_path, near):
 
 
 def test_a_stop_is_heeded(tmp_path, near):
-    """While the file is written, and while it is decoded; the next start makes the recording."""
+    """A stop ends the writing and the decoding; the next start makes the recording."""
     layout, folder = stored(tmp_path)
     for after in range(1, 8):
         calls = iter(range(after))
@@ -196,7 +196,7 @@ def test_a_stop_is_heeded(tmp_path, near):
 
 
 def test_without_room_nothing_is_begun(tmp_path, monkeypatch, near):
-    """Neither the file nor its recording."""
+    """Without room, neither the file nor its recording is begun."""
     layout, folder = stored(tmp_path)
     monkeypatch.setattr(PosixDisk, "free", lambda *_: len(DATA) - 1)
     with pytest.raises(StorageFailed, match="free bytes for the recording"):
@@ -206,7 +206,7 @@ def test_without_room_nothing_is_begun(tmp_path, monkeypatch, near):
 
 
 def test_verify_counts_the_frames_of_complete_journals(tmp_path):
-    """A file that is not decoded yet has none."""
+    """Verify takes the frames of a file that is not decoded yet from its receipt."""
     layout, _ = stored(tmp_path)
 
     assert [("complete", FRAMES, None)] == [

@@ -1,4 +1,4 @@
-"""Which segments are the stream, when several connections have written and not all gave up."""
+"""Which segments are the stream, if several connections have written."""
 
 import itertools
 import random
@@ -26,7 +26,7 @@ DISK = PosixDisk()
 
 
 def write(folder, epoch, part, base, *rest):
-    """Write a segment of any content, as a paused receiver may have done."""
+    """Write a segment with any content, as a paused receiver may."""
     data = b"".join((records.opening(epoch, base, hello()), *rest))
     (folder / f"{epoch:020d}.{part:06d}.seg").write_bytes(data)
 
@@ -43,7 +43,7 @@ def noise(epoch, start, stop):
 
 
 def played(frames):
-    """Return the audio up to there."""
+    """Return the first *frames* frames of the sound."""
     return SOUND[: frames * WIDTH]
 
 
@@ -109,7 +109,7 @@ def test_missing_audio_is_an_error(tmp_path):
 
 
 def test_a_stream_that_starts_in_the_middle_is_an_error(tmp_path):
-    """Its first segment is gone."""
+    """A stream without its first segment is an error."""
     write(tmp_path, 2, 0, 100, audio(2, 100, 200))
 
     with pytest.raises(StorageFailed, match="starts at unit 100, expected at most 0"):

@@ -37,7 +37,7 @@ HELLO = hello(name="talks/a b.mp3", metadata={"room": "12"})
 
 
 class Interrupted(BaseException):
-    """No code catches it, just as no code survives a kill."""
+    """An exception that no code catches, as no code survives a kill."""
 
 
 def interrupt(*_):
@@ -61,7 +61,7 @@ def stored(layout, said=HELLO, source=SOUND, ended=None):
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
-    """A store with the journal of the stream."""
+    """Make a store with the journal of the stream."""
     root = tmp_path_factory.mktemp("template")
     stored(Layout(PosixDisk(), root))
     return root
@@ -74,12 +74,12 @@ def copied(template, root):
 
 
 def recordings(layout):
-    """Return the names of all files in audio but the drafts, which the janitor removes."""
+    """Return the names of all files in audio, except the drafts, which the janitor removes."""
     return {path.name for path in layout.audio.iterdir() if not path.name.startswith(".")}
 
 
 def require_finished(layout, folder, path, said=HELLO, source=SOUND):
-    """Check that there is the recording, its manifest, done.json, and nothing else."""
+    """Require the recording, its manifest and done.json, and no other file."""
     manifest = msgspec.json.decode(path.with_suffix(".json").read_bytes(), type=Manifest)
     done = Journal(DISK, folder).done()
     made = receipt(source, said.format, said.stream)
@@ -107,7 +107,7 @@ def layout(tmp_path):
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("encoding", Encoding)
 def test_a_journal_becomes_a_recording(layout, encoding, channels, wanted):
-    """Bit for bit, with a manifest beside it; floats are never made FLAC."""
+    """The recording is bit for bit the stream, with a manifest; floats never become FLAC."""
     form = Format(samplerate=48_000, channels=channels, encoding=encoding)
     said, source = hello(format_=form, name="talk.wav"), sound(FRAMES, form)
     folder = stored(layout, said, source)
@@ -119,7 +119,7 @@ def test_a_journal_becomes_a_recording(layout, encoding, channels, wanted):
 
 
 def test_a_long_recording_is_rf64(layout, monkeypatch):
-    """Beyond what a WAV file can count."""
+    """A recording that is too long for WAV is RF64."""
     monkeypatch.setattr(sonoduct.audio.recording, "WAV_BYTES", len(SOUND) - 1)
     folder = stored(layout)
     path = finish(DISK, layout, folder, "wav")
@@ -129,7 +129,7 @@ def test_a_long_recording_is_rf64(layout, monkeypatch):
 
 
 def test_an_empty_stream_becomes_an_empty_recording(layout):
-    """FLAC has none, so it is a WAV."""
+    """FLAC cannot be empty, so the recording is a WAV."""
     folder = stored(layout, source=b"")
     path = finish(DISK, layout, folder, "flac")
 
@@ -152,14 +152,14 @@ def test_an_empty_stream_becomes_an_empty_recording(layout):
     ],
 )
 def test_any_name_is_a_file_in_audio(layout, name, stem):
-    """What a sender calls its stream never leads elsewhere."""
+    """No name of a stream leads to another folder."""
     path = finish(DISK, layout, stored(layout, hello(name=name)), "wav")
 
     assert layout.audio / f"{stem}-{STREAM[:8]}.wav" == path
 
 
 def test_streams_of_one_name_do_not_replace_each_other(layout):
-    """Also if their ids begin alike, as those do that are made of the time."""
+    """This is true even if their ids begin alike, as ids from the time do."""
     first, second = hello(name="a"), hello(name="a", stream=STREAM[:-1] + "0")
     other = sound(FRAMES, seed=1)
     folders = stored(layout, first), stored(layout, second, other)
@@ -170,7 +170,7 @@ def test_streams_of_one_name_do_not_replace_each_other(layout):
 
 
 def test_a_stream_that_is_open_is_not_finished(layout):
-    """Without its END there is nothing to do."""
+    """A journal without an END gets no recording."""
     folder = layout.journal(STREAM).folder
     granted = claimed(DISK, folder, HELLO)
     granted.writer.commit([chunk(1, 0, FRAMES)])
@@ -182,7 +182,7 @@ def test_a_stream_that_is_open_is_not_finished(layout):
 
 
 def test_finishing_again_after_an_interruption(template, tmp_path):
-    """Before each of its steps; the second run ends where the first would have."""
+    """After an interruption at any step, a second run ends as the first would have."""
     for nth in itertools.count(1):
         layout, folder = copied(template, tmp_path / str(nth))
         disk = FaultyDisk()
@@ -198,7 +198,7 @@ def test_finishing_again_after_an_interruption(template, tmp_path):
 
 
 def test_any_call_may_fail(template, tmp_path):
-    """Nothing is lost, nothing is left over, and the next attempt gets there."""
+    """After a failed call no audio is lost, no file is left over, and the next attempt succeeds."""
     for nth in itertools.count(1):
         layout, folder = copied(template, tmp_path / str(nth))
         disk = FaultyDisk()
@@ -218,7 +218,7 @@ def test_any_call_may_fail(template, tmp_path):
 
 
 def test_a_journal_that_is_not_what_the_receipt_says(layout):
-    """It stays, and there is no recording of it."""
+    """The journal stays, without a recording."""
     ended = msgspec.structs.replace(receipt(), digest="0" * 32)
     folder = stored(layout, ended=ended)
     before = names(DISK, folder)
@@ -232,7 +232,7 @@ def test_a_journal_that_is_not_what_the_receipt_says(layout):
 
 
 def test_a_journal_with_a_rotten_record(layout):
-    """Audio is missing, and is not replaced by anything."""
+    """Audio is missing, and nothing replaces it."""
     folder = stored(layout)
     path = next(folder.glob("*2.000000.seg"))
     data = bytearray(path.read_bytes())
@@ -247,7 +247,7 @@ def test_a_journal_with_a_rotten_record(layout):
 @pytest.mark.parametrize("wanted", ["wav", "flac"])
 @pytest.mark.parametrize("harm", ["cut", "flip"])
 def test_a_recording_that_was_not_written_in_full(layout, wanted, harm):
-    """It is read before the journal goes: libsndfile does not report each error of a full disk."""
+    """The recording is read before the journal is removed: libsndfile hides some disk errors."""
     folder, disk = stored(layout), FaultyDisk()
 
     def damage(draft):
@@ -264,7 +264,7 @@ def test_a_recording_that_was_not_written_in_full(layout, wanted, harm):
 
 
 def test_another_receiver_is_faster(template, tmp_path):
-    """At any step; the recording is the same, and neither receiver fails."""
+    """At whichever step, the recording is the same, and neither receiver fails."""
     for nth in itertools.count(1):
         layout, folder = copied(template, tmp_path / str(nth))
         disk = FaultyDisk()
@@ -276,7 +276,7 @@ def test_another_receiver_is_faster(template, tmp_path):
 
 
 def test_another_stream_takes_the_name(template, tmp_path):
-    """At any step: each recording has its own name and manifest, and no file is overwritten."""
+    """At whichever step, each recording has its own name and manifest."""
     other = STREAM[:8] + "0" * 24
     for nth in itertools.count(1):
         layout, folder = copied(template, tmp_path / str(nth))
@@ -300,7 +300,7 @@ def test_another_stream_takes_the_name(template, tmp_path):
 
 
 def test_a_recording_without_its_manifest_is_left_alone(layout):
-    """A person removed the manifest; the audio is not overwritten."""
+    """If a user removed the manifest, the audio is not overwritten."""
     DISK.make_folder(layout.audio)
     theirs = layout.audio / f"a_b-{STREAM[:8]}.wav"
     theirs.write_bytes(b"theirs")
@@ -311,7 +311,7 @@ def test_a_recording_without_its_manifest_is_left_alone(layout):
 
 
 def test_no_name_is_left(layout):
-    """Then the journal stays, and nothing is overwritten."""
+    """If no name is free, the journal stays, and no file is overwritten."""
     folder = stored(layout)
     DISK.make_folder(layout.audio)
     for digits in (8, 32):
@@ -324,7 +324,7 @@ def test_no_name_is_left(layout):
 
 
 def test_a_damaged_manifest_is_left_alone(layout):
-    """Whose recording it was is not known, so the next one gets another name."""
+    """Its recording's stream is unknown, so the next recording gets another name."""
     DISK.make_folder(layout.audio)
     (layout.audio / f"a_b-{STREAM[:8]}.json").write_text("{")
     path = finish(DISK, layout, stored(layout), "wav")
@@ -333,7 +333,7 @@ def test_a_damaged_manifest_is_left_alone(layout):
 
 
 def test_the_manifest_is_plain_json(layout):
-    """It is plain JSON with the names that the protocol uses."""
+    """The manifest is plain JSON, with the names of the protocol."""
     path = finish(DISK, layout, stored(layout), "wav")
     manifest = json.loads(path.with_suffix(".json").read_text())
 
@@ -343,7 +343,7 @@ def test_the_manifest_is_plain_json(layout):
 
 
 def test_the_digest_of_a_journal(layout):
-    """It covers all claims together; if the disk refuses, that is a fault of the storage."""
+    """The digest covers all claims; if the disk refuses, the fault is the storage's."""
     folder, disk = stored(layout), FaultyDisk()
 
     assert receipt().digest == digest_of(Journal(DISK, folder)).hexdigest()
@@ -353,7 +353,7 @@ def test_the_digest_of_a_journal(layout):
 
 
 def test_one_receiver_at_a_time(layout):
-    """Of several that share a store: the others leave it alone meanwhile."""
+    """If several receivers share a store, one of them makes the recording."""
     folder = stored(layout)
     with DISK.lock(folder) as mine:
         others = finish(DISK, layout, folder, "wav")
@@ -365,7 +365,7 @@ def test_one_receiver_at_a_time(layout):
 
 
 def test_no_room_for_the_recording(layout):
-    """It is not begun, and nothing is lost; there is one when there is room."""
+    """Without room it is not begun and nothing is lost; with room it is made."""
     folder = stored(layout)
     disk = FaultyDisk()
     disk.free = lambda _: len(SOUND) - 1

@@ -1,4 +1,4 @@
-"""Segments: all records are read as they were written, and damage is never taken for audio."""
+"""Segments: a reader gets all records as written, and never takes damage for audio."""
 
 import io
 
@@ -27,7 +27,7 @@ def stored(folder, data, epoch=1, part=0):
 
 
 def before(position):
-    """The audio of the records that end at or before byte *position* of SEGMENT."""
+    """Return the audio of the records that end at or before byte *position* of SEGMENT."""
     return {0: b"", 1: b"", 2: SOUND[: 20 * WIDTH], 3: PLAYED}[
         sum(bound <= position for bound in BOUNDS)
     ]
@@ -99,7 +99,7 @@ def test_each_damaged_byte_before_another_segment(tmp_path):
 
 
 def test_a_damaged_end_does_not_count(tmp_path):
-    """A receipt is there whole, or the stream is open."""
+    """If the END is damaged, the stream is open."""
     data = OPENING + b"".join(AUDIO) + END
     for position in range(len(data) - len(END), len(data)):
         damaged = bytearray(data)
@@ -109,8 +109,8 @@ def test_a_damaged_end_does_not_count(tmp_path):
         assert segment.tail().receipt is None, position
 
 
-def test_what_does_not_belong_is_not_read(tmp_path):
-    """Records of another epoch or place, of an unknown kind, or after the end, are ignored."""
+def test_records_that_do_not_belong_are_not_read(tmp_path):
+    """Records of another epoch or place, of an unknown kind, or after the end are ignored."""
     strangers = {
         "epoch": chunk(2, 30, 40).message,
         "gap": chunk(1, 31, 40).message,

@@ -1,4 +1,4 @@
-"""The store on an event loop: groups, acknowledgements, full disks, and latecomers."""
+"""The store on an event loop: groups, acknowledgements, full disks, and late connections."""
 
 import asyncio
 import errno
@@ -80,12 +80,12 @@ class Listening:
                 await self._moved.wait()
 
     async def keeps(self, units):
-        """Wait until everything before *units* is durable."""
+        """Wait until every frame before *units* is durable."""
         await self.until(lambda: self.kept and self.kept[-1] >= units)
 
 
 class Gate:
-    """Stops the thread that comes to it, until it is opened."""
+    """Stops a thread until the test opens the gate."""
 
     def __init__(self):
         self._loop = asyncio.get_running_loop()
@@ -113,7 +113,7 @@ def disk():
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    """Full disks are tried again soon."""
+    """Retry soon after a full disk."""
     monkeypatch.setattr(receiver.stores.journal.committer, "RETRY_S", 0.005)
 
 
@@ -167,7 +167,7 @@ async def committed(claim, source=SOUND):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Where the stream's journal is, in a store."""
+    """Return the folder of the stream's journal in a store."""
     Layout(DISK, tmp_path).prepare(0)
     return Layout(PosixDisk(), tmp_path).journal(STREAM).folder
 
@@ -257,7 +257,7 @@ class Whole(Roomy):
 
 
 async def group(store, count, first=0):
-    """Have chunks of *count* streams committed together; return their listeners and the syncs."""
+    """Commit chunks of *count* streams together; return their listeners and the syncs."""
     numbers = range(first, first + count)
     begun_ones = [await begun(store, hello(stream=f"{number:032x}")) for number in numbers]
     before = store._layout.disk.calls.count("sync"), store._layout.disk.calls.count("sync_all")
@@ -277,7 +277,7 @@ async def group(store, count, first=0):
     ids=["few", "many"],
 )
 async def test_many_streams_are_made_durable_at_once(tmp_path, count, expected):
-    """One call for all of them; for a few it does not pay."""
+    """Many streams take one call; a few streams take a sync each."""
     async with opened(tmp_path, Whole()) as store:
         listeners, syncs = await group(store, count)
 
@@ -286,7 +286,7 @@ async def test_many_streams_are_made_durable_at_once(tmp_path, count, expected):
 
 
 async def test_a_disk_that_cannot_be_synced_at_once(tmp_path, disk):
-    """Where faults would not be told, each file is synced."""
+    """If the file system does not report faults, each file is synced."""
     disk.syncs_all = lambda _handle: False
     async with opened(tmp_path, disk) as store:
         _, syncs = await group(store, committer.MANY)
@@ -307,7 +307,7 @@ async def test_a_fault_of_all_is_looked_for_in_each(tmp_path):
 
 
 async def test_a_disk_that_others_fill(tmp_path, monkeypatch):
-    """A call that waited for their data for long is not made again for a while."""
+    """If the call waits long for others' data, it is not used for a while."""
     monkeypatch.setattr(committer, "SLOW_S", -1)
     async with opened(tmp_path, Whole()) as store:
         _, first = await group(store, committer.MANY)
@@ -349,7 +349,7 @@ async def test_a_digest_is_computed_again_when_a_stream_changed_hands(tmp_path, 
 
 
 async def test_a_sender_without_a_digest(tmp_path, disk):
-    """It takes the receiver's word for it."""
+    """The sender accepts the receiver's digest."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
         append(claim, 0, FRAMES)
@@ -365,7 +365,7 @@ async def test_a_sender_without_a_digest(tmp_path, disk):
 
 
 async def test_a_second_claim_in_this_process_seals_the_first(tmp_path, disk, folder):
-    """What the first one got is waited for, and its segment is closed in order."""
+    """It waits for the first one's chunks, and the first segment is closed in order."""
     async with opened(tmp_path, disk) as store:
         first, listener = await begun(store)
         gate = Gate()
@@ -441,7 +441,7 @@ async def test_a_defect_is_told_to_every_stream(tmp_path, disk):
 
 @pytest.mark.parametrize("size", [0, 232, 300])
 async def test_a_full_disk_is_waited_for(tmp_path, disk, folder, size):
-    """Everything is in order when there is room again; the store says that it is full meanwhile."""
+    """The store reports that it is full; with room again, every stream continues."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         append(claim, 0, 100)
@@ -587,7 +587,7 @@ async def test_a_disk_that_gets_full_while_a_claim_is_sealed(tmp_path, disk, fol
 
 
 async def test_a_failure_after_the_end_of_a_claim_is_not_passed_on(tmp_path, disk):
-    """The holder may have its next connection already; it hears nothing of the last one."""
+    """The holder may already have its next connection, so it is not told."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         gate = Gate()
@@ -622,7 +622,7 @@ async def test_a_stream_that_grows_too_long(tmp_path, disk, folder):
 
 
 async def test_a_stream_that_is_given_up(tmp_path, disk, folder):
-    """Its audio is removed, and chunks under way with it."""
+    """Its audio is removed, and so are chunks under way."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
         append(claim, 0, 300)
@@ -634,7 +634,7 @@ async def test_a_stream_that_is_given_up(tmp_path, disk, folder):
 
 
 async def test_a_stream_that_was_taken_over_is_not_given_up(tmp_path, disk, folder):
-    """A connection that was fenced elsewhere hears that, and the stream stays."""
+    """A connection that was fenced elsewhere is told so, and the stream stays."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         append(claim, 0, 100)
@@ -647,7 +647,7 @@ async def test_a_stream_that_was_taken_over_is_not_given_up(tmp_path, disk, fold
 
 
 async def test_a_stream_whose_sender_is_away_stays(tmp_path, disk, folder):
-    """Until it expires; this process need not remember it."""
+    """It stays until it expires, even if this process has forgotten it."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
         append(claim, 0, 100)
@@ -658,7 +658,7 @@ async def test_a_stream_whose_sender_is_away_stays(tmp_path, disk, folder):
 
 
 async def test_a_complete_stream_is_answered_and_finished(tmp_path, disk, folder):
-    """It is answered any number of times, and its recording is made if it is missing."""
+    """Each claim gets the receipt, and a missing recording is made."""
     made = claimed(DISK, folder, hello()).writer
     made.commit(chunks(1, 0, FRAMES))
     made.commit([ending(made.epoch, receipt())])
@@ -675,7 +675,7 @@ async def test_a_complete_stream_is_answered_and_finished(tmp_path, disk, folder
 
 @pytest.mark.parametrize("left", [0, 20])
 async def test_the_end_waits_for_room(tmp_path, disk, left):
-    """As chunks do: a commit waits until there is room, and then gets the receipt."""
+    """A commit waits for room as chunks do, and then gets the receipt."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await begun(store)
         append(claim, 0, FRAMES)
@@ -750,8 +750,8 @@ async def test_a_claim_whose_connection_is_lost(tmp_path, disk, folder):
     assert [(1, 0)] == names(DISK, folder)
 
 
-async def test_running_finishes_what_a_crash_left(tmp_path, disk, folder, monkeypatch):
-    """At once, and then from time to time, also if a journal is damaged."""
+async def test_running_finishes_journals_after_a_crash(tmp_path, disk, folder, monkeypatch):
+    """The store finishes them at its start and periodically, even if a journal is damaged."""
     made = claimed(DISK, folder, hello()).writer
     made.commit(chunks(1, 0, FRAMES))
     made.commit([ending(made.epoch, receipt())])
@@ -773,7 +773,7 @@ async def test_running_finishes_what_a_crash_left(tmp_path, disk, folder, monkey
 
 
 async def test_a_young_complete_journal_is_looked_at_again(tmp_path, disk, folder, monkeypatch):
-    """A receiver may have been killed just then: its recording does not wait for the next look."""
+    """A receiver may have just died: the recording does not wait for the next sweep."""
     made = claimed(DISK, folder, hello()).writer
     made.commit(chunks(1, 0, FRAMES))
     made.commit([ending(made.epoch, receipt())])
@@ -791,7 +791,7 @@ async def test_a_young_complete_journal_is_looked_at_again(tmp_path, disk, folde
 
 
 async def test_closing_waits_for_work_under_way(tmp_path, disk):
-    """A recording that was begun is finished; nothing is claimed any more."""
+    """A recording that was begun is finished; claims are refused."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
         append(claim, 0, FRAMES)
@@ -802,7 +802,7 @@ async def test_closing_waits_for_work_under_way(tmp_path, disk):
 
 
 async def test_closing_with_audio_under_way(tmp_path, disk, folder, caplog):
-    """Unacknowledged audio is not promised; no commit starts after the end."""
+    """Unacknowledged audio is not kept; no commit starts after the close."""
     async with opened(tmp_path, disk) as store:
         claim, _ = await begun(store)
         append(claim, 0, 100)

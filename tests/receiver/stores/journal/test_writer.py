@@ -1,4 +1,4 @@
-"""Writing a journal: commits are durable when they return, and a failing disk is handled."""
+"""Writing a journal: a commit is durable when it returns, and a failing disk is handled."""
 
 import errno
 import os
@@ -36,12 +36,12 @@ def disk():
 
 
 def played(frames):
-    """Return the audio up to there."""
+    """Return the first *frames* frames of the sound."""
     return SOUND[: frames * WIDTH]
 
 
 def persist(made, groups):
-    """Commit *groups*; one that finds the disk full is offered again. Return how often it was."""
+    """Commit *groups*, and repeat a commit on a full disk; return the number of repeats."""
     refused = 0
     for group in groups:
         while True:
@@ -60,7 +60,7 @@ def groups(epoch=1, start=0, stop=300):
 
 
 def tail(folder):
-    """Return how the last segment of *folder* ends."""
+    """Return the end of the last segment of *folder*."""
     return Journal(DISK, folder).last_segment(below=99).tail()
 
 
@@ -76,7 +76,7 @@ def test_a_commit_is_durable_when_it_returns(tmp_path, disk):
 
 
 def test_opening_makes_the_segment_durable(tmp_path, disk):
-    """Its record, its name and its folder's are on disk before the claim is answered."""
+    """The record, the segment's name and the folder's name are on disk before the answer."""
     synced = []
     for nth in (1, 2):
         disk.before("sync_folder", synced.append, nth)
@@ -101,7 +101,7 @@ def test_segments_roll(tmp_path):
 
 
 def test_a_closed_segment_is_not_read(tmp_path, monkeypatch):
-    """Where it ends is in its last record."""
+    """A claim finds the end of a closed segment in its last record."""
     made = writer(DISK, tmp_path)
     made.commit(chunks(1, 0, 100))
     made.seal()
@@ -112,7 +112,7 @@ def test_a_closed_segment_is_not_read(tmp_path, monkeypatch):
 
 
 def test_a_segment_that_was_dropped_is_read(tmp_path):
-    """It says nothing, so its records are counted."""
+    """It has no CLOSING, so its records are counted."""
     made = writer(DISK, tmp_path)
     made.commit(chunks(1, 0, 100))
     made.close()
@@ -122,7 +122,7 @@ def test_a_segment_that_was_dropped_is_read(tmp_path):
 
 
 def test_nothing_follows_an_end(tmp_path):
-    """Not even a CLOSING: readers would not look for the END before it."""
+    """Not even a CLOSING follows: readers look for the END at the end of the file."""
     made = writer(DISK, tmp_path)
     made.commit([*chunks(1, 0, 100), ending(1, receipt(played(100)))])
     made.seal()
@@ -132,7 +132,7 @@ def test_nothing_follows_an_end(tmp_path):
 
 
 def test_closing_twice_does_nothing(tmp_path, disk):
-    """Its file is closed once, and nothing more is written."""
+    """The file is closed once, and no byte is written after that."""
     made = writer(disk, tmp_path)
     made.seal()
     made.seal()
@@ -143,7 +143,7 @@ def test_closing_twice_does_nothing(tmp_path, disk):
 
 
 def test_short_writes_are_completed(tmp_path, monkeypatch):
-    """The kernel may take less than it is given, down to a byte."""
+    """The kernel may take fewer bytes than offered, even one."""
     real, sizes = os.writev, [1, 31, 32, 33, 7, 1000]
 
     def reluctant(handle, buffers):
@@ -172,7 +172,7 @@ def test_more_buffers_than_the_kernel_takes_at_once(tmp_path):
 @pytest.mark.parametrize("nth", range(1, 11))
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_loses_and_doubles_nothing(tmp_path, disk, nth, size, code):
-    """At any write, also of a roll, and with any part of it written: the same call works later."""
+    """After a full disk at any write, and a part of it written, the same call works later."""
     made = writer(disk, tmp_path, roll_bytes=SMALL)
     disk.tear(size, code, nth)
     refused = persist(made, groups())
@@ -185,7 +185,7 @@ def test_a_full_disk_loses_and_doubles_nothing(tmp_path, disk, nth, size, code):
 
 
 def test_a_disk_that_is_full_again_and_again(tmp_path, disk):
-    """Each attempt gets a little further."""
+    """Each attempt makes some progress."""
     made = writer(disk, tmp_path, roll_bytes=SMALL)
     for nth in range(1, 40):
         disk.tear(nth % 60, nth=nth)
@@ -196,7 +196,7 @@ def test_a_disk_that_is_full_again_and_again(tmp_path, disk):
 
 
 def test_a_full_disk_that_has_no_file_for_the_next_part(tmp_path, disk):
-    """The first step of a roll finds no room for a name."""
+    """The next part cannot be created; the same commit works later."""
     made = writer(disk, tmp_path, roll_bytes=SMALL)
     disk.fail("create", errno.ENOSPC)
     refused = persist(made, groups())
@@ -207,7 +207,7 @@ def test_a_full_disk_that_has_no_file_for_the_next_part(tmp_path, disk):
 
 
 def test_closing_on_a_full_disk(tmp_path, disk):
-    """The segment stays as it is; the next claim reads it."""
+    """The segment stays unchanged, and the next claim reads it."""
     made = writer(disk, tmp_path)
     made.commit(chunks(1, 0, 100))
     disk.tear(20)
@@ -220,7 +220,7 @@ def test_closing_on_a_full_disk(tmp_path, disk):
 
 @pytest.mark.parametrize("size", [0, 20, 132, 150])
 def test_giving_up_after_a_full_disk(tmp_path, disk, size):
-    """Uncommitted chunks may be there, as far as they are whole; nothing follows them."""
+    """Whole uncommitted chunks may be there; nothing follows them."""
     made = writer(disk, tmp_path)
     made.commit(chunks(1, 0, 100))
     disk.tear(size)
@@ -241,7 +241,7 @@ def test_giving_up_after_a_full_disk(tmp_path, disk, size):
 @pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("size", [132, 150])
 def test_a_claim_while_a_disk_is_full(tmp_path, disk, size, again):
-    """It counts all that was written so far, so no byte of that may be taken back."""
+    """A claim counts all written bytes, so none of them may be removed."""
     made = writer(disk, tmp_path)
     made.commit(chunks(1, 0, 100))
     disk.tear(size)
@@ -262,7 +262,7 @@ def test_a_claim_while_a_disk_is_full(tmp_path, disk, size, again):
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
 @pytest.mark.parametrize("nth", range(1, 9))
 def test_a_sync_that_fails_is_final(tmp_path, disk, nth, code):
-    """Nothing is acknowledged or synced any more; a claim counts what turns out to be there."""
+    """Nothing more is acknowledged or synced; a claim counts the audio on the disk."""
     made = writer(disk, tmp_path, roll_bytes=SMALL)
     disk.fail("sync", code, nth)
     with pytest.raises(StorageFailed, match=os.strerror(code)) as raised:
@@ -306,7 +306,7 @@ def test_any_other_error_is_final(tmp_path, disk, method):
 
 
 def test_a_torn_write_with_an_error_is_not_synced(tmp_path, disk):
-    """Nor is it taken back: a newer claim may have read it."""
+    """The torn write is not removed either: a newer claim may have read it."""
     made = writer(disk, tmp_path)
     made.commit(chunks(1, 0, 100))
     size = (tmp_path / Part(1, 0).name).stat().st_size
@@ -320,7 +320,7 @@ def test_a_torn_write_with_an_error_is_not_synced(tmp_path, disk):
 
 
 def test_a_claim_while_a_sync_fails(tmp_path, disk):
-    """A newer claim has synced and counted it anew, so it is not taken back."""
+    """A newer claim has synced and counted the audio, so it is not removed."""
     made = writer(disk, tmp_path)
     granted = []
 
@@ -339,7 +339,7 @@ def test_a_claim_while_a_sync_fails(tmp_path, disk):
 
 @pytest.mark.parametrize("nth", [1, 2])
 def test_an_error_of_close_does_no_harm(tmp_path, disk, nth):
-    """The file is closed all the same, and what matters was synced."""
+    """The file is closed, and its data was synced before."""
     made = writer(disk, tmp_path, roll_bytes=SMALL)
     closed = []
 
@@ -357,7 +357,7 @@ def test_an_error_of_close_does_no_harm(tmp_path, disk, nth):
 
 
 def test_a_newer_claim_fences(tmp_path):
-    """Nothing is acknowledged any more, although the disk would take it."""
+    """Nothing more is acknowledged, although the disk works."""
     made = writer(DISK, tmp_path)
     made.commit(chunks(1, 0, 100))
     granted = claimed(DISK, tmp_path, hello())
@@ -373,7 +373,7 @@ def test_a_newer_claim_fences(tmp_path):
 
 
 def test_the_fence_alone_is_enough(tmp_path):
-    """A claim that got no further than its empty file ends the older one."""
+    """A claim with nothing but its empty file ends the older one."""
     made = writer(DISK, tmp_path)
     (tmp_path / Part(2, 0).name).touch()
 
@@ -382,7 +382,7 @@ def test_the_fence_alone_is_enough(tmp_path):
 
 
 def test_a_newer_part_is_no_newer_claim(tmp_path):
-    """Only part 0 is a fence."""
+    """Only part 0 of an epoch is a fence."""
     made = writer(DISK, tmp_path)
     (tmp_path / Part(2, 1).name).touch()
     made.commit(chunks(1, 0, 100))
@@ -391,7 +391,7 @@ def test_a_newer_part_is_no_newer_claim(tmp_path):
 
 
 def test_a_removed_segment_fences(tmp_path):
-    """Another receiver completed or gave up the stream, and removed it."""
+    """If another receiver removed the segment, the stream is complete or given up."""
     made = writer(DISK, tmp_path)
     (tmp_path / Part(1, 0).name).unlink()
 
@@ -400,7 +400,7 @@ def test_a_removed_segment_fences(tmp_path):
 
 
 def test_a_segment_that_exists_is_not_written_to(tmp_path):
-    """Of two that create it, one gets it."""
+    """If two writers create a segment, one gets it."""
     writer(DISK, tmp_path)
 
     with pytest.raises(FileExistsError):

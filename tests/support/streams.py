@@ -1,4 +1,4 @@
-"""Streams that are sent from within a test, so that it sees each acknowledgement."""
+"""Streams that a test sends from its own process, so that it sees each acknowledgement."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -8,14 +8,14 @@ from tests.support.clients import connected
 from tests.support.waits import PATIENCE_S, until
 
 MICROPHONE = {"realtime": True, "chunk_frames": 400, "patience": PATIENCE_S}
-"""40 chunks in each second of 16 kHz, for a stream that goes on while receivers come and go."""
+"""40 chunks in each second at 16 kHz, for a stream that outlives receivers."""
 
 
 class Track:
-    """Sends one file after the other, to *url*, until `leave` is called."""
+    """Sends one file after another to *url* until a test calls `leave`."""
 
     def __init__(self, url, files, **settings):
-        """*files* yields paths, endlessly."""
+        """*files* yields paths without end."""
         self.sent = []
         """The path and the receipt of each stream that is complete."""
         self.url = url
@@ -43,23 +43,23 @@ class Track:
 
     @property
     def place(self):
-        """How far it is; grows with each acknowledgement."""
+        """Return the progress as (files, units); it grows with each acknowledgement."""
         return len(self.sent), self.transfer.outbound.durable if self.transfer else 0
 
     async def progress(self, place):
-        """Wait until it is beyond *place*; return when it was."""
+        """Wait until the progress is beyond *place*; return the loop's time of that."""
         _, at = await until(lambda: self.place > place)
         return at
 
 
 async def progress(tracks):
-    """Wait until each of *tracks* is further than now; return when each was."""
+    """Wait until each of *tracks* has made progress from now on; return the loop's times."""
     return await asyncio.gather(*(each.progress(each.place) for each in tracks))
 
 
 @asynccontextmanager
 async def playing(tracks):
-    """Run *tracks* while the context is open, then let each finish the stream it is at."""
+    """Run *tracks* while the context is open; then let each finish its present stream."""
     async with asyncio.TaskGroup() as tasks:
         for each in tracks:
             tasks.create_task(each.run())
@@ -69,7 +69,7 @@ async def playing(tracks):
 
 
 async def send_again(url, sent):
-    """Send *sent* once more; each has to be known, and gives the receipt that it gave before."""
+    """Send *sent* again; the receiver must know each stream and give the same receipt."""
     async with connected(url) as client:
         for path, receipt in sent:
             source = AudioFile(path)

@@ -1,4 +1,4 @@
-"""What a store holds in the end, compared with what was sent."""
+"""The recordings of a store, compared with the files that senders sent."""
 
 import json
 from contextlib import suppress
@@ -12,11 +12,11 @@ from tests.support.waits import until
 RATE = 16_000
 
 KINDS = (("PCM_16", 1), ("PCM_24", 2), ("FLOAT", 1), ("PCM_16", 2))
-"""Subtypes and channels, in turn: what is mixed up shows."""
+"""Subtypes and channels of consecutive sounds: tests see two mixed-up streams by them."""
 
 
 def make(folder, number, frames):
-    """Write the sound *number*, which no other is like; return its path."""
+    """Write the sound *number*, which differs from every other; return its path."""
     subtype, channels = KINDS[number % len(KINDS)]
     path = Path(folder) / f"{number}.wav"
     soundfile.write(path, noise(frames, channels, seed=number), RATE, subtype)
@@ -24,12 +24,12 @@ def make(folder, number, frames):
 
 
 def journals(store):
-    """The folders of all streams."""
+    """Return the folders of all streams."""
     return sorted(Path(store).glob("streams/*/*"))
 
 
 def unfinished(store):
-    """What journals consist of that are no recordings yet."""
+    """Return the segments and folders of streams that have no recording yet."""
     return [
         str(file.relative_to(store))
         for folder in journals(store)
@@ -38,7 +38,7 @@ def unfinished(store):
 
 
 def manifests(store):
-    """The manifests of all recordings, by stream."""
+    """Return the manifests of all recordings, by stream."""
     found = {}
     for path in Path(store, "audio").glob("*.json"):
         manifest = json.loads(path.read_bytes())
@@ -50,10 +50,10 @@ def manifests(store):
 
 async def require_all(store, sent):
     """
-    Check that *store* holds exactly what was sent, and nothing else.
+    Check that *store* holds a recording of each sent stream, bit for bit, and nothing else.
 
-    *sent* has the path and the receipt of each stream. Recordings are made behind the receipt, so
-    they are waited for.
+    *sent* has the path and the receipt of each stream. The receiver makes a recording after the
+    receipt, so this waits for the recordings.
     """
     with suppress(TimeoutError):
         await until(lambda: not unfinished(store))

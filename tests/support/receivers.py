@@ -1,15 +1,15 @@
-"""The command `receiver` as something that is killed, paused and started again."""
+"""The command `receiver`; a test kills, pauses and restarts it."""
 
 import asyncio
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from tests.faults.processes.ports import steady_port
 from tests.support.commands import COMMANDS, started
+from tests.support.ports import steady_port
 
 
 class Receiver:
-    """One place where `receiver serve` runs; its ports stay the same over every start."""
+    """One place where `receiver serve` runs; its ports are the same after each start."""
 
     def __init__(self, store, *options):
         self.store = store
@@ -22,16 +22,16 @@ class Receiver:
 
     @property
     def pid(self):
-        """Of the process that runs at the moment."""
+        """Return the id of the process that runs at the moment."""
         return self.program.process.pid
 
     async def start(self):
-        """Start the process; return when it is ready."""
+        """Start the process; return when the receiver is ready."""
         await self.begin()
         await self.program.until(lambda: any("receiver_ready" in each for each in self.errors))
 
     async def begin(self):
-        """Start the process, and do not wait for it."""
+        """Start the process; do not wait until the receiver is ready."""
         where = ("--store", self.store, "--host", "127.0.0.1", "--port", self.port)
         command = (*where, "--metrics-port", self.metrics_port, *self._options)
         self.program = await self._life.enter_async_context(
@@ -40,18 +40,18 @@ class Receiver:
 
     @property
     def errors(self):
-        """What the process has logged."""
+        """Return the lines that the process has logged."""
         return self.program.errors
 
     async def kill(self):
-        """End the process at once, as a power cut would; safe when it has ended."""
+        """End the process at once, as a power cut would; do nothing if it has ended."""
         await self._life.aclose()
 
     def pause(self):
-        """Have the process stand still."""
+        """Stop the process until `resume`."""
         self.program.interrupt(signal.SIGSTOP)
 
-    def go_on(self):
+    def resume(self):
         """Let the process run again."""
         self.program.interrupt(signal.SIGCONT)
 
@@ -65,7 +65,7 @@ class Receiver:
 
 @asynccontextmanager
 async def serving(*receivers):
-    """Run *receivers*; kill what is left of them at the end."""
+    """Run *receivers*; at the end, kill each that still runs."""
     try:
         await asyncio.gather(*(each.start() for each in receivers))
         yield receivers

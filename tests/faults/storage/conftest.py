@@ -1,5 +1,0 @@
-"""Fixtures of every test of disks that fail."""
-
-from tests.faults.processes.extent import _chance, _quiet, _say
-
-__all__ = ["_chance", "_quiet", "_say"]
