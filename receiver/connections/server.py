@@ -106,6 +106,7 @@ class Server:
     async def _serve(self, connection: ServerConnection) -> None:
         guarded = cast("GuardedConnection", connection)
         dialect, link = guarded.dialect, WebSocketLink(guarded)
+        assert dialect is not None  # _select has refused the others
         if not dialect.credit:
             link.hold_little()
         session = Session(
@@ -193,8 +194,8 @@ def _select(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Sub
     Raises:
         NegotiationError: if no dialect did.
     """
-    dialect = getattr(connection, "dialect", None)
+    dialect = cast("GuardedConnection", connection).dialect
     if dialect is None:
         known = " or ".join(each.subprotocol for each in DIALECTS if each.subprotocol)
         raise NegotiationError(f"subprotocols {offered}, expected {known} or none")
-    return dialect.subprotocol and Subprotocol(dialect.subprotocol)
+    return Subprotocol(dialect.subprotocol) if dialect.subprotocol else None
