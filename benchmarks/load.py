@@ -1,5 +1,5 @@
 """
-Thousands of live streams from one process, which costs little beside what is measured.
+Thousands of live streams from one process, at a small part of the receiver's costs.
 
 It speaks just enough WebSocket: one handshake, frames with an empty mask, and it reads nothing but
 the first answer. A client that is worth its name takes about ten times as long for each chunk.

@@ -44,7 +44,7 @@ def wav(scale):
 
     case.goal("store none: times as fast as the tutorial", times(tutorial, none), least=100)
     case.goal("store none: part of the bare library's speed", times(bare, none), least=0.7)
-    with_work = "store none: part of the speed of the bare library that does the work, too"
+    with_work = "store none: part of the speed of the bare library with the work"
     case.goal(with_work, times(WORK.name, none))
     case.goal("durable: times as fast as the tutorial", times(tutorial, durable), least=60)
     case.goal("durable: times as fast as ffmpeg over TCP", times(ffmpeg, durable), least=2)

@@ -1,8 +1,8 @@
 """
-Who takes part. A contender has a name and two ends, in processes of their own.
+The contenders. Each has a name and two ends, in processes of their own.
 
 `serve(folder)` is a context with a `pid` and a `url`. `send(pipe, url, sounds)` runs in another
-process: it says that it is ready, waits for the word, sends, and answers what it knows by then: at
+process: it says that it is ready, waits for the start, sends, and answers with its results: at
 least `seconds`, from its first byte to the receiver's last. `check(answer, sounds, folder)` raises
 unless all of the audio is there, as far as the contender can tell.
 """

@@ -28,7 +28,7 @@ def count(pipe, taking=only_length):
     """
     Add up the bytes of every message, and answer the sum to the text that ends a stream.
 
-    *taking* returns, for each connection, what is called with each message and returns its bytes.
+    For each connection, *taking* returns a function that takes a message and returns its bytes.
     """
 
     async def each(connection):

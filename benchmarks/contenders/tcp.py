@@ -20,9 +20,9 @@ WAV_HEADER_BYTES = 44
 
 def count(pipe):
     """
-    Count what comes on each connection until its end, and answer.
+    Count the bytes of each connection until its end, and answer with the number.
 
-    Who sends nothing gets the answer to the connection before, for programs that do not listen.
+    A connection that sends nothing gets the previous connection's answer: some programs only send.
     """
     buffer, told = bytearray(BUFFER_BYTES), b""
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -84,7 +84,7 @@ def find_ffmpeg():
     Return the ffmpeg of this machine, or the one that a package brings.
 
     Raises:
-        AbsentError: if there is none.
+        AbsentError: if this machine has no ffmpeg.
     """
     if found := os.environ.get("FFMPEG") or shutil.which("ffmpeg"):
         return found
