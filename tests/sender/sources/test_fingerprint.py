@@ -29,7 +29,7 @@ def change(path, at):
 
 @pytest.mark.parametrize("at", [0, SIZE // 2, SIZE - 1])
 def test_bytes_at_the_start_the_middle_and_the_end_count(path, at):
-    """If one of these bytes differs, the fingerprints differ, even at the same path, size and time."""
+    """If one of these bytes differs, the fingerprints differ, even with the same size and time."""
     first = Fingerprint(path).facts
     change(path, at)
 
