@@ -42,7 +42,7 @@ def _clean(monkeypatch):
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(capsys, arguments, faults):
-    """The line names the option or the value that is wrong, and says what was expected."""
+    """The line names the option or the value that is wrong, and the expected one."""
     assert 2 == run(app, arguments)
     out, error = capsys.readouterr()
 

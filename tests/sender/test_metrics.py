@@ -82,7 +82,7 @@ async def test_a_stream_is_counted(tmp_path):
     assert 1 == seen["sender_streams_total", "sent"] == seen["sender_streams_total", "known"]
     assert (
         4 == seen["sender_decode_duration_seconds_count", "soundfile"]
-    )  # all, to send and to prove
+    )  # reads to send, and to prove
     assert 0 == seen["sender_active_streams",] == seen["sender_unacknowledged_bytes",]
 
 

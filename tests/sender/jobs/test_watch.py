@@ -69,7 +69,7 @@ def test_a_file_that_went_and_came_back_is_new():
 
 
 def test_files_of_a_folder_that_cannot_be_listed_are_remembered():
-    """When the folder can be listed again, only those of its files are due that have changed."""
+    """When the folder can be listed again, only its changed files are due."""
     settling = Settling(1.0, NEVER)
     other = Path("out/c.wav")
     due(settling, *((now, {A: FIRST, B: FIRST, other: FIRST}) for now in (0, 1)))

@@ -105,7 +105,7 @@ def _printing(app):
 
 
 def streams(monkeypatch, encoding, errors="strict"):
-    """Replace standard output and error; return what is written to both."""
+    """Replace standard output and error; return the bytes that are written to each."""
     written = io.BytesIO(), io.BytesIO()
     for name, buffer in zip(("stdout", "stderr"), written, strict=True):
         stream = io.TextIOWrapper(buffer, encoding, errors, write_through=True)

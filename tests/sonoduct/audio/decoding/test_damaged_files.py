@@ -437,7 +437,7 @@ def test_content_without_audio(tmp_path, opened, content, reason):
 
 
 def test_a_film_without_sound(tmp_path, opened):
-    """If a file has streams, but none of audio, the error says so."""
+    """If no stream of a file is audio, the error says so."""
     path = tmp_path / "a.mp4"
     ffmpeg("-f", "lavfi", "-i", "color=s=32x32:d=0.1", path)
     with pytest.raises(NotAudio, match="^no audio: ffmpeg: no audio stream$"):

@@ -299,7 +299,7 @@ def test_a_long_comment(tmp_path):
     ],
 )
 def test_samples_of_opus(packet, expected):
-    """The first byte gives a frame's length, and the number of frames or that the second byte has it."""
+    """The first byte gives the length of a frame; it or the second byte gives their number."""
     counter = counter_of([b"OpusHead", b"OpusTags"])
 
     assert expected == counter.samples(packet)

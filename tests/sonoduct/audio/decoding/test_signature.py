@@ -71,7 +71,7 @@ def test_files_of_ffmpeg(how, suffix):
 
 @pytest.mark.parametrize("scale", [1e-4, 0.1, 1.0, 3e4])
 def test_sound_is_no_file(scale):
-    """None of 20,000 beginnings of float32 samples is taken for a file."""
+    """The first bytes of float32 samples, in 20,000 cases, are not taken for a file."""
     floats = np.random.default_rng(1).normal(0, scale, (20_000, MPEG_BYTES // 4 + 1))
     beginnings = floats.astype("<f4")[:, : SIGNATURE_BYTES // 4].tobytes()
     heads = [beginnings[at : at + SIGNATURE_BYTES] for at in range(0, len(beginnings), 12)]

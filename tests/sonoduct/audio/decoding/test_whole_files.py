@@ -26,7 +26,7 @@ def decoded(decoder):
     [*((name, False) for name in SOUNDFILE), *((name, True) for name in HERE)],
 )
 def test_files_of_libsndfile(tmp_path, opened, name, isolated):
-    """In this process and in a child, the samples are those that soundfile reads at once."""
+    """In this process and in a child, the samples equal soundfile's."""
     path = write(tmp_path / name, SOUNDFILE[name])
     decoder = opened(path, isolated=isolated)
 
@@ -45,7 +45,7 @@ def test_longer_than_a_block(tmp_path, opened, name):
 
 @pytest.mark.parametrize("name", LOSSLESS)
 def test_lossless_files_of_ffmpeg(tmp_path, opened, name):
-    """The samples are those that were encoded, in the smallest encoding that holds them."""
+    """The samples equal the encoded ones, in the smallest encoding that holds them."""
     subtype, *how = LOSSLESS[name]
     path = tmp_path / name
     source = encode(path, *how, subtype=subtype, channels=2)
@@ -57,8 +57,8 @@ def test_lossless_files_of_ffmpeg(tmp_path, opened, name):
 
 
 @pytest.mark.parametrize("name", FFMPEG)
-def test_other_files_of_ffmpeg(tmp_path, opened, name):
-    """The samples are, bit for bit, those that ffmpeg itself decodes from the path of the file."""
+def test_lossy_files_of_ffmpeg(tmp_path, opened, name):
+    """The samples equal, bit for bit, ffmpeg's own samples of the same path."""
     path = tmp_path / name
     encode(path, *FFMPEG[name])
     decoder = opened(path)
