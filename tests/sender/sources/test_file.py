@@ -51,7 +51,7 @@ def test_reading_from_anywhere(tmp_path, open_file, name, subtype):
 
 
 def test_a_short_block_comes_at_the_end(tmp_path, open_file):
-    """If a read asks for more frames than there are, it gives the rest, and the next one nothing."""
+    """If fewer frames are left than asked for, a read gives the rest, and the next one nothing."""
     source = open_file(write(tmp_path / "a.wav", 100))
 
     assert [160, 40, 0] == [len(source.read(offset, 80)) for offset in (0, 80, 100)]

@@ -91,7 +91,7 @@ def test_the_spool_of_a_killed_process_is_sent_later(spools, ends):
     source = live(reading, spools)
     os.write(writing, frames(0, 3000))
     assert frames(0, 3000) == source.read(0, 3000)
-    source.close()  # no CLOSING is written: to the files it looks like a kill
+    source.close()  # no closing record is written, as after a kill
     (spool,) = spools.left()
     left = SpooledStream(spool)
 
@@ -177,7 +177,7 @@ def test_a_full_spool_lets_the_writer_wait(spools):
 
     thread = threading.Thread(target=fill)
     thread.start()
-    thread.join(0.5)  # as far as it gets without room
+    thread.join(0.5)  # until there is no room
     before = len(done)
     spool.release(spool.end)
     thread.join(0.5)

@@ -150,7 +150,7 @@ def test_killing_a_child_kills_its_children():
         child.read(2)
         child.kill()
 
-        while child.read(100):  # its output ends when the last one that holds it is gone
+        while child.read(100):  # the output ends when every process that holds it is gone
             pass
 
 
@@ -174,7 +174,7 @@ for change in (
         print(type(exc).__name__)
 """
 
-    if ctypes.CDLL(None).syscall(444, None, 0, 1) < 1:  # landlock_create_ruleset, for its version
+    if ctypes.CDLL(None).syscall(444, None, 0, 1) < 1:  # landlock_create_ruleset gives the version
         pytest.skip("this kernel has no Landlock, or it is switched off")
 
     assert ["PermissionError"] * 5 == said(code).split()

@@ -188,7 +188,7 @@ def test_metrics_are_served_and_the_port_is_freed():
 async def test_lag_is_how_late_the_loop_wakes_up(monkeypatch):
     """If a callback keeps the loop busy, the lag shows it."""
     monkeypatch.setattr("sonoduct.runtime.loop.INTERVAL_S", 0.01)
-    asyncio.get_running_loop().slow_callback_duration = 10  # asyncio's own warning is not the point
+    asyncio.get_running_loop().slow_callback_duration = 10  # without asyncio's own warning
     lag = LoopLag()
     watching = asyncio.create_task(lag.watch())
     async with asyncio.timeout(PATIENCE_S):

@@ -111,7 +111,8 @@ def plans(draw):
     """Generate any store, any level that it can promise, and any sizes that fit together."""
     store, level = draw(st.sampled_from(LEVELS))
     carriage = draw(st.sampled_from(Carriage))
-    least = 300 if carriage is Carriage.COMPRESSED else UNIT_BYTES  # what FLAC may need for a frame
+    # FLAC may need 300 bytes for one frame.
+    least = 300 if carriage is Carriage.COMPRESSED else UNIT_BYTES
     max_chunk = draw(st.integers(least, least + 36))
     return Plan(
         seed=draw(st.integers(0, 2**32)),

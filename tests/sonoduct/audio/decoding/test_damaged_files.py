@@ -155,7 +155,7 @@ def test_false_frame_headers_cost_little_time(tmp_path, opened):
     """Thousands of false headers behind the claimed frames cost less than 5 s."""
     path = write(tmp_path / "a.flac", frames=20_000)
     data = path.read_bytes()
-    at = data.rindex(data[86:89])  # a later frame begins as the first one
+    at = data.rindex(data[86:89])  # a later frame begins like the first one
     path.write_bytes(claiming(10, data) + (data[at : at + 6] + bytes(10)) * 10_000)
     started = time.monotonic()
     with suppress(GaveUp):
@@ -385,7 +385,7 @@ def test_truncated_files_of_ffmpeg(tmp_path, opened, name):
 
 @pytest.mark.parametrize("frames", [700, 3000])
 @pytest.mark.parametrize("name", ["wma.wma", "opus.webm", "vorbis.mka", "video.mp4"])
-def test_short_files_are_whole(tmp_path, opened, name, frames):
+def test_short_files_give_no_warning(tmp_path, opened, name, frames):
     """If a length counts a codec's padding or a longer film, there is no warning."""
     path = tmp_path / name
     encode(path, *FFMPEG[name], frames=frames)

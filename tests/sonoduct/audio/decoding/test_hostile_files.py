@@ -44,7 +44,7 @@ def test_a_decode_bomb(tmp_path, opened):
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     assert size < 1.3 * MEGABYTE
-    assert 1_562_000_000 < decoder.frames  # of 64 bytes
+    assert 1_562_000_000 < decoder.frames  # each has 64 bytes
     assert after - before < 20 * MEGABYTE
     assert peak(decoder._run._child._process.pid) < 150 * MEGABYTE
 

@@ -225,7 +225,7 @@ def test_a_picture_that_is_broken(tmp_path, opened, name, how):
     marks = (b"\x89PNG", b"\xff\xd8\xff", b"\0\0\1\xb0", b"\0\0\1\xb6")
     at = max(data.find(mark) for mark in marks)
     for offset, noise in ((16, b"\x7f" + b"\xff" * 7), (0, random.Random(0).randbytes(100))):
-        data[at + offset : at + offset + len(noise)] = noise  # its size is there, in a PNG
+        data[at + offset : at + offset + len(noise)] = noise  # a PNG has its size at 16
         path.write_bytes(data)
         decoder = opened(path)
 

@@ -53,7 +53,7 @@ def test_a_recorder_that_was_killed(tmp_path, opened, recorder, isolated):
     how = (RATE, channels, subtype, endian, form)
     with soundfile.SoundFile(made, "w", *how) as file:
         file.write(sound)
-        path.write_bytes(made.read_bytes())  # it writes through
+        path.write_bytes(made.read_bytes())  # libsndfile has written all of it
     decoder = opened(path, isolated=isolated, ffmpeg=NO_FFMPEG)
 
     assert np.array_equal(truth(made), samples(decoder))
