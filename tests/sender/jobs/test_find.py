@@ -67,7 +67,7 @@ def test_a_summary_names_the_most_frequent(folder):
 
 
 def test_a_folder_that_is_named_like_audio_is_walked(folder):
-    """It is walked if it lies in a folder, is a path on the command line, or matches a pattern."""
+    """The folder may lie in another one, be given on the command line, or match a pattern."""
     (folder / "x.wav" / "e.mp3").touch()
 
     for path in (folder, folder / "x.wav", folder / "*.wav"):

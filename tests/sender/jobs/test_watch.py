@@ -48,7 +48,7 @@ def test_a_twin_is_another_version(twin):
 
 
 def test_a_file_that_was_not_sent_settles_again():
-    """It waits as long as a new file."""
+    """The file waits as long as a new one."""
     settling = Settling(1.0, NEVER)
     due(settling, (0.0, {A: FIRST}), (1.0, {A: FIRST}))
     settling.again(A)

@@ -46,7 +46,7 @@ def everything(source, units=10_000):
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
 def test_picked_channels_are_exact(opened, tmp_path, subtype):
-    """They have the order that was asked for, and the encoding of the source."""
+    """The samples have the order that was asked for, and the encoding of the source."""
     path = write(tmp_path / "a.wav", 10_000, 4, subtype)
     plain, picked = opened(path), opened(path, channels=(3, 1))
 

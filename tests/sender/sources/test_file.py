@@ -58,7 +58,7 @@ def test_a_short_block_comes_at_the_end(tmp_path, open_file):
 
 
 def test_a_read_of_no_frames_is_empty(tmp_path, open_file):
-    """It drops no frame, even at the start, where one frame has been decoded already."""
+    """The next read has every frame, even at the start, where one frame was decoded already."""
     source = open_file(write(tmp_path / "a.wav", 100))
 
     assert (b"", 200) == (source.read(0, 0), len(source.read(0, 100)))
@@ -141,7 +141,7 @@ def test_only_encodings_that_are_wide_enough(tmp_path, open_file, subtype, reque
 
 
 def test_a_file_without_frames_is_refused(tmp_path):
-    """It is refused when it is opened, before a receiver is asked for a stream."""
+    """Opening the file fails, before a receiver is asked for a stream."""
     path = write(tmp_path / "a.wav", 0)
     with pytest.raises(SourceError, match=f"^{path}: 0 frames, expected at least 1$"):
         AudioFile(path)

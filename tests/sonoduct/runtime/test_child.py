@@ -222,13 +222,13 @@ def test_a_program_that_is_not_there():
 
 @LINUX
 def test_the_child_is_killed_first_when_memory_runs_out():
-    """The child has the highest score of the kernel, and its parent does not."""
+    """The child has the highest oom_score_adj, and its parent does not."""
     assert "1000\n" == said("print(open('/proc/self/oom_score_adj').read(), end='')")
     assert "1000\n" != Path("/proc/self/oom_score_adj").read_text()
 
 
 def test_a_cancellation_ends_children():
-    """It ends the child that is being read at that moment, and each one that is started later."""
+    """The child that is being read ends, and so does each one that is started later."""
     cancellation, hang = Cancellation(), "import time; time.sleep(60)"
     with running(hang, cancellation=cancellation) as child:
         timer = threading.Timer(0.1, cancellation.cancel)
