@@ -60,22 +60,31 @@ def test_documents_over_the_limit_fail(run, phrases, code):
     assert (code, 3 + code * phrases) == (found, len(lines))
 
 
+@pytest.mark.parametrize("path", ["a.py", "tests/a.py"])
 @pytest.mark.parametrize(("phrases", "code"), [(4, 0), (5, 1)])
-def test_docstrings_over_the_limit_fail(run, phrases, code):
+def test_docstrings_over_the_limit_fail(run, path, phrases, code):
     """4 in 1,000 words pass, and more do not, in modules, classes and functions together."""
     plain = f'"""{"chunk " * (1000 - phrases)}"""'
     function = f'    def b(self):\n        """{"nobody " * phrases}"""'
+    name = path.replace("/", "__").replace(".", "_")
 
-    found, lines = run(a_py=f"{plain}\n\n\nclass A:\n{function}\n")
+    found, lines = run(**{name: f"{plain}\n\n\nclass A:\n{function}\n"})
 
-    assert (code, ["a.py:6: nobody"] * code * phrases) == (found, lines[3:])
+    assert (code, [f"{path}:6: nobody"] * code * phrases) == (found, lines[3:])
 
 
-def test_docstrings_of_tests_are_only_counted(run):
-    """They have no limit."""
-    code, lines = run(tests__a_py='"""Nobody."""\n')
+def test_docstrings_of_tests_are_counted_apart(run):
+    """Plain docstrings of tests do not make up for others."""
+    plain = "chunk " * 1000
 
-    assert (0, "docstrings of tests: 1 in 1 words, 1000.0 in 1,000; no limit") == (code, lines[2])
+    code, lines = run(a_py='"""Nobody."""\n', tests__a_py=f'"""{plain}"""\n')
+
+    assert 1 == code
+    assert [
+        "docstrings: 1 in 1 words, 1000.0 in 1,000; at most 4",
+        "docstrings of tests: 0 in 1000 words, 0.0 in 1,000; at most 4",
+        "a.py:1: Nobody",
+    ] == lines[1:]
 
 
 def test_code_does_not_count(run):

@@ -9,8 +9,8 @@ from sender.sources.file import AudioFile
 from tests.support.sounds import write
 
 
-def test_a_debugger_shows_what_is_sent(tmp_path):
-    """One line each: who sends where, and which stream has got how far."""
+def test_a_debugger_shows_the_client_and_its_transfers(tmp_path):
+    """One line has the client and its receiver, another one the transfer and its position."""
     path = write(tmp_path / "a.wav", 1000)
     client = Client(Settings(to="ws://a:1"), Metrics(CollectorRegistry(), "test"), "0123456789")
     source = AudioFile(path)

@@ -1,4 +1,4 @@
-"""The sender's record of what its files held."""
+"""The ledger, in which the sender records the digests of its files."""
 
 import threading
 
@@ -12,8 +12,12 @@ def path(tmp_path):
     return tmp_path / "state" / "receipts.db"
 
 
-def test_what_was_recorded_is_found(path):
-    """By stream and evidence, also by the next process; the folder is made."""
+def test_a_record_is_found(path):
+    """
+    A record is found by stream and evidence when the ledger is opened again.
+
+    The folder is created.
+    """
     with open_ledger(str(path), 10) as ledger:
         assert ledger.find("a", "1") is None
 
@@ -24,8 +28,8 @@ def test_what_was_recorded_is_found(path):
         assert ledger.find("b", "1") is None
 
 
-def test_the_latest_counts(path):
-    """A file that has changed has one record, the new one."""
+def test_the_latest_record_counts(path):
+    """If a file has changed, the new record replaces the old one."""
     with open_ledger(str(path), 10) as ledger:
         ledger.record("a", "1", 5, "d")
         ledger.record("a", "2", 6, "e")
@@ -34,8 +38,8 @@ def test_the_latest_counts(path):
         assert ledger.find("a", "1") is None
 
 
-def test_the_oldest_go(path, monkeypatch):
-    """However many files are sent, the ledger has a bounded number of records."""
+def test_the_oldest_records_are_removed(path, monkeypatch):
+    """However many files are sent, the ledger keeps a bounded number of records."""
     monkeypatch.setattr("sender.ledger.TOGETHER", 2)
     with open_ledger(str(path), 3) as ledger:
         for number in range(10):
@@ -45,8 +49,8 @@ def test_the_oldest_go(path, monkeypatch):
     assert [7, 8, 9] == found
 
 
-def test_no_path_is_no_ledger():
-    """An operator can switch it off."""
+def test_an_empty_path_switches_the_ledger_off():
+    """With an empty path there is no ledger."""
     with open_ledger("", 3) as ledger:
         assert ledger is None
 
@@ -62,7 +66,7 @@ def blocked(path):
 
 @pytest.mark.parametrize("spoil", [spoilt, blocked])
 def test_a_ledger_that_cannot_be_used_is_empty(path, spoil, capsys):
-    """One line says so, and nothing else is lost but time."""
+    """If the ledger's file is unusable, a line of the log says so, and no record is found."""
     spoil(path)
     for _ in range(2):
         with open_ledger(str(path), 3) as ledger:
@@ -73,8 +77,8 @@ def test_a_ledger_that_cannot_be_used_is_empty(path, spoil, capsys):
     assert 2 == capsys.readouterr().out.count("ledger_unusable")
 
 
-def test_what_waits_to_be_written_is_found(path):
-    """Records are written together; until then they are in memory."""
+def test_a_record_is_found_before_it_is_written(path):
+    """The ledger writes records together, and keeps them in memory until then."""
     with open_ledger(str(path), 10) as ledger:
         ledger.record("a", "1", 5, "d")
 
@@ -83,8 +87,8 @@ def test_what_waits_to_be_written_is_found(path):
         assert ledger.find("a", "2") is None
 
 
-def test_threads_and_processes_share_it(path, monkeypatch):
-    """Clients record from several threads, and two senders may have one ledger."""
+def test_threads_and_ledgers_share_a_file(path, monkeypatch):
+    """Several threads and two open ledgers write to one file, and every record is found."""
     monkeypatch.setattr("sender.ledger.TOGETHER", 3)
     with open_ledger(str(path), 10_000) as one, open_ledger(str(path), 10_000) as two:
         threads = [
@@ -107,7 +111,7 @@ def record(ledger, name):
 
 
 def test_a_user_without_a_home(monkeypatch, capsys):
-    """Then there is no ledger, and everything else works."""
+    """If there is no home directory, a line of the log says so, and the ledger is empty."""
 
     def expanduser(_path):
         raise RuntimeError("Could not determine home directory.")

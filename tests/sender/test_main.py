@@ -1,4 +1,4 @@
-"""The command line of `sender`, as far as it can be wrong before anything is sent."""
+"""The command line of `sender`, and the faults that it finds before anything is sent."""
 
 import pytest
 
@@ -41,8 +41,8 @@ def _clean(monkeypatch):
         (["watch", __file__], [f"{__file__} is no folder, expected one"]),
     ],
 )
-def test_wrong_usage_is_one_line_and_2(capsys, arguments, faults):
-    """The line names the option, the value and what would do."""
+def test_wrong_usage_is_one_line_and_exit_code_2(capsys, arguments, faults):
+    """The line names the option or the value that is wrong, and the expected one."""
     assert 2 == run(app, arguments)
     out, error = capsys.readouterr()
 
@@ -76,7 +76,7 @@ def test_addresses(capsys, address):
 
 
 def test_help_names_every_option(capsys):
-    """`--help` and `--version` are no mistakes."""
+    """`--help` shows options and variables, `--version` the version, and both exit with 0."""
     assert 0 == run(app, ["send", "--help"])
     out = capsys.readouterr().out
     for option in ("--to", "--encoding", "--jobs", "--ack", "--protocol", "--report", "--realtime"):

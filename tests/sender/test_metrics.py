@@ -23,7 +23,7 @@ REASONS = {"refused", "lost", "drained", "overloaded", "held", "fenced", "error"
 
 
 def values(registry):
-    """Every sample by its name and labels, creation times left out."""
+    """Return every sample by its name and labels, without the times of creation."""
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in registry.collect()
@@ -32,8 +32,8 @@ def values(registry):
     }
 
 
-def test_everything_is_there_from_the_start():
-    """Names and known labels are those of the contract, at 0: a rate needs a beginning."""
+def test_every_metric_exists_from_the_start():
+    """All names and known labels are there with the value 0, because a rate needs a first value."""
     registry = CollectorRegistry()
     Metrics(registry, "1.2.3")
     seen = values(registry)
@@ -62,7 +62,7 @@ def test_everything_is_there_from_the_start():
 
 
 async def test_a_stream_is_counted(tmp_path):
-    """Chunks with their headers, seconds of audio, and how it ended."""
+    """The metrics count chunks, bytes with headers, seconds of audio, and each result."""
     registry, recorder = CollectorRegistry(), Recorder()
     path = write(tmp_path / "a.wav", 16_000)
     async with (
@@ -82,12 +82,12 @@ async def test_a_stream_is_counted(tmp_path):
     assert 1 == seen["sender_streams_total", "sent"] == seen["sender_streams_total", "known"]
     assert (
         4 == seen["sender_decode_duration_seconds_count", "soundfile"]
-    )  # all, to send and to prove
+    )  # reads to send, and to prove
     assert 0 == seen["sender_active_streams",] == seen["sender_unacknowledged_bytes",]
 
 
-async def test_a_stream_that_waits_shows(tmp_path):
-    """While it has no credit, what is on its way is the window; afterwards the wait is counted."""
+async def test_waiting_for_credit_is_measured(tmp_path):
+    """Without credit the unacknowledged bytes fill the window; afterwards the wait is counted."""
     registry, recorder = CollectorRegistry(), Recorder()
     recorder.gate.clear()
     async with (
@@ -109,7 +109,7 @@ async def test_a_stream_that_waits_shows(tmp_path):
 
 
 def delivering(registry, url, **how):
-    """A client, and what delivers with it."""
+    """Return a client, deliveries for it, and their settings."""
     settings = Settings(to=url, connect_timeout=0.1)
     metrics = Metrics(registry, "test")
     progress = Progress(Console(stderr=True), shown=False)
@@ -117,8 +117,8 @@ def delivering(registry, url, **how):
     return Client(settings, metrics, "one"), deliveries, settings
 
 
-async def test_a_file_is_counted_by_its_end(tmp_path):
-    """A receiver that is away makes no file fail that is tried again: it is sent in the end."""
+async def test_a_file_that_is_tried_again_is_counted_once(tmp_path):
+    """While the receiver is away, no attempt counts as failed; the file counts when it is sent."""
     registry, recorder, path = CollectorRegistry(), Recorder(), write(tmp_path / "a.wav")
     port = free_port()
     client, deliveries, settings = delivering(registry, f"ws://127.0.0.1:{port}", again=True)
@@ -135,8 +135,8 @@ async def test_a_file_is_counted_by_its_end(tmp_path):
     assert (1, 0) == (seen["sender_streams_total", "sent"], seen["sender_streams_total", "failed"])
 
 
-async def test_what_does_not_even_become_a_stream_has_failed(tmp_path):
-    """Junk, a file that is gone, and one whose receiver is away for good: each once."""
+async def test_each_failed_file_is_counted_once(tmp_path):
+    """Junk, a missing file, an absent receiver and a folder without audio are one failure each."""
     registry, path = CollectorRegistry(), write(tmp_path / "a.wav")
     (junk := tmp_path / "junk.wav").write_text("no audio")
     client, deliveries, settings = delivering(registry, f"ws://127.0.0.1:{free_port()}")
@@ -150,7 +150,7 @@ async def test_what_does_not_even_become_a_stream_has_failed(tmp_path):
 
 
 async def test_a_machine_without_threads(tmp_path):
-    """The file may be sent later; an error of another kind is no outcome."""
+    """If no thread can be started, the file may be tried later; another RuntimeError is raised."""
     registry = CollectorRegistry()
     client, deliveries, _ = delivering(registry, "ws://127.0.0.1:1", again=True)
 

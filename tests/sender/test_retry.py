@@ -1,4 +1,4 @@
-"""Which failures are worth another attempt, when, and for how long."""
+"""Which failures the sender tries again, after which delay, and for how long."""
 
 import random
 import uuid
@@ -27,7 +27,7 @@ def opened(offset=0):
 
 
 class Highest(random.Random):
-    """Always the upper bound."""
+    """Randomness that always gives the upper bound."""
 
     def uniform(self, _a, b):
         return b
@@ -41,24 +41,24 @@ def policy(outbound=None, *, reached=True, chance=None, **settings):
 
 
 def decide(made, error, now, *, growing=False):
-    """What *made* decides after *error*, by default of a file."""
+    """Return what *made* decides after *error*; by default the source is a file."""
     return made.delay_after(error, now, growing=growing)
 
 
 def delay(made, now=0.0):
-    """The delay after a lost connection."""
+    """Return the delay after a lost connection."""
     return decide(made, LinkClosedError(1006, ""), now)[0]
 
 
 def test_bounds_double_up_to_ten_seconds():
-    """The longest delays are 0.1, 0.2, 0.4 … and never more than 10 s."""
+    """The longest delays are 0.1, 0.2, 0.4 … s and never more than 10 s."""
     made = policy(chance=Highest())
 
     assert [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0] == [delay(made) for _ in range(9)]
 
 
 def test_any_delay_up_to_the_bound_may_come():
-    """Full jitter: senders that lose a receiver together do not come back together."""
+    """Delays are random from 0 to the bound, so that senders do not return all together."""
     first = [delay(policy(chance=random.Random(seed))) for seed in range(200)]
 
     assert 0 <= min(first) < 0.01
@@ -66,7 +66,7 @@ def test_any_delay_up_to_the_bound_may_come():
 
 
 def test_progress_makes_the_next_delay_short():
-    """An attempt after which more is acknowledged resets the bound."""
+    """If more has been acknowledged since the last failure, the bound is 0.1 s again."""
     outbound = opened()
     made = policy(outbound, chance=Highest())
     for _ in range(5):
@@ -97,8 +97,8 @@ def test_progress_makes_the_next_delay_short():
     ],
     ids=repr,
 )
-def test_what_may_heal_is_tried_again(error, reason):
-    """The reason is what metrics call it; the first wait is short."""
+def test_a_fault_that_may_pass_is_tried_again(error, reason):
+    """The policy gives the reason that the metrics count, and a first delay of at most 0.1 s."""
     wait, called = decide(policy(), error, 1.0)
 
     assert reason == called
@@ -117,8 +117,8 @@ def test_what_may_heal_is_tried_again(error, reason):
     ],
     ids=repr,
 )
-def test_what_will_not_heal_ends_the_stream(error):
-    """The receiver's word is final, by message or by close code."""
+def test_a_lasting_fault_ends_the_stream(error):
+    """The error is raised if the receiver sends it, and if the receiver closes with its code."""
     with pytest.raises(type(error)):
         decide(policy(), error, 1.0)
     with pytest.raises(type(error), match="closed with"):
@@ -126,16 +126,20 @@ def test_what_will_not_heal_ends_the_stream(error):
 
 
 @pytest.mark.parametrize("error", [wire.Gap("x"), wire.BadChecksum("x")], ids=repr)
-def test_damage_twice_running_is_no_accident(error):
-    """Once is sent again; the second time in the same place is final."""
+def test_damage_twice_at_one_place_is_final(error):
+    """
+    After the first damage the sender tries again.
+
+    After a second one without progress it gives up.
+    """
     made = policy()
     decide(made, error, 1.0)
     with pytest.raises(type(error)):
         decide(made, error, 2.0)
 
 
-def test_damage_with_progress_in_between_may_heal():
-    """Further along it is another accident."""
+def test_damage_after_progress_is_tried_again():
+    """If the stream has got further since the first damage, the sender tries again."""
     outbound = opened()
     made = policy(outbound)
     decide(made, wire.BadChecksum("x"), 1.0)
@@ -146,7 +150,7 @@ def test_damage_with_progress_in_between_may_heal():
 
 
 def test_a_digest_that_disagrees_is_final():
-    """Sending it all again would not make it another stream."""
+    """If all chunks are acknowledged, code 4460 means the digest; sending again would not help."""
     outbound = opened()
     outbound.chunk(1, b"ab")
     outbound.feed(wire.Ack(epoch=1, durable=1, received=1, window=4096))
@@ -155,8 +159,8 @@ def test_a_digest_that_disagrees_is_final():
         decide(policy(outbound), wire.BadChecksum("digest"), 1.0)
 
 
-def test_damage_that_is_noticed_after_eos_is_one_chunks():
-    """As long as chunks are on their way, 4460 may mean one of them: that heals."""
+def test_damage_after_eos_may_be_a_chunks():
+    """While chunks are unacknowledged, code 4460 may mean one of them; the sender tries again."""
     outbound = opened()
     outbound.chunk(1, b"ab")
     outbound.eos()
@@ -164,8 +168,8 @@ def test_damage_that_is_noticed_after_eos_is_one_chunks():
     assert "error" == decide(policy(outbound), wire.BadChecksum("chunk"), 1.0)[1]
 
 
-def test_a_source_that_grows_is_never_given_up():
-    """Patience begins when nothing more is kept, whether or not a receiver has answered."""
+def test_a_source_that_grows_is_not_given_up():
+    """While the source grows there is no limit; the patience begins when it has stopped growing."""
     made = policy(reached=False)
     waits = [decide(made, ConnectionRefusedError(), now, growing=True)[0] for now in range(999)]
     decide(made, ConnectionRefusedError(), 1007.9)
@@ -176,7 +180,11 @@ def test_a_source_that_grows_is_never_given_up():
 
 
 def test_patience_ends():
-    """Without progress the last failure is said, with the address and both times."""
+    """
+    The last delay is cut to the rest of the patience.
+
+    Then the error names the passed and the allowed time.
+    """
     made = policy(patience=30.0)
     wait, _ = decide(made, LinkClosedError(1006, ""), 29.99)
     with pytest.raises(UnreachableError, match="no progress for 31.0 s, expected some within 30 s"):
@@ -186,13 +194,13 @@ def test_patience_ends():
 
 
 def test_patience_is_short_until_a_receiver_has_answered():
-    """A wrong address is noticed soon."""
+    """Before the first answer the patience is 10 s, so that a wrong address is noticed soon."""
     with pytest.raises(UnreachableError, match="within 10 s"):
         decide(policy(reached=False), ConnectionRefusedError(), 10.5)
 
 
 def test_a_stream_that_is_held_is_waited_for():
-    """Whoever holds it makes the progress."""
+    """While another sender holds the stream, the patience does not pass."""
     made = policy(patience=30.0)
     for now in range(20, 400, 20):
         decide(made, wire.Held("busy"), float(now))
@@ -200,14 +208,14 @@ def test_a_stream_that_is_held_is_waited_for():
         decide(made, LinkClosedError(1006, ""), 420.0)
 
 
-def test_an_odd_answer_counts_until_a_receiver_has_answered():
-    """A wrong address is said at once; later a proxy may answer for a receiver that is away."""
+def test_an_odd_answer_is_final_until_a_receiver_has_answered():
+    """If no receiver has answered before, an answer that is no WebSocket is raised at once."""
     with pytest.raises(OddAnswerError, match="HTTP 404"):
         decide(policy(reached=False), OddAnswerError("HTTP 404"), 1.0)
 
 
 @pytest.mark.parametrize("code", [1002, 1007, 1009])
-def test_what_the_library_cannot_accept_is_no_receiver(code):
-    """Its messages break WebSocket, or are longer than any control message."""
+def test_a_peer_that_our_library_rejects_is_no_receiver(code):
+    """If our side closes because a message is too long or breaks WebSocket, the stream ends."""
     with pytest.raises(wire.WireError, match=f"connection closed with {code}"):
         decide(policy(), LinkClosedError(code, "", ours=True), 1.0)

@@ -35,13 +35,13 @@ EMOJI = Outcome(name="a:cat:.wav", result="interrupted", elapsed=0.1)
 STOPPED = Outcome(name="d.wav", result="interrupted", elapsed=0.1)
 
 
-def test_only_what_has_arrived_is_good():
-    """Sent now, or before."""
+def test_which_outcomes_are_good():
+    """An outcome is good if the receiver has the file, from this run or from an earlier one."""
     assert [True, True, False, False] == [each.good for each in (SENT, KNOWN, FAILED, STOPPED)]
 
 
 def test_lines_of_the_report():
-    """Each is one JSON object with all that is known."""
+    """Each line is one JSON object with the result, and with the receipt or the error."""
     file = io.BytesIO()
     for outcome in (SENT, FAILED):
         write_line(outcome, file.write)
@@ -54,7 +54,7 @@ def test_lines_of_the_report():
 
 
 def test_rows_of_the_table(capsys):
-    """Names and errors are shown as they are; speed only where something was sent."""
+    """The table shows names and errors verbatim, and a speed only if something was sent."""
     print_table([SENT, KNOWN, FAILED, STOPPED, EMOJI], results_console())
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
 
@@ -68,21 +68,21 @@ def test_rows_of_the_table(capsys):
 
 
 def drawn(progress):
-    """What *progress* shows, as lines."""
+    """Return the lines that *progress* shows."""
     file = io.StringIO()
     Console(file=file, width=240).print(progress._draw())
     return file.getvalue().splitlines()
 
 
 def transfer_of(path, opening=AudioFile):
-    """A transfer that has not begun, and its source."""
+    """Return a transfer that has not begun, and its source."""
     client = Client(Settings(), Metrics(CollectorRegistry(), "test"), "me")
     source = opening(path)
     return client.transfer(source), source
 
 
 def test_a_row_follows_its_stream(tmp_path):
-    """Position by what is acknowledged, speed, and what is on its way."""
+    """The row shows the acknowledged position, the speed and the unacknowledged bytes."""
     transfer, source = transfer_of(write(tmp_path / "take [live].wav", 16_000 * 80))
     progress = Progress(Console(file=io.StringIO()), shown=True)
     outbound = transfer.outbound
@@ -107,7 +107,7 @@ def test_a_row_follows_its_stream(tmp_path):
 
 
 def test_a_file_is_counted_in_bytes(tmp_path):
-    """Nobody here knows how long it plays."""
+    """The sender does not know how long an undecoded file plays, so its row shows bytes."""
     path = tmp_path / "a.mp3"
     path.write_bytes(bytes(3 * 2**20))
     transfer, source = transfer_of(path, WholeFile)
@@ -124,7 +124,7 @@ def test_a_file_is_counted_in_bytes(tmp_path):
 
 
 def test_rows_that_do_not_fit_are_counted(tmp_path):
-    """A hundred jobs do not fill the screen."""
+    """The rows beyond the limit become one line that says how many they are."""
     transfers = [transfer_of(write(tmp_path / f"{n}.wav", 10)) for n in range(ROWS + 5)]
     progress = Progress(Console(file=io.StringIO()), shown=True)
     with ExitStack() as stack:
@@ -137,8 +137,8 @@ def test_rows_that_do_not_fit_are_counted(tmp_path):
     assert "and 5 more" in lines[-1]
 
 
-def test_hidden_it_draws_nothing():
-    """A service has no screen."""
+def test_hidden_progress_draws_nothing():
+    """If progress is not shown, nothing is written, even to a terminal."""
     file = io.StringIO()
     with Progress(Console(file=file, force_terminal=True), shown=False).drawn():
         pass

@@ -1,4 +1,4 @@
-"""Reading ahead."""
+"""Reading the blocks of a source ahead of the transfer."""
 
 import asyncio
 import gc
@@ -21,7 +21,7 @@ def _source(tmp_path):
 
 
 async def test_blocks_follow_one_another(source):
-    """From any frame to the end, each read observed once, the empty one at the end too."""
+    """Blocks follow from any frame to the end; every read is observed, also the empty last one."""
     seconds = []
     blocks = [block async for block in read_ahead(source, 100, 400, seconds.append)]
 
@@ -31,7 +31,7 @@ async def test_blocks_follow_one_another(source):
 
 
 async def test_one_block_is_read_ahead(source):
-    """While a block is being sent the next one is decoded, and no other."""
+    """While one block is sent, the next one is decoded, and no further one."""
     calls = asyncio.Queue()
     loop = asyncio.get_running_loop()
 
@@ -47,8 +47,8 @@ async def test_one_block_is_read_ahead(source):
         assert 200 == source._position
 
 
-async def test_a_fault_of_a_block_that_nobody_waits_for(source):
-    """The connection went first: the fault behind it is nobody's, and is not complained about."""
+async def test_a_fault_of_a_block_that_is_not_needed(source):
+    """If the transfer ends before the block is needed, asyncio reports no unhandled fault."""
     loop, complaints, read = asyncio.get_running_loop(), [], source.read
     loop.set_exception_handler(lambda _loop, complaint: complaints.append(complaint))
 
@@ -62,7 +62,7 @@ async def test_a_fault_of_a_block_that_nobody_waits_for(source):
         loop.set_default_executor(executor)
         async with aclosing(read_ahead(source, 0, 100, lambda _seconds: None)) as blocks:
             await anext(blocks)
-            await loop.run_in_executor(None, lambda: None)  # after the one that fails
+            await loop.run_in_executor(None, lambda: None)  # after the read that fails
     del blocks
     gc.collect()
 

@@ -8,7 +8,7 @@ from sender.settings import PROTOCOLS, SendSettings
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_each_protocol_can_be_chosen(protocol):
-    """Every one has a function that sends, but for our own, which the client speaks."""
+    """The client itself speaks our own protocol; each other one has a function that sends."""
     settings = SendSettings(protocol=protocol)
 
     assert settings.resumes == (dialect_of(protocol) is None)

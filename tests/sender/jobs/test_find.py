@@ -22,18 +22,22 @@ def _folder(tmp_path):
 
 
 def names(folder, found):
-    """The files of *found* relative to *folder*; there may be no fault."""
+    """Return the files of *found* relative to *folder*; there must be no fault."""
     assert [] == found.faults
     return [str(path.relative_to(folder)) for path in found.files]
 
 
-def test_a_folder_is_its_audio_files(folder):
-    """Sorted, at any depth, by suffix; what is hidden, or a folder itself, is none."""
+def test_a_folder_stands_for_its_audio_files(folder):
+    """
+    Audio files at any depth are found, in order.
+
+    Hidden files, and folders named like audio, are not.
+    """
     assert ["a.FLAC", "b.wav", "deep/c.ogg"] == names(folder, find_files(str(folder)))
 
 
-def test_what_is_left_out_is_counted(folder):
-    """By suffix, whatever its case; hidden folders, linked ones and what is no file as such."""
+def test_files_that_are_left_out_are_counted(folder):
+    """Files count by suffix in lower case; hidden entries, linked folders and pipes count apart."""
     for name in ("x.wav/e.JPG", "deep/README", "f.wav.part", "g.wav~", "quiet/._b.wav"):
         (folder / name).touch()
     os.mkfifo(folder / "pipe.wav")
@@ -54,7 +58,7 @@ def test_what_is_left_out_is_counted(folder):
 
 
 def test_a_summary_names_the_most_frequent(folder):
-    """It stays short, whatever names there are."""
+    """The summary names the ten most frequent suffixes, and counts the others together."""
     left_out = Counter({f".{number}": 20 - number for number in range(12)})
 
     assert "3 .jpg, 1 hidden" == summary(Counter({".jpg": 3, "hidden": 1}))
@@ -63,26 +67,26 @@ def test_a_summary_names_the_most_frequent(folder):
 
 
 def test_a_folder_that_is_named_like_audio_is_walked(folder):
-    """So is one that is named itself, or matched."""
+    """The folder may lie in another one, be given on the command line, or match a pattern."""
     (folder / "x.wav" / "e.mp3").touch()
 
     for path in (folder, folder / "x.wav", folder / "*.wav"):
         assert "x.wav/e.mp3" in names(folder, find_files(str(path)))
 
 
-def test_a_hidden_folder_that_is_named_is_meant(folder):
-    """Only what lies below the path can be hidden."""
+def test_a_hidden_folder_on_the_command_line_is_walked(folder):
+    """Only files and folders below the given path are left out because they are hidden."""
     assert [".git/d.wav"] == names(folder, find_files(str(folder / ".git")))
 
 
-def test_a_file_that_is_named_may_be_called_anything(folder):
-    """Whether it is audio turns out when it is opened; so does whether it is there."""
+def test_a_file_on_the_command_line_may_have_any_name(folder):
+    """Whether the file exists and holds audio shows only when it is opened."""
     for name in ("cover.jpg", "gone", "x" * 300, "b.wav/below"):
         assert [folder / name] == find_files(str(folder / name)).files
 
 
 def test_links(folder):
-    """One to a file is a file; one to nothing is an error when it is opened; loops end."""
+    """Links to files and broken links are found as files; loops of linked folders end."""
     (folder / "linked.wav").symlink_to(folder / "cover.jpg")
     (folder / "broken.wav").symlink_to(folder / "gone")
     (folder / "loop.wav").symlink_to(folder / "loop.wav")
@@ -114,18 +118,18 @@ def test_links(folder):
         ("?eep/c.ogg", ["deep/c.ogg"]),
         ("*/../b.wav", ["deep/../b.wav", "quiet/../b.wav", "x.wav/../b.wav"]),
         ("*/*", ["deep/c.ogg"]),
-        ("*.jpg", ["cover.jpg"]),  # a match is as good as a name
+        ("*.jpg", ["cover.jpg"]),  # a file that matches may have any suffix
         (".g*/*", [".git/d.wav"]),
         ("[dq]*", ["deep/c.ogg"]),  # one of the folders holds nothing
     ],
 )
-def test_a_pattern_is_its_matches(folder, pattern, expected):
-    """Folders among them are walked; hidden ones are matched by a pattern with a dot only."""
+def test_a_pattern_stands_for_its_matches(folder, pattern, expected):
+    """Folders that match are walked; hidden ones match only if the pattern has a leading dot."""
     assert expected == names(folder, find_files(str(folder / pattern)))
 
 
-def test_folders_that_lie_in_one_another(folder):
-    """What a pattern matches more than once is found, and counted, once."""
+def test_nested_folders_that_match(folder):
+    """A file that a pattern reaches twice is found once, or counted once as left out."""
     (folder / "deep" / "down").mkdir()
     for name in ("deep/down/e.wav", "deep/down/f.doc"):
         (folder / name).touch()
@@ -136,7 +140,7 @@ def test_folders_that_lie_in_one_another(folder):
 
 
 def test_a_pattern_in_the_working_folder(folder, monkeypatch):
-    """What it matches is named as the pattern is."""
+    """If the pattern is relative, the paths that it matches are relative."""
     monkeypatch.chdir(folder)
 
     assert ["b.wav"] == [str(path) for path in find_files("*.wav").files]
@@ -144,14 +148,14 @@ def test_a_pattern_in_the_working_folder(folder, monkeypatch):
 
 
 def test_a_name_that_looks_like_a_pattern(folder):
-    """What exists is itself."""
+    """If a file has exactly this name, the name is no pattern."""
     (folder / "take[1].wav").touch()
 
     assert ["take[1].wav"] == names(folder, find_files(str(folder / "take[1].wav")))
 
 
 def test_a_name_that_is_not_utf_8(folder):
-    """It is found in a folder and by a pattern as any other is."""
+    """Such a file is found in a folder and by a pattern, like any other file."""
     odd = folder / os.fsdecode(b"odd\xff.wav")
     odd.touch()
 
@@ -171,24 +175,24 @@ def test_a_name_that_is_not_utf_8(folder):
         (f"{'x' * 300}/*", f"{'x' * 300}: File name too long"),
     ],
 )
-def test_nothing_is_a_fault(folder, path, reason):
-    """It names the path and what was looked for."""
+def test_a_path_without_audio_is_a_fault(folder, path, reason):
+    """The fault names the path and the reason."""
     (fault,) = find_files(str(folder / path)).faults
 
     expected = f"{folder / path}{reason}" if reason.startswith(":") else f"{folder / reason}"
     assert str(fault).startswith(expected)
 
 
-def test_nothing_but_what_is_left_out(folder):
-    """The fault says what there was."""
+def test_a_folder_without_audio_lists_its_other_files(folder):
+    """The fault says which suffixes were left out."""
     (folder / "quiet" / "a.doc").touch()
     (fault,) = find_files(str(folder / "quiet")).faults
 
     assert fault.reason.endswith("; left out: 1 .doc")
 
 
-def test_folders_that_cannot_be_looked_into():
-    """One that cannot be listed, and one that cannot be entered, are faults; the rest is found."""
+def test_folders_that_cannot_be_read():
+    """If a folder cannot be listed or entered, it is a fault; all other files are found."""
     with enterable_folder() as folder:
         for name in ("open/a.wav", "unlisted/b.wav", "unentered/c.wav"):
             (folder / name).parent.mkdir()
@@ -217,7 +221,11 @@ def test_folders_that_cannot_be_looked_into():
 
 
 def test_a_tree_that_changes_while_it_is_walked(tmp_path):
-    """Folders that come and go cost at most a fault each."""
+    """
+    If folders come and go during the walk, it finds the other files.
+
+    The only fault is a missing folder.
+    """
     (tmp_path / "a.wav").touch()
     ended = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Which files are due: they have stopped growing, or may be readable by now."""
+"""A file is due when it has stopped growing, or when it is time to try an unreadable one again."""
 
 from pathlib import Path
 
@@ -12,19 +12,19 @@ NEVER = 1e9
 
 
 def due(settling, *looks):
-    """What each of *looks*, pairs of a time and what is found, makes due."""
+    """Return the files that each of *looks*, a time and the files found, makes due."""
     return [list(settling.look(found, now)) for now, found in looks]
 
 
 def test_a_file_is_due_once_after_settling():
-    """It is given when its version is old enough, and never again."""
+    """A file is due when its version is old enough, and never again."""
     looks = [(now, {A: FIRST}) for now in (0.0, 1.9, 2.0, 2.1, 99.0)]
 
     assert [[], [], [A], [], []] == due(Settling(2.0, NEVER), *looks)
 
 
-def test_growth_starts_the_time_anew():
-    """Another size, or another time of change, is another version."""
+def test_growth_restarts_the_settling_time():
+    """If the size or the time of change differs, it is another version, which has to settle."""
     versions = [(10, 1), (20, 2), (20, 3), (20, 3), (20, 3)]
     times = (0.0, 1.0, 2.5, 4.4, 4.5)
     looks = [(now, {A: each}) for now, each in zip(times, versions, strict=True)]
@@ -33,7 +33,7 @@ def test_growth_starts_the_time_anew():
 
 
 def test_a_file_that_is_replaced_is_due_again():
-    """What was sent is that version only."""
+    """If another version replaces the one that was sent, the file is due again."""
     looks = [(now, {A: FIRST if now < 2 else SECOND}) for now in range(5)]
 
     assert [[], [A], [], [A], []] == due(Settling(1.0, NEVER), *looks)
@@ -41,14 +41,14 @@ def test_a_file_that_is_replaced_is_due_again():
 
 @pytest.mark.parametrize("twin", [(1, 1, 2, 1), (1, 1, 1, 2)], ids=["renamed", "rewritten"])
 def test_a_twin_is_another_version(twin):
-    """A file of the same size and time is looked at again: another inode, or another change."""
+    """If only the inode or the time of change differs, the file is another version all the same."""
     looks = [(now, {A: FIRST if now < 2 else twin}) for now in range(5)]
 
     assert [[], [A], [], [A], []] == due(Settling(1.0, NEVER), *looks)
 
 
-def test_again_settles_anew():
-    """A file that was not sent waits as long as a new one."""
+def test_a_file_that_was_not_sent_settles_again():
+    """The file waits as long as a new one."""
     settling = Settling(1.0, NEVER)
     due(settling, (0.0, {A: FIRST}), (1.0, {A: FIRST}))
     settling.again(A)
@@ -57,19 +57,19 @@ def test_again_settles_anew():
 
 
 def test_a_file_that_went_and_came_back_is_new():
-    """Nothing is remembered of what is not there, so memory is bounded by the folder."""
+    """Nothing is remembered of a file that is gone, so the size of the folder bounds the memory."""
     settling = Settling(1.0, NEVER)
     found = [{A: FIRST}, {A: FIRST}, {}, {A: FIRST}, {A: FIRST}]
 
     assert [[], [A], [], [], [A]] == due(settling, *enumerate(found))
     settling.later(A, 5.0)
     due(settling, (9.0, {}))
-    settling.later(A, 9.0)  # its attempt ends when it is gone
+    settling.later(A, 9.0)  # its attempt ends after the file is gone
     assert [{}, {}, {}] == [settling._seen, settling._done, settling._failures]
 
 
-def test_a_folder_that_cannot_be_listed_forgets_nothing():
-    """What lies in it is not due again when it can be, unless it has changed."""
+def test_files_of_a_folder_that_cannot_be_listed_are_remembered():
+    """When the folder can be listed again, only its changed files are due."""
     settling = Settling(1.0, NEVER)
     other = Path("out/c.wav")
     due(settling, *((now, {A: FIRST, B: FIRST, other: FIRST}) for now in (0, 1)))
@@ -80,19 +80,19 @@ def test_a_folder_that_cannot_be_listed_forgets_nothing():
 
 
 def test_files_do_not_wait_for_one_another():
-    """Each has its own time."""
+    """Each file has its own settling time."""
     both = {A: FIRST, B: FIRST}
 
     assert [[], [A], [B]] == due(Settling(1.0, NEVER), (0.0, {A: FIRST}), (1.0, both), (2.0, both))
 
 
-def test_no_settling_at_all():
-    """0 s: whatever is seen is due at the next look."""
+def test_no_settling_time():
+    """With 0 s of settling time, a file is due at the first look."""
     assert [[A], []] == due(Settling(0.0, NEVER), (0.0, {A: FIRST}), (0.0, {A: FIRST}))
 
 
-def test_what_is_being_sent_is_not_due():
-    """A file that changes meanwhile is due when its old version is done with."""
+def test_a_file_that_is_being_sent_is_not_due():
+    """If the file changes meanwhile, it is due after its old version has been sent."""
     settling = Settling(1.0, NEVER)
     versions = [FIRST, FIRST, SECOND, SECOND, SECOND]
 
@@ -104,7 +104,7 @@ def test_what_is_being_sent_is_not_due():
 
 
 def test_a_file_that_could_not_be_read_is_due_again():
-    """After twice as long each time, up to a limit, until it can be read."""
+    """After each failure the wait doubles, up to a limit, until the file can be read."""
     settling = Settling(1.0, 5.0)
     at = []
     for now in range(40):
@@ -119,8 +119,8 @@ def test_a_file_that_could_not_be_read_is_due_again():
     assert [[], []] == due(settling, (50.0, {A: FIRST}), (99.0, {A: FIRST}))
 
 
-def test_without_settling_attempts_are_a_moment_apart():
-    """A file that cannot be read is not tried as fast as the processor can."""
+def test_attempts_wait_a_moment_without_settling_time():
+    """With 0 s of settling time, an unreadable file is not tried again at once."""
     settling = Settling(0.0, 5.0)
     due(settling, (0.0, {A: FIRST}))
     settling.later(A, 0.0)
@@ -129,7 +129,7 @@ def test_without_settling_attempts_are_a_moment_apart():
 
 
 def test_rights_that_change_end_the_wait():
-    """A file that could not be read settles after a chmod, and does not wait for the next try."""
+    """After a chmod an unreadable file settles again, and does not wait for the next attempt."""
     settling = Settling(1.0, NEVER)
     before, after = {A: (1, 1, 1, 1)}, {A: (1, 1, 1, 2)}
     due(settling, (0.0, before), (1.0, before))
@@ -141,8 +141,8 @@ def test_rights_that_change_end_the_wait():
     )
 
 
-def test_another_version_is_no_failure():
-    """A file that could not be read and was replaced settles as a new one does."""
+def test_another_version_has_not_failed():
+    """A file that replaces an unreadable one settles like a new file."""
     settling = Settling(1.0, NEVER)
     due(settling, (0.0, {A: FIRST}), (1.0, {A: FIRST}))
     settling.later(A, 1.0)

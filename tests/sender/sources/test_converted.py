@@ -1,4 +1,4 @@
-"""Converted samples: exact where they can be, and the same whatever offset a read starts at."""
+"""Converted samples are the same from every offset, and exact if the conversion allows it."""
 
 import random
 import threading
@@ -24,7 +24,7 @@ FORMAT = Format(samplerate=44_100, channels=2, encoding=Encoding.F32LE)
 
 @pytest.fixture(name="opened")
 def _opened():
-    """Opens a file, converted as it is told; closes it at the end."""
+    """Opens a file with a conversion; closes it after the test."""
     with ExitStack() as stack:
 
         def opened(path, encoding=None, **how):
@@ -36,7 +36,7 @@ def _opened():
 
 
 def everything(source, units=10_000):
-    """All frames of *source* as an array."""
+    """Return all frames of *source* as an array."""
     data, offset = b"", 0
     while piece := source.read(offset, units):
         data += piece
@@ -45,8 +45,8 @@ def everything(source, units=10_000):
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
-def test_picked_channels_are_what_they_were(opened, tmp_path, subtype):
-    """In the order asked for, in the encoding of the source."""
+def test_picked_channels_are_exact(opened, tmp_path, subtype):
+    """The samples have the order that was asked for, and the encoding of the source."""
     path = write(tmp_path / "a.wav", 10_000, 4, subtype)
     plain, picked = opened(path), opened(path, channels=(3, 1))
 
@@ -59,7 +59,7 @@ def test_picked_channels_are_what_they_were(opened, tmp_path, subtype):
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
 @pytest.mark.parametrize("channels", [2, 3, 7])
 def test_a_mix_is_the_mean(opened, tmp_path, subtype, channels):
-    """Summed in float64, divided once, rounded once."""
+    """The channels are summed in float64; the sum is divided once and rounded once."""
     path = write(tmp_path / "a.wav", 10_000, channels, subtype)
     mixed = opened(path, mono=True)
     total = sum(channel.astype(np.float64) for channel in samples(path).T)
@@ -69,7 +69,7 @@ def test_a_mix_is_the_mean(opened, tmp_path, subtype, channels):
 
 
 def test_only_picked_channels_are_mixed(opened, tmp_path):
-    """Picking comes first."""
+    """If channels are picked as well, they are picked before the mix."""
     path = write(tmp_path / "a.wav", 1000, 3)
     expected = samples(path)[:, [0, 2]].astype(np.float64).mean(axis=1, keepdims=True)
 
@@ -77,8 +77,8 @@ def test_only_picked_channels_are_mixed(opened, tmp_path):
 
 
 @pytest.mark.parametrize("samplerate", [8000, 16_000, 44_101, 96_000])
-def test_another_samplerate_is_soxrs(opened, tmp_path, samplerate):
-    """All at once or block by block, they are what soxr makes, and as many as claimed."""
+def test_resampled_frames_equal_soxrs(opened, tmp_path, samplerate):
+    """Read block by block, they equal one run of soxr, and are as many as the source claims."""
     path = write(tmp_path / "a.wav", 100_003, 2, "PCM_24", samplerate=44_100)
     source = opened(path, samplerate=samplerate)
     whole = soxr.resample(samples(path), 44_100, samplerate, "VHQ")
@@ -90,7 +90,7 @@ def test_another_samplerate_is_soxrs(opened, tmp_path, samplerate):
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
 def test_a_read_gives_the_same_wherever_it_starts(opened, tmp_path, name):
-    """Forwards, backwards, in any sizes, in any source: the same frames."""
+    """Reads of any order and size give the same frames, from each kind of file."""
     path, choose = tmp_path / name, random.Random(7)
     soundfile.write(path, 0.3 * noise(60_000, 2), 44_100)
     how = {"samplerate": 16_000, "mono": True}
@@ -109,7 +109,7 @@ def test_a_read_gives_the_same_wherever_it_starts(opened, tmp_path, name):
 @given(st.lists(st.integers(0, 6000), max_size=12))
 @settings(max_examples=30, deadline=None)
 def test_cuts_make_no_difference(cuts):
-    """Frames come out the same however they go in."""
+    """However the input is cut, the converter gives the same frames."""
     data = noise(30_000, 2).tobytes()
     once = Converter(Conversion(16_000), FORMAT, None, "x").convert(data, last=True)
     pieces, converter = [], Converter(Conversion(16_000), FORMAT, None, "x")
@@ -122,7 +122,7 @@ def test_cuts_make_no_difference(cuts):
 
 
 def test_two_threads_read_one_source(opened, tmp_path, monkeypatch):
-    """A read of a connection that was lost may still be under way when the next one's begins."""
+    """If a connection is lost during a read, the next one's reads are right all the same."""
     path = write(tmp_path / "a.wav", 100_000)
     expected = opened(path, samplerate=8000).read(0, 50_000)
     source, seen, read_once = opened(path, samplerate=8000), [], AudioFile.read
@@ -147,8 +147,8 @@ def test_two_threads_read_one_source(opened, tmp_path, monkeypatch):
     } == set(seen)
 
 
-def test_what_changes_nothing_is_no_conversion(opened, tmp_path):
-    """The same stream as without: a receiver that has it says so."""
+def test_a_conversion_without_effect_is_left_out(opened, tmp_path):
+    """The stream is the same as without the conversion, so that a receiver recognises it."""
     path = write(tmp_path / "a.wav", 100, 2)
     plain = opened(path)
     nothing = opened(path, samplerate=16_000, channels=(1, 2))
@@ -160,7 +160,7 @@ def test_what_changes_nothing_is_no_conversion(opened, tmp_path):
 
 
 def test_every_conversion_is_a_stream_of_its_own(opened, tmp_path):
-    """The id tells them apart, and is the same in every run."""
+    """Each conversion has its own stream id, which is the same in every run."""
     path = write(tmp_path / "a.wav", 100, 3)
     hows = (
         {},
@@ -172,7 +172,7 @@ def test_every_conversion_is_a_stream_of_its_own(opened, tmp_path):
     streams = [opened(path, **how).stream for how in hows]
 
     assert streams == [opened(path, **how).stream for how in hows]
-    assert len(hows) - 1 == len(set(streams)), "all channels are as none named"
+    assert len(hows) - 1 == len(set(streams)), "naming all channels is the same as naming none"
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ def test_every_conversion_is_a_stream_of_its_own(opened, tmp_path):
         (Encoding.S24LE, {"samplerate": 8000}, "s24le cannot hold mixed or resampled samples"),
     ],
 )
-def test_what_cannot_be_had(opened, tmp_path, encoding, how, message):
-    """The error names the file, what was seen and what was expected."""
+def test_impossible_conversions(opened, tmp_path, encoding, how, message):
+    """The error names the file, the value seen and the value expected."""
     path = write(tmp_path / "a.wav", 100, 2)
     with pytest.raises(SourceError, match=f"{path}: {message}") as raised:
         opened(path, encoding, **how)
@@ -193,8 +193,8 @@ def test_what_cannot_be_had(opened, tmp_path, encoding, how, message):
     assert ", expected " in str(raised.value)
 
 
-def test_infinities_are_no_warning(opened, tmp_path):
-    """Floats may be anything."""
+def test_infinities_give_no_warning(opened, tmp_path):
+    """Infinite samples can be mixed; the mix may be NaN."""
     path = tmp_path / "a.wav"
     soundfile.write(path, np.array([[np.inf, -np.inf], [1.0, 0.5]]), 8000, "FLOAT")
     mixed = everything(opened(path, mono=True))
@@ -204,14 +204,14 @@ def test_infinities_are_no_warning(opened, tmp_path):
 
 
 def test_channel_lists():
-    """Numbers with commas."""
+    """A list of channels has numbers with commas in between."""
     assert (1, 3) == parse_channels("1,3")
     assert (64,) == parse_channels("64")
 
 
 @pytest.mark.parametrize("text", ["", "0", "65", "1,1", "1,,2", "1 2", "a", "-1", "²", "1,"])
-def test_what_is_no_channel_list(text):
-    """The error has the value and what would do."""
+def test_wrong_channel_lists(text):
+    """The error names the text and the expected numbers."""
     with pytest.raises(ValueError, match="expected different numbers from 1 to 64") as raised:
         parse_channels(text)
 

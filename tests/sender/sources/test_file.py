@@ -1,4 +1,4 @@
-"""One file as a source: what it claims, and reading it from anywhere."""
+"""A file as a source: its name, format and length, and reads from any offset."""
 
 import os
 
@@ -36,7 +36,7 @@ def _open_file():
 
 @pytest.mark.parametrize(("name", "subtype"), NAMES)
 def test_reading_from_anywhere(tmp_path, open_file, name, subtype):
-    """Any order of offsets and lengths gives the same bytes, which soundfile reads at once."""
+    """Reads in any order give the same bytes, and these equal the samples that soundfile reads."""
     soundfile.write(tmp_path / name, 0.5 * noise(30_000), 8000, subtype)
     truth = soundfile.read(tmp_path / name, dtype="float32", always_2d=True)[0]
     source = open_file(tmp_path / name)
@@ -51,28 +51,28 @@ def test_reading_from_anywhere(tmp_path, open_file, name, subtype):
 
 
 def test_a_short_block_comes_at_the_end(tmp_path, open_file):
-    """Asking for more than there is gives what there is, then nothing."""
+    """If fewer frames are left than asked for, a read gives the rest, and the next one nothing."""
     source = open_file(write(tmp_path / "a.wav", 100))
 
     assert [160, 40, 0] == [len(source.read(offset, 80)) for offset in (0, 80, 100)]
 
 
-def test_no_frames_are_none(tmp_path, open_file):
-    """Also at the start, where the first frame was decoded already to see that there is one."""
+def test_a_read_of_no_frames_is_empty(tmp_path, open_file):
+    """The next read has every frame, even at the start, where one frame was decoded already."""
     source = open_file(write(tmp_path / "a.wav", 100))
 
     assert (b"", 200) == (source.read(0, 0), len(source.read(0, 100)))
 
 
 def test_a_resume_beyond_the_end(tmp_path, open_file):
-    """Where no seek is exact, an offset behind the last frame is noticed on the way there."""
+    """If no seek is exact, the end is found while decoding up to the offset, and is an error."""
     source = open_file(write(tmp_path / "a.mp3", 5000, subtype="MPEG_LAYER_III"))
     with pytest.raises(SourceError, match=r"a\.mp3: ends at frame 5000, expected 100000"):
         source.read(100_000, 1)
 
 
-def test_what_it_claims(tmp_path, open_file):
-    """Name, format and length are the file's; another name may be given."""
+def test_name_format_and_length(tmp_path, open_file):
+    """All three are the file's, unless another name is given."""
     path = write(tmp_path / "a.wav", 123, 2, "PCM_24", samplerate=44_100)
     source = open_file(path)
 
@@ -85,8 +85,8 @@ def test_what_it_claims(tmp_path, open_file):
     assert "else" == open_file(path, None, "else").name
 
 
-def test_identity(tmp_path, open_file):
-    """The same file has the same id, from wherever it is named; each of its facts is part of it."""
+def test_identity_of_a_file(tmp_path, open_file):
+    """Links have the id of their file; another path, time, size or encoding gives another id."""
     path = write(tmp_path / "a.wav")
     (tmp_path / "link.wav").symlink_to(path)
     first = open_file(path).stream
@@ -111,7 +111,7 @@ def test_identity(tmp_path, open_file):
     ],
 )
 def test_formats_beyond_the_protocol(tmp_path, at, value, expected):
-    """A header that no receiver would take is refused with the value and the bounds."""
+    """The error names the value in the header and the allowed range."""
     path = write(tmp_path / "a.wav", 1000)
     data = path.read_bytes()
     data = data[:at] + value + data[at + len(value) :]
@@ -126,8 +126,8 @@ def test_formats_beyond_the_protocol(tmp_path, at, value, expected):
 
 @pytest.mark.parametrize("requested", Encoding)
 @pytest.mark.parametrize("subtype", ["PCM_S8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "VORBIS"])
-def test_only_what_is_wide_enough(tmp_path, open_file, subtype, requested):
-    """An encoding is taken if it holds every sample, and refused otherwise."""
+def test_only_encodings_that_are_wide_enough(tmp_path, open_file, subtype, requested):
+    """An encoding is accepted if it holds every sample exactly, and refused otherwise."""
     suffix = {"PCM_S8": "aiff", "VORBIS": "ogg"}.get(subtype, "wav")
     path = write(tmp_path / f"a.{suffix}", subtype=subtype)
     exact = Encoding(smallest_encoding(subtype))
@@ -140,8 +140,8 @@ def test_only_what_is_wide_enough(tmp_path, open_file, subtype, requested):
         AudioFile(path, requested)
 
 
-def test_no_frames_is_noticed_when_it_is_opened(tmp_path):
-    """Nobody has to be asked to take a stream of nothing."""
+def test_a_file_without_frames_is_refused(tmp_path):
+    """Opening the file fails, before a receiver is asked for a stream."""
     path = write(tmp_path / "a.wav", 0)
     with pytest.raises(SourceError, match=f"^{path}: 0 frames, expected at least 1$"):
         AudioFile(path)

@@ -1,4 +1,4 @@
-"""What tells one file from another without reading all of it."""
+"""Fingerprints, which tell files apart without reading all of them."""
 
 import os
 
@@ -12,7 +12,7 @@ LONG_AGO = 1_700_000_000_000_000_000
 
 @pytest.fixture
 def path(tmp_path):
-    """A file that is long enough to have bytes between those that are looked at."""
+    """A file that has bytes between the samples that a fingerprint reads."""
     made = tmp_path / "a.wav"
     made.write_bytes(bytes(SIZE))
     os.utime(made, ns=(LONG_AGO, LONG_AGO))
@@ -29,7 +29,7 @@ def change(path, at):
 
 @pytest.mark.parametrize("at", [0, SIZE // 2, SIZE - 1])
 def test_bytes_at_the_start_the_middle_and_the_end_count(path, at):
-    """Files of one path, size and time differ if one of these bytes does."""
+    """If one of these bytes differs, the fingerprints differ, even with the same size and time."""
     first = Fingerprint(path).facts
     change(path, at)
 
@@ -37,15 +37,15 @@ def test_bytes_at_the_start_the_middle_and_the_end_count(path, at):
 
 
 def test_bytes_between_do_not_count(path):
-    """Only a digest of everything tells such files apart: a receipt has one."""
+    """The fingerprint does not notice such a change; only a digest of the whole file does."""
     first = Fingerprint(path).facts
     change(path, SAMPLE_BYTES + 1)
 
     assert first == Fingerprint(path).facts
 
 
-def test_short_files_are_looked_at_whole(tmp_path):
-    """A file that is shorter than one sample has no byte that does not count."""
+def test_short_files_are_read_whole(tmp_path):
+    """If a file is shorter than one sample, each of its bytes counts."""
     path = tmp_path / "a.wav"
     facts = set()
     for at in (None, 0, 500, 999):
@@ -58,8 +58,8 @@ def test_short_files_are_looked_at_whole(tmp_path):
     assert 4 == len(facts)
 
 
-def test_evidence_of_a_file_that_rests(path, monkeypatch):
-    """It stays the same while the file does, and differs once a byte was changed."""
+def test_evidence_of_an_unchanged_file(path, monkeypatch):
+    """The evidence stays the same until a byte is changed."""
     later = path.stat().st_ctime_ns + 10_000_000_000
     monkeypatch.setattr("sender.sources.fingerprint.time.time_ns", lambda: later)
     first = Fingerprint(path)
@@ -69,17 +69,17 @@ def test_evidence_of_a_file_that_rests(path, monkeypatch):
 
     change(path, SAMPLE_BYTES + 1)
 
-    assert "" == first.evidence  # it has changed since it was looked at
+    assert "" == first.evidence  # the file has changed since the fingerprint was taken
     assert before != Fingerprint(path).evidence
 
 
 def test_no_evidence_of_a_file_that_was_just_changed(path):
-    """Another change may leave the same times: the clock of a file system is coarse."""
+    """The clock of a file system is coarse, so another change may leave the same times."""
     assert "" == Fingerprint(path).evidence
 
 
 def test_no_evidence_of_a_file_that_is_gone(path):
-    """Then there is nothing to compare with."""
+    """If the file is gone, the evidence is empty."""
     found = Fingerprint(path)
     path.unlink()
 
@@ -87,7 +87,7 @@ def test_no_evidence_of_a_file_that_is_gone(path):
 
 
 def test_a_file_that_took_the_name_is_another_one(path, tmp_path):
-    """A file of the same size and time that is renamed to the path has another inode."""
+    """If another file is renamed to the path, its inode differs, even if size and time do not."""
     first = Fingerprint(path)
     other = tmp_path / "other"
     other.write_bytes(bytes(SIZE))

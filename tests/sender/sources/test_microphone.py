@@ -1,7 +1,7 @@
 """
-Devices, as far as they can be had without one: errors, and the way from a callback to a receiver.
+Devices, as far as they can be tested without one: errors, and samples from a callback.
 
-That PortAudio calls back as it says was tried by hand, on ALSA's virtual devices.
+PortAudio's own callbacks were tried by hand, on ALSA's virtual devices.
 """
 
 import sys
@@ -24,7 +24,7 @@ BLOCK = 480
 
 
 class Device:
-    """Calls back from a thread of its own, as PortAudio does, without ever waiting."""
+    """A device that calls back from its own thread and never waits, as PortAudio does."""
 
     def __init__(self, blocks):
         self._blocks = blocks
@@ -41,12 +41,12 @@ class Device:
 
 
 def blocks(count):
-    """Noise, as a device brings it."""
+    """Return blocks of noise, as a device delivers them."""
     return [np.random.default_rng(seed).bytes(BLOCK * 4) for seed in range(count)]
 
 
-def test_what_a_device_brings_is_in_the_spool(tmp_path):
-    """Every block, in order, converted; and reading ends when the device is closed."""
+def test_samples_of_a_device_are_spooled(tmp_path):
+    """Every block is spooled, in order and converted; reading ends when the device is closed."""
     heard = blocks(300)
     microphone = Microphone("device", STEREO, Device(heard).start)
     converter = Converter(Conversion(channels=(2,)), microphone.begin(), None, "device")
@@ -63,7 +63,11 @@ def test_what_a_device_brings_is_in_the_spool(tmp_path):
 
 
 def test_a_callback_never_waits():
-    """What nobody takes in time is lost, and counted, as is what the device itself has lost."""
+    """
+    If the queue is full, the block is lost and counted.
+
+    Losses that the device reports count as well.
+    """
     microphone = Microphone("device", STEREO, Device(blocks(1)).start)
     for _ in range(PIECES + 3):
         microphone.hear(b"aabb", 1, None, 0)
@@ -74,7 +78,7 @@ def test_a_callback_never_waits():
 
 
 def test_without_the_library(monkeypatch, capsys):
-    """The error says what to install."""
+    """If sounddevice is missing, the error says what to install."""
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(SourceError, match=r"pip install 'sonoduct\[microphone\]'"):
         open_microphone("0", None)
@@ -84,7 +88,7 @@ def test_without_the_library(monkeypatch, capsys):
 
 
 def test_without_portaudio(monkeypatch, tmp_path):
-    """The Python package looks for it when it is imported."""
+    """If the PortAudio library is missing, the error says what to install."""
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)

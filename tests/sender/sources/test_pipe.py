@@ -26,7 +26,7 @@ def _ends():
 
 @pytest.mark.parametrize("begun", [b"", b"aab"])
 def test_close_ends_a_read_that_waits(ends, begun):
-    """A thread that waits for somebody to write comes back soon."""
+    """If a thread waits for input, it returns soon after another thread closes the pipe."""
     reading, writing, _ = ends
     pipe = Pipe(reading)
     got = []
@@ -41,7 +41,7 @@ def test_close_ends_a_read_that_waits(ends, begun):
 
 
 def test_a_container_is_spooled(ends, tmp_path):
-    """It is decoded like a file, and its temporary file is gone at the end."""
+    """A container is decoded like a file; closing the source removes the temporary file."""
     reading, writing, close = ends
     data = write(tmp_path / "a.wav", 1000).read_bytes()
     os.write(writing, data)
@@ -56,7 +56,7 @@ def test_a_container_is_spooled(ends, tmp_path):
 
 
 def test_the_same_container_is_the_same_stream(tmp_path):
-    """Piping it again goes on where it stopped; other bytes are another stream."""
+    """The same bytes are the same stream, which can be resumed; other bytes are another one."""
     streams = []
     for frames in (1000, 1000, 999):
         path = write(tmp_path / f"{len(streams)}.wav", frames)
@@ -69,7 +69,7 @@ def test_the_same_container_is_the_same_stream(tmp_path):
 
 
 def test_a_container_that_is_too_long(ends, monkeypatch):
-    """The spool is bounded."""
+    """If a container is longer than the spool may be, the error names the size and the limit."""
     monkeypatch.setattr("sender.sources.pipe.SPOOL_BYTES", 10)
     reading, writing, close = ends
     os.write(writing, b"x" * 11)
@@ -81,7 +81,7 @@ def test_a_container_that_is_too_long(ends, monkeypatch):
 
 
 def test_raw_formats():
-    """ENCODING:SAMPLERATE:CHANNELS."""
+    """A raw format is written as ENCODING:SAMPLERATE:CHANNELS."""
     stereo = Format(samplerate=44_100, channels=2, encoding=Encoding.F32LE)
 
     assert MONO == parse_raw("s16le:8000:1")
@@ -97,8 +97,8 @@ def test_raw_formats():
         *((text, "channels 1 to 64") for text in ("s16le:8000:0", "s16le:8000:65")),
     ],
 )
-def test_what_is_no_raw_format(text, expected):
-    """The error has the value and what would do."""
+def test_wrong_raw_formats(text, expected):
+    """The error names the text that was given and the form that was expected."""
     with pytest.raises(ValueError, match="expected") as raised:
         parse_raw(text)
 

@@ -1,4 +1,4 @@
-"""What all sources have in common, and names of files as people get to see them."""
+"""The base class of sources, and the printed names of files."""
 
 import os
 
@@ -20,19 +20,19 @@ from sonoduct.wire import Encoding, Format, Kind
     ],
 )
 def test_a_name_is_one_line_and_changes_no_terminal(name, shown):
-    """Whatever a stranger has called a file."""
+    """Characters that could change the line or the terminal are printed as question marks."""
     assert shown == printable(name)
 
 
 class Silence(Source):
-    """A source of a program's own, with nothing but what it has to have."""
+    """A program's own source, which defines only the required attributes."""
 
     name, stream, decoder, units = "silence", "0" * 32, "raw", 10
     format = Format(samplerate=8000, channels=2, encoding=Encoding.S24LE)
 
 
-def test_a_source_is_one_of_samples_that_is_not_live():
-    """A class that inherits from Source says only in what it differs."""
+def test_defaults_of_a_source():
+    """By default a source holds samples, is neither live nor growing, and has no evidence."""
     source = Silence()
 
     assert (Kind.PCM, 6, Silence.format) == (source.kind, source.unit_bytes, source.pcm)
@@ -40,7 +40,7 @@ def test_a_source_is_one_of_samples_that_is_not_live():
 
 
 def test_a_unit_of_a_file_is_a_byte(tmp_path):
-    """Files say themselves how their samples are read."""
+    """The units of an unchanged file are bytes, and it has no format."""
     (tmp_path / "a.mp3").write_bytes(b"anything")
     source = WholeFile(tmp_path / "a.mp3")
     source.close()

@@ -30,25 +30,25 @@ def _ends():
 
 @pytest.fixture(name="spools")
 def _spools(tmp_path):
-    """Where spools go."""
+    """The spools of a folder."""
     return Spools(tmp_path, TO, LIMIT)
 
 
 def live(reading, spools):
-    """A pipe that brings MONO, as it is."""
+    """Return a live stream in the format MONO that reads a pipe without conversion."""
     converter = Converter(Conversion(), MONO, None, "live")
     return LiveStream(RawPipe(reading, MONO), spools.create("live", MONO), converter, wait=True)
 
 
 def frames(first, count):
-    """Frames whose values are their offsets."""
+    """Return frames whose values are their offsets."""
     return b"".join(
         (offset % 65536).to_bytes(2, "little") for offset in range(first, first + count)
     )
 
 
 def everything(source):
-    """All that a source gives, in the pieces in which it gives it."""
+    """Return all frames of a source, as it gives them piece by piece."""
     data, offset = b"", source.first
     while piece := source.read(offset, 1000):
         data += piece
@@ -57,7 +57,7 @@ def everything(source):
 
 
 def test_samples_are_given_as_they_come(spools, ends):
-    """A read waits for a frame, not for as many as it may take."""
+    """A read waits for one frame, not for as many frames as it may return."""
     reading, writing, close = ends
     source = live(reading, spools)
     os.write(writing, b"aabbc")
@@ -72,8 +72,8 @@ def test_samples_are_given_as_they_come(spools, ends):
     source.close()
 
 
-def test_samples_end_with_a_whole_frame(spools, ends):
-    """The frames before the rest are given; then the rest is an error."""
+def test_a_part_of_a_frame_at_the_end_is_an_error(spools, ends):
+    """The frames before the part are given; the next read fails."""
     reading, writing, close = ends
     source = live(reading, spools)
     os.write(writing, b"aabbc")
@@ -85,13 +85,13 @@ def test_samples_end_with_a_whole_frame(spools, ends):
     source.close()
 
 
-def test_what_a_killed_process_left_is_a_stream_that_has_ended(spools, ends):
-    """The same stream, the same frames, in any later run."""
+def test_the_spool_of_a_killed_process_is_sent_later(spools, ends):
+    """A later run finds the same stream with the same frames, and knows that it has ended."""
     reading, writing, _ = ends
     source = live(reading, spools)
     os.write(writing, frames(0, 3000))
     assert frames(0, 3000) == source.read(0, 3000)
-    source.close()  # no CLOSING is written: to the files it looks like a kill
+    source.close()  # no closing record is written, as after a kill
     (spool,) = spools.left()
     left = SpooledStream(spool)
 
@@ -101,7 +101,7 @@ def test_what_a_killed_process_left_is_a_stream_that_has_ended(spools, ends):
 
 
 def test_a_spool_that_is_written_to_is_left_alone(spools):
-    """Another process has it open."""
+    """If a process has the spool open, no other process takes it."""
     spool = spools.create("live", MONO)
     spool.append(b"aa", wait=True)
 
@@ -112,7 +112,7 @@ def test_a_spool_that_is_written_to_is_left_alone(spools):
 
 
 def test_spools_for_another_receiver_are_left_alone(spools, tmp_path):
-    """A stream goes on where it began."""
+    """A spool is sent only to the receiver for which it was created."""
     spool = spools.create("live", MONO)
     spool.append(b"aa", wait=True)
     spool.close()
@@ -121,7 +121,7 @@ def test_spools_for_another_receiver_are_left_alone(spools, tmp_path):
 
 
 def test_nothing_is_left_of_an_empty_spool_or_a_complete_stream(spools, tmp_path):
-    """Its folder is gone."""
+    """When the source is closed, no file of the spool is left."""
     empty = SpooledStream(spools.create("live", MONO))
     empty.close()
     complete = SpooledStream(spool := spools.create("live", MONO))
@@ -132,8 +132,8 @@ def test_nothing_is_left_of_an_empty_spool_or_a_complete_stream(spools, tmp_path
     assert [] == [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_what_is_acknowledged_makes_room(spools):
-    """The oldest file goes, and only when its room is needed."""
+def test_acknowledged_frames_make_room(spools):
+    """The oldest file is removed when all of it is acknowledged and its room is needed."""
     spool = spools.create("live", MONO)
     for start in range(0, 30_000, 1000):
         spool.append(frames(start, 1000), wait=True)
@@ -155,7 +155,7 @@ def test_what_is_acknowledged_makes_room(spools):
 
 
 def test_a_full_spool_is_an_error_where_the_source_cannot_wait(spools):
-    """It names the limit."""
+    """If the source cannot wait, the error names the limit."""
     spool = spools.create("live", MONO)
     with pytest.raises(SpoolFullError, match=f"expected at most {LIMIT}"):
         for start in range(0, 60_000, 1000):
@@ -165,7 +165,7 @@ def test_a_full_spool_is_an_error_where_the_source_cannot_wait(spools):
 
 
 def test_a_full_spool_lets_the_writer_wait(spools):
-    """Until the receiver has acknowledged some, or the source is closed."""
+    """The writer waits until the receiver has acknowledged frames, or until the spool is closed."""
     spool = spools.create("live", MONO)
     done = []
 
@@ -177,7 +177,7 @@ def test_a_full_spool_lets_the_writer_wait(spools):
 
     thread = threading.Thread(target=fill)
     thread.start()
-    thread.join(0.5)  # as far as it gets without room
+    thread.join(0.5)  # until there is no room
     before = len(done)
     spool.release(spool.end)
     thread.join(0.5)
@@ -190,7 +190,7 @@ def test_a_full_spool_lets_the_writer_wait(spools):
 
 
 def test_a_damaged_spool_is_an_error(spools, tmp_path):
-    """It says at which frame; nothing wrong is given."""
+    """The error says at which frame the spool is damaged."""
     spool = spools.create("live", MONO)
     for start in range(0, 4000, 1000):
         spool.append(frames(start, 1000), wait=True)
@@ -206,8 +206,8 @@ def test_a_damaged_spool_is_an_error(spools, tmp_path):
     source.close()
 
 
-def test_a_debugger_shows_what_is_kept(spools, ends):
-    """One line: the stream, its first and next frame, and whether more comes."""
+def test_a_debugger_shows_the_kept_frames(spools, ends):
+    """One line has the stream, its first and its next frame, and whether it has ended."""
     reading, writing, end = ends
     source = live(reading, spools)
     os.write(writing, frames(0, 100))

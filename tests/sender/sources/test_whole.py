@@ -1,4 +1,4 @@
-"""Files as they are: their bytes from any offset, and nothing else."""
+"""Files that are sent unchanged: their bytes are read from any offset."""
 
 import os
 import random
@@ -15,14 +15,14 @@ from tests.support.sounds import write
 
 @pytest.fixture
 def path(tmp_path):
-    """A file that holds anything."""
+    """A file of random bytes."""
     made = tmp_path / "a.bin"
     made.write_bytes(random.Random(0).randbytes(10_000))
     return made
 
 
 def test_bytes_are_read_from_any_offset(path):
-    """As many as there are, and none at the end."""
+    """A read gives at most as many bytes as there are, and none at the end."""
     source = WholeFile(path)
     data = path.read_bytes()
     parts = [source.read(offset, 300) for offset in (9_900, 0, 5_000, 10_000)]
@@ -33,7 +33,7 @@ def test_bytes_are_read_from_any_offset(path):
 
 
 def test_a_changed_file_is_another_stream(path):
-    """The same file is the same one, and not that of its samples."""
+    """The same file has the same stream, and a changed file has another one."""
     first, second = WholeFile(path), WholeFile(path)
     path.write_bytes(b"x" * 10_000)
     os.utime(path, ns=(1, 1))
@@ -45,7 +45,7 @@ def test_a_changed_file_is_another_stream(path):
 
 
 def test_samples_of_a_file_are_another_stream(tmp_path):
-    """A stream is of one kind."""
+    """The file, its samples, and its samples as FLAC are three different streams."""
     made = write(tmp_path / "a.wav")
     streams = set()
     for encoding in ("file", "auto", "flac"):
@@ -56,8 +56,8 @@ def test_samples_of_a_file_are_another_stream(tmp_path):
     assert 3 == len(streams)
 
 
-def test_the_encoding_decides(tmp_path):
-    """Without a wish a file is decoded here."""
+def test_the_encoding_chooses_the_source(tmp_path):
+    """With the encoding `file` the sender sends the file; by default it decodes the file."""
     made = write(tmp_path / "a.wav")
     sources = [open_file(made, Settings(encoding=each)) for each in ("file", "auto")]
     for each in sources:
@@ -68,7 +68,7 @@ def test_the_encoding_decides(tmp_path):
 
 @pytest.mark.parametrize("change", [lambda data: data + b"x", lambda data: data[:5000]])
 def test_a_file_that_changes_is_an_error(path, change):
-    """Its end is not where it was, or it has another time."""
+    """If the file has become longer or shorter, the read at its new end fails."""
     source = WholeFile(path)
     source.read(0, 4000)
     data = change(path.read_bytes())
@@ -88,8 +88,8 @@ def test_a_file_that_changes_is_an_error(path, change):
     ],
     ids=["empty", "folder", "pipe", "broken link"],
 )
-def test_what_is_no_file_is_refused(tmp_path, make, said):
-    """At once, and without waiting for anybody."""
+def test_only_regular_files_with_content_are_opened(tmp_path, make, said):
+    """Anything else is refused at once; a pipe is refused without waiting for its writer."""
     make(tmp_path / "a")
     with pytest.raises(SourceError) as raised:
         WholeFile(tmp_path / "a")
@@ -105,7 +105,7 @@ def test_what_is_no_file_is_refused(tmp_path, make, said):
         ({"chunk_frames": 1}, "chunk-frames"),
     ],
 )
-def test_files_are_not_touched(options, named):
-    """What would change samples does not go with files."""
+def test_encoding_file_excludes_settings_that_change_samples(options, named):
+    """The error names the settings that do not go with the encoding `file`."""
     with pytest.raises(ValueError, match=f"encoding file with {named}, expected the file as it is"):
         Settings(encoding="file", **options)

@@ -1,4 +1,4 @@
-"""Chunks as FLAC streams: exact both ways, and whatever is no such stream is refused."""
+"""Chunks as FLAC streams: packing and unpacking are exact, and other payloads are refused."""
 
 import io
 import json
@@ -39,7 +39,7 @@ def noise(frames, made=MONO, seed=0):
 
 @pytest.mark.parametrize("vector", VECTORS["flac"], ids=lambda vector: vector["name"])
 def test_vectors(vector):
-    """These payloads hold these samples."""
+    """Each payload of the vectors unpacks to its samples, and these survive being packed again."""
     made = form(vector["encoding"], vector["channels"], vector["samplerate"])
     payload, canonical = bytes.fromhex(vector["payload"]), bytes.fromhex(vector["canonical"])
 
@@ -56,7 +56,7 @@ def test_vectors(vector):
 )
 @settings(deadline=None, max_examples=60)
 def test_every_sample_survives(encoding, channels, samplerate, frames, seed):
-    """Noise of every width, in every number of channels, at rates that FLAC can say."""
+    """Noise of each width, number of channels and samplerate survives packing and unpacking."""
     made = form(encoding, channels, samplerate)
     samples = noise(frames, made, seed)
     packed = pack(samples, made)
@@ -68,8 +68,8 @@ def test_every_sample_survives(encoding, channels, samplerate, frames, seed):
 @pytest.mark.parametrize("size", [1024, 16_384, 65_536, 524_288])
 @pytest.mark.parametrize("channels", [1, 2, 8])
 @pytest.mark.parametrize("encoding", EXACT)
-def test_noise_fits_where_it_is_said_to(encoding, channels, size):
-    """Packed or not, as many frames as are said to fit into a payload do."""
+def test_noise_fits_into_a_payload(encoding, channels, size):
+    """As many frames as `frames_in` gives fit into a payload, packed or not."""
     made = form(encoding, channels)
     frames = made.frames_in(size)
     samples = noise(frames, made)
@@ -105,8 +105,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("payload", "sentence"), REFUSED.values(), ids=REFUSED)
-def test_what_is_no_such_stream_is_refused(payload, sentence):
-    """The error says what came, in one line that fits a close."""
+def test_another_payload_is_refused(payload, sentence):
+    """The error says in one line what differs from the expected stream."""
     with pytest.raises(Malformed) as raised:
         unpack(payload, 100, MONO)
 
@@ -115,8 +115,8 @@ def test_what_is_no_such_stream_is_refused(payload, sentence):
     assert 1 == len(str(raised.value).splitlines())
 
 
-def test_damage_is_refused_or_decoded_to_as_many_frames():
-    """2,000 damaged streams: never other than the frames that the chunk says, or Malformed."""
+def test_a_damaged_payload_never_gives_another_number_of_frames():
+    """Each of 2,000 damaged streams gives the frames that the chunk claims, or Malformed."""
     chance = random.Random(0)
     sound = noise(3000)
     whole = pack(sound, MONO)

@@ -1,4 +1,4 @@
-"""Telephony's 8 bit samples, by G.711's own definition."""
+"""G.711, the 8 bit samples of telephony."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from sonoduct.audio.g711 import ALAW, MULAW
 
 
 @pytest.mark.parametrize(("table", "subtype"), [(MULAW, "ULAW"), (ALAW, "ALAW")])
-def test_every_byte_is_what_libsndfile_makes_of_it(tmp_path, table, subtype):
+def test_every_byte_decodes_as_in_libsndfile(tmp_path, table, subtype):
     """Another implementation agrees on all 256 values."""
     path = tmp_path / "all.raw"
     path.write_bytes(bytes(range(256)))
@@ -24,5 +24,5 @@ def test_every_byte_is_what_libsndfile_makes_of_it(tmp_path, table, subtype):
     [(MULAW, 0x80, 32124), (MULAW, 0x00, -32124), (MULAW, 0xFF, 0), (ALAW, 0xAA, 32256)],
 )
 def test_the_ends_of_the_scale(table, byte, value):
-    """Full scale and silence, as the tables of the standard have them."""
+    """Full scale and silence have the values of the standard's tables."""
     assert value == table[byte]

@@ -1,4 +1,4 @@
-"""Recordings: every sample as it came, in each format that there is."""
+"""Recordings hold every sample exactly, in every format."""
 
 import random
 
@@ -35,7 +35,7 @@ def pieces(source, width):
 
 
 def written(path, made, container="wav", source=None):
-    """Write a recording; return what it should hold."""
+    """Write a recording; return the samples that it should hold."""
     source = sound(FRAMES, made) if source is None else source
     frames = len(source) // made.frame_bytes
     write_recording(path, made, container, frames, pieces(source, made.frame_bytes))
@@ -48,7 +48,7 @@ def written(path, made, container="wav", source=None):
     [("s16le", "wav"), ("s24le", "wav"), ("f32le", "wav"), ("s16le", "flac"), ("s24le", "flac")],
 )
 def test_samples_are_exact(tmp_path, encoding, container, channels):
-    """Reading gives back the bytes that came, and soundfile the same samples."""
+    """Reading gives back the bytes that were written, and soundfile reads the same samples."""
     made, path = form(encoding, channels), tmp_path / f"a.{container}"
     source = written(path, made, container)
     raw = np.frombuffer(source, np.uint8).reshape(-1, made.encoding.sample_bytes)
@@ -69,7 +69,7 @@ def test_samples_are_exact(tmp_path, encoding, container, channels):
     [("s16le", "wav"), ("s24le", "wav"), ("s16le", "flac"), ("s24le", "flac")],
 )
 def test_the_largest_and_smallest_samples(tmp_path, encoding, container):
-    """Nothing is scaled, clipped or dithered."""
+    """A recording scales, clips and dithers nothing."""
     made, size = form(encoding, 1), form(encoding, 1).frame_bytes
     values = (0, 1, -1, 2 ** (8 * size - 1) - 1, -(2 ** (8 * size - 1)))
     source = b"".join(each.to_bytes(size, "little", signed=True) for each in values) * 100
@@ -78,7 +78,7 @@ def test_the_largest_and_smallest_samples(tmp_path, encoding, container):
 
 
 def test_floats_of_all_kinds(tmp_path):
-    """Those beyond 1, denormals, negative zero, infinities and NaN stay what they are."""
+    """Values beyond 1, denormals, negative zero, infinities and NaN are kept bit for bit."""
     made = form("f32le", 1)
     values = [1.5, -3e38, 1e-45, -0.0, float("inf"), float("-inf"), float("nan")]
     source = np.array(values, "<f4").tobytes()
@@ -88,7 +88,7 @@ def test_floats_of_all_kinds(tmp_path):
 
 @pytest.mark.parametrize("requested", ["wav", "flac"])
 def test_an_empty_stream(tmp_path, requested):
-    """It becomes a file without frames, which FLAC has not."""
+    """An empty stream becomes a file without frames, even if FLAC was requested."""
     made = form()
     path = _made(tmp_path, made, container_for(made, requested, 0), b"")
 
@@ -109,7 +109,7 @@ def test_an_empty_stream(tmp_path, requested):
     ids=["plain", "most", "floats", "channels", "samplerate", "odd samplerate"],
 )
 def test_flac_where_it_fits(tmp_path, made, expected):
-    """What FLAC cannot hold exactly goes into WAV; and what is said to fit does."""
+    """If FLAC cannot hold a stream exactly, WAV is chosen; the chosen kind holds every sample."""
     container = container_for(made, "flac", FRAMES)
 
     assert (expected, "wav") == (container, container_for(made, "wav", FRAMES))
@@ -118,8 +118,8 @@ def test_flac_where_it_fits(tmp_path, made, expected):
 
 
 @pytest.mark.parametrize("encoding", ["s16le", "s24le", "f32le"])
-def test_what_wav_cannot_count_goes_into_rf64(tmp_path, monkeypatch, encoding):
-    """One byte more than the limit is enough, and the samples are exact."""
+def test_more_bytes_than_wav_counts_go_into_rf64(tmp_path, monkeypatch, encoding):
+    """One frame beyond WAV's limit makes the file an RF64, and the samples are exact."""
     made = form(encoding)
     monkeypatch.setattr(sonoduct.audio.recording, "WAV_BYTES", FRAMES * made.frame_bytes)
     fits = written(tmp_path / "a.wav", made)
@@ -132,7 +132,7 @@ def test_what_wav_cannot_count_goes_into_rf64(tmp_path, monkeypatch, encoding):
 
 
 def test_a_file_is_never_replaced(tmp_path):
-    """Whatever is there already stays."""
+    """If the path exists already, writing fails, and the file stays as it is."""
     path = tmp_path / "a.wav"
     path.write_text("mine")
     with pytest.raises(StorageFailed, match="a.wav"):
@@ -142,7 +142,7 @@ def test_a_file_is_never_replaced(tmp_path):
 
 
 def test_another_format_is_not_read(tmp_path):
-    """The error says both."""
+    """The error names the format of the file and the expected one."""
     path = _made(tmp_path, form(), "wav", b"")
 
     with pytest.raises(StorageFailed) as raised:
@@ -152,8 +152,8 @@ def test_another_format_is_not_read(tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no audio"])
-def test_what_is_no_recording(tmp_path, content):
-    """A missing or strange file is a fault of the storage."""
+def test_a_missing_or_strange_recording(tmp_path, content):
+    """If the file is missing or no audio, the storage has failed."""
     path = tmp_path / "a.wav"
     if content is not None:
         path.write_bytes(content)
@@ -163,7 +163,7 @@ def test_what_is_no_recording(tmp_path, content):
 
 
 def test_a_folder_that_is_missing(tmp_path):
-    """Nothing can be written there."""
+    """If the folder is missing, the storage has failed."""
     with pytest.raises(StorageFailed, match="missing"):
         written(tmp_path / "missing" / "a.wav", form())
 

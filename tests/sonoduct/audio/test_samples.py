@@ -44,7 +44,7 @@ def noise(dtype, extremes, channels):
 @pytest.mark.parametrize("channels", [1, 2, 6])
 @pytest.mark.parametrize("subtype", SOURCES)
 def test_samples_equal_those_of_soundfile(tmp_path, subtype, channels):
-    """What the receiver computes on is what soundfile reads from the sender's file."""
+    """The receiver's arrays equal the samples that soundfile reads from the sender's file."""
     dtype, extremes, read_as, to_bytes, encoding = SOURCES[subtype]
     path = tmp_path / "source.wav"
     samples = noise(dtype, extremes, channels)
@@ -115,7 +115,7 @@ def test_every_24_bit_sample_survives_packing():
 @pytest.mark.parametrize("encoding", Encoding)
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
 def test_samples_are_read_only(encoding, kind):
-    """No processor can change what another one sees."""
+    """No processor can change the samples that another one sees."""
     samples = to_float32(kind(bytes(24)), encoding, 2)
 
     with pytest.raises(ValueError, match="read-only"):
@@ -140,7 +140,7 @@ def test_channels_are_interleaved():
 
 
 def test_floats_are_not_copied():
-    """An f32le payload is looked at in place."""
+    """The array of an f32le payload is a view of its bytes."""
     payload = bytearray(8)
     samples = to_float32(payload, Encoding.F32LE, 1)
     payload[3] = 0x40
@@ -165,6 +165,6 @@ def test_part_of_a_frame_is_refused(encoding, size):
 
 
 def test_unknown_encoding_is_refused():
-    """An encoding that is added to the list has to be added to the conversion."""
+    """If an encoding is added to the list but not to the conversion, the conversion fails."""
     with pytest.raises(AssertionError, match="'u8'"):
         to_float32(b"", "u8", 1)

@@ -1,4 +1,4 @@
-"""Children: what they may use, what is heard of them, and that none is left."""
+"""Child processes: their limits, their output, and their end."""
 
 import ctypes
 import os
@@ -21,7 +21,7 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="other systems have n
 
 @contextmanager
 def running(code, limits=ROOM, stdin=os.devnull, **how):
-    """A child that runs Python code."""
+    """Run Python code in a child; close it at the end."""
     with open(stdin, "rb") as file:  # noqa: PTH123
         child = Child([sys.executable, "-I", "-S", "-c", code], file.fileno(), limits, **how)
     try:
@@ -31,7 +31,7 @@ def running(code, limits=ROOM, stdin=os.devnull, **how):
 
 
 def said(code, **how):
-    """All of the output of Python code in a child; it has to end well."""
+    """Return all output of Python code in a child, which must exit with 0."""
     with running(code, **how) as child:
         output = child.read(10**6).decode()
 
@@ -40,7 +40,7 @@ def said(code, **how):
 
 
 def test_output_comes_in_the_sizes_that_are_asked_for():
-    """Whole pieces, however they were written; less at the end, then nothing."""
+    """A read gives as many bytes as asked for, however they were written, and fewer at the end."""
     with running("import os\nfor _ in range(500): os.write(1, b'0123456789')") as child:
         assert b"012345678901234567890" == child.read(21)
         assert 4979 == len(child.read(10_000))
@@ -48,16 +48,16 @@ def test_output_comes_in_the_sizes_that_are_asked_for():
         assert 0 == child.exit_code()
 
 
-def test_its_input_is_the_file(tmp_path):
-    """It can seek in it, and by name, too."""
+def test_the_input_is_the_file(tmp_path):
+    """The child can seek in the file, and can open it as /dev/stdin."""
     (tmp_path / "a").write_bytes(b"0123456789")
     code = "import os; os.lseek(0, 5, 0); print(os.read(0, 9), open('/dev/stdin').read())"
 
     assert "b'56789' 0123456789\n" == said(code, stdin=tmp_path / "a")
 
 
-def test_what_it_says_is_kept_to_the_last_line():
-    """However much that is, it blocks nobody."""
+def test_the_end_of_the_errors_is_kept():
+    """However much the child writes to standard error, it is not blocked."""
     code = "import sys\nfor at in range(100000): print('line', at, file=sys.stderr)\nsys.exit(3)"
     with running(code, kept=100) as child:
         assert b"" == child.read(10)
@@ -66,14 +66,14 @@ def test_what_it_says_is_kept_to_the_last_line():
         assert "line 99999" == child.last_line
 
 
-def test_it_inherits_nothing():
-    """No variable, no file, no place; a session and a group of its own."""
+def test_a_child_inherits_nothing():
+    """The child has no variable, descriptor, folder or session of its parent."""
     with open(__file__, "rb") as secret:  # noqa: PTH123
         os.set_inheritable(secret.fileno(), True)
         code = (
             "import os; print(set(os.environ) - {'LC_CTYPE'}, sorted(os.listdir('/dev/fd'))[:-1],"
             "os.getcwd(), os.getsid(0) == os.getpid() == os.getpgid(0))"
-        )  # LC_CTYPE is what Python gives itself
+        )  # Python sets LC_CTYPE itself
         variables, rest = said(code).split("}")
 
         assert {"HOME", "MALLOC_ARENA_MAX", "OPENBLAS_NUM_THREADS"} == set(
@@ -83,7 +83,7 @@ def test_it_inherits_nothing():
 
 
 def test_too_much_memory():
-    """It gets no more than it may have, and others do not notice."""
+    """If the child asks for more memory than it may have, it gets a MemoryError."""
     limits = ChildLimits(memory_bytes=2**28, cpu_seconds=5, wall_seconds=10)
     with running("bytearray(2**29)", limits) as child:
         assert b"" == child.read(10)
@@ -92,7 +92,7 @@ def test_too_much_memory():
 
 
 def test_too_much_computing():
-    """The kernel ends it, whether anybody reads or not."""
+    """If the child uses up its CPU time, the kernel ends it."""
     limits = ChildLimits(memory_bytes=2**28, cpu_seconds=1, wall_seconds=10)
     with running("while True: pass", limits) as child:
         assert b"" == child.read(10)
@@ -110,7 +110,7 @@ def test_too_much_computing():
     ids=["silence", "dribbling", "closed output", "closed everything"],
 )
 def test_too_much_waiting(code):
-    """It is killed, with what has come by then lost."""
+    """If the child keeps its reader waiting for too long, it is killed."""
     limits = ChildLimits(memory_bytes=2**28, cpu_seconds=5, wall_seconds=0.4)
     with running(code, limits) as child:
         started = time.monotonic()
@@ -122,7 +122,7 @@ def test_too_much_waiting(code):
 
 
 def test_a_slow_reader_is_not_the_child_s_fault():
-    """Only the time that its reader waits is counted."""
+    """Only the time counts in which the reader waits for the child."""
     limits = ChildLimits(memory_bytes=2**28, cpu_seconds=5, wall_seconds=1)
     with running("import os; os.write(1, b'x' * 300_000)", limits) as child:
         child.read(10)
@@ -135,7 +135,7 @@ def test_a_slow_reader_is_not_the_child_s_fault():
 
 
 def test_a_read_that_waits_ends_when_the_child_is_killed():
-    """By another thread, at once."""
+    """If another thread kills the child, the read ends at once."""
     with running("import time; time.sleep(60)") as child:
         threading.Timer(0.1, child.kill).start()
 
@@ -143,20 +143,20 @@ def test_a_read_that_waits_ends_when_the_child_is_killed():
         assert -signal.SIGKILL == child.exit_code()
 
 
-def test_what_it_has_started_goes_with_it():
-    """The whole group is killed."""
+def test_killing_a_child_kills_its_children():
+    """The whole group of processes is killed."""
     code = "import os, time\nos.fork()\nos.write(1, b'.')\ntime.sleep(60)"
     with running(code, ChildLimits(memory_bytes=2**28, cpu_seconds=5, wall_seconds=5)) as child:
         child.read(2)
         child.kill()
 
-        while child.read(100):  # its output ends when the last one that holds it is gone
+        while child.read(100):  # the output ends when every process that holds it is gone
             pass
 
 
 @LINUX
 def test_no_file_can_be_changed(tmp_path):
-    """Neither made, nor written to, nor emptied, nor removed."""
+    """The child can neither create, write, empty nor remove a file, nor create a folder."""
     there = tmp_path / "there"
     there.write_text("content")
     code = f"""
@@ -174,7 +174,7 @@ for change in (
         print(type(exc).__name__)
 """
 
-    if ctypes.CDLL(None).syscall(444, None, 0, 1) < 1:  # landlock_create_ruleset, for its version
+    if ctypes.CDLL(None).syscall(444, None, 0, 1) < 1:  # landlock_create_ruleset gives the version
         pytest.skip("this kernel has no Landlock, or it is switched off")
 
     assert ["PermissionError"] * 5 == said(code).split()
@@ -184,7 +184,7 @@ for change in (
 
 @LINUX
 def test_no_socket_can_be_made():
-    """Of no kind, neither by it nor by what it starts."""
+    """The child can make no socket of any kind."""
     code = """
 import os, socket
 for make in (
@@ -205,12 +205,12 @@ for make in (
 
 @LINUX
 def test_no_privilege_can_be_gained():
-    """A set-uid program would run as who started it."""
+    """The child runs with NoNewPrivs, so that a set-uid program gives it no rights."""
     assert "NoNewPrivs:\t1\n" in said("print(open('/proc/self/status').read())")
 
 
 def test_a_program_that_is_not_there():
-    """The launcher says so."""
+    """The launcher says that there is no such program, and exits with 1."""
     with open(os.devnull, "rb") as file:  # noqa: PTH123
         child = Child(["/no/such/program"], file.fileno(), ROOM)
 
@@ -221,14 +221,14 @@ def test_a_program_that_is_not_there():
 
 
 @LINUX
-def test_it_goes_first_when_memory_runs_out():
-    """Not whoever has started it; that it may say so is what everybody may."""
+def test_the_child_is_killed_first_when_memory_runs_out():
+    """The child has the highest oom_score_adj, and its parent does not."""
     assert "1000\n" == said("print(open('/proc/self/oom_score_adj').read(), end='')")
     assert "1000\n" != Path("/proc/self/oom_score_adj").read_text()
 
 
-def test_a_cancelled_wait_ends():
-    """Of whoever reads at that moment; what is started later is ended at once."""
+def test_a_cancellation_ends_children():
+    """The child that is being read ends, and so does each one that is started later."""
     cancellation, hang = Cancellation(), "import time; time.sleep(60)"
     with running(hang, cancellation=cancellation) as child:
         timer = threading.Timer(0.1, cancellation.cancel)

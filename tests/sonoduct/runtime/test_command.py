@@ -48,14 +48,14 @@ def _app(seen):
     return app
 
 
-def test_exit_code_is_the_commands(app, seen):
-    """What a command returns is what the process exits with."""
+def test_the_command_gives_the_exit_code(app, seen):
+    """The process exits with the number that the command returns."""
     assert 7 == run(app, ["go", "--low", "2"])
     assert [Settings(low=2)] == seen
 
 
-def test_environment_is_the_other_way_to_say_it(app, seen, monkeypatch):
-    """THING_LOW is --low, and the command line wins."""
+def test_environment_variables_set_options(app, seen, monkeypatch):
+    """THING_LOW stands for --low, and the command line overrides it."""
     monkeypatch.setenv("THING_LOW", "3")
     monkeypatch.setenv("THING_HIGH", "9")
 
@@ -64,7 +64,7 @@ def test_environment_is_the_other_way_to_say_it(app, seen, monkeypatch):
 
 
 def test_all_faults_are_reported_together(app, monkeypatch, capsys):
-    """One run shows everything that is wrong, wherever it was said."""
+    """One line names every fault of the command line and of the environment."""
     monkeypatch.setenv("THING_HIGH", "tall")
 
     assert 2 == run(app, ["go", "--low", "-1"])
@@ -76,20 +76,20 @@ def test_all_faults_are_reported_together(app, monkeypatch, capsys):
 
 
 def test_fields_that_disagree_are_a_fault(app, capsys):
-    """What only the whole can know is usage, too."""
+    """If two options contradict each other, that is a fault of usage."""
     assert 2 == run(app, ["go", "--low", "6"])
     assert "thing: low 6, expected at most 5\n" == capsys.readouterr().err
 
 
 def test_unknown_option_is_usage(app, seen, capsys):
-    """Nothing runs if a word is not understood."""
+    """If an option is unknown, no command runs, and the exit code is 2."""
     assert 2 == run(app, ["go", "--wide", "6"])
     assert "--wide" in capsys.readouterr().err
     assert [] == seen
 
 
 def test_interrupt_is_130(app):
-    """Ctrl-C where nothing listens to it has the shell's exit code."""
+    """If a command does not catch Ctrl-C, the exit code is the shell's 130."""
     assert 130 == run(app, ["stop"])
 
 
@@ -105,7 +105,7 @@ def _printing(app):
 
 
 def streams(monkeypatch, encoding, errors="strict"):
-    """Replace standard output and error; return what is written to both."""
+    """Replace standard output and error; return the bytes that are written to each."""
     written = io.BytesIO(), io.BytesIO()
     for name, buffer in zip(("stdout", "stderr"), written, strict=True):
         stream = io.TextIOWrapper(buffer, encoding, errors, write_through=True)
@@ -120,11 +120,11 @@ def streams(monkeypatch, encoding, errors="strict"):
         ("ascii", "surrogateescape", b"\\xe9\\u041f\\udcff\n"),
         ("latin-1", "strict", b"\xe9\\u041f\\udcff\n"),
         ("utf-8", "strict", b"\xc3\xa9\xd0\x9f\\udcff\n"),
-        ("ascii", "replace", b"???\n"),  # somebody has asked for it
+        ("ascii", "replace", b"???\n"),  # the user has asked for it
     ],
 )
-def test_what_the_output_cannot_show_is_replaced(monkeypatch, printing, encoding, errors, shown):
-    """Nothing that a command says ends in an error of encoding."""
+def test_missing_characters_are_replaced(monkeypatch, printing, encoding, errors, shown):
+    """No output of a command ends in an error of encoding."""
     out, error = streams(monkeypatch, encoding, errors)
     run(printing, ["show", "é\u041f\udcff"])
 
@@ -132,7 +132,7 @@ def test_what_the_output_cannot_show_is_replaced(monkeypatch, printing, encoding
 
 
 def test_usage_and_help_in_another_encoding(monkeypatch, printing):
-    """So it is with what is said before a command runs."""
+    """In errors of usage and in help, characters that the output lacks are replaced."""
     out, error = streams(monkeypatch, "ascii")
 
     assert 2 == run(printing, ["show", "a", "--wide\u041f"])
@@ -142,7 +142,7 @@ def test_usage_and_help_in_another_encoding(monkeypatch, printing):
 
 
 def test_without_standard_output(monkeypatch, printing):
-    """A process may have been started without."""
+    """If the process has no standard output, the command works."""
     for name in ("stdout", "stderr"):
         monkeypatch.setattr(sys, name, None)
 
@@ -151,7 +151,7 @@ def test_without_standard_output(monkeypatch, printing):
 
 @pytest.mark.parametrize("gone", [False, True], ids=["full", "reader gone"])
 def test_output_that_cannot_be_written(gone):
-    """It is dropped: what the command did is done."""
+    """If the output cannot be written, it is dropped, and the failure is remembered."""
     if gone:
         reader, descriptor = os.pipe()
         os.close(reader)

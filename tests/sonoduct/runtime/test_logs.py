@@ -1,4 +1,4 @@
-"""Logs: lines in JSON, which no work ever waits for."""
+"""Logs are lines in JSON, and no work waits for them."""
 
 import errno
 import fcntl
@@ -15,7 +15,7 @@ from sonoduct.runtime.logs import LogLimit, LogStream, configure
 
 @pytest.fixture
 def pipe():
-    """Both ends of a pipe that holds one page."""
+    """The reading and the writing end of a pipe that holds one page."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
     yield reader, writer
@@ -33,7 +33,7 @@ def _as_before():
 
 
 def test_lines_are_json(pipe):
-    """One object for each event, with a level and a time."""
+    """Each event is one object with a level and a time."""
     reader, writer = pipe
     configure("info", LogStream(writer))
     structlog.get_logger().info("something_happened", name="Übung \udcff.wav")
@@ -44,7 +44,7 @@ def test_lines_are_json(pipe):
 
 
 def test_a_reader_that_is_gone(pipe):
-    """Nothing is raised, and nobody waits."""
+    """If the reader is gone, the line is lost and counted, without an error."""
     reader, writer = pipe
     os.close(reader)
     stream = LogStream(writer)
@@ -54,7 +54,7 @@ def test_a_reader_that_is_gone(pipe):
 
 
 def test_a_reader_that_does_not_read(pipe):
-    """What does not fit is lost, and counted once there is room."""
+    """Lines that do not fit are lost; when there is room again, a line says how many they were."""
     reader, writer = pipe
     stream = LogStream(writer)
     for _ in range(10):
@@ -70,7 +70,7 @@ def test_a_reader_that_does_not_read(pipe):
 
 
 def test_a_line_that_was_torn_does_not_spoil_the_next(pipe):
-    """A long line of which only the beginning fits ends where it ends."""
+    """If only the beginning of a line fits, the next one still begins on its own line."""
     reader, writer = pipe
     stream = LogStream(writer)
     stream.write("y" * 6000 + "\n")
@@ -83,7 +83,7 @@ def test_a_line_that_was_torn_does_not_spoil_the_next(pipe):
 
 
 def test_a_disk_that_is_full():
-    """It is like a reader that is gone."""
+    """If the disk is full, the line is lost and counted, without an error."""
     handle = os.open("/dev/full", os.O_WRONLY)
     try:
         stream = LogStream(handle)
@@ -106,7 +106,7 @@ os.write(handle, str(handle).encode())
 
 @pytest.mark.parametrize("closed", [0, 1, 2])
 def test_a_standard_stream_that_was_closed(tmp_path, closed):
-    """A file that is opened later does not get its number, and output for people goes nowhere."""
+    """A file that is opened later does not get the number of the closed stream."""
     path = tmp_path / "file"
     command = f'exec "$0" -c "$1" "$2" {closed}>&-'
     done = subprocess.run(["/bin/sh", "-c", command, sys.executable, PROGRAM, path], timeout=30)
@@ -116,7 +116,11 @@ def test_a_standard_stream_that_was_closed(tmp_path, closed):
 
 
 def test_a_flood_of_lines_is_held_back():
-    """Some pass at once, then so many in a second, and the next one says how many did not."""
+    """
+    A few lines pass at once, then a fixed number each second.
+
+    The next line that passes says how many were held back.
+    """
     now = 0.0
     limit = LogLimit(3, 2.0, lambda: now)
     at_once = [limit.take() for _ in range(5)]

@@ -21,5 +21,5 @@ def faults(how):
 
 
 def test_large_blocks_cost_no_page_faults_again():
-    """A block of a megabyte is 256 pages; by default most are mapped anew."""
+    """A block of 1 MiB is 256 pages; by default the allocator maps most of them anew."""
     assert faults("reuse") * 4 < faults("default")

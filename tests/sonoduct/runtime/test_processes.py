@@ -1,4 +1,4 @@
-"""What can only be seen of a process from outside: logs, signals, health."""
+"""Processes from outside: logs, signals, health, metrics."""
 
 import asyncio
 import http.server
@@ -60,7 +60,7 @@ def python(program):
 
 
 def test_logs_are_one_json_object_a_line_without_locals():
-    """Ours and the libraries' records look alike; debug and a library's info are left out."""
+    """Our records and a library's have the same form; debug and a library's info are left out."""
     with python(LOGGING) as process:
         _, errors = process.communicate(timeout=PATIENCE_S)
     lines = [json.loads(line) for line in errors.splitlines()]
@@ -73,8 +73,8 @@ def test_logs_are_one_json_object_a_line_without_locals():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_and_the_same_one_at_once_changes_nothing(number):
-    """The event is set once; a signal that arrives twice ends nothing early."""
+def test_a_signal_that_arrives_twice_at_once_counts_once(number):
+    """The first signal sets the event; the second one does not end the process early."""
     with python(WAITING.replace("READ", "True")) as process:
         assert "ready\n" == process.stdout.readline()
         process.send_signal(number)
@@ -86,7 +86,7 @@ def test_a_signal_stops_and_the_same_one_at_once_changes_nothing(number):
 
 
 def test_a_second_signal_after_a_while_ends_the_process():
-    """Whoever presses Ctrl-C twice does not want to wait."""
+    """If a user presses Ctrl-C again after a while, the process ends at once."""
     with python(WAITING.replace("READ", "False")) as process:
         process.stdout.readline()
         process.send_signal(signal.SIGTERM)
@@ -114,7 +114,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
 
 @pytest.mark.parametrize(("path", "code"), [("good", 0), ("bad", 1)])
 def test_health_asks_a_url(path, code):
-    """The exit code is the answer, and a failure says why."""
+    """The exit code is 0 if the answer is good; otherwise it is 1, and the reason is printed."""
     with http.server.HTTPServer(("127.0.0.1", 0), Answer) as server:
         threading.Thread(target=server.handle_request, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/{path}"
@@ -137,8 +137,8 @@ def test_health_asks_a_url(path, code):
         ("http://127.0.0.1:port/", "nonnumeric port"),
     ],
 )
-def test_health_of_what_is_not_there(capsys, url, reason):
-    """Whatever is wrong is one line and exit code 1."""
+def test_health_of_an_absent_server(capsys, url, reason):
+    """Every fault is one line and exit code 1."""
     assert 1 == health.main(url)
     error = capsys.readouterr().err
     assert error.startswith(f"{url}: ")
@@ -146,8 +146,8 @@ def test_health_of_what_is_not_there(capsys, url, reason):
     assert 1 == error.count("\n")
 
 
-def test_health_of_what_speaks_no_http(capsys):
-    """A port that answers with something else is not healthy."""
+def test_health_of_a_port_without_http(capsys):
+    """If a port answers with something else, the exit code is 1, and the answer is printed."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer():
@@ -162,7 +162,7 @@ def test_health_of_what_speaks_no_http(capsys):
 
 
 def test_a_port_that_is_taken():
-    """The error says which."""
+    """The error names the address and the port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with (
@@ -173,7 +173,7 @@ def test_a_port_that_is_taken():
 
 
 def test_metrics_are_served_and_the_port_is_freed():
-    """A scrape sees the registry while the context is open, and nothing after it."""
+    """While the context is open, the registry is served; afterwards the port is closed."""
     registry = CollectorRegistry()
     Counter("things", "Things.", registry=registry).inc(3)
     with metrics_endpoint(registry, "127.0.0.1", 0) as port:
@@ -186,9 +186,9 @@ def test_metrics_are_served_and_the_port_is_freed():
 
 
 async def test_lag_is_how_late_the_loop_wakes_up(monkeypatch):
-    """A callback that keeps the loop busy shows."""
+    """If a callback keeps the loop busy, the lag shows it."""
     monkeypatch.setattr("sonoduct.runtime.loop.INTERVAL_S", 0.01)
-    asyncio.get_running_loop().slow_callback_duration = 10  # asyncio's own warning is not the point
+    asyncio.get_running_loop().slow_callback_duration = 10  # without asyncio's own warning
     lag = LoopLag()
     watching = asyncio.create_task(lag.watch())
     async with asyncio.timeout(PATIENCE_S):

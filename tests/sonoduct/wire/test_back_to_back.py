@@ -1,4 +1,4 @@
-"""Both halves joined by connections that fail: every unit arrives exactly once, in order."""
+"""Both halves with connections that fail: every unit arrives exactly once, in order."""
 
 import random
 
@@ -16,7 +16,7 @@ TROUBLED_STEPS = 1500
 
 
 class Simulation:
-    """One sender, one receiver, and a schedule that is a pure function of the plan."""
+    """One sender, one receiver, and a schedule that depends on the plan only."""
 
     def __init__(self, plan, inbound=wire.Inbound, outbound=wire.Outbound, **receiver):
         self.plan = plan
@@ -27,7 +27,7 @@ class Simulation:
         self.pace, self.frozen = 0.5, None
 
     def run(self):
-        """Have trouble, then calm, until every source has its receipt."""
+        """Run with trouble and then without it, until every source has its receipt."""
         calm_steps = 4000 + 400 * sum(self.plan.sizes)
         for step in range(TROUBLED_STEPS + calm_steps):
             if self.sender.done:
@@ -51,32 +51,32 @@ class Simulation:
                 self.receiver.act(self.rng.choice(connections))
 
     def vary(self):
-        """Change who is slow: a side, or a connection whose messages are late."""
+        """Choose which side is slow, and which connection's messages are late."""
         self.pace = self.rng.uniform(0.1, 0.9)
         self.frozen = self.rng.choice([None, *self.receiver.connections])
 
     def cut(self):
-        """The sender loses its connection; the receiver notices later."""
+        """Lose the sender's connection; the receiver notices it later."""
         if self.sender.connection is not None:
             self.faults += 1
             self.sender.lose()
 
     def crash(self):
-        """The receiver loses all connections and what it does not keep."""
+        """Lose all connections of the receiver, and the units that it does not keep."""
         self.faults += 1
         self.receiver.crash(self.plan.store)
 
     def wait(self):
-        """Nothing happens for longer than the deadline."""
+        """Let more time pass than the deadline allows."""
         self.receiver.now += 61
 
     def drain(self):
-        """The receiver sends somebody away."""
+        """Have the receiver send one connection away."""
         if self.receiver.connections:
             self.receiver.drain(self.rng.choice(self.receiver.connections))
 
     def check(self):
-        """What must hold at any moment."""
+        """Check the conditions that hold at any moment."""
         half = self.sender.outbound
         kept = self.receiver.streams[half.hello.stream]
         for stream, source in self.sender.sources.items():
@@ -88,7 +88,7 @@ class Simulation:
         assert half.durable <= kept.durable
 
     def check_end(self):
-        """What must hold when all is over."""
+        """Check the conditions that hold at the end."""
         assert self.sender.done, "no end"
         for stream, data in self.receiver.completed:
             assert self.sender.sources[stream] == data
@@ -108,10 +108,11 @@ LEVELS = [
 
 @st.composite
 def plans(draw):
-    """Any store, any level it can promise, any sizes that fit together."""
+    """Generate any store, any level that it can promise, and any sizes that fit together."""
     store, level = draw(st.sampled_from(LEVELS))
     carriage = draw(st.sampled_from(Carriage))
-    least = 300 if carriage is Carriage.COMPRESSED else UNIT_BYTES  # what FLAC may need for a frame
+    # FLAC may need 300 bytes for one frame.
+    least = 300 if carriage is Carriage.COMPRESSED else UNIT_BYTES
     max_chunk = draw(st.integers(least, least + 36))
     return Plan(
         seed=draw(st.integers(0, 2**32)),
@@ -129,27 +130,27 @@ def plans(draw):
 @given(plans())
 @settings(deadline=None, max_examples=100)
 def test_every_unit_arrives_exactly_once(plan):
-    """Whatever fails on the way, what is complete is the source, and the sender knows it."""
+    """Through all faults, a complete stream equals its source, and the sender has the receipt."""
     Simulation(plan).run()
 
 
 @pytest.mark.parametrize(("store", "level"), LEVELS)
 def test_long_streams_arrive_exactly_once(store, level):
-    """The same for streams that outlast all of the trouble."""
+    """Longer streams arrive exactly once as well, with every store and level."""
     for seed in range(20):
         Simulation(Plan(seed, (400, 50), store, level, window=300, trouble=0.1)).run()
 
 
 @pytest.mark.parametrize("carriage", Carriage)
 def test_every_carriage_resumes(carriage):
-    """Compressed samples, and the bytes of a file, survive what samples do."""
+    """Compressed samples, and the bytes of a file, survive the same faults."""
     for seed in range(10):
         plan = Plan(seed, (400, 50), window=900, max_chunk=400, trouble=0.1, carriage=carriage)
         Simulation(plan).run()
 
 
-def test_trouble_is_had():
-    """The schedule does what it is for: connections fail, epochs pass, chunks are sent again."""
+def test_the_schedule_causes_faults():
+    """Connections fail, epochs pass, and chunks are sent again."""
     simulation = Simulation(Plan(seed=1, sizes=(400,), trouble=0.1))
     simulation.run()
 
@@ -160,7 +161,7 @@ def test_trouble_is_had():
 
 @pytest.mark.parametrize("duplicates", [0.0, 0.05])
 def test_calm_link_needs_one_claim_unless_it_duplicates(duplicates):
-    """Without trouble a stream takes one connection; a chunk that comes twice costs another."""
+    """Without faults a stream takes one connection; a duplicated chunk costs another one."""
     simulation = Simulation(Plan(seed=3, sizes=(200,), trouble=0, duplicates=duplicates))
     simulation.run()
 
@@ -168,7 +169,7 @@ def test_calm_link_needs_one_claim_unless_it_duplicates(duplicates):
 
 
 def tampered(text):
-    """A receipt with another digest; any other message as it is."""
+    """Return a message whose receipt, if it has one, has another digest."""
     message = wire.decode_control(text)
     receipt = getattr(message, "receipt", None)
     if receipt is None:
@@ -179,7 +180,7 @@ def tampered(text):
 
 @pytest.mark.parametrize("trouble", [0.0, 0.05])
 def test_corrupted_receipt_is_a_bad_checksum(trouble):
-    """The sender believes no receipt whose digest is not its own."""
+    """If a receipt has another digest than the sender's, the sender refuses it."""
     simulation = Simulation(Plan(seed=1, trouble=trouble), tamper=tampered)
 
     with pytest.raises(wire.BadChecksum, match="digest 00000000000000000000000000000000"):
@@ -187,7 +188,7 @@ def test_corrupted_receipt_is_a_bad_checksum(trouble):
 
 
 class Careless(wire.Inbound):
-    """Takes any offset for the right one."""
+    """A receiver that accepts any offset."""
 
     def _take(self, chunk):
         self.received = chunk.offset
@@ -195,7 +196,7 @@ class Careless(wire.Inbound):
 
 
 class Boastful(wire.Inbound):
-    """Calls durable what has only come."""
+    """A receiver that acknowledges received units as durable."""
 
     def ack(self):
         ack = super().ack()
@@ -203,7 +204,7 @@ class Boastful(wire.Inbound):
 
 
 class Generous(wire.Inbound):
-    """Frees its window when a chunk comes, not when it is done."""
+    """A receiver that frees its window when a chunk arrives, before the chunk is done."""
 
     def feed(self, message, now):
         super().feed(message, now)
@@ -211,7 +212,7 @@ class Generous(wire.Inbound):
 
 
 class Stubborn(wire.Outbound):
-    """Goes on where it was, whatever the receiver has."""
+    """A sender that continues at its own position instead of the receiver's offset."""
 
     def _open(self, opened):
         position = self.position
@@ -220,7 +221,7 @@ class Stubborn(wire.Outbound):
 
 
 class Greedy(wire.Outbound):
-    """Sends without credit."""
+    """A sender that sends without credit."""
 
     @property
     def room(self):
@@ -228,7 +229,7 @@ class Greedy(wire.Outbound):
 
 
 class Impatient(wire.Outbound):
-    """Believes that what it sent before the connection was lost has arrived."""
+    """A sender that still counts the bytes of a lost connection as unacknowledged."""
 
     def lose(self):
         ledger, window = self._ledger, self._window
@@ -242,7 +243,7 @@ class Impatient(wire.Outbound):
 
 
 class Forgetful(wire.Outbound):
-    """Sums only what it sends on the last connection."""
+    """A sender that sums only the units of its last connection."""
 
     def lose(self):
         super().lose()
@@ -252,18 +253,18 @@ class Forgetful(wire.Outbound):
 
 BUGS = {
     "receiver does not check offsets": {"inbound": Careless},
-    "receiver calls durable what came": {"inbound": Boastful},
+    "receiver calls received units durable": {"inbound": Boastful},
     "receiver frees memory that is in use": {"inbound": Generous},
     "receiver does not fence": {"fences": False},
     "sender ignores the offset": {"outbound": Stubborn},
     "sender ignores the window": {"outbound": Greedy},
-    "sender counts lost connections": {"outbound": Impatient},
+    "sender counts bytes of lost connections": {"outbound": Impatient},
     "sender forgets its digest": {"outbound": Forgetful},
 }
 
 
 def caught(bug, seed):
-    """Whether the run of *seed* fails with *bug*."""
+    """Return whether the run of *seed* fails with *bug*."""
     try:
         Simulation(Plan(seed=seed, sizes=(100,), duplicates=0.05), **bug).run()
     except (AssertionError, ValueError, wire.WireError):
@@ -273,10 +274,10 @@ def caught(bug, seed):
 
 @pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
 def test_planted_bug_is_caught(bug):
-    """The simulation is worth something: it fails when something is wrong."""
+    """The simulation fails if one half has a bug."""
     assert any(caught(bug, seed) for seed in range(10))
 
 
 def test_nothing_is_caught_without_a_bug():
-    """The same runs pass when nothing is wrong."""
+    """Without a bug the same runs pass."""
     assert not any(caught({}, seed) for seed in range(10))

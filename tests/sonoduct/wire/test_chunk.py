@@ -1,4 +1,4 @@
-"""Chunks: their bytes, and everything that is refused as one."""
+"""Chunks: their bytes, and the messages that are refused."""
 
 import struct
 from zlib import crc32
@@ -12,7 +12,7 @@ GOOD = {"version": 1, "kind": 1, "flags": 0, "length": 4, "units": 2, "epoch": 7
 
 
 def assemble(payload=PAYLOAD, payload_sum=None, header_sum=None, **changed):
-    """Write a chunk without the help of `wire`."""
+    """Return a chunk that is written without the help of `wire`."""
     fields = [*(GOOD | changed).values(), crc32(payload) if payload_sum is None else payload_sum]
     header = struct.pack("<BBHIIIQI", *fields)
     return header + struct.pack("<I", crc32(header) if header_sum is None else header_sum) + payload
@@ -50,13 +50,13 @@ def test_faulty_messages_are_refused(message, error, text):
 
 
 def test_another_version_is_recognised_before_its_checksum():
-    """A later version may sum other bytes, so its number decides first."""
+    """A later version may sum other bytes, so the version is checked first."""
     with pytest.raises(wire.Malformed, match="chunk version 2, expected 1"):
         wire.decode_chunk(assemble(version=2, header_sum=0))
 
 
 def test_damaged_header_is_a_bad_checksum():
-    """A flipped bit in a length is damage on the way, not a peer that counts wrongly."""
+    """If a bit of a length is flipped, the error is the checksum, not the length."""
     damaged = bytearray(assemble())
     damaged[4] ^= 1
 
@@ -64,13 +64,13 @@ def test_damaged_header_is_a_bad_checksum():
         wire.decode_chunk(damaged)
 
 
-def test_bytes_are_those_of_the_header_table():
-    """Encoding writes exactly the layout that the protocol's table gives."""
+def test_bytes_follow_the_header_table():
+    """Encoding writes exactly the layout of the protocol's table."""
     assert assemble() == wire.encode_chunk(7, 9, 2, PAYLOAD)
 
 
 def test_fields_survive():
-    """Decoding gives back what was encoded."""
+    """Decoding gives the fields that were encoded."""
     chunk = wire.decode_chunk(assemble())
 
     assert (7, 9, 2, 11) == (chunk.epoch, chunk.offset, chunk.units, chunk.end)
@@ -87,7 +87,7 @@ def test_any_buffer_is_taken(kind):
 
 
 def test_payload_is_not_copied():
-    """The payload is a view of the message that came."""
+    """The payload is a view of the received message."""
     message = bytearray(assemble())
     chunk = wire.decode_chunk(message)
     message[-1] = 0x7F
@@ -95,8 +95,8 @@ def test_payload_is_not_copied():
     assert 0x7F == chunk.payload[-1]
 
 
-def test_canonical_bytes_are_those_that_were_unpacked():
-    """Of a chunk that is not compressed they are its payload."""
+def test_canonical_bytes_are_the_unpacked_ones():
+    """If a chunk is not compressed, its canonical bytes are its payload."""
     chunk = wire.decode_chunk(wire.encode_chunk(1, 0, 2, b"ab"))
     unpacked = wire.Chunk(1, 0, 2, chunk.message, b"abcd")
 

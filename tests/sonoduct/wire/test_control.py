@@ -1,4 +1,4 @@
-"""Control messages: what is read, what is refused, and with which words."""
+"""Control messages: which ones are read and which are refused, and how errors describe them."""
 
 import time
 
@@ -41,12 +41,12 @@ REFUSED = {
 
 
 def as_text(message):
-    """Write a dictionary as JSON."""
+    """Return a dictionary as JSON."""
     return msgspec.json.encode(message).decode()
 
 
 def refusal(text):
-    """The error that *text* is refused with."""
+    """Return the error with which *text* is refused."""
     with pytest.raises(wire.Malformed) as raised:
         wire.decode_control(text)
     return raised.value
@@ -54,7 +54,7 @@ def refusal(text):
 
 @pytest.mark.parametrize(("text", "sentence"), REFUSED.values(), ids=REFUSED)
 def test_faulty_messages_are_refused(text, sentence):
-    """The sentence names the fault, its place, and shows what came."""
+    """The sentence names the fault and its place, and shows the message."""
     error = refusal(text)
 
     assert sentence == str(error)
@@ -75,7 +75,7 @@ def test_faulty_messages_are_refused(text, sentence):
     ],
 )
 def test_choices_are_named(changed, seen, expected):
-    """Where a field has a closed set of values, the refusal lists them."""
+    """If a field has a closed set of values, the refusal lists them."""
     text = str(refusal(as_text(HELLO | changed)))
 
     assert seen in text
@@ -95,7 +95,7 @@ def test_choices_are_named(changed, seen, expected):
     ],
 )
 def test_hello_out_of_bounds_is_refused(changed, sentence):
-    """Identity, names and format have limits, and the refusal gives them."""
+    """Identity, names and format have limits, which the refusal gives."""
     error = refusal(as_text(HELLO | changed))
 
     assert str(error).startswith(sentence)
@@ -103,21 +103,21 @@ def test_hello_out_of_bounds_is_refused(changed, sentence):
 
 
 def test_hello_at_its_bounds_is_accepted():
-    """The longest names are still names."""
+    """An instance and a name of 255 characters are accepted."""
     hello = wire.decode_control(as_text(HELLO | {"instance": "a" * 255, "name": "ü" * 255}))
 
     assert (255, 255) == (len(hello.instance), len(hello.name))
 
 
 def test_own_hello_is_checked_too():
-    """A sender that builds an impossible hello learns of it before it connects."""
+    """If a sender builds an impossible hello, it gets the error before it connects."""
     with pytest.raises(ValueError, match="stream 'x', expected 32 hexadecimal digits"):
         wire.Hello(stream="x", instance="a", format=wire.Format(**FORMAT))
 
 
 @pytest.mark.parametrize("filler", ["x", "ü"])
 def test_long_message_is_refused_before_it_is_parsed(filler):
-    """The limit of 4 KiB counts bytes of UTF-8, whatever they say."""
+    """The limit of 4 KiB counts bytes of UTF-8, and applies to any content."""
     error = refusal(filler * 4097)
 
     expected = f"control message bytes {len(filler.encode()) * 4097}, expected at most 4096"
@@ -126,7 +126,7 @@ def test_long_message_is_refused_before_it_is_parsed(filler):
 
 
 def test_longest_message_is_accepted():
-    """4096 bytes are not too many."""
+    """A message of 4096 bytes is accepted."""
     text = as_text(CANCEL).ljust(4096)
 
     assert wire.Cancel(epoch=1) == wire.decode_control(text)
@@ -134,7 +134,7 @@ def test_longest_message_is_accepted():
 
 @pytest.mark.parametrize("bracket", ["[", '{"a":'])
 def test_deep_nesting_is_refused(bracket):
-    """Nesting is counted before the parser recurses."""
+    """The depth is counted before the parser recurses."""
     error = refusal('{"x":' + bracket * 600)
 
     assert "control message depth 601, expected at most 6" == str(error)
@@ -142,19 +142,19 @@ def test_deep_nesting_is_refused(bracket):
 
 
 def test_depth_of_seven_is_refused():
-    """With no bracket more than that, too."""
+    """One bracket more than the limit is refused."""
     assert "control message depth 7, expected at most 6" == str(refusal('{"x":[[[[[[]]]]]]}'))
 
 
 def test_depth_of_six_is_accepted():
-    """Unknown fields may nest as deep as the limit, one beside the other too."""
+    """Unknown fields may nest as deep as the limit, even several in one message."""
     text = as_text(CANCEL | {"a": [[[[[]]]]], "b": [[[[[]]]]]})
 
     assert wire.Cancel(epoch=1) == wire.decode_control(text)
 
 
 def test_brackets_in_strings_do_not_nest():
-    """A name may be full of brackets, and of escaped quotes."""
+    """A name may have any number of brackets and escaped quotes."""
     name = '"[[[[[[[[{{{{{{{{\\'
     hello = wire.decode_control(as_text(HELLO | {"name": name}))
 
@@ -162,7 +162,7 @@ def test_brackets_in_strings_do_not_nest():
 
 
 def test_text_of_quotes_costs_little():
-    """An unfinished string is looked through once, not once for each of its quotes."""
+    """If a string has no end, it is searched once, not once for each of its quotes."""
     began = time.process_time()
     for _ in range(20):
         refusal('"' + '\\"' * 2047)
@@ -172,7 +172,7 @@ def test_text_of_quotes_costs_little():
 
 @pytest.mark.parametrize("text", ["\ud800", '{"x":"\udfff"}', '{"type":"cancel","epoch":1}\udc80'])
 def test_lone_surrogates_are_refused(text):
-    """What is no Unicode text is no message, and can still be named in a close frame."""
+    """Text that is not valid Unicode is refused, and the reason is valid text."""
     error = refusal(text)
 
     assert "surrogates not allowed" in str(error)
@@ -192,7 +192,7 @@ def test_defaults_are_not_sent():
 
 
 def test_own_message_beyond_the_limit_is_refused():
-    """A sender with too much metadata learns of it before it connects."""
+    """If a sender has too much metadata, it gets the error before it connects."""
     metadata = {"a": "x" * 4000}
     hello = msgspec.convert(HELLO | {"metadata": metadata}, wire.Hello)
 
@@ -201,7 +201,7 @@ def test_own_message_beyond_the_limit_is_refused():
 
 
 def test_own_message_of_the_limit_is_sent():
-    """4096 bytes are not too many to send either."""
+    """A message of 4096 bytes is sent."""
     room = 4096 - len(
         wire.encode_control(msgspec.convert(HELLO | {"metadata": {"a": ""}}, wire.Hello))
     )

@@ -1,4 +1,4 @@
-"""Credit: counting bytes by the units they carry."""
+"""Credit: counting the bytes of messages by the units that they carry."""
 
 from sonoduct.wire.credit import Grant, Ledger
 
@@ -11,7 +11,7 @@ def test_new_ledger_is_empty():
 
 
 def test_settling_frees_whole_messages_only():
-    """A message of which one unit is missing keeps all of its bytes."""
+    """If one unit of a message is missing, the message keeps all of its bytes."""
     ledger = Ledger()
     ledger.add(end=10, size=100)
     ledger.add(end=20, size=200)
@@ -21,7 +21,7 @@ def test_settling_frees_whole_messages_only():
 
 
 def test_settling_is_cumulative():
-    """One offset frees everything before it, and a second time nothing."""
+    """One offset frees everything before it; the same offset again frees nothing."""
     ledger = Ledger()
     ledger.add(end=10, size=100)
     ledger.add(end=20, size=200)
@@ -32,7 +32,7 @@ def test_settling_is_cumulative():
 
 
 def test_settling_an_older_offset_changes_nothing():
-    """Offsets may come twice or late."""
+    """If an offset is older than the last one, it is ignored."""
     ledger = Ledger()
     ledger.add(end=10, size=100)
     ledger.settle(10)
@@ -42,14 +42,14 @@ def test_settling_an_older_offset_changes_nothing():
 
 
 def test_edge_starts_at_the_window():
-    """The sender knows of the window from the answer to its hello."""
+    """The sender learns the window from the answer to its hello."""
     grant = Grant(1000)
 
     assert (1000, 1000) == (grant.edge, grant.announced)
 
 
-def test_edge_moves_with_what_is_settled():
-    """The edge is the window plus every byte that was freed; the sender is told later."""
+def test_settled_bytes_move_the_edge():
+    """The edge is the window plus all freed bytes; the sender has not been told of it yet."""
     grant = Grant(1000)
     grant.add(end=10, size=600)
     grant.settle(10)
@@ -58,7 +58,7 @@ def test_edge_moves_with_what_is_settled():
 
 
 def test_announcing_tells_the_edge():
-    """From now on the sender may go to the edge."""
+    """After the announcement the sender may send up to the edge."""
     grant = Grant(1000)
     grant.add(end=10, size=600)
     grant.settle(10)

@@ -1,4 +1,4 @@
-"""The digest of a stream, fed once or again after a rewind."""
+"""The digest of a stream, also if units are fed again after a rewind."""
 
 import pytest
 import xxhash
@@ -20,7 +20,7 @@ def test_nothing_has_the_published_digest():
 
 @pytest.mark.parametrize("piece", [1, 3, 7, 50])
 def test_cutting_does_not_matter(piece):
-    """However the stream is cut into chunks, its digest is that of the whole."""
+    """However a stream is cut into chunks, its digest is the same."""
     digest = wire.Digest()
     for offset in range(0, 50, piece):
         payload = AUDIO[4 * offset : 4 * (offset + piece)]
@@ -31,7 +31,7 @@ def test_cutting_does_not_matter(piece):
 
 
 def test_known_units_are_passed_over():
-    """A sender that starts again feeds the same units without harm."""
+    """If a sender starts again and feeds units a second time, the digest stays right."""
     digest = wire.Digest()
     digest.update(0, 30, AUDIO[:120])
     digest.update(0, 20, AUDIO[:80])
@@ -42,7 +42,7 @@ def test_known_units_are_passed_over():
 
 
 def test_gap_is_refused():
-    """Units that were never summed cannot be jumped over."""
+    """If units before an offset were never summed, the offset is refused."""
     digest = wire.Digest()
     digest.update(0, 30, AUDIO[:120])
 
@@ -51,7 +51,7 @@ def test_gap_is_refused():
 
 
 def test_refused_gap_changes_nothing():
-    """After a refusal the digest is that of what came before."""
+    """After a refusal the digest and the count are as before."""
     digest = wire.Digest()
     with pytest.raises(ValueError, match="offset 1"):
         digest.update(1, 1, b"abcd")

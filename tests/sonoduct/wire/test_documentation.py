@@ -1,4 +1,4 @@
-"""docs/protocol.md says what the code does: vectors, codes, fields, and an exchange that runs."""
+"""docs/protocol.md agrees with the code: vectors, codes, fields, and an exchange that runs."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def code(text):
 
 
 def shown(group, vector):
-    """How the page shows *vector*."""
+    """Return the line or block in which the page shows *vector*."""
     name = vector["name"]
     match group:
         case "chunks":
@@ -47,14 +47,14 @@ def shown(group, vector):
 
 @pytest.mark.parametrize("group", VECTORS)
 def test_every_vector_is_shown(group):
-    """Whoever writes another client finds them all, verbatim."""
+    """The page has every vector verbatim, for authors of other clients."""
     missing = [v["name"] for v in VECTORS[group] if f"\n{shown(group, v)}\n" not in DOCUMENT]
 
     assert [] == missing
 
 
 def test_every_close_code_is_explained():
-    """The table of close codes is complete, and right about what the sender does."""
+    """The table has every close code, and marks the ones after which the sender resumes."""
     rows = re.findall(r"^\| (\d{4}) \| .+ \| (yes|no|once in a row) \|$", DOCUMENT, re.MULTILINE)
     bases = (wire.PeerError, wire.OwnError, wire.EnvironmentFault)
     codes = {cls.close_code for base in bases for cls in base.__subclasses__()}
@@ -68,7 +68,7 @@ def test_every_close_code_is_explained():
     "message", [*wire.Control.__args__, wire.Receipt, wire.Format], ids=lambda cls: cls.__name__
 )
 def test_every_field_is_explained(message):
-    """No message has a field that the page does not know."""
+    """The page explains every field of every message."""
     missing = [name for name in message.__struct_fields__ if f"\n| `{name}` |" not in DOCUMENT]
 
     assert [] == missing
@@ -79,7 +79,7 @@ EXCHANGE = re.search(r"^```\n(> .+?)\n```$", DOCUMENT, re.MULTILINE | re.DOTALL)
 
 
 class Walk:
-    """Both halves of `wire`, taking the page's example exchange line by line."""
+    """Both halves of `wire`, which take the page's example exchange line by line."""
 
     def __init__(self):
         self.sender = wire.Outbound(wire.decode_control(EXCHANGE[0][2:]))
@@ -87,7 +87,7 @@ class Walk:
         self.kept = self.receiver.received
 
     def take(self, line):
-        """Check that *line* is what comes now."""
+        """Check that *line* is the next event of the exchange."""
         if line == "connection lost":
             self.kept = self.receiver.received
             self.receiver = wire.Inbound(wire.Deadlines(), 0)
@@ -100,20 +100,20 @@ class Walk:
             self.answer(line[2:])
 
     def send_chunk(self, epoch, offset, units, *, lost):
-        """The sender's next message is this chunk."""
+        """Check that the sender's next message is this chunk."""
         message = self.sender.chunk(units, SILENCE[2 * offset : 2 * (offset + units)])
         assert wire.encode_chunk(epoch, offset, units, bytes(2 * units)) == message
         if not lost:
             self.receiver.feed(wire.decode_chunk(message), 0)
 
     def send(self, text):
-        """The sender's next message is this text."""
+        """Check that the sender's next message is this text."""
         message = self.sender.greet() if '"hello"' in text else self.sender.eos()
         assert text == wire.encode_control(message)
         self.receiver.feed(message, 0)
 
     def answer(self, text):
-        """The receiver's next message is this text."""
+        """Check that the receiver's next message is this text."""
         match wire.decode_control(text):
             case wire.Opened(epoch=epoch, window=window, max_chunk=max_chunk):
                 terms = wire.Terms(window, max_chunk, wire.Level.DURABLE, kept=True)
@@ -128,7 +128,7 @@ class Walk:
 
 
 def test_example_exchange_runs():
-    """The walk-through of a resume is what both halves say, message by message."""
+    """Both halves say exactly the messages of the page's example of a resume."""
     walk = Walk()
     for line in EXCHANGE:
         walk.take(line)
@@ -138,7 +138,7 @@ def test_example_exchange_runs():
 
 
 def test_example_chunk_is_a_vector():
-    """The chunk that is taken apart at the top is the first of the vectors."""
+    """The chunk that the page takes apart at the top is the first vector."""
     spaced = re.search(r"^```\n(01 01 [0-9a-f ]+)\n```$", DOCUMENT, re.MULTILINE)[1]
 
     assert VECTORS["chunks"][0]["message"] == spaced.replace(" ", "")

@@ -16,20 +16,20 @@ def make(samplerate=48_000, channels=2, encoding=wire.Encoding.S16LE):
     [(wire.Encoding.S16LE, 4), (wire.Encoding.S24LE, 6), (wire.Encoding.F32LE, 8)],
 )
 def test_frame_is_one_sample_for_each_channel(encoding, frame_bytes):
-    """Two channels take twice the bytes of a sample."""
+    """A frame of two channels has twice the bytes of a sample."""
     assert frame_bytes == make(encoding=encoding).frame_bytes
 
 
 @pytest.mark.parametrize("samplerate", [-1, 0, 768_001])
 def test_samplerate_out_of_range_is_refused(samplerate):
-    """No device and no library knows such a samplerate."""
+    """The error names the samplerate and the allowed range."""
     with pytest.raises(ValueError, match=f"^samplerate {samplerate}, expected 1 to 768000$"):
         make(samplerate=samplerate)
 
 
 @pytest.mark.parametrize("channels", [-1, 0, 65])
 def test_channels_out_of_range_are_refused(channels):
-    """64 channels are the most that a stream has."""
+    """The error names the number of channels and the allowed range."""
     with pytest.raises(ValueError, match=f"^channels {channels}, expected 1 to 64$"):
         make(channels=channels)
 
@@ -43,7 +43,7 @@ def test_bounds_are_in_range(samplerate, channels):
 
 
 def test_wire_names():
-    """These words are the protocol; a change here is a new version."""
+    """These words are part of the protocol; a change here is a new version."""
     assert ["pcm", "file"] == list(wire.Kind)
     assert ["s16le", "s24le", "f32le"] == list(wire.Encoding)
     assert ["received", "durable"] == list(wire.Level)
@@ -67,7 +67,7 @@ S24LE, F32LE = wire.Encoding.S24LE, wire.Encoding.F32LE
     ],
 )
 def test_flac_holds_some_formats(changed, fits):
-    """What it cannot hold is no format for it; recordings ask, too."""
+    """If FLAC cannot hold a format exactly, the format cannot be compressed."""
     made = make(**changed)
 
     assert fits == made.fits_flac
@@ -83,7 +83,7 @@ def test_flac_holds_some_formats(changed, fits):
     [(0, 0, 0), (3, 0, 0), (4, 1, 0), (256, 64, 0), (261, 65, 1), (65_536, 16_384, 16_256)],
 )
 def test_as_many_frames_as_fit(size, frames, packed):
-    """Compressed ones need some room beside, for noise."""
+    """Compressed frames leave some room in a payload, because noise may grow."""
     made = make()
     flac = replace(made, compression=wire.Compression.FLAC)
 
@@ -91,12 +91,12 @@ def test_as_many_frames_as_fit(size, frames, packed):
 
 
 def hello(**fields):
-    """A hello with *fields*."""
+    """Return a hello with *fields*."""
     return wire.Hello(stream="0" * 32, instance="a", **fields)
 
 
 def test_units_of_samples_are_frames():
-    """And those of a file are bytes."""
+    """The units of samples are frames, and the units of a file are bytes."""
     flac = replace(make(), compression=wire.Compression.FLAC)
     samples, packed = hello(format=make()), hello(format=flac)
     file = hello(kind=wire.Kind.FILE)
@@ -118,6 +118,6 @@ def test_units_of_samples_are_frames():
     ],
 )
 def test_only_samples_have_a_format(fields, said):
-    """A file says itself what is in it."""
+    """A hello of samples needs a format, and a hello of a file must have none."""
     with pytest.raises(ValueError, match=f"^{said}$"):
         hello(**fields)

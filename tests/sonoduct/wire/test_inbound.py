@@ -26,13 +26,13 @@ UNKEPT = wire.Terms(window=96, max_chunk=16, ack=Level.RECEIVED, kept=False)
 
 
 def chunk(offset, units=2, epoch=7, size=None):
-    """A chunk of *units* frames, or of *size* bytes that claim to be so many."""
+    """Return a chunk of *units* frames, whose payload may have *size* bytes instead."""
     payload = bytes(4 * units if size is None else size)
     return wire.decode_chunk(wire.encode_chunk(epoch, offset, units, payload))
 
 
 def inbound(phase="open", terms=DURABLE, offset=0):
-    """A connection in *phase*, at the time 100."""
+    """Return a connection in *phase*, at the time 100."""
     half = wire.Inbound(DEADLINES, 100)
     if phase != "greeting":
         half.feed(HELLO, 100)
@@ -44,12 +44,12 @@ def inbound(phase="open", terms=DURABLE, offset=0):
 
 
 def state(half):
-    """Everything that a refused message must leave alone."""
+    """Return everything that a refused message must leave alone."""
     return half.phase, half.epoch, half.received, half.released, half.deadline, half.held, half.room
 
 
 def ack(durable, received, window=96):
-    """An acknowledgement of the epoch that these tests use."""
+    """Return an acknowledgement in the epoch of these tests."""
     return wire.Ack(epoch=7, durable=durable, received=received, window=window)
 
 
@@ -71,7 +71,7 @@ MISPLACED = [
 
 @pytest.mark.parametrize(("phase", "message", "name"), MISPLACED)
 def test_message_at_the_wrong_moment_is_refused(phase, message, name):
-    """The refusal says what came and what may come, and changes nothing."""
+    """The refusal names the message and the expected ones, and changes nothing."""
     half = inbound(phase[0])
     before = state(half)
 
@@ -107,7 +107,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("message", "error", "text"), REFUSED.values(), ids=REFUSED)
 def test_faulty_message_is_refused(message, error, text):
-    """Each fault has its class and its sentence; what was accepted before stays."""
+    """Each fault has its class and its sentence; accepted units stay."""
     half = inbound()
     half.feed(chunk(0), 101)
     half.feed(chunk(2), 102)
@@ -124,12 +124,12 @@ def test_faulty_message_is_refused(message, error, text):
     ("error", "code"), [(wire.Malformed, 4400), (wire.TooLarge, 4413), (wire.Gap, 4416)]
 )
 def test_refusals_have_their_close_codes(error, code):
-    """The classes above close with these codes."""
+    """Each class of refusal has its own close code."""
     assert code == error.close_code
 
 
 def greeted(hello):
-    """A connection whose stream *hello* opens, with room for 16 bytes in a chunk."""
+    """Return a connection whose stream *hello* opens, with room for 16 bytes in a chunk."""
     half = wire.Inbound(DEADLINES, 100)
     half.feed(hello, 100)
     half.open(7, 0, DURABLE, 100)
@@ -140,7 +140,7 @@ FILE = wire.Hello(stream=STREAM, instance="a", kind=wire.Kind.FILE)
 
 
 def test_units_of_a_file_are_bytes():
-    """Any number of them is a chunk, and eos counts them."""
+    """A chunk may have any number of bytes, and eos counts bytes."""
     half = greeted(FILE)
     half.feed(chunk(0, units=3, size=3), 101)
     half.feed(chunk(3, units=1, size=1), 101)
@@ -151,7 +151,7 @@ def test_units_of_a_file_are_bytes():
 
 
 def test_a_file_has_no_other_units():
-    """A chunk of a file says how many bytes it has."""
+    """If a chunk of a file counts other units than bytes, it is refused."""
     half = greeted(FILE)
 
     with pytest.raises(wire.Malformed, match="payload bytes of 2 units 8, expected 1 for each"):
@@ -168,16 +168,16 @@ PACKED = wire.Hello(stream=STREAM, instance="a", format=FLAC)
 
 
 @pytest.mark.parametrize(("size", "cost"), [(1, 16), (15, 16), (16, 16), (3, 16)])
-def test_a_compressed_chunk_costs_what_it_becomes(size, cost):
-    """Whatever it came as, its samples have to be held."""
+def test_a_compressed_chunk_costs_its_unpacked_size(size, cost):
+    """If the payload is smaller than its samples, the samples count, as they are held."""
     half = greeted(PACKED)
     half.feed(chunk(0, units=4, size=size), 101)
 
     assert 32 + cost == half.held
 
 
-def test_a_compressed_chunk_costs_what_it_is():
-    """Noise may be larger when it is compressed."""
+def test_a_compressed_chunk_costs_its_packed_size_if_larger():
+    """Noise may be larger when it is compressed; then the payload counts."""
     half = greeted(PACKED)
     half.feed(chunk(0, units=1, size=14), 101)
 
@@ -185,10 +185,10 @@ def test_a_compressed_chunk_costs_what_it_is():
 
 
 def test_credit_of_compressed_chunks_is_bounded():
-    """A window takes no more of them than of others."""
+    """The window holds no more compressed samples than others."""
     half = greeted(PACKED)
     half.feed(chunk(0, units=4, size=1), 101)
-    half.feed(chunk(4, units=4, size=1), 101)  # 96 bytes, by what they become
+    half.feed(chunk(4, units=4, size=1), 101)  # 96 bytes, by their unpacked size
 
     with pytest.raises(wire.Malformed, match="bytes over the window 36, expected 0"):
         half.feed(chunk(8, units=1, size=1), 101)
@@ -207,7 +207,7 @@ PACKED_REFUSED = {
 
 @pytest.mark.parametrize(("message", "error", "text"), PACKED_REFUSED.values(), ids=PACKED_REFUSED)
 def test_faulty_compressed_chunk_is_refused(message, error, text):
-    """What it may become is bounded before anybody looks into it."""
+    """The unpacked size is checked before the payload is unpacked."""
     half = greeted(PACKED)
     before = state(half)
 
@@ -219,7 +219,7 @@ def test_faulty_compressed_chunk_is_refused(message, error, text):
 
 
 def test_a_receiver_is_busy_until_it_has_committed():
-    """With what it holds, and after eos with all of it."""
+    """The receiver is busy while it holds units, and from eos until the receipt."""
     half = greeted(FILE)
     before = half.busy
     half.feed(chunk(0, units=3, size=3), 101)
@@ -234,7 +234,7 @@ def test_a_receiver_is_busy_until_it_has_committed():
 
 
 def test_ack_is_repeated_although_nothing_came():
-    """A receiver that is busy after eos is heard, also if all came on an earlier connection."""
+    """While the receiver is busy after eos, it can repeat its ack, even without a new chunk."""
     half = inbound("ending", offset=4)
     silent = half.ack()
     half.repeat()
@@ -245,7 +245,7 @@ def test_ack_is_repeated_although_nothing_came():
 
 
 def test_open_says_where_to_continue():
-    """The answer to a hello carries the epoch, the offset and the terms."""
+    """The answer to a hello has the epoch, the offset and the terms."""
     half = inbound("claiming")
     opened = half.open(7, 4, RECEIVED, 100)
 
@@ -254,7 +254,7 @@ def test_open_says_where_to_continue():
 
 
 def test_chunks_advance():
-    """Consecutive chunks move the end of what came, and hold its memory."""
+    """Consecutive chunks move the received end, and their bytes count as held."""
     half = inbound(offset=4)
     half.feed(chunk(4), 101)
     half.feed(chunk(6, units=1), 102)
@@ -265,7 +265,7 @@ def test_chunks_advance():
 
 
 def test_window_may_be_filled_to_its_edge():
-    """The last byte of credit is as good as the first."""
+    """A sender may use all of its credit."""
     half = inbound(terms=wire.Terms(window=80, max_chunk=16, ack=Level.DURABLE, kept=True))
     half.feed(chunk(0), 101)
     half.feed(chunk(2), 101)
@@ -274,7 +274,7 @@ def test_window_may_be_filled_to_its_edge():
 
 
 def test_largest_chunk_is_taken():
-    """A payload of just `max_chunk` bytes is not too large."""
+    """A payload of exactly `max_chunk` bytes is accepted."""
     half = inbound()
     half.feed(chunk(0, units=4), 101)
 
@@ -282,7 +282,7 @@ def test_largest_chunk_is_taken():
 
 
 def test_credit_counts_once_the_sender_knows_of_it():
-    """What is free but not announced may not be used: the sender cannot know of it."""
+    """Freed bytes may not be used before they are announced."""
     half = inbound()
     half.feed(chunk(0), 101)
     half.feed(chunk(2), 101)
@@ -294,7 +294,7 @@ def test_credit_counts_once_the_sender_knows_of_it():
 
 
 def test_announced_credit_may_be_used():
-    """After an acknowledgement the sender goes on."""
+    """After an acknowledgement the sender may send further chunks."""
     half = inbound()
     half.feed(chunk(0), 101)
     half.feed(chunk(2), 101)
@@ -306,18 +306,18 @@ def test_announced_credit_may_be_used():
 
 
 def test_nothing_to_acknowledge_at_first():
-    """`opened` has said it all."""
+    """The message `opened` has said it all already."""
     assert inbound().ack() is None
 
 
 @pytest.mark.parametrize("phase", ["greeting", "claiming"])
 def test_nothing_to_acknowledge_without_a_stream(phase):
-    """Acknowledgements belong to an open stream."""
+    """If no stream is open, there is no acknowledgement."""
     assert inbound(phase).ack() is None
 
 
 def test_same_acknowledgement_is_not_repeated():
-    """An acknowledgement that says nothing new is not sent."""
+    """If an acknowledgement would say nothing new, it is not sent."""
     half = inbound()
     half.feed(chunk(0), 101)
 
@@ -325,8 +325,8 @@ def test_same_acknowledgement_is_not_repeated():
     assert half.ack() is None
 
 
-def test_durable_window_counts_from_what_is_released():
-    """With level durable the window stays, and the offset moves."""
+def test_durable_window_counts_from_the_released_offset():
+    """With level durable the window stays the same, and the offset moves."""
     half = inbound()
     half.feed(chunk(0), 101)
     half.feed(chunk(2), 101)
@@ -335,8 +335,8 @@ def test_durable_window_counts_from_what_is_released():
     assert ack(2, 4, window=96) == half.ack()
 
 
-def test_received_window_counts_from_what_came():
-    """With level received the window is what is free."""
+def test_received_window_counts_from_the_received_offset():
+    """With level received the window gives the free bytes."""
     half = inbound(terms=RECEIVED)
     half.feed(chunk(0), 101)
     half.feed(chunk(2), 101)
@@ -345,8 +345,8 @@ def test_received_window_counts_from_what_came():
     assert ack(2, 4, window=96 - 40) == half.ack()
 
 
-def test_nothing_is_durable_where_nothing_is_kept():
-    """A receiver without a store never says durable, and frees its window all the same."""
+def test_nothing_is_durable_without_a_store():
+    """A receiver without a store never acknowledges units as durable, but frees its window."""
     half = inbound(terms=UNKEPT)
     half.feed(chunk(0), 101)
     half.release(2, 102)
@@ -355,7 +355,7 @@ def test_nothing_is_durable_where_nothing_is_kept():
 
 
 def test_release_within_a_chunk_frees_nothing():
-    """A message is in memory until its last unit is done."""
+    """A chunk counts as held until its last unit is released."""
     half = inbound()
     half.feed(chunk(0), 101)
     half.release(1, 102)
@@ -365,7 +365,7 @@ def test_release_within_a_chunk_frees_nothing():
 
 
 def test_ending_is_still_acknowledged():
-    """After eos the sender sees the rest become durable."""
+    """After eos the receiver still acknowledges units that become durable."""
     half = inbound()
     half.feed(chunk(0), 101)
     half.feed(wire.Eos(units=2, digest="0" * 32), 102)
@@ -375,7 +375,7 @@ def test_ending_is_still_acknowledged():
 
 
 def test_commit_ends_the_stream():
-    """The receipt goes out and the next hello may come."""
+    """The receiver sends the receipt, and accepts the next hello."""
     half = inbound("ending")
 
     assert wire.Committed(epoch=7, receipt=RECEIPT) == half.commit(RECEIPT, 200)
@@ -385,7 +385,7 @@ def test_commit_ends_the_stream():
 
 @pytest.mark.parametrize("phase", ["open", "ending"])
 def test_cancel_ends_the_stream(phase):
-    """A sender may give up until it has the receipt; the next hello may come."""
+    """A sender may cancel until it has the receipt; then the next hello is accepted."""
     half = inbound(phase)
     half.feed(CANCEL, 150)
 
@@ -394,7 +394,7 @@ def test_cancel_ends_the_stream(phase):
 
 
 def test_cancel_that_crossed_the_receipt_is_harmless():
-    """It names an epoch that has ended meanwhile, which is not the sender's fault."""
+    """If the epoch of a cancel has just ended, the cancel is ignored."""
     half = inbound("ending")
     half.commit(RECEIPT, 200)
     before = state(half)
@@ -404,7 +404,7 @@ def test_cancel_that_crossed_the_receipt_is_harmless():
 
 
 def test_complete_stream_is_answered_with_its_receipt():
-    """A sender that comes again learns that nothing is missing."""
+    """If a sender opens a complete stream again, it gets the receipt."""
     half = inbound("claiming")
     expected = wire.Opened(
         epoch=8, offset=4, window=0, max_chunk=0, state=wire.State.COMMITTED, receipt=RECEIPT
@@ -416,7 +416,7 @@ def test_complete_stream_is_answered_with_its_receipt():
 
 
 def test_next_stream_starts_afresh():
-    """Nothing of a stream's offsets, credit or format is left for the next one."""
+    """Offsets, credit and format of a stream do not affect the next one."""
     half = inbound()
     half.feed(chunk(0), 101)
     half.feed(wire.Eos(units=2, digest="0" * 32), 102)
@@ -431,7 +431,7 @@ def test_next_stream_starts_afresh():
 
 
 def silent(half, now):
-    """Whether *half* objects to silence until *now*."""
+    """Return whether *half* objects to silence until *now*."""
     try:
         half.expire(now)
     except wire.Stalled:
@@ -440,7 +440,7 @@ def silent(half, now):
 
 
 def test_silence_is_named():
-    """The refusal says what was waited for."""
+    """The refusal says which message was expected."""
     with pytest.raises(wire.Stalled) as raised:
         inbound("greeting").expire(105)
 
@@ -450,7 +450,7 @@ def test_silence_is_named():
 
 @pytest.mark.parametrize(("phase", "deadline"), [("greeting", 105), ("open", 160)])
 def test_silence_ends_at_the_deadline(phase, deadline):
-    """5 seconds for the hello, 60 for a chunk."""
+    """A sender has 5 seconds for the hello, and 60 for a chunk."""
     half = inbound(phase)
 
     assert (False, True) == (silent(half, deadline - 0.001), silent(half, deadline))
@@ -458,13 +458,13 @@ def test_silence_ends_at_the_deadline(phase, deadline):
 
 @pytest.mark.parametrize("phase", ["claiming", "ending"])
 def test_waiting_for_the_receiver_is_no_silence(phase):
-    """While the receiver owes the next message its peer may be silent for ever."""
+    """While the receiver owes the next message, the sender may be silent for ever."""
     assert not silent(inbound(phase), 1e9)
 
 
 @pytest.mark.parametrize(("window", "stalls"), [(40, False), (41, False), (75, False), (76, True)])
 def test_silence_without_credit_is_no_stall(window, stalls):
-    """A sender that cannot fit another frame into its window is not to blame."""
+    """If another frame does not fit into the window, the sender may be silent."""
     half = inbound(terms=wire.Terms(window, max_chunk=8, ack=Level.DURABLE, kept=True))
     half.feed(chunk(0), 101)
 
@@ -472,7 +472,7 @@ def test_silence_without_credit_is_no_stall(window, stalls):
 
 
 def test_chunk_moves_the_deadline():
-    """Each chunk buys another 60 seconds."""
+    """After each chunk the sender has another 60 seconds."""
     half = inbound()
     half.feed(chunk(0), 130)
 
@@ -480,7 +480,7 @@ def test_chunk_moves_the_deadline():
 
 
 def test_release_moves_the_deadline():
-    """A sender that waited for credit has its full time from when it came."""
+    """If a sender has waited for credit, its 60 seconds begin when units are released."""
     half = inbound()
     half.feed(chunk(0), 101)
     half.release(2, 130)
@@ -489,7 +489,7 @@ def test_release_moves_the_deadline():
 
 
 def test_deadline_never_moves_back():
-    """A late look at an earlier clock takes nothing away."""
+    """If a call comes with an earlier time, the deadline stays."""
     half = inbound()
     half.feed(chunk(0), 130)
     half.release(2, 120)
@@ -501,7 +501,7 @@ def test_deadline_never_moves_back():
     "end", [lambda half: half.commit(RECEIPT, 200), lambda half: half.cancel(200)]
 )
 def test_next_hello_has_the_deadline_of_progress(end):
-    """Between streams a sender may look for its next file."""
+    """Between streams a sender has 60 seconds to find its next file."""
     half = inbound("ending")
     end(half)
 
@@ -509,7 +509,7 @@ def test_next_hello_has_the_deadline_of_progress(end):
 
 
 def test_an_ack_can_be_repeated():
-    """A receiver that is busy shows that it is alive by saying the same again."""
+    """A busy receiver repeats its last acknowledgement to show that it is alive."""
     half = wire.Inbound(wire.Deadlines(), 0.0)
     hello = wire.Hello(
         stream="0" * 32,
@@ -532,15 +532,15 @@ MIB = 1024 * 1024
 @pytest.mark.parametrize(
     ("window", "step"), [(65_536, 32_768), (2 * MIB, MIB), (4 * MIB, MIB), (64 * MIB, MIB)]
 )
-def test_a_step_is_half_of_a_small_window_and_no_more_of_a_large_one(window, step):
-    """So that the sender of a small one never runs dry, and that of a large one hears often."""
+def test_a_step_is_half_of_the_window_but_at_most_1_mib(window, step):
+    """With a small window the sender keeps credit; with a large one it hears of progress often."""
     terms = wire.Terms(window, 16, wire.Level.DURABLE, kept=True)
 
     assert step == terms.step
 
 
-def test_a_debugger_shows_where_it_stands():
-    """One line: the epoch, the phase, the next unit, and the bytes in memory."""
+def test_a_debugger_shows_the_position():
+    """One line has the epoch, the phase, the next unit, and the bytes in memory."""
     half = inbound(offset=10)
     half.feed(chunk(10), 101)
 

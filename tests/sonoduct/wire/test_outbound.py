@@ -1,4 +1,4 @@
-"""The sender's half of a stream: what it may send, what it must hear, what it can prove."""
+"""The sender's half of a stream: its messages, its checks of the receiver's, and its digest."""
 
 import msgspec
 import pytest
@@ -26,12 +26,12 @@ RECEIPT = wire.Receipt(
 
 
 def replace(message, **changed):
-    """A copy of *message* with other fields."""
+    """Return a copy of *message* with other fields."""
     return msgspec.structs.replace(message, **changed)
 
 
 def frames(offset, units):
-    """The bytes of *units* frames of the source."""
+    """Return the bytes of *units* frames of the source."""
     return AUDIO[4 * offset : 4 * (offset + units)]
 
 
@@ -41,7 +41,7 @@ def send(half, units=2):
 
 
 def outbound(phase="open", opened=OPENED):
-    """A stream of four frames in *phase*."""
+    """Return a stream of four frames in *phase*."""
     half = wire.Outbound(HELLO)
     if phase != "lost":
         half.greet()
@@ -64,7 +64,7 @@ def reopen(half, **changed):
 
 
 def ack(durable, received, window=96, epoch=7):
-    """An acknowledgement."""
+    """Return an acknowledgement."""
     return wire.Ack(epoch=epoch, durable=durable, received=received, window=window)
 
 
@@ -87,7 +87,7 @@ MISPLACED = [
 
 @pytest.mark.parametrize(("phase", "message", "name"), MISPLACED)
 def test_message_at_the_wrong_moment_is_refused(phase, message, name):
-    """The refusal says what came and what was waited for."""
+    """The refusal names the message and the expected ones."""
     half = outbound(phase)
 
     with pytest.raises(wire.Malformed) as raised:
@@ -99,7 +99,7 @@ def test_message_at_the_wrong_moment_is_refused(phase, message, name):
 
 
 def test_new_stream_has_nothing():
-    """Before the first connection no unit is anywhere, and none is promised."""
+    """Before the first connection every offset is 0."""
     half = outbound("lost")
 
     assert (0, 0, 0) == (half.epoch, half.position, half.read_from)
@@ -108,7 +108,7 @@ def test_new_stream_has_nothing():
 
 
 def test_first_message_is_the_hello():
-    """Every connection begins with the same hello."""
+    """Each connection begins with the hello."""
     half = outbound("lost")
 
     assert HELLO == half.greet()
@@ -116,7 +116,7 @@ def test_first_message_is_the_hello():
 
 
 def test_opened_says_where_to_continue():
-    """Offset, epoch and limits are those of the receiver."""
+    """Offset, epoch and limits come from the receiver."""
     half = outbound(opened=replace(OPENED, epoch=9, offset=3))
 
     assert ("OPEN", 9, 3) == (half.phase.name, half.epoch, half.position)
@@ -125,7 +125,7 @@ def test_opened_says_where_to_continue():
 
 
 def test_opened_with_level_received_promises_nothing_durable():
-    """What the receiver has may be lost with its machine."""
+    """The receiver's machine may fail, so the units that it has are only received."""
     half = outbound(opened=replace(RECEIVED, offset=3))
 
     assert (0, 3, 3) == (half.durable, half.received, half.acknowledged)
@@ -133,7 +133,7 @@ def test_opened_with_level_received_promises_nothing_durable():
 
 @pytest.mark.parametrize(("window", "max_chunk"), [(96, 0), (96, 65), (32, 1), (0, 0)])
 def test_useless_terms_are_refused(window, max_chunk):
-    """A window that holds no chunk would stop the stream for ever."""
+    """If a window holds no chunk, the stream could never continue."""
     half = outbound("greeting")
 
     with pytest.raises(wire.Malformed) as raised:
@@ -147,14 +147,14 @@ def test_useless_terms_are_refused(window, max_chunk):
 
 @pytest.mark.parametrize(("window", "max_chunk"), [(96, 64), (36, 4)])
 def test_tight_terms_are_accepted(window, max_chunk):
-    """A window that holds just one chunk is enough."""
+    """A window for exactly one chunk is enough."""
     half = outbound(opened=replace(OPENED, window=window, max_chunk=max_chunk))
 
     assert max_chunk == half.room
 
 
-def test_chunk_holds_what_comes_next():
-    """Messages follow one another in the epoch that was opened."""
+def test_chunk_holds_the_next_units():
+    """Each chunk begins where the last one ended, in the epoch that was opened."""
     half = outbound()
 
     assert wire.encode_chunk(7, 0, 2, frames(0, 2)) == send(half)
@@ -162,8 +162,8 @@ def test_chunk_holds_what_comes_next():
     assert (3, 76) == (half.position, half.unacknowledged)
 
 
-def test_room_is_what_the_window_leaves():
-    """Each message costs its header too."""
+def test_room_is_the_rest_of_the_window():
+    """Each message takes its payload and its header from the window."""
     half = outbound(opened=replace(OPENED, max_chunk=64))
     send(half)
 
@@ -171,7 +171,7 @@ def test_room_is_what_the_window_leaves():
 
 
 def test_chunk_beyond_the_room_is_refused():
-    """The window holds whatever the caller does."""
+    """If a caller exceeds the window, `chunk` raises an error."""
     half = outbound()
     send(half)
     send(half)
@@ -182,7 +182,7 @@ def test_chunk_beyond_the_room_is_refused():
 
 @pytest.mark.parametrize("phase", ["lost", "greeting", "ending", "done"])
 def test_chunk_outside_of_an_open_stream_is_refused(phase):
-    """There is a time for chunks."""
+    """If no stream is open, `chunk` raises an error."""
     half = outbound(phase)
 
     with pytest.raises(ValueError, match=f"^0 bytes in phase Phase.{phase.upper()}, room is"):
@@ -190,7 +190,7 @@ def test_chunk_outside_of_an_open_stream_is_refused(phase):
 
 
 def test_chunk_of_units_behind_a_gap_is_refused():
-    """Units that the receiver has must go to `skip` first, or the digest could not be right."""
+    """Units that the receiver has must go to `skip` first, because the digest needs them."""
     half = outbound(opened=replace(OPENED, offset=2))
 
     with pytest.raises(ValueError, match=r"^offset 2, expected at most 0$"):
@@ -200,7 +200,7 @@ def test_chunk_of_units_behind_a_gap_is_refused():
 
 
 def test_durable_frees_the_window():
-    """With level durable only what is durable may be forgotten."""
+    """With level durable, only durable units free the window."""
     half = outbound()
     send(half)
     send(half)
@@ -211,7 +211,11 @@ def test_durable_frees_the_window():
 
 
 def test_received_frees_the_window():
-    """With level received all that came may be forgotten, and the window is what is free."""
+    """
+    With level received, all received units are acknowledged.
+
+    The ack's window is the free bytes.
+    """
     half = outbound(opened=RECEIVED)
     send(half)
     send(half)
@@ -222,7 +226,7 @@ def test_received_frees_the_window():
 
 
 def test_ack_after_eos_is_taken():
-    """The rest becomes durable before the receipt comes."""
+    """Units may become durable between eos and the receipt."""
     half = outbound("ending")
     half.feed(ack(4, 4))
 
@@ -230,7 +234,7 @@ def test_ack_after_eos_is_taken():
 
 
 def test_window_may_shrink():
-    """A receiver short of memory takes credit back for what is not sent yet."""
+    """If a receiver is short of memory, it may take back credit that is not used yet."""
     half = outbound()
     send(half)
     half.feed(ack(2, 2, window=0))
@@ -240,7 +244,7 @@ def test_window_may_shrink():
 
 @pytest.mark.parametrize("epoch", [6, 8])
 def test_ack_of_another_epoch_is_ignored(epoch):
-    """It is late, and says nothing about this connection."""
+    """Such an acknowledgement is late, and does not concern this connection."""
     half = outbound()
     send(half)
     half.feed(ack(2, 2, epoch=epoch))
@@ -250,7 +254,7 @@ def test_ack_of_another_epoch_is_ignored(epoch):
 
 @pytest.mark.parametrize("phase", ["lost", "greeting", "done"])
 def test_ack_without_an_open_stream_is_ignored(phase):
-    """It belongs to what came before on the connection."""
+    """Such an acknowledgement belongs to an earlier stream of the connection."""
     half = outbound(phase)
     half.feed(ack(0, 9, epoch=0))
 
@@ -266,7 +270,7 @@ IMPOSSIBLE = {
 
 @pytest.mark.parametrize(("durable", "received", "text"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
 def test_impossible_ack_is_refused(durable, received, text):
-    """An acknowledgement lies between the last one and what was sent."""
+    """An acknowledgement lies between the last one and the end of the sent units."""
     half = outbound()
     send(half)
     send(half)
@@ -282,7 +286,7 @@ def test_impossible_ack_is_refused(durable, received, text):
 
 @pytest.mark.parametrize("phase", ["lost", "greeting", "open", "ending", "done"])
 def test_event_changes_nothing(phase):
-    """What a processor found is for the caller."""
+    """Events of processors concern the caller only."""
     half = outbound(phase)
     half.feed(wire.Event(processor="vad", offset=0, values={}))
 
@@ -290,7 +294,7 @@ def test_event_changes_nothing(phase):
 
 
 def test_lost_connection_forgets_its_credit():
-    """What is on its way is on no way any more."""
+    """If the connection is lost, no bytes are unacknowledged, and there is no room."""
     half = outbound()
     send(half)
     half.lose()
@@ -300,7 +304,7 @@ def test_lost_connection_forgets_its_credit():
 
 
 def test_resume_continues_at_the_offset_of_the_receiver():
-    """What the receiver has is not sent again, what it lost is."""
+    """Units that the receiver has are not sent again; units that it lost are."""
     half = outbound()
     send(half)
     send(half)
@@ -311,8 +315,8 @@ def test_resume_continues_at_the_offset_of_the_receiver():
     assert RECEIPT.digest == half.eos().digest
 
 
-def test_resume_of_another_process_reads_what_it_does_not_send():
-    """The digest is over all units, so those that the receiver has are read as well."""
+def test_resume_of_another_process_reads_the_skipped_units():
+    """The digest covers all units, so the sender reads also the ones that the receiver has."""
     half = outbound(opened=replace(OPENED, offset=3))
     half.skip(2, frames(0, 2))
 
@@ -325,7 +329,7 @@ def test_resume_of_another_process_reads_what_it_does_not_send():
 
 
 def test_receiver_without_memory_starts_again():
-    """With level received a receiver may have lost everything; the digest does not mind."""
+    """With level received a receiver may lose everything; the digest is right all the same."""
     half = outbound(opened=RECEIVED)
     send(half)
     half.feed(ack(0, 2))
@@ -338,8 +342,8 @@ def test_receiver_without_memory_starts_again():
     assert wire.Eos(units=4, digest=RECEIPT.digest) == half.eos()
 
 
-def test_receiver_that_lost_what_was_durable_is_refused():
-    """A promise was broken; sending it again would hide that."""
+def test_receiver_that_lost_durable_units_is_refused():
+    """If units were durable, sending them again would hide that they were lost."""
     half = outbound()
     send(half)
     half.feed(ack(2, 2))
@@ -351,8 +355,8 @@ def test_receiver_that_lost_what_was_durable_is_refused():
     assert 4400 == raised.value.close_code
 
 
-def test_receiver_that_kept_what_was_durable_is_accepted():
-    """The offset may be just what was promised."""
+def test_receiver_that_kept_only_durable_units_is_accepted():
+    """The offset may be exactly the end of the durable units."""
     half = outbound()
     send(half)
     half.feed(ack(2, 2))
@@ -362,7 +366,7 @@ def test_receiver_that_kept_what_was_durable_is_accepted():
 
 
 def test_traffic_is_counted():
-    """What is sent again counts as sent and as resent."""
+    """A chunk that is sent again counts as sent and as resent."""
     half = outbound()
     send(half)
     send(half)
@@ -377,7 +381,7 @@ def test_traffic_is_counted():
 
 
 def test_eos_tells_units_and_digest():
-    """After it the receipt is awaited."""
+    """The eos has both, and the sender then waits for the receipt."""
     half = outbound()
     send(half)
     send(half)
@@ -387,7 +391,7 @@ def test_eos_tells_units_and_digest():
 
 
 def test_eos_of_a_stream_whose_beginning_is_lost_has_no_digest():
-    """Nobody can sum what is gone; its chunks are sent all the same."""
+    """If the first units are gone, the digest cannot be computed; the others are sent."""
     half = wire.Outbound(HELLO, first=2)
     half.greet()
     half.feed(replace(OPENED, offset=2))
@@ -396,14 +400,14 @@ def test_eos_of_a_stream_whose_beginning_is_lost_has_no_digest():
     assert wire.Eos(units=4) == half.eos()
 
 
-def test_eos_of_nothing():
-    """A source without a single frame is a stream, too."""
+def test_eos_of_an_empty_stream():
+    """A source without frames ends with 0 units and the digest of no bytes."""
     assert wire.Eos(units=0, digest=xxhash.xxh3_128().hexdigest()) == outbound().eos()
 
 
 @pytest.mark.parametrize("phase", ["lost", "greeting", "ending", "done"])
 def test_eos_outside_of_an_open_stream_is_refused(phase):
-    """A stream ends once, and on a connection."""
+    """If no stream is open, `eos` raises an error."""
     half = outbound(phase)
 
     with pytest.raises(ValueError, match=rf"^eos at \d in phase Phase.{phase.upper()}$"):
@@ -412,7 +416,7 @@ def test_eos_outside_of_an_open_stream_is_refused(phase):
 
 @pytest.mark.parametrize("skipped", [0, 1, 2])
 def test_eos_before_everything_is_read_is_refused(skipped):
-    """A digest over less than the stream proves nothing."""
+    """If skipped units were not summed, the digest would not cover the stream."""
     half = outbound(opened=replace(OPENED, offset=3))
     half.skip(skipped, frames(0, skipped))
 
@@ -421,7 +425,7 @@ def test_eos_before_everything_is_read_is_refused(skipped):
 
 
 def test_eos_after_a_rewind_needs_the_rest_again():
-    """What was summed before but must be sent again is not there yet."""
+    """Units that were summed but must be sent again count as missing."""
     half = outbound()
     send(half)
     reopen(half, offset=0)
@@ -431,7 +435,7 @@ def test_eos_after_a_rewind_needs_the_rest_again():
 
 
 def test_receipt_ends_the_stream():
-    """Only now may the sender report success."""
+    """With the receipt every unit counts as received and durable."""
     half = outbound("done")
 
     assert RECEIPT == half.receipt
@@ -439,7 +443,7 @@ def test_receipt_ends_the_stream():
 
 
 def test_receipt_of_a_receiver_without_store_is_not_durable():
-    """All of it came, none of it is kept."""
+    """All units were received, and no unit is durable."""
     half = outbound("ending")
     half.feed(wire.Committed(epoch=7, receipt=replace(RECEIPT, durable=False)))
 
@@ -447,7 +451,7 @@ def test_receipt_of_a_receiver_without_store_is_not_durable():
 
 
 def test_finished_stream_stays_finished():
-    """Neither a lost connection nor a new one changes that."""
+    """If the connection is lost or another one greets, the stream stays done."""
     half = outbound("done")
     half.lose()
     half.greet()
@@ -460,7 +464,7 @@ WRONG_RECEIPTS = {"digest": {"digest": "0" * 32}, "units": {"units": 3}}
 
 @pytest.mark.parametrize("changed", WRONG_RECEIPTS.values(), ids=WRONG_RECEIPTS)
 def test_wrong_receipt_is_refused(changed):
-    """What the receiver summed must be what the sender summed."""
+    """If units or digest differ from the sender's, the stream does not end."""
     half = outbound("ending")
     receipt = replace(RECEIPT, **changed)
 
@@ -474,14 +478,14 @@ def test_wrong_receipt_is_refused(changed):
 
 
 def complete(**changed):
-    """The answer to a hello for a stream that is complete."""
+    """Return the answer to a hello for a complete stream."""
     receipt = replace(RECEIPT, **changed)
     state = wire.State.COMMITTED
     return replace(OPENED, epoch=8, window=0, max_chunk=0, state=state, receipt=receipt)
 
 
 def test_complete_stream_needs_no_sending():
-    """Another process sent it before: the source is read, and its digest agrees."""
+    """If another process sent the stream before, the sender only compares the digests."""
     half = outbound("greeting")
     half.feed(complete())
 
@@ -495,7 +499,7 @@ def test_complete_stream_needs_no_sending():
 
 
 def test_receipt_may_come_on_the_next_connection():
-    """The one that carried eos was lost before the answer came."""
+    """If the connection with eos was lost, the next `opened` may bring the receipt."""
     half = outbound("ending")
     half.lose()
     half.greet()
@@ -506,13 +510,13 @@ def test_receipt_may_come_on_the_next_connection():
 
 
 def test_without_its_beginning_a_source_has_no_digest():
-    """A sender that has let it go cannot compare a receipt with it."""
+    """If a source has dropped its first units, a receipt cannot be compared with it."""
     assert wire.Outbound(HELLO).summed
     assert not wire.Outbound(HELLO, first=1).summed
 
 
 def test_receipt_may_be_trusted():
-    """A sender that was told so believes the receiver, whatever the source holds."""
+    """If a sender is told to trust, it accepts the receipt without reading the source."""
     half = outbound("greeting")
     half.feed(complete())
     half.trust()
@@ -522,7 +526,7 @@ def test_receipt_may_be_trusted():
 
 @pytest.mark.parametrize("changed", WRONG_RECEIPTS.values(), ids=WRONG_RECEIPTS)
 def test_wrong_receipt_is_refused_on_the_next_connection(changed):
-    """A sender that has read all of its source checks the receipt whenever it comes."""
+    """If the sender has read all of its source, it checks a late receipt as well."""
     half = outbound("ending")
     half.lose()
     half.greet()
@@ -535,7 +539,7 @@ def test_wrong_receipt_is_refused_on_the_next_connection(changed):
 
 
 def test_receipt_for_more_than_was_read_is_proved():
-    """Another process got further: what is left of the source is read for the digest."""
+    """If another process got further, the sender reads the rest of the source for the digest."""
     half = outbound()
     send(half)
     half.lose()
@@ -548,7 +552,7 @@ def test_receipt_for_more_than_was_read_is_proved():
 
 
 def test_receipt_for_less_than_was_read_is_refused():
-    """One frame that somebody committed under this id is not the four of the source."""
+    """If another sender committed one frame under this id, it does not stand for four."""
     half = outbound("ending")
     half.lose()
     half.greet()
@@ -560,7 +564,7 @@ def test_receipt_for_less_than_was_read_is_refused():
 
 @pytest.mark.parametrize(("offset", "adopted"), [(0, False), (2, False), (3, True)])
 def test_units_of_others_are_noticed(offset, adopted):
-    """A receiver that has more than this sender has sent got it from another one."""
+    """If the receiver has more units than this sender has sent, another one sent them."""
     half = outbound()
     send(half)
     reopen(half, offset=offset)
@@ -568,8 +572,8 @@ def test_units_of_others_are_noticed(offset, adopted):
     assert adopted is half.adopted
 
 
-def test_a_claim_of_somebody_else_between_is_noticed():
-    """What the receiver has by then may be another sender's, even if this one sent as much."""
+def test_a_claim_of_another_sender_in_between_is_noticed():
+    """If an epoch is missing, units may be another sender's, even if this one sent as many."""
     half = outbound()
     send(half)
     half.lose()
@@ -580,7 +584,7 @@ def test_a_claim_of_somebody_else_between_is_noticed():
 
 
 def test_counters_outlive_an_id():
-    """A source that is sent again under another id has sent all of that."""
+    """If a source is sent again under another id, its counters include the first attempt."""
     first, second = outbound("done"), outbound("lost")
     second.count(first)
 
@@ -588,7 +592,7 @@ def test_counters_outlive_an_id():
 
 
 def test_committed_without_receipt_is_refused():
-    """A state without its proof is none."""
+    """If the state is committed, there must be a receipt."""
     half = outbound("greeting")
 
     with pytest.raises(
@@ -599,7 +603,7 @@ def test_committed_without_receipt_is_refused():
 
 @pytest.mark.parametrize("phase", ["open", "ending"])
 def test_cancel_is_answered(phase):
-    """The stream is over, without a receipt."""
+    """After the answer the stream is done, without a receipt."""
     half = outbound(phase)
 
     assert wire.Cancel(epoch=7) == half.cancel()
@@ -611,7 +615,7 @@ def test_cancel_is_answered(phase):
 
 @pytest.mark.parametrize("phase", EXPECTED)
 def test_drain_is_raised(phase):
-    """The receiver stops; the sender comes again."""
+    """If the receiver stops, the error says in how many ms to try again."""
     with pytest.raises(wire.Draining) as raised:
         outbound(phase).feed(wire.Drain(retry_ms=500))
 
@@ -621,13 +625,13 @@ def test_drain_is_raised(phase):
 
 @pytest.mark.parametrize("phase", EXPECTED)
 def test_error_is_raised(phase):
-    """What the receiver objects to is raised with its class and its words."""
+    """An error of the receiver is raised with its class and its words."""
     with pytest.raises(wire.Held, match=r"^stream is held$"):
         outbound(phase).feed(wire.Error(code=4423, message="stream is held"))
 
 
-def test_a_debugger_shows_where_it_stands():
-    """One line: the stream, the phase, the next unit, and the bytes that are not acknowledged."""
+def test_a_debugger_shows_the_position():
+    """One line has the stream, the phase, the next unit, and the unacknowledged bytes."""
     half = outbound()
     send(half)
 

@@ -1,4 +1,4 @@
-"""Laws that hold for any input: it is a message or it is refused, and nothing else happens."""
+"""Properties for any input: it is a message, or it is refused with a WireError."""
 
 import json
 import math
@@ -23,7 +23,7 @@ VALUES = st.none() | st.booleans() | BIG | FLOATS | TEXTS
 
 
 def some(items, keys=TEXTS):
-    """A small dictionary of *items*."""
+    """Generate small dictionaries of *items*."""
     return st.dictionaries(keys, items, max_size=3)
 
 
@@ -57,7 +57,7 @@ RECEIPTS = st.builds(
 
 
 def hellos(kind, formats):
-    """Hellos of one kind."""
+    """Generate hellos of one kind."""
     return st.builds(
         wire.Hello,
         stream=STREAMS,
@@ -111,7 +111,7 @@ CHUNKS = st.builds(
 
 @st.composite
 def damaged_chunks(draw):
-    """A chunk in which some bytes are others, are missing, or are too many."""
+    """Generate chunks in which some bytes are changed, missing or added."""
     message = bytearray(draw(CHUNKS))
     first = draw(st.integers(0, len(message)))
     last = draw(st.integers(first, len(message)))
@@ -128,7 +128,7 @@ JSON = st.recursive(
 
 @st.composite
 def damaged_controls(draw):
-    """A message in which a field has any value at all, or a piece of text is another."""
+    """Generate messages in which one field has any value, or some text is changed."""
     fields = json.loads(wire.encode_control(draw(CONTROLS)))
     fields[draw(st.sampled_from(sorted(fields)))] = draw(JSON)
     text = json.dumps(fields, ensure_ascii=draw(st.booleans()))
@@ -140,7 +140,11 @@ def damaged_controls(draw):
 @given(st.binary(max_size=80) | CHUNKS | damaged_chunks())
 @quick
 def test_any_bytes_are_a_chunk_or_refused(message):
-    """A chunk that is accepted is the one that its fields encode; all else is a WireError."""
+    """
+    If a chunk is accepted, its fields encode to the same bytes.
+
+    Otherwise a WireError is raised.
+    """
     with suppress(wire.WireError):
         chunk = wire.decode_chunk(message)
 
@@ -150,14 +154,14 @@ def test_any_bytes_are_a_chunk_or_refused(message):
 @given(CHUNKS)
 @quick
 def test_chunks_are_accepted(message):
-    """What is encoded is decoded."""
+    """Every encoded chunk can be decoded."""
     assert message == wire.decode_chunk(message).message
 
 
 @given(CHUNKS)
 @settings(deadline=None, max_examples=15)
 def test_any_flipped_bit_is_noticed(message):
-    """Not one bit of header or payload can change unseen."""
+    """If any bit of header or payload is flipped, the chunk is refused."""
     for bit in range(8 * len(message)):
         damaged = bytearray(message)
         damaged[bit // 8] ^= 1 << bit % 8
@@ -166,7 +170,7 @@ def test_any_flipped_bit_is_noticed(message):
 
 
 def decoded(text):
-    """The message that *text* holds, or the error that it is refused with."""
+    """Return the message in *text*, or the error with which it is refused."""
     try:
         return wire.decode_control(text)
     except wire.WireError as error:
@@ -191,7 +195,11 @@ ANY_TEXT = st.text(st.characters(), max_size=60)  # lone surrogates too
 @example("\ufeff{}")
 @quick
 def test_any_text_is_a_message_or_refused(text):
-    """A message that is accepted survives; all else is Malformed, in words that fit a close."""
+    """
+    If a message is accepted, it survives encoding.
+
+    Otherwise Malformed fits into a close frame.
+    """
     message = decoded(text)
 
     if isinstance(message, wire.WireError):
@@ -205,7 +213,7 @@ def test_any_text_is_a_message_or_refused(text):
 @given(CONTROLS)
 @quick
 def test_messages_survive(message):
-    """Decoding gives back what was encoded."""
+    """Decoding gives the message that was encoded."""
     assert message == wire.decode_control(wire.encode_control(message))
 
 
@@ -215,7 +223,7 @@ def test_messages_survive(message):
 )
 @quick
 def test_text_longer_than_a_name_is_refused(field, text):
-    """255 characters of any script are the limit."""
+    """In every script the limit is 255 characters."""
     hello = {"stream": "0" * 32, "instance": "", "format": {}} | {field: text}
     hello["format"] = {"samplerate": 1, "channels": 1, "encoding": "s16le"}
     message = decoded(json.dumps({"type": "hello"} | hello, ensure_ascii=False))
@@ -226,7 +234,7 @@ def test_text_longer_than_a_name_is_refused(field, text):
 @given(st.lists(CONTROLS | CHUNKS.map(wire.decode_chunk), max_size=8), st.integers(0, 3))
 @quick
 def test_any_order_is_accepted_or_refused_by_the_receiver(incoming, opened_after):
-    """No message of any peer makes `Inbound` fail in another way than with a WireError."""
+    """Messages in any order make `Inbound` raise nothing but a WireError."""
     half = wire.Inbound(wire.Deadlines(), 0)
     terms = wire.Terms(window=200, max_chunk=64, ack=wire.Level.DURABLE, kept=True)
     for number, message in enumerate(incoming):
@@ -242,7 +250,7 @@ def test_any_order_is_accepted_or_refused_by_the_receiver(incoming, opened_after
 @given(st.lists(CONTROLS, max_size=8))
 @quick
 def test_any_order_is_accepted_or_refused_by_the_sender(incoming):
-    """No message of any receiver makes `Outbound` fail, or send what cannot be sent."""
+    """Messages in any order make `Outbound` raise nothing but a WireError."""
     half = wire.Outbound(wire.Hello(stream="0" * 32, instance="", format=MONO))
     half.greet()
     for message in incoming:
@@ -257,19 +265,19 @@ MONO = wire.Format(samplerate=1, channels=1, encoding=wire.Encoding.S16LE)
 
 
 def offer(half):
-    """Send one frame if there is room, as a sender that has read all before would do."""
+    """Send one frame if there is room, as a sender that has read all units before."""
     if half.phase.name == "OPEN" and half.room >= 2:
         half.skip(half.position - half.read_from, bytes(2))
         half.chunk(1, bytes(2))
 
 
 def test_numbers_that_are_not_finite_are_sent_as_null():
-    """JSON knows neither NaN nor infinity."""
+    """JSON has neither NaN nor infinity."""
     event = wire.Event(processor="p", offset=0, values={"a": math.nan, "b": math.inf})
 
     assert {"a": None, "b": None} == wire.decode_control(wire.encode_control(event)).values
 
 
 def test_controls_are_complete():
-    """Every message that exists is generated above."""
+    """The strategies above generate every type of message."""
     assert 10 == len(messages.Control.__args__)

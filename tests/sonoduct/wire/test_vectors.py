@@ -22,7 +22,7 @@ def each(group):
 
 
 def plain(value):
-    """A message as JSON would hold it, defaults included."""
+    """Return a message as JSON would hold it, with defaults."""
     match value:
         case msgspec.Struct():
             return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
@@ -69,7 +69,7 @@ def test_control_is_decoded(vector):
 
 
 def test_every_control_message_has_a_vector():
-    """No message is left to be guessed."""
+    """The vectors show every type of control message."""
     shown = {json.loads(vector["text"])["type"] for vector in VECTORS["controls"]}
     classes = wire.Control.__args__
 
@@ -124,7 +124,7 @@ def test_malformed_input_is_refused(vector):
 
 @pytest.mark.parametrize("group", VECTORS)
 def test_names_are_unique(group):
-    """A vector can be named in a report."""
+    """Within a group each vector has its own name, so that reports can use it."""
     names = [vector["name"] for vector in VECTORS[group]]
 
     assert sorted(set(names)) == sorted(names)

@@ -1,4 +1,4 @@
-"""Decoders that are closed in the end."""
+"""A fixture that opens decoders, and closes them after the test."""
 
 from contextlib import ExitStack, closing
 
@@ -9,7 +9,7 @@ from sonoduct.audio.decoding import DecodeOptions, Limits, open_decoder
 
 @pytest.fixture(name="opened")
 def _opened():
-    """open_decoder, with everything closed that it has opened."""
+    """Opens decoders as `open_decoder` does; closes them after the test."""
     with ExitStack() as stack:
 
         def opened(path, *, isolated=False, limits=None, ffmpeg=None, **how):

@@ -1,4 +1,4 @@
-"""MP3 and Ogg whose length is not said, or not rightly: none of it is left out in silence."""
+"""MP3 and Ogg files with no length or a false one are decoded whole, or there is a warning."""
 
 import random
 import time
@@ -19,7 +19,7 @@ from tests.support.corpus import ffmpeg, read_all, truth, write
 RATE = 44_100
 SECONDS = 4
 SAMPLES = 1152
-"""Of each frame."""
+"""Samples of each MPEG frame."""
 
 NO_FFMPEG = "no-such-program"
 
@@ -31,13 +31,13 @@ def samples(decoder):
 
 @pytest.fixture(name="vbr", scope="module")
 def _vbr(tmp_path_factory):
-    """MP3 frames that are small at first and large then, each by itself."""
+    """A list of MP3 frames, of which the first ones are small and the later ones large."""
     folder = tmp_path_factory.mktemp("vbr")
     return mp3_frames(encoded(folder, "-q:a", "2", "-write_xing", "0"))
 
 
 def encoded(folder, *how):
-    """An MP3 without tags of a sine, and noise behind it."""
+    """Return an MP3 without tags: a sine, and noise in its second half."""
     sine = "0.2*sin(1000*t)"
     source = f"aevalsrc={sine}+gte(t\\,{SECONDS / 2})*0.7*(random(0)-0.5):s={RATE}:d={SECONDS}"
     ffmpeg("-f", "lavfi", "-i", source, *how, "-id3v2_version", "0", folder / "made.mp3")
@@ -45,7 +45,7 @@ def encoded(folder, *how):
 
 
 def mp3_frames(data):
-    """The frames of *data*, each by itself."""
+    """Return a list of the frames of *data*."""
     found, at = [], 0
     while frame := parse_frame(data[at : at + 4]):
         found.append(data[at : at + frame.length])
@@ -55,8 +55,8 @@ def mp3_frames(data):
 
 @pytest.mark.parametrize("skipped", [0, 2, 60])
 @pytest.mark.parametrize("where", [False, True], ids=["here", "isolated"])
-def test_an_mp3_that_says_no_length(tmp_path, opened, vbr, skipped, where):
-    """Every frame is decoded, though the first one's size lets libsndfile guess fewer of them."""
+def test_an_mp3_without_a_length(tmp_path, opened, vbr, skipped, where):
+    """All frames are decoded, although libsndfile guesses fewer from the size of the first one."""
     path = tmp_path / "a.mp3"
     path.write_bytes(b"".join(vbr[skipped:]))
     guessed, expected = truth(path), SAMPLES * (len(vbr) - skipped)
@@ -72,7 +72,7 @@ def test_an_mp3_that_says_no_length(tmp_path, opened, vbr, skipped, where):
 
 
 def test_that_libsndfile_guesses_too_few(tmp_path, vbr):
-    """Otherwise the test above would show nothing."""
+    """If libsndfile guessed enough, the test above would prove nothing."""
     path = tmp_path / "a.mp3"
     path.write_bytes(b"".join(vbr))
 
@@ -80,7 +80,7 @@ def test_that_libsndfile_guesses_too_few(tmp_path, vbr):
 
 
 def test_resuming_where_libsndfile_would_have_ended(tmp_path, opened, vbr):
-    """From every frame on it is as if it had been read straight on."""
+    """A read from any frame gives the same samples as reading from the start."""
     path = tmp_path / "a.mp3"
     path.write_bytes(b"".join(vbr))
     everything = read_all(opened(path))
@@ -92,8 +92,8 @@ def test_resuming_where_libsndfile_would_have_ended(tmp_path, opened, vbr):
 
 
 @pytest.mark.parametrize("how", ["-q:a", "-b:a"])
-def test_a_first_frame_that_does_not_count(tmp_path, opened, how):
-    """It tells of the file, but not how many frames there are; it is no audio itself."""
+def test_a_first_frame_without_a_count(tmp_path, opened, how):
+    """If the first frame describes the file but has no count, all frames after it are decoded."""
     data = bytearray(encoded(tmp_path, how, "2" if how == "-q:a" else "96k"))
     frames = mp3_frames(data)
     at = max(data.find(b"Xing"), data.find(b"Info"))
@@ -107,7 +107,7 @@ def test_a_first_frame_that_does_not_count(tmp_path, opened, how):
 
 @pytest.mark.parametrize(("claimed", "decoder"), [(0, "soundfile"), (40, "ffmpeg")])
 def test_a_first_frame_that_counts_too_few(tmp_path, opened, claimed, decoder):
-    """As of files that were joined: what is there counts."""
+    """All frames are decoded; if the count is too small but not 0, ffmpeg decodes them."""
     data = bytearray(encoded(tmp_path, "-q:a", "2"))
     frames = mp3_frames(data)
     at = data.find(b"Xing")
@@ -123,7 +123,7 @@ def test_a_first_frame_that_counts_too_few(tmp_path, opened, claimed, decoder):
 
 
 def test_a_first_frame_that_counts_too_many(tmp_path, opened):
-    """As of files that were cut: a word about those that are missing."""
+    """If frames are missing, as in a file that was cut, a warning has both numbers."""
     data = bytearray(encoded(tmp_path, "-q:a", "2"))
     at, count = data.find(b"Xing"), len(mp3_frames(data))
     data[at + 8 : at + 12] = (9999).to_bytes(4)
@@ -135,7 +135,7 @@ def test_a_first_frame_that_counts_too_many(tmp_path, opened):
 
 
 class Short:
-    """A run that ends early, as if that were the end."""
+    """A run that ends early without reporting a fault."""
 
     warning = ""
 
@@ -154,7 +154,7 @@ class Short:
 
 
 def test_a_decoder_that_ends_early(tmp_path, opened, vbr):
-    """Whatever it says: fewer samples than there are frames for are a word."""
+    """If there are fewer samples than the frames of the file hold, a warning says so."""
     path = tmp_path / "a.mp3"
     path.write_bytes(b"".join(vbr))
     decoder = opened(path)
@@ -166,7 +166,7 @@ def test_a_decoder_that_ends_early(tmp_path, opened, vbr):
 
 
 def test_an_mp3_that_ends_within_a_frame(tmp_path, opened, vbr):
-    """The frames that are whole, and a word about the one that is not."""
+    """The whole frames are decoded, and a warning tells of the incomplete one."""
     path = tmp_path / "a.mp3"
     path.write_bytes(b"".join(vbr[:-1]) + vbr[-1][:50])
     decoder = opened(path, ffmpeg=NO_FFMPEG)
@@ -176,7 +176,7 @@ def test_an_mp3_that_ends_within_a_frame(tmp_path, opened, vbr):
 
 
 def test_an_mp3_that_begins_within_a_frame(tmp_path, opened, vbr):
-    """All frames behind that, by ffmpeg; without it, an error."""
+    """Ffmpeg decodes all whole frames; without ffmpeg there is an error."""
     path = tmp_path / "a.mp3"
     path.write_bytes(vbr[0][100:] + b"".join(vbr[1:]))
 
@@ -187,7 +187,7 @@ def test_an_mp3_that_begins_within_a_frame(tmp_path, opened, vbr):
 
 @pytest.mark.parametrize("tag", [ID3V1, ape(), LYRICS3V2], ids=["id3v1", "ape", "lyrics"])
 def test_mp3_files_that_were_joined_with_their_tags(tmp_path, opened, vbr, tag):
-    """A tag in the middle is no end: ffmpeg decodes both files; without it, an error."""
+    """Ffmpeg decodes the files on both sides of the tag; without ffmpeg there is an error."""
     path = tmp_path / "a.mp3"
     path.write_bytes((b"".join(vbr) + tag) * 2)
 
@@ -200,25 +200,25 @@ LONG = 200_000
 
 
 def goes_back(pages):
-    """Joined by what does not count on."""
+    """Have the second half count from 0 again, as in joined files."""
     middle = oggpages.position(pages[len(pages) // 2])
     for page in pages[len(pages) // 2 + 1 :]:
         oggpages.count(page, oggpages.position(page) - middle)
 
 
 def ends_early(pages):
-    """Only the last page is wrong, which libsndfile goes by."""
+    """Have only the last page count wrong, from which libsndfile takes the length."""
     oggpages.count(pages[-1], oggpages.position(pages[len(pages) // 2]))
 
 
 def counts_nothing(pages):
-    """As of what has not been finished."""
+    """Have every page count 0, as in an unfinished file."""
     for page in pages[2:]:
         oggpages.count(page, 0)
 
 
 def counts_half(pages):
-    """Never back, but too slowly."""
+    """Have the pages count upwards, but half as fast."""
     for page in pages[2:]:
         oggpages.count(page, oggpages.position(page) // 2)
 
@@ -229,7 +229,7 @@ WRONG = (goes_back, ends_early, counts_nothing, counts_half)
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 @pytest.mark.parametrize("change", WRONG)
 def test_an_ogg_whose_pages_count_wrong(tmp_path, opened, subtype, change):
-    """What is in the pages is decoded, by ffmpeg, with a word; without it, an error."""
+    """Ffmpeg decodes all pages, with a warning; without ffmpeg there is an error."""
     path = write(tmp_path / "a.ogg", subtype, LONG)
     pages = oggpages.pages(path.read_bytes())
     change(pages)
@@ -245,13 +245,13 @@ def test_an_ogg_whose_pages_count_wrong(tmp_path, opened, subtype, change):
 
 
 def begins_later(pages):
-    """As of what was recorded from the middle of a broadcast."""
+    """Have the count begin high, as in a recording from the middle of a broadcast."""
     for page in pages[2:]:
         oggpages.count(page, oggpages.position(page) + 10_000_000)
 
 
 def counts_by_milliseconds(pages):
-    """As of what was copied from a container that has no better times."""
+    """Round the counts, as after copying from a container with coarse times."""
     for page in pages[2:-1]:
         oggpages.count(page, oggpages.position(page) // 16 * 16)
 
@@ -259,7 +259,7 @@ def counts_by_milliseconds(pages):
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 @pytest.mark.parametrize("change", [begins_later, counts_by_milliseconds])
 def test_an_ogg_whose_pages_count_rightly(tmp_path, opened, subtype, change):
-    """Neither where they begin nor a few samples matter."""
+    """Neither a high first count nor rounded counts change the samples or give a warning."""
     path = write(tmp_path / "a.ogg", subtype, LONG)
     expected = truth(path)
     pages = oggpages.pages(path.read_bytes())
@@ -271,8 +271,8 @@ def test_an_ogg_whose_pages_count_rightly(tmp_path, opened, subtype, change):
     assert "" == decoder.warning
 
 
-def test_a_comment_with_a_picture(tmp_path):
-    """Megabytes of it cost as much as they are long, and no more."""
+def test_a_long_comment(tmp_path):
+    """A comment of 130 MB is passed over in less than 5 s."""
     page = b"OggS\0\1" + b"\xff" * 8 + bytes(12) + b"\xff" * 256 + bytes(255 * 255)
     path = tmp_path / "a.ogg"
     path.write_bytes(b"OggS\0\2" + bytes(20) + b"\1\x08OpusHead" + page * 2000)
@@ -299,7 +299,7 @@ def test_a_comment_with_a_picture(tmp_path):
     ],
 )
 def test_samples_of_opus(packet, expected):
-    """The first byte says how long a frame is, and how many there are, or that the second does."""
+    """The first byte gives the length of a frame; it or the second byte gives their number."""
     counter = counter_of([b"OpusHead", b"OpusTags"])
 
     assert expected == counter.samples(packet)
@@ -315,6 +315,6 @@ def test_samples_of_opus(packet, expected):
         [b"\1vorbis" + bytes(23), b"", b"nothing"],
     ],
 )
-def test_headers_that_say_nothing(headers):
-    """Then no samples are counted, and the pages are only to count forwards."""
+def test_headers_without_a_counter(headers):
+    """If the headers are unknown or damaged, no samples are counted."""
     assert counter_of(headers) is None

@@ -1,4 +1,4 @@
-"""Files, and decoders, that mean harm: one stream's error, at its limit, and nothing more."""
+"""Hostile files and failing decoders end at a limit, with an error for their own stream only."""
 
 import os
 import re
@@ -24,14 +24,18 @@ MEGABYTE = 1_000_000
 
 
 def peak(process):
-    """Bytes of memory that a process has had at most."""
+    """Return the largest memory of a process so far, in bytes."""
     status = Path(f"/proc/{process}/status").read_text()
     return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is looked at in /proc")
 def test_a_decode_bomb(tmp_path, opened):
-    """1.3 MB that stand for 100 GB: it stops at its limit, and nobody's memory has grown."""
+    """
+    A file of 1.3 MB that stands for 100 GB is stopped at its limit.
+
+    No process needs much memory.
+    """
     size = write_bomb(tmp_path / "a.mov", 100_000 * MEGABYTE)
     decoder = opened(tmp_path / "a.mov", limits=Limits(expansion=300))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -40,19 +44,19 @@ def test_a_decode_bomb(tmp_path, opened):
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     assert size < 1.3 * MEGABYTE
-    assert 1_562_000_000 < decoder.frames  # of 64 bytes
+    assert 1_562_000_000 < decoder.frames  # each has 64 bytes
     assert after - before < 20 * MEGABYTE
     assert peak(decoder._run._child._process.pid) < 150 * MEGABYTE
 
 
 def read_all_and_forget(decoder):
-    """As a stream is sent: in blocks that are not kept."""
+    """Read blocks without keeping them, as a stream is sent."""
     while decoder.read(5000):
         pass
 
 
 def program(path, script):
-    """A program that is said to be ffmpeg: it describes an MP3, and does *script* for samples."""
+    """Write a false ffmpeg that describes an MP3, and runs *script* instead of decoding."""
     path.write_text(f"""#!/bin/sh
 case "$*" in
 *pcm_*) {script} ;;
@@ -68,7 +72,7 @@ HEADER = (
     r"printf 'RIFF\377\377\377\377WAVEfmt \20\0\0\0\3\0\1\0\100\37\0\0\0\175\0\0\4\0\40\0"
     r"data\377\377\377\377'; printf '12345678'; "
 )
-"""The header of a WAV with two frames, as a shell writes it."""
+"""Commands of a shell that write the header of a WAV and two frames."""
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,7 @@ HEADER = (
     ],
 )
 def test_decoders_that_fail(tmp_path, opened, script, error, reason):
-    """However it ends, it is an error with the frame, and with the last thing that was said."""
+    """The error says why, and at which frame if decoding had begun."""
     (tmp_path / "a.mp3").write_bytes(b"anything")
     limits = Limits(wall_seconds=1.5, cpu_seconds=1, least_output=MEGABYTE)
     ffmpeg = program(tmp_path / "ffmpeg", script)
@@ -104,8 +108,8 @@ def test_decoders_that_fail(tmp_path, opened, script, error, reason):
     assert time.monotonic() - started < 30
 
 
-def test_a_read_that_waits_ends_when_it_is_closed(tmp_path, opened):
-    """Whoever closes a decoder that hangs, as Ctrl-C does, need not wait for its limit."""
+def test_closing_a_hanging_decoder_ends_its_read(tmp_path, opened):
+    """If another thread closes a decoder that hangs, the read does not wait for its limit."""
     (tmp_path / "a.mp3").write_bytes(b"anything")
     decoder = opened(tmp_path / "a.mp3", ffmpeg=program(tmp_path / "ffmpeg", HEADER + "sleep 60"))
     timer = threading.Timer(0.2, decoder.close)
@@ -120,7 +124,7 @@ def test_a_read_that_waits_ends_when_it_is_closed(tmp_path, opened):
 
 @pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="needs a file below /dev")  # noqa: S108
 def test_a_list_of_other_files(opened, tmp_path):
-    """Ffmpeg would read what it names, from where it thinks that the list is."""
+    """If a file is a list, ffmpeg does not open the file that it names."""
     with tempfile.NamedTemporaryFile(suffix=".wav", dir="/dev/shm") as other:
         write(Path(other.name))
         (tmp_path / "a").write_text(f"ffconcat version 1.0\nfile shm/{Path(other.name).name}\n")
@@ -130,7 +134,7 @@ def test_a_list_of_other_files(opened, tmp_path):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are looked for in /proc")
 def test_no_decoder_is_left(tmp_path, opened, monkeypatch):
-    """Neither when it is closed, nor when it has failed, nor when it was never read."""
+    """No process is left when a decoder was closed, has failed, or was never read."""
     started, popen = [], subprocess.Popen
     monkeypatch.setattr(
         subprocess, "Popen", lambda *args, **how: started.append(popen(*args, **how)) or started[-1]
@@ -154,7 +158,7 @@ def test_no_decoder_is_left(tmp_path, opened, monkeypatch):
 
 
 def test_no_descriptor_is_left(tmp_path, opened):
-    """Whatever was opened is closed, also where it was no audio."""
+    """Every descriptor is closed, even if the file is no audio."""
     paths = [
         *(write(tmp_path / "a.wav"), write(tmp_path / "a.aiff"), Path(__file__)),
         write(tmp_path / "empty.wav", frames=0),
@@ -168,7 +172,7 @@ def test_no_descriptor_is_left(tmp_path, opened):
 
 
 def test_without_ffmpeg(tmp_path, opened, monkeypatch):
-    """What needs it says what to install; what does not need it is decoded."""
+    """If a file needs ffmpeg, the error says what to install; other files are decoded."""
     encode(tmp_path / "a.m4a", "-c:a", "aac")
     write(tmp_path / "a.mp3", "MPEG_LAYER_III")
     with pytest.raises(NoDecoder, match="^needs ffmpeg, and no-such is no program$"):
@@ -198,12 +202,12 @@ for path in sys.argv[2:]:
 """
 
 OWN = (sys.prefix, sys.base_prefix, "/usr/", "/lib", "/etc/", "/proc/", "/sys/", "/dev/null")
-"""What Python and the loader of programs open."""
+"""Where the files are that Python and the loader of programs open."""
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="NO STRACE: SYSTEM CALLS NOT LOOKED AT")
 def test_system_calls(tmp_path):
-    """Children ask for no network, and open no file but the libraries and the one they are for."""
+    """Child processes use no network, and open only libraries and the file that they decode."""
     (tmp_path / "given").mkdir()
     encode(tmp_path / "a.m4a", "-c:a", "aac").unlink()
     playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{tmp_path}/a.m4a\n"

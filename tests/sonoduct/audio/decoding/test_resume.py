@@ -1,4 +1,4 @@
-"""Going on anywhere gives the samples that reading straight on gives."""
+"""Reading from any frame gives the same samples as reading from the start."""
 
 import random
 import threading
@@ -14,7 +14,7 @@ PROGRAM = ("alac16.m4a", "aac.m4a")
 
 
 def make(path):
-    """The file of the corpus that is called so."""
+    """Write the file of the corpus that has the name of *path*."""
     if path.name in SOUNDFILE:
         return write(path, SOUNDFILE[path.name])
     encode(path, *(FFMPEG.get(path.name) or LOSSLESS[path.name][1:]))
@@ -30,7 +30,7 @@ def make(path):
     ],
 )
 def test_from_anywhere(tmp_path, opened, name, isolated, times):
-    """Any order of offsets and lengths; the decoder that has sought goes on to the same end."""
+    """After a seek to any frame, the decoder gives the same samples up to the same end."""
     path = make(tmp_path / name)
     decoder = opened(path, isolated=isolated)
     everything, width = read_all(decoder), decoder.format.frame_bytes
@@ -47,8 +47,8 @@ def test_from_anywhere(tmp_path, opened, name, isolated, times):
 
 
 @pytest.mark.parametrize("name", [HERE[0], CHILD[0], CHILD[1], PROGRAM[0]])
-def test_the_end_and_what_is_behind_it(tmp_path, opened, name):
-    """At the end there is nothing more; behind it there is nothing to go on with."""
+def test_seeking_to_the_end_and_beyond(tmp_path, opened, name):
+    """At the end a read gives nothing; a seek beyond the end fails."""
     decoder = opened(make(tmp_path / name))
     frames = len(read_all(decoder)) // decoder.format.frame_bytes
     decoder.seek(frames)
@@ -59,8 +59,8 @@ def test_the_end_and_what_is_behind_it(tmp_path, opened, name):
         decoder.seek(frames + 100)
 
 
-def test_a_read_that_is_under_way_ends_when_it_is_closed(tmp_path, opened):
-    """Whoever closes it need not wait for the decoder, even one that would take minutes."""
+def test_closing_a_decoder_ends_its_read(tmp_path, opened):
+    """If another thread closes the decoder, the read fails soon, even if it would take minutes."""
     path = tmp_path / "a.m4a"
     encode(path, "-c:a", "aac", frames=400_000)
     decoder = opened(path)

@@ -1,4 +1,4 @@
-"""What looks like a file, and what is only sound."""
+"""Signatures: which bytes begin a file, and which are only samples."""
 
 import io
 import subprocess
@@ -15,14 +15,14 @@ SOUND = np.random.default_rng(0).integers(-9000, 9000, (16_000, 1)).astype("<i2"
 
 
 def written(form, subtype="PCM_16"):
-    """The bytes of a file that soundfile writes."""
+    """Return the bytes of a file that soundfile writes."""
     file = io.BytesIO()
     soundfile.write(file, SOUND, 16_000, format=form, subtype=subtype)
     return file.getvalue()
 
 
 def encoded(*how):
-    """What ffmpeg writes to a pipe."""
+    """Return the bytes that ffmpeg writes to a pipe."""
     return subprocess.run(
         [FFMPEG, "-v", "error", "-f", "s16le", "-ar", "16000", "-i", "-", *how, "-"],
         input=SOUND.tobytes(),
@@ -46,7 +46,7 @@ def encoded(*how):
     ],
 )
 def test_files_of_libsndfile(form, subtype, suffix):
-    """Twelve bytes are enough."""
+    """The first twelve bytes are enough to know the suffix."""
     assert suffix == suffix_of_container(written(form, subtype)[:SIGNATURE_BYTES])
 
 
@@ -62,7 +62,7 @@ def test_files_of_libsndfile(form, subtype, suffix):
     ],
 )
 def test_files_of_ffmpeg(how, suffix):
-    """MPEG audio without a tag takes some frames; everything else begins with its name."""
+    """MPEG audio without a tag is known by several frames, any other file by its first bytes."""
     data = encoded(*how)
 
     assert suffix == suffix_of_container(data[:MPEG_BYTES])
@@ -71,7 +71,7 @@ def test_files_of_ffmpeg(how, suffix):
 
 @pytest.mark.parametrize("scale", [1e-4, 0.1, 1.0, 3e4])
 def test_sound_is_no_file(scale):
-    """Of 20,000 beginnings of float32 sound none is taken for a file."""
+    """The first bytes of float32 samples, in 20,000 cases, are not taken for a file."""
     floats = np.random.default_rng(1).normal(0, scale, (20_000, MPEG_BYTES // 4 + 1))
     beginnings = floats.astype("<f4")[:, : SIGNATURE_BYTES // 4].tobytes()
     heads = [beginnings[at : at + SIGNATURE_BYTES] for at in range(0, len(beginnings), 12)]
@@ -85,6 +85,6 @@ def test_sound_is_no_file(scale):
 @pytest.mark.parametrize(
     "head", [b"", b"RIFF", b"RIFF1234ACON", b"FORM1234ILBM", b"ID3\x09", bytes(12)]
 )
-def test_what_is_not_enough(head):
-    """Half a signature, and files that are no sound."""
+def test_bytes_that_begin_no_audio_file(head):
+    """Half a signature, and files of other kinds than audio, give no suffix."""
     assert suffix_of_container(head) is None

@@ -1,4 +1,4 @@
-"""What is in whole files besides audio is no audio, and no damage."""
+"""Tags, pictures and padding of whole files are neither decoded nor reported as damage."""
 
 import random
 
@@ -15,20 +15,20 @@ NO_FFMPEG = "no-such-program"
 
 
 def id3v2(*frames, padding=0, version=4, footer=False):
-    """A tag that is in front."""
+    """Return an ID3v2 tag."""
     body = b"".join(frames) + bytes(padding)
     head = bytes([version, 0, 0x10 if footer else 0]) + synchsafe(len(body))
     return b"ID3" + head + body + (b"3DI" + head if footer else b"")
 
 
 def synchsafe(number):
-    """Four bytes of seven bits."""
+    """Return *number* as four bytes of seven bits."""
     return bytes(number >> shift & 127 for shift in (21, 14, 7, 0))
 
 
 COVER = b"\0image/jpeg\0\3\0" + bytes(range(256)) * 8
 PICTURE = b"APIC" + synchsafe(len(COVER)) + b"\0\0" + COVER
-"""One that is no JPEG, and looks as if there were frames in it."""
+"""A picture that is no JPEG, and has bytes that look like MPEG frames."""
 
 TITLE = b"TIT2" + synchsafe(5) + b"\0\0\0abcd"
 FRONT = id3v2(TITLE, PICTURE)
@@ -38,7 +38,7 @@ ENHANCED = b"TAG+" + bytes(223) + ID3V1
 
 
 def ape():
-    """A tag with header and footer."""
+    """Return an APE tag with header and footer."""
     item = (5).to_bytes(4, "little") + bytes(4) + b"Title\0hello"
 
     def end(flags):
@@ -68,7 +68,7 @@ BEHIND = {
 @pytest.mark.parametrize("behind", BEHIND)
 @pytest.mark.parametrize("front", [b"", FRONT, FRONT + id3v2(padding=3000), ape()])
 def test_where_the_audio_is(tmp_path, front, behind):
-    """Between the tags, whatever they are."""
+    """The audio lies between the tags, of any kind and number."""
     path, audio = tmp_path / "a", random.Random(0).randbytes(500) + b"\1"
     path.write_bytes(front + audio + BEHIND[behind])
     with path.open("rb") as file:
@@ -98,8 +98,8 @@ def test_where_the_audio_is(tmp_path, front, behind):
         ID3V1,
     ],
 )
-def test_what_is_no_tag(tmp_path, data):
-    """Everything is audio, so is what would be nothing but tags."""
+def test_bytes_that_are_no_tag(tmp_path, data):
+    """If a tag is incomplete, or would leave no audio, the whole file counts as audio."""
     (tmp_path / "a").write_bytes(data)
     with (tmp_path / "a").open("rb") as file:
         part = without_tags(file.fileno(), len(data))
@@ -108,7 +108,7 @@ def test_what_is_no_tag(tmp_path, data):
 
 
 def make(path, frames=9001):
-    """The file of the corpus that is called so."""
+    """Write the file of the corpus that has the name of *path*; return its bytes."""
     if path.name in SOUNDFILE:
         write(path, SOUNDFILE[path.name], frames)
     else:
@@ -126,12 +126,12 @@ FILLED = (
     *("s16.wav", "s24.rf64", "s24.aiff", "s16.au", "s16.caf", "s16.flac", "s24.flac"),
     *("vorbis.ogg", "layer3.mp3", "ac3.ac3", "layer2.mp2", "wavpack.wv", "adts.aac", "aac.m4a"),
 )
-"""What zeros may be behind without being silence: elsewhere only the end of the file ends it."""
+"""Kinds that say where the audio ends; in the other kinds, zeros behind it would be silence."""
 
 
 @pytest.mark.parametrize("name", [*ALONE, *BY_FFMPEG])
 def test_tags_are_no_audio(tmp_path, opened, name):
-    """In front and behind: the same samples by the same decoder, and no word."""
+    """If there are tags in front or behind, samples and decoder are the same, without a warning."""
     path = tmp_path / name
     data = make(path)
     how = {"ffmpeg": NO_FFMPEG} if name in ALONE else {}
@@ -149,8 +149,8 @@ def test_tags_are_no_audio(tmp_path, opened, name):
 
 @pytest.mark.parametrize("name", FILLED)
 @pytest.mark.parametrize("zeros", [1, 5000])
-def test_zeros_that_fill_something_up(tmp_path, opened, name, zeros):
-    """Behind a file that says where its audio ends they are nothing."""
+def test_padding_with_zeros(tmp_path, opened, name, zeros):
+    """If a file says where its audio ends, zeros behind it are ignored without a warning."""
     path = tmp_path / name
     data = make(path)
     expected = read_all(opened(path))
@@ -162,7 +162,7 @@ def test_zeros_that_fill_something_up(tmp_path, opened, name, zeros):
 
 
 def test_a_flac_whose_last_frame_ends_with_zeros(tmp_path, opened):
-    """Its checksum may be such that it cannot be told from what fills up."""
+    """If the last frame's checksum ends with zeros, it is not taken for padding."""
     for seed in range(2000):
         path = write(tmp_path / "a.flac", "PCM_16", 20 + seed)
         if path.read_bytes().endswith(b"\0"):
@@ -176,8 +176,8 @@ def test_a_flac_whose_last_frame_ends_with_zeros(tmp_path, opened):
     assert "" == decoder.warning
 
 
-def test_a_tag_is_not_hidden_in_samples(tmp_path, opened):
-    """Samples that the header counts are samples, also those that look like a tag."""
+def test_samples_that_look_like_a_tag(tmp_path, opened):
+    """Samples that the header counts are decoded, even if they look like a tag."""
     path = write(tmp_path / "a.wav", "PCM_16", 1000)
     path.write_bytes(path.read_bytes()[:-128] + ID3V1)
     decoder = opened(path, ffmpeg=NO_FFMPEG)
@@ -187,7 +187,7 @@ def test_a_tag_is_not_hidden_in_samples(tmp_path, opened):
 
 
 def test_a_damaged_flac_with_tags(tmp_path, opened):
-    """Ffmpeg goes on with the audio, and is not shown the tags either."""
+    """If ffmpeg continues behind the damage, it does not see the tags."""
     path = write(tmp_path / "a.flac", frames=100_000)
     data = bytearray(path.read_bytes())
     middle = len(data) // 2
@@ -216,7 +216,7 @@ def test_a_damaged_flac_with_tags(tmp_path, opened):
     ],
 )
 def test_a_picture_that_is_broken(tmp_path, opened, name, how):
-    """The audio is whole."""
+    """A broken picture changes no samples, and gives no warning."""
     path = tmp_path / name
     picture = ("-f", "lavfi", "-i", "color=s=64x64:d=0.2", "-map", "0:a", "-map", "1:v")
     encode(path, *picture, "-disposition:v", "attached_pic", *how)
@@ -225,7 +225,7 @@ def test_a_picture_that_is_broken(tmp_path, opened, name, how):
     marks = (b"\x89PNG", b"\xff\xd8\xff", b"\0\0\1\xb0", b"\0\0\1\xb6")
     at = max(data.find(mark) for mark in marks)
     for offset, noise in ((16, b"\x7f" + b"\xff" * 7), (0, random.Random(0).randbytes(100))):
-        data[at + offset : at + offset + len(noise)] = noise  # its size is there, in a PNG
+        data[at + offset : at + offset + len(noise)] = noise  # a PNG has its size at 16
         path.write_bytes(data)
         decoder = opened(path)
 
@@ -233,8 +233,8 @@ def test_a_picture_that_is_broken(tmp_path, opened, name, how):
         assert "" == decoder.warning
 
 
-def test_a_caf_that_does_not_say_how_long_it_is(tmp_path, opened):
-    """The length -1 is a legal one, of ALAC as well as of samples."""
+def test_a_caf_without_a_length(tmp_path, opened):
+    """The length -1 means that it is unknown, and gives no warning."""
     for name in ("s16.caf", "s24.caf"):
         path = write(tmp_path / name, "PCM_24" if "24" in name else "PCM_16")
         expected, data = truth(path), bytearray(path.read_bytes())
@@ -249,7 +249,7 @@ def test_a_caf_that_does_not_say_how_long_it_is(tmp_path, opened):
 
 
 def test_an_mp3_with_more_tags_than_audio(tmp_path, opened):
-    """Libsndfile's decoder takes the length of the whole file for that of the audio."""
+    """Libsndfile is not shown the tags, as it would take their bytes for audio."""
     path = tmp_path / "a.mp3"
     ffmpeg("-f", "lavfi", "-i", "sine=d=3", "-q:a", "4", "-id3v2_version", "0", path)
     data = path.read_bytes()
@@ -262,7 +262,7 @@ def test_an_mp3_with_more_tags_than_audio(tmp_path, opened):
 
 
 def test_an_ffmpeg_that_can_read_whole_files_only(tmp_path, opened):
-    """It was built without the protocol that shows it a part; then it passes over tags itself."""
+    """If ffmpeg was built without the protocol subfile, it passes over the tags itself."""
     script = tmp_path / "ffmpeg"
     refuse = 'echo "Error opening input: Protocol not found" >&2; exit 1'
     script.write_text(
@@ -281,7 +281,7 @@ def test_an_ffmpeg_that_can_read_whole_files_only(tmp_path, opened):
 @pytest.mark.parametrize("name", ["layer3.mp3", "s16.flac", "s16.wav"])
 @pytest.mark.parametrize("content", [b"", TITLE, TITLE + bytes(500)])
 def test_a_tag_that_claims_audio(tmp_path, opened, name, content):
-    """Audio that begins within the tag, behind its frames, is audio."""
+    """If audio begins before the claimed end of a tag, it is decoded."""
     path = tmp_path / name
     data = make(path)
     expected = read_all(opened(path))
@@ -294,7 +294,7 @@ def test_a_tag_that_claims_audio(tmp_path, opened, name, content):
 
 
 def test_a_tag_that_leads_to_no_audio(tmp_path, opened):
-    """Where its end cannot be found, there is a word."""
+    """If the end of a tag cannot be found, there is a warning."""
     path = tmp_path / "layer3.mp3"
     data = make(path)
     path.write_bytes(b"ID3\4\0\0" + synchsafe(len(data) // 2 + 1001) + b"\1" * 1000 + data)
@@ -305,7 +305,7 @@ def test_a_tag_that_leads_to_no_audio(tmp_path, opened):
 
 
 def test_a_broken_cover_in_a_pipe(tmp_path):
-    """What comes as it is made is judged as a file is."""
+    """If a pipe brings a broken cover in front of the audio, there is no warning."""
     path = tmp_path / "adts.aac"
     path.write_bytes(FRONT + make(path))
     with path.open("rb") as file:
@@ -319,7 +319,7 @@ def test_a_broken_cover_in_a_pipe(tmp_path):
 
 
 def test_a_header_that_points_before_the_file(tmp_path, opened):
-    """A seek to there fails, as it does in the file itself."""
+    """If a header points before the file, the samples are decoded as without the tag."""
     path = write(tmp_path / "a.w64")
     expected, data = truth(path), bytearray(path.read_bytes())
     at = data.rindex(b"data\xf3\xac") + 16

@@ -1,4 +1,4 @@
-"""Headers that were never finished, or lie: the samples that are there count."""
+"""Files whose header is unfinished or false."""
 
 import io
 import os
@@ -17,7 +17,7 @@ FRAMES = 5000
 
 
 def samples(decoder):
-    """All frames of *decoder* as a receiver has them."""
+    """Return all frames of *decoder* as a receiver's array."""
     return to_float32(read_all(decoder), decoder.format.encoding, decoder.format.channels)
 
 
@@ -45,7 +45,7 @@ KILLED = [
 @pytest.mark.parametrize("isolated", [False, True], ids=["here", "isolated"])
 @pytest.mark.parametrize("recorder", KILLED, ids="-".join)
 def test_a_recorder_that_was_killed(tmp_path, opened, recorder, isolated):
-    """What libsndfile has written before it writes the header anew: nothing is missing."""
+    """If libsndfile was killed before it rewrote the header, every written sample is decoded."""
     path, made = tmp_path / "killed", tmp_path / "made"
     form, subtype, endian = recorder
     channels = 1 if subtype == "PCM_16" else 2
@@ -53,7 +53,7 @@ def test_a_recorder_that_was_killed(tmp_path, opened, recorder, isolated):
     how = (RATE, channels, subtype, endian, form)
     with soundfile.SoundFile(made, "w", *how) as file:
         file.write(sound)
-        path.write_bytes(made.read_bytes())  # it writes through
+        path.write_bytes(made.read_bytes())  # libsndfile has written all of it
     decoder = opened(path, isolated=isolated, ffmpeg=NO_FFMPEG)
 
     assert np.array_equal(truth(made), samples(decoder))
@@ -65,8 +65,8 @@ def test_a_recorder_that_was_killed(tmp_path, opened, recorder, isolated):
     [("wav",), ("wav", "-rf64", "always"), ("w64",), ("aiff",), ("au",), ("caf",)],
     ids=" ".join,
 )
-def test_what_was_written_into_a_pipe(tmp_path, opened, how):
-    """Which cannot go back to say how much it was."""
+def test_files_that_were_written_into_a_pipe(tmp_path, opened, how):
+    """The writer could not go back to write the length; every sample is decoded."""
     source = write(tmp_path / "source.wav", "PCM_16", FRAMES, 2)
     form, *options = how
     codec = "pcm_s16le" if form in ("wav", "w64") else "pcm_s16be"
@@ -79,7 +79,7 @@ def test_what_was_written_into_a_pipe(tmp_path, opened, how):
 
 
 def made(form, subtype="PCM_24", channels=2):
-    """A file's bytes."""
+    """Return a file's bytes."""
     file = io.BytesIO()
     soundfile.write(file, tone(FRAMES, channels), RATE, subtype, format=form)
     return file.getvalue()
@@ -93,7 +93,7 @@ FIELDS = {
     "AU": (lambda _: 8, 4, "big", 0),
     "CAF": (lambda data: data.rindex(b"data") + 4, 8, "big", 4),
 }
-"""Where each says how many bytes of samples it has, how, and what it counts besides."""
+"""The length in each kind of file: its place, its size, its order, and bytes that it adds."""
 
 WIDTH = 6
 CUT = FRAMES * WIDTH // 2 + 1
@@ -111,7 +111,7 @@ LIES = {
 
 
 def claiming(form, claimed):
-    """A file's bytes that claim so many bytes of samples; None for a 1 and zeros."""
+    """Return a file's bytes that claim *claimed* bytes of samples; None for a 1 and zeros."""
     data = bytearray(made("RF64" if form == "BW64" else form))
     at, size, order, besides = FIELDS[form]
     if claimed is None:
@@ -127,8 +127,8 @@ def claiming(form, claimed):
 @pytest.mark.parametrize("isolated", [False, True], ids=["here", "isolated"])
 @pytest.mark.parametrize("form", FIELDS)
 @pytest.mark.parametrize("lie", LIES)
-def test_lengths_that_lie(tmp_path, opened, form, lie, isolated):
-    """Unknown is no damage; too much is; and so is what the header does not count."""
+def test_false_lengths(tmp_path, opened, form, lie, isolated):
+    """An unknown length gives no warning; a length that is too large or too small gives one."""
     claimed, frames, warning = LIES[lie]
     (tmp_path / "a").write_bytes(claiming(form, claimed))
     (tmp_path / "true").write_bytes(made("WAV"))
@@ -140,21 +140,21 @@ def test_lengths_that_lie(tmp_path, opened, form, lie, isolated):
 
 @pytest.mark.parametrize("form", FIELDS)
 def test_cut_within_a_frame(tmp_path, opened, form):
-    """The frames that are whole, and a word about the rest."""
+    """The whole frames are decoded; if the length is known, there is a warning."""
     expected = FRAMES // 2
     for claimed in (FRAMES * WIDTH, -1):
         data = claiming(form, claimed)
         (tmp_path / "a").write_bytes(data[: len(data) - FRAMES * WIDTH + CUT])
         decoder = opened(tmp_path / "a", ffmpeg=NO_FFMPEG)
 
-        # What is behind the samples of some was cut off first.
+        # Some kinds have bytes behind the samples, which the cut removes first.
         assert expected <= len(samples(decoder)) <= expected + 8
         assert claimed < 0 or decoder.warning.startswith("cut off: ")
 
 
 @pytest.mark.parametrize("form", FIELDS)
 def test_from_anywhere(tmp_path, opened, form):
-    """A header that was mended is the same for whatever frame a resume starts at."""
+    """If the header was mended, a read from any frame gives the same samples."""
     (tmp_path / "a").write_bytes(claiming(form, 0))
     decoder = opened(tmp_path / "a", ffmpeg=NO_FFMPEG)
     everything = read_all(decoder)
@@ -188,8 +188,12 @@ CHUNK = b"LIST\x06\0\0\0INFOab"
     ],
 )
 @pytest.mark.parametrize("channels", [1, 2])
-def test_what_is_behind_the_samples(tmp_path, opened, behind, warned, channels):
-    """Chunks and zeros are what it is to be; samples that the header does not count are not."""
+def test_bytes_behind_the_samples(tmp_path, opened, behind, warned, channels):
+    """
+    Chunks, zeros and a few bytes give no warning.
+
+    Samples that the header does not count give one.
+    """
     path = write(tmp_path / "a.wav", "PCM_U8", 999, channels)
     expected = truth(path)
     path.write_bytes(path.read_bytes()[: 44 + 999 * channels] + behind)
@@ -201,7 +205,7 @@ def test_what_is_behind_the_samples(tmp_path, opened, behind, warned, channels):
 
 @pytest.mark.parametrize("form", ["WAV", "RF64", "AIFF", "AU", "CAF"])
 def test_joined_files(tmp_path, opened, form):
-    """The first one, by libsndfile, and a word about the other."""
+    """Libsndfile decodes the first file, and a warning tells of the bytes behind it."""
     data = made(form, "PCM_16", 1)
     (tmp_path / "a").write_bytes(data)
     expected = truth(tmp_path / "a")
@@ -212,8 +216,8 @@ def test_joined_files(tmp_path, opened, form):
     assert f"behind the {2 * FRAMES} that the file claims were left out" in decoder.warning
 
 
-def test_a_header_with_nothing_but_chunks_behind_it(tmp_path, opened):
-    """They are not taken for samples, though the header says 0."""
+def test_a_header_followed_only_by_chunks(tmp_path, opened):
+    """The chunks are not taken for samples, although the header claims 0 bytes."""
     for form in ("WAV", "AIFF"):
         file = io.BytesIO()
         soundfile.write(file, tone(0), RATE, format=form)
@@ -222,8 +226,8 @@ def test_a_header_with_nothing_but_chunks_behind_it(tmp_path, opened):
             opened(tmp_path / "a")
 
 
-def test_what_cannot_be_read_is_no_end(tmp_path):
-    """For libsndfile it is one, as it cannot be told that a disk has failed."""
+def test_a_read_that_fails_is_no_end(tmp_path):
+    """Libsndfile takes a failed read for the end of the file; SndFile raises the error."""
     path = write(tmp_path / "a.aiff", "PCM_16", 100_000)
     with path.open("rb") as file:
         descriptor = os.dup(file.fileno())

@@ -1,4 +1,4 @@
-"""Every format that is promised: lossless ones bit for bit, others as their decoder gives them."""
+"""Every promised format: lossless ones bit for bit, others as their decoder gives them."""
 
 import os
 
@@ -10,13 +10,13 @@ from sonoduct.wire import Encoding
 from tests.support.corpus import FFMPEG, LOSSLESS, SOUNDFILE, encode, ffmpeg, read_all, truth, write
 
 HERE = ("s16.wav", "s24.wav", "float.wav", "ulaw.wav", "s24.rf64", "s24.flac")
-"""What is decoded in this process otherwise; the rest is in a child anyway."""
+"""Kinds that this process decodes unless they are isolated; a child decodes all others."""
 
 S16, S24, F32 = Encoding
 
 
 def decoded(decoder):
-    """All frames of *decoder* as a receiver has them."""
+    """Return all frames of *decoder* as a receiver's array."""
     form = decoder.format
     return to_float32(read_all(decoder), form.encoding, form.channels)
 
@@ -25,8 +25,8 @@ def decoded(decoder):
     ("name", "isolated"),
     [*((name, False) for name in SOUNDFILE), *((name, True) for name in HERE)],
 )
-def test_what_libsndfile_reads(tmp_path, opened, name, isolated):
-    """On either side it is what soundfile reads at once."""
+def test_files_of_libsndfile(tmp_path, opened, name, isolated):
+    """In this process and in a child, the samples equal soundfile's."""
     path = write(tmp_path / name, SOUNDFILE[name])
     decoder = opened(path, isolated=isolated)
 
@@ -37,15 +37,15 @@ def test_what_libsndfile_reads(tmp_path, opened, name, isolated):
 
 @pytest.mark.parametrize("name", ["layer3.mp3", "opus.ogg", "s24.flac"])
 def test_longer_than_a_block(tmp_path, opened, name):
-    """Reading in pieces gives what reading at once does: libsndfile is not made to seek."""
+    """If a file is read in several blocks, its samples are the same as in one read."""
     path = write(tmp_path / name, SOUNDFILE[name], 600_000)
 
     assert np.array_equal(truth(path), decoded(opened(path)))
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
-def test_what_ffmpeg_reads_exactly(tmp_path, opened, name):
-    """Whatever was put in comes out, in the smallest encoding that holds it."""
+def test_lossless_files_of_ffmpeg(tmp_path, opened, name):
+    """The samples equal the encoded ones, in the smallest encoding that holds them."""
     subtype, *how = LOSSLESS[name]
     path = tmp_path / name
     source = encode(path, *how, subtype=subtype, channels=2)
@@ -57,8 +57,8 @@ def test_what_ffmpeg_reads_exactly(tmp_path, opened, name):
 
 
 @pytest.mark.parametrize("name", FFMPEG)
-def test_what_ffmpeg_reads_otherwise(tmp_path, opened, name):
-    """It is, bit for bit, what ffmpeg itself makes of the file that has a name and a place."""
+def test_lossy_files_of_ffmpeg(tmp_path, opened, name):
+    """The samples equal, bit for bit, ffmpeg's own samples of the same path."""
     path = tmp_path / name
     encode(path, *FFMPEG[name])
     decoder = opened(path)
@@ -73,7 +73,7 @@ def test_what_ffmpeg_reads_otherwise(tmp_path, opened, name):
 @pytest.mark.parametrize("channels", [1, 2, 3, 6, 8])
 @pytest.mark.parametrize("name", ["s24.wav", "s16.flac"])
 def test_samplerates_and_channels(tmp_path, opened, name, channels, samplerate):
-    """From telephone to studio, up to eight channels; more than two make a WAV extensible."""
+    """Samplerates from 8 to 192 kHz and up to eight channels are decoded exactly."""
     path = write(tmp_path / name, SOUNDFILE[name], 300, channels, samplerate)
     decoder = opened(path)
 
@@ -83,7 +83,7 @@ def test_samplerates_and_channels(tmp_path, opened, name, channels, samplerate):
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 6, 8])
 def test_channels_through_ffmpeg(tmp_path, opened, channels):
-    """All of them, in their order."""
+    """All channels are decoded, in their order."""
     path = tmp_path / "a.mka"
     source = encode(path, "-c:a", "flac", channels=channels, samplerate=192_000)
     decoder = opened(path)
@@ -94,7 +94,7 @@ def test_channels_through_ffmpeg(tmp_path, opened, channels):
 
 @pytest.mark.parametrize("name", ["s16.wav", "ima.wav", "alac16.m4a"])
 def test_a_wider_encoding(tmp_path, opened, name):
-    """What is asked for holds the same samples."""
+    """If a wider encoding is requested, it holds the same samples."""
     path = tmp_path / name
     source = encode(path, *LOSSLESS[name][1:]) if name in LOSSLESS else write(path, SOUNDFILE[name])
     for requested in (S24, F32):
@@ -106,7 +106,7 @@ def test_a_wider_encoding(tmp_path, opened, name):
 
 @pytest.mark.parametrize("name", ["s24.wav", "alac24.m4a", "layer3.mp3"])
 def test_names_decide_nothing(tmp_path, opened, name):
-    """A wrong suffix, none, or one that stands for samples without a header."""
+    """If the suffix is wrong or missing, the samples are the same."""
     path = tmp_path / name
     if name in SOUNDFILE:
         write(path, SOUNDFILE[name])
@@ -119,8 +119,8 @@ def test_names_decide_nothing(tmp_path, opened, name):
         assert expected == read_all(opened(path))
 
 
-def test_facts(tmp_path, opened):
-    """What a decoder says of its file before it has read it."""
+def test_facts_of_a_file(tmp_path, opened):
+    """A decoder knows the container, the codec and the length before it reads any samples."""
     wav = opened(write(tmp_path / "a.wav", "PCM_24", 123, 2, 44_100))
     encode(tmp_path / "a.m4a", "-c:a", "alac")
     m4a = opened(tmp_path / "a.m4a")
@@ -136,8 +136,8 @@ def test_facts(tmp_path, opened):
     assert m4a.frames == pytest.approx(9001, abs=160)
 
 
-def test_tags_and_pictures(tmp_path, opened):
-    """Text in any encoding, a cover, chunks that nobody knows: only what is audio is decoded."""
+def test_tags_and_unknown_chunks(tmp_path, opened):
+    """Unknown chunks of a WAV, and a tag in front of an MP3, are not decoded as audio."""
     path = write(tmp_path / "a.wav", "PCM_16", 1000)
     expected, data = truth(path), path.read_bytes()
     junk = b"JUNK" + (5).to_bytes(4, "little") + b"12345\0"
@@ -154,8 +154,8 @@ def test_tags_and_pictures(tmp_path, opened):
     assert np.array_equal(expected, decoded(opened(mp3)))
 
 
-def test_a_debugger_shows_what_is_decoded(tmp_path, opened):
-    """One line: the decoder, the file's kind, and the position."""
+def test_a_debugger_shows_the_decoder(tmp_path, opened):
+    """One line has the decoder, the kind of the file, and the position."""
     decoder = opened(write(tmp_path / "a.wav", frames=1000))
     decoder.read(300)
     decoding = repr(decoder)
