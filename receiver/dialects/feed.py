@@ -15,7 +15,7 @@ class Feed:
 
     def __init__(self, audio_format: Format | None, table: Table | None = None) -> None:
         """
-        Take samples in *audio_format*, or a file's bytes if *audio_format* is None.
+        Take samples in *audio_format*, or a file's bytes without one.
 
         If there is a *table*, each byte is one sample, which the table converts.
         """
