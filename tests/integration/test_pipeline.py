@@ -237,15 +237,15 @@ async def test_connections_beside_one_another(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wished", "expected"), [(1000, 1000), (1, 1), (0, 131_072), (150_000, 131_072)]
+    ("requested", "expected"), [(1000, 1000), (1, 1), (0, 131_072), (150_000, 131_072)]
 )
-async def test_chunk_frames(tmp_path, wished, expected):
+async def test_chunk_frames(tmp_path, requested, expected):
     """Chunks have the requested length, and never more than the receiver's maximum."""
-    path = write(tmp_path / "a.wav", 50 if wished == 1 else 300_000)
+    path = write(tmp_path / "a.wav", 50 if requested == 1 else 300_000)
     recorder = Recorder()
     async with (
         listening(recorder) as running,
-        connected(running.url, chunk_frames=wished) as client,
+        connected(running.url, chunk_frames=requested) as client,
     ):
         _, take = await deliver(recorder, client, path)
 

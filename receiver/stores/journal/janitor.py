@@ -94,7 +94,7 @@ class Janitor:
             self._remove_drafts(self._layout.audio)
             for journal in self._layout.journals():
                 self.require_running()
-                if self._look_at(journal):
+                if self._visit(journal):
                     young.append(journal)
         except StorageFailed:
             pass  # the receiver stops
@@ -102,11 +102,11 @@ class Janitor:
             log.error("store_failed", reason=str(exc))
         return Swept(young, time.monotonic() - began - self._recording_s)
 
-    def look_again(self, journals: Sequence[Journal]) -> list[Journal]:
+    def sweep_again(self, journals: Sequence[Journal]) -> list[Journal]:
         """Look at *journals*, which were young the last time; return the ones that still are."""
         with suppress(StorageFailed):  # the receiver stops
             self.require_running()
-            return [journal for journal in journals if self._look_at(journal)]
+            return [journal for journal in journals if self._visit(journal)]
         return []
 
     def finish(self, journal: Journal) -> None:
@@ -147,17 +147,17 @@ class Janitor:
         if self._stopping:
             raise StorageFailed("the receiver stops; the next start goes on")
 
-    def _look_at(self, journal: Journal) -> bool:
+    def _visit(self, journal: Journal) -> bool:
         """Do the work that is due; return whether the journal is too young for a part of it."""
         try:
-            return self._tend(journal)
+            return self._sweep_one(journal)
         except FileNotFoundError:
             pass  # another receiver that shares the store was faster
         except (OSError, StorageFailed) as exc:
             log.error("journal_failed", stream=journal.stream, reason=str(exc))
         return False
 
-    def _tend(self, journal: Journal) -> bool:
+    def _sweep_one(self, journal: Journal) -> bool:
         if journal.done() is not None:
             with journal.lock() as mine:
                 if mine:
@@ -239,7 +239,7 @@ class RecordingQueue:
         """Add a journal that is complete."""
         self._due.setdefault(journal, self._loop.time())
         if self._timer is None:
-            self._timer = self._loop.call_later(PAUSE_S, self._look)
+            self._timer = self._loop.call_later(PAUSE_S, self._check)
 
     def flush(self) -> None:
         """Begin with all of them."""
@@ -250,12 +250,12 @@ class RecordingQueue:
         for journal in due:
             self._record(journal)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         now, oldest = self._loop.time(), next(iter(self._due.values()))
         if now - self._last_commit() >= PAUSE_S or now - oldest >= LATEST_S:
             self.flush()
         else:
-            self._timer = self._loop.call_later(PAUSE_S, self._look)
+            self._timer = self._loop.call_later(PAUSE_S, self._check)
 
 
 JUMP_S: Final = 2.0

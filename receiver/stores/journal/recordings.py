@@ -123,18 +123,21 @@ class Recorder:
     def _write(self, complete: Complete, audio: AudioToRecord) -> Path:
         """Write a draft, check it, give it its name, and write the manifest beside it."""
         disk, hello, receipt = self._disk, complete.hello, complete.receipt
-        form, frames = audio.format, receipt.frames
-        container = container_for(form, self._options.container, frames)
+        audio_format, frames = audio.format, receipt.frames
+        container = container_for(audio_format, self._options.container, frames)
         log.debug("recording_started", stream=hello.stream, frames=frames, container=container)
         draft = self._layout.draft(hello.stream)
         disk.make_folder(self._layout.audio)
-        self._layout.require_room(hello.stream, frames * form.frame_bytes)
+        self._layout.require_room(hello.stream, frames * audio_format.frame_bytes)
         try:
-            write_recording(draft, form, container, frames, audio.payloads)
+            write_recording(draft, audio_format, container, frames, audio.payloads)
             _require_whole(complete, audio)
             disk.sync_file(draft)
             # If the disk fills up at the very end of a FLAC file, libsndfile does not report it.
-            seen, expected = digest_recording(draft, form).hexdigest(), audio.digest.hexdigest()
+            seen, expected = (
+                digest_recording(draft, audio_format).hexdigest(),
+                audio.digest.hexdigest(),
+            )
             if seen != expected:
                 what = f"{hello.stream}: digest of the recording"
                 raise StorageFailed(what, seen=seen, expected=expected)
@@ -142,7 +145,7 @@ class Recorder:
             manifest = Manifest(
                 recording=path.name,
                 name=hello.name,
-                format=form,
+                format=audio_format,
                 metadata=hello.metadata,
                 receipt=receipt,
                 samples=expected if audio.original else "",

@@ -157,8 +157,8 @@ class JournalStore(Store):
             while (rest := until - loop.time()) > 0:
                 await asyncio.sleep(min(rest, AGAIN_S) if young else rest)
                 if young:  # one of them may be complete, and its receiver was killed
-                    look_again = partial(self._janitor.look_again, young)
-                    young = await loop.run_in_executor(self._finisher, look_again)
+                    sweep_again = partial(self._janitor.sweep_again, young)
+                    young = await loop.run_in_executor(self._finisher, sweep_again)
 
     @override
     def close(self) -> None:

@@ -81,7 +81,7 @@ class Janitor(Actor):
         journal = Journal(self.disk, FOLDER)
         layout = Layout(self.disk, FOLDER.parents[2])
         with suppress(OSError, wire.StorageFailed):  # another one may be removing it
-            janitor.Janitor(layout, RECORDINGS, RETENTION)._tend(journal)
+            janitor.Janitor(layout, RECORDINGS, RETENTION)._sweep_one(journal)
         try:
             found = journal.complete()
             if found is None or journal.done() is not None:

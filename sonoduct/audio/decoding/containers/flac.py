@@ -41,7 +41,7 @@ _CRC8, _CRC16 = 0x07, 0x8005
 """The polynomials of a frame's header and of all of it: sections 9.1.8 and 9.3."""
 
 
-def goes_on(part: Part) -> bool:
+def continues(part: Part) -> bool:
     """
     Whether there are frames that the header does not count.
 

@@ -66,7 +66,7 @@ Files that were copied from another container count in milliseconds.
 """
 
 
-class Look(NamedTuple):
+class Inspection(NamedTuple):
     """The result of reading all pages of a file."""
 
     straight: bool
@@ -75,25 +75,27 @@ class Look(NamedTuple):
     """The error in their counts."""
 
 
-def look(part: Part) -> Look:
+def inspect(part: Part) -> Inspection:
     """Read all pages of *part*; takes some seconds for 1 GB."""
     packets = _Packets()
     before = least = None
     for number, page in enumerate(_pages(part)):
         if page.flags & _FIRST and number:
-            return Look(straight=False)
+            return Inspection(straight=False)
         packets.take(page)
         if page.position == _NOWHERE or not packets.begun:
             continue
         if before is not None and page.position < before:
-            return Look(False, f"a page counts {page.position} samples, one before it {before}")
+            return Inspection(
+                False, f"a page counts {page.position} samples, one before it {before}"
+            )
         before = page.position
         lag = packets.samples - page.position
         least = min(lag, 0 if page.flags & _LAST else lag) if least is None else min(lag, least)
         if packets.counted and lag - least > TOLERANCE:
             seen, there = page.position + least, packets.samples
-            return Look(False, f"the pages count {seen} samples up to where {there} are")
-    return Look(straight=True)
+            return Inspection(False, f"the pages count {seen} samples up to where {there} are")
+    return Inspection(straight=True)
 
 
 def damage(part: Part) -> str:

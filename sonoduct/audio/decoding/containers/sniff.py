@@ -69,12 +69,12 @@ def sniff(part: Part, whole: int) -> SniffResult:
     """
     head = part.read(HEAD_BYTES, 0)
     if head.startswith(flacfile.MAGIC):
-        if flacfile.goes_on(part):
+        if flacfile.continues(part):
             return SniffResult(Route.FFMPEG)
         shown = _shown(part, whole, part.size)
         return SniffResult(Route.HERE, shown._replace(frames=flacfile.padded(part)))
     if head.startswith(ogg.MAGIC):
-        pages = ogg.look(part)
+        pages = ogg.inspect(part)
         route = Route.CHILD if pages.straight else Route.FFMPEG
         return SniffResult(route, _shown(part, whole, part.size), pages.damage)
     if head.startswith(_SOUNDFILE):

@@ -279,7 +279,7 @@ def test_a_long_comment(tmp_path):
     started = time.monotonic()
     with path.open("rb") as file:
         size = path.stat().st_size
-        seen = ogg.look(Part(descriptor=file.fileno(), start=0, end=size))
+        seen = ogg.inspect(Part(descriptor=file.fileno(), start=0, end=size))
 
     assert seen.straight
     assert time.monotonic() - started < 5
