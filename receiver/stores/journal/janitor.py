@@ -145,7 +145,7 @@ class Janitor:
             StorageFailed: if it has.
         """
         if self._stopping:
-            raise StorageFailed("the receiver stops; the next start goes on")
+            raise StorageFailed("the receiver stops; the next start continues")
 
     def _visit(self, journal: Journal) -> bool:
         """Do the work that is due; return whether the journal is too young for a part of it."""

@@ -246,7 +246,7 @@ class Fallback(Run):
         try:
             second = self._second()
         except DecodeError as exc:
-            raise GaveUp(f"{reason}; nor does ffmpeg go on: {exc}") from reason
+            raise GaveUp(f"{reason}; nor does ffmpeg continue: {exc}") from reason
         self._run.close()
         self._run, self.switched = second, True
         pass_over(second, self._offset)
