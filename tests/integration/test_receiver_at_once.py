@@ -1,4 +1,4 @@
-"""Work in the receiver's event loop: it takes chunks as they come, and calls prompt processors."""
+"""Work in the receiver's event loop: it takes chunks as they come, and calls inline processors."""
 
 import asyncio
 import threading
@@ -90,7 +90,7 @@ async def test_a_chunk_does_not_overtake_the_end_of_its_stream():
 
 async def test_nothing_is_taken_after_a_fault():
     """After a bad chunk, the receiver takes no chunk, not even one that continues the stream."""
-    seen = Prompt()
+    seen = Inline()
     async with running(seen) as receiver:
         peer, half = await claimed(receiver)
         good = frame(BINARY, half.chunk(FRAMES, sound(FRAMES)))
@@ -105,10 +105,10 @@ async def test_nothing_is_taken_after_a_fault():
     assert 1 == chunks
 
 
-class Prompt:
-    """A factory of prompt processors, which note each call and its thread."""
+class Inline:
+    """A factory of inline processors, which note each call and its thread."""
 
-    __name__ = "Prompt"
+    __name__ = "Inline"
     inline = True
 
     def __init__(self, fault=None):
@@ -141,9 +141,9 @@ async def opened(client):
     await client.until(wire.Event)
 
 
-async def test_a_prompt_processor_is_called_where_chunks_are_taken():
+async def test_an_inline_processor_is_called_where_chunks_are_taken():
     """The event loop calls it for a chunk, a thread for a larger one, and the order is kept."""
-    processor, payload = Prompt(), sound(200_000)
+    processor, payload = Inline(), sound(200_000)
     async with running(processor, limits=LARGE) as receiver, speaking(receiver.url) as client:
         await opened(client)
         for end in (1000, 66_000, 132_000, 133_000, 134_000, 200_000):
@@ -158,13 +158,13 @@ async def test_a_prompt_processor_is_called_where_chunks_are_taken():
     assert [threading.main_thread()] * 2 == processor.framed
     assert sorted(processor.offsets) == processor.offsets
     assert np.frombuffer(payload, "<i2").size == sum(block.size for block in processor.blocks)
-    assert {"prompt": {"blocks": len(sizes) + 1}} == receipt.processors
+    assert {"inline": {"blocks": len(sizes) + 1}} == receipt.processors
 
 
 async def test_small_blocks_do_not_overtake_a_large_one():
     """While a thread has blocks for the processor, later small blocks go to the thread as well."""
     with Hang() as hang:
-        processor, payload = Prompt(hang), sound(80_000)
+        processor, payload = Inline(hang), sound(80_000)
         async with running(processor, limits=LARGE) as receiver, speaking(receiver.url) as client:
             await opened(client)
             await client.send(payload[:280_000], 280_000)
@@ -180,23 +180,23 @@ async def test_small_blocks_do_not_overtake_a_large_one():
 
 
 @pytest.mark.parametrize("fault", [ValueError, SystemExit], ids=["error", "exit"])
-async def test_a_prompt_processor_that_raises_is_cut_off(fault):
+async def test_an_inline_processor_that_raises_is_cut_off(fault):
     """If a processor raises in the event loop, the stream and the receiver continue without it."""
 
     def fail():
         raise fault("no more")
 
     payload = sound(5000)
-    async with running(Prompt(fail)) as receiver, speaking(receiver.url) as client:
+    async with running(Inline(fail)) as receiver, speaking(receiver.url) as client:
         await opened(client)
         await client.send(payload, 4000)
         receipt = await client.commit()
         failures = receiver.value(
-            "receiver_processor_failures_total", processor="prompt", reason="raised"
+            "receiver_processor_failures_total", processor="inline", reason="raised"
         )
 
     reason = f"{fault.__name__}: no more"
-    assert ({"prompt": reason}, {}) == (receipt.failures, receipt.processors)
+    assert ({"inline": reason}, {}) == (receipt.failures, receipt.processors)
     assert digest(payload) == receipt.digest
     assert {"error": reason} in [event.values for event in client.all(wire.Event)]
     assert 1 == failures
@@ -204,7 +204,7 @@ async def test_a_prompt_processor_that_raises_is_cut_off(fault):
 
 async def test_calls_are_counted_wherever_they_are_made():
     """The histogram counts each call, in the event loop and in a thread, in the right bucket."""
-    async with running(Prompt(lambda: time.sleep(0.02)), limits=LARGE) as receiver:
+    async with running(Inline(lambda: time.sleep(0.02)), limits=LARGE) as receiver:
         async with speaking(receiver.url) as client:
             await opened(client)
             await client.send(sound(80_000), 280_000)
@@ -213,14 +213,14 @@ async def test_calls_are_counted_wherever_they_are_made():
 
         name = "receiver_processing_duration_seconds"
         counted = [
-            receiver.value(f"{name}_{what}", processor="prompt", **label)
+            receiver.value(f"{name}_{what}", processor="inline", **label)
             for what, label in (
                 ("count", {}),
                 ("bucket", {"le": "0.01"}),
                 ("bucket", {"le": "10.0"}),
             )
         ]
-        seconds = receiver.value(f"{name}_sum", processor="prompt")
+        seconds = receiver.value(f"{name}_sum", processor="inline")
 
     assert [4, 1, 4] == counted
     assert 0.06 <= seconds

@@ -14,6 +14,7 @@ from tests.support.commands import sending, sent, watching
 from tests.support.recorder import SMALL, Recorder, listening
 from tests.support.relay import Relay, free_port
 from tests.support.sounds import noise, same, samples, write
+from tests.support.waits import until
 
 SOON_S = 5
 """The limit for an interrupted process; every wait of the sender is longer."""
@@ -134,16 +135,18 @@ def hanging(folder):
 @asynccontextmanager
 async def asked(folder):
     """Wait until the sender asks ffmpeg about a file."""
-    gate = None
-    async with asyncio.timeout(SOON_S):
-        while gate is None:
-            with suppress(OSError):
-                gate = os.open(folder / "gate", os.O_WRONLY | os.O_NONBLOCK)
-            await asyncio.sleep(0.01)
+    gates = []
+
+    def opened():
+        with suppress(OSError):  # ffmpeg has not opened its end
+            gates.append(os.open(folder / "gate", os.O_WRONLY | os.O_NONBLOCK))
+        return gates
+
+    await until(opened, SOON_S)
     try:
         yield
     finally:
-        os.close(gate)
+        os.close(*gates)
 
 
 @pytest.mark.parametrize("command", [sending, watching])

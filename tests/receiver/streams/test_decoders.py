@@ -29,12 +29,13 @@ async def decoders(registry):
     made.close()
 
 
-def spooling(path, gate=None):
-    """Return a function that makes a file for a decoder, and waits for *gate*."""
+def spooling(path, gate=None, entered=None):
+    """Return a function that makes a file: it sets *entered*, then waits for *gate*."""
 
     @contextmanager
     def spool():
         if gate is not None:
+            entered.set()
             gate.wait(PATIENCE_S)
         yield Original(path, "digest", "sha256")
 
@@ -72,7 +73,7 @@ async def test_one_after_the_other(tmp_path, decoders):
 
 async def test_a_decoder_is_closed_if_its_stream_gives_up(tmp_path, decoders, monkeypatch):
     """A stream that gives up while a file opens leaves no process, and no turn taken."""
-    made, gate = [], threading.Event()
+    made, gate, entered = [], threading.Event(), threading.Event()
     real = Decoders._open
     monkeypatch.setattr(
         Decoders, "_open", lambda self, *args: made.append(real(self, *args)) or made[-1]
@@ -83,8 +84,8 @@ async def test_a_decoder_is_closed_if_its_stream_gives_up(tmp_path, decoders, mo
         async with decoders.open(spool, "digest") as opened:
             return await decoders.read(opened)
 
-    first = asyncio.create_task(use(spooling(path, gate)))
-    await asyncio.sleep(0.05)
+    first = asyncio.create_task(use(spooling(path, gate, entered)))
+    assert await asyncio.to_thread(entered.wait, PATIENCE_S)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first

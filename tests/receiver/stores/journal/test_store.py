@@ -40,6 +40,7 @@ from tests.support.journal import (
     receipt,
 )
 from tests.support.rawclient import FORMAT, PATIENCE_S, digest
+from tests.support.waits import until
 
 DISK = PosixDisk()
 RESERVE = 1000
@@ -482,9 +483,7 @@ async def test_the_reserve_is_left_free(tmp_path, disk):
         writes = disk.calls.count("write")
         append(claim, 0, 100)
         store.committer.flush_soon()
-        async with asyncio.timeout(PATIENCE_S):
-            while not store.committer.full:
-                await asyncio.sleep(0.001)
+        await until(lambda: store.committer.full)
         reserved = (store.full, store.free_bytes, disk.calls.count("write") - writes)
         disk.space = RESERVE + 1
         await listener.keeps(100)
@@ -514,11 +513,9 @@ async def test_a_connection_that_is_lost_while_the_disk_is_full(tmp_path, disk, 
         append(claim, 100, 300)
         store.committer.flush_soon()
         async with asyncio.timeout(PATIENCE_S):
-            while not store.committer.full:
-                await asyncio.sleep(0.001)
+            await until(lambda: store.committer.full)
             await claim.seal()
-            while store.committer.full:  # until the committer finds no claim that tries again
-                await asyncio.sleep(0.001)
+            await until(lambda: not store.committer.full)  # it finds no claim that tries again
         full = store.full
         disk.space = 10**9
         again, _ = await begun(store)
@@ -539,8 +536,7 @@ async def test_audio_acked_as_received_waits_for_room(tmp_path, disk):
         append(claim, 100, 300)
         store.committer.flush_soon()
         async with asyncio.timeout(PATIENCE_S):
-            while not store.committer.full:
-                await asyncio.sleep(0.001)
+            await until(lambda: store.committer.full)
             sealing = asyncio.create_task(claim.seal())
             await asyncio.sleep(0)
             disk.space = 10**9
@@ -575,8 +571,7 @@ async def test_a_disk_that_gets_full_while_a_claim_is_sealed(tmp_path, disk, fol
         gate.open()
         async with asyncio.timeout(PATIENCE_S):
             await sealing
-            while store.full:
-                await asyncio.sleep(0.001)
+            await until(lambda: not store.full)
         again, _ = await begun(store)
         append(again, again.offset, FRAMES)
         made = await committed(again)
@@ -703,15 +698,12 @@ async def test_an_end_that_never_came_to_the_disk_has_no_receipt(tmp_path, disk,
         disk.space = 0
         committing = asyncio.create_task(committed(claim))
         async with asyncio.timeout(PATIENCE_S):
-            while not store.committer.full:
-                await asyncio.sleep(0.001)
+            await until(lambda: store.committer.full)
             await claim.seal()
         disk.space = 10**9
         with pytest.raises(Fenced, match="the claim has ended"):
             await committing
-        async with asyncio.timeout(PATIENCE_S):
-            while store.full:  # until the committer has tried again
-                await asyncio.sleep(0.001)
+        await until(lambda: not store.full)  # until the committer has tried again
         again, _ = await begun(store)
         made = await committed(again)
 
@@ -742,9 +734,7 @@ async def test_a_claim_whose_connection_is_lost(tmp_path, disk, folder):
         with pytest.raises(asyncio.CancelledError):
             await claiming
         gate.open()
-        async with asyncio.timeout(PATIENCE_S):
-            while "close" not in disk.calls:
-                await asyncio.sleep(0.001)
+        await until(lambda: "close" in disk.calls)
 
     assert set() == disk.open
     assert [(1, 0)] == names(DISK, folder)
@@ -763,9 +753,7 @@ async def test_running_finishes_journals_after_a_crash(tmp_path, disk, folder, m
     with capture_logs() as logs:
         async with opened(tmp_path, disk) as store:
             running = asyncio.create_task(store.run())
-            async with asyncio.timeout(PATIENCE_S):
-                while sum(each["event"] == "journal_failed" for each in logs) < 2:
-                    await asyncio.sleep(0.001)
+            await until(lambda: sum(each["event"] == "journal_failed" for each in logs) >= 2)
             running.cancel()
 
     assert "recording_written" in [each["event"] for each in logs]
@@ -782,9 +770,7 @@ async def test_a_young_complete_journal_is_looked_at_again(tmp_path, disk, folde
     monkeypatch.setattr(receiver.stores.journal.store, "AGAIN_S", 0.4)
     async with opened(tmp_path, disk) as store:
         running = asyncio.create_task(store.run())
-        async with asyncio.timeout(PATIENCE_S):
-            while Journal(DISK, folder).done() is None:
-                await asyncio.sleep(0.01)
+        await until(lambda: Journal(DISK, folder).done())
         running.cancel()
 
     assert State.COMMITTED is Journal(DISK, folder).done().state
