@@ -196,11 +196,12 @@ async def test_calls_that_wait_for_their_turn_do_not_hang(monkeypatch):
         nonlocal most
         most = max(most, len(alive()))
         with model:
-            time.sleep(0.08)  # the model's work
+            time.sleep(0.15)  # the model's work
 
-    async with watched(threads=2, timeout=0.6) as workers:
+    # Four threads wait for the model, so a call takes up to 0.6 s, more than the timeout.
+    async with watched(threads=2, timeout=0.45) as workers:
         before = len(alive())
-        works = [Work(call) for _ in range(12)]
+        works = [Work(call) for _ in range(10)]
         await submitted(workers, *works)
 
     assert {"done"} == {work.outcome for work in works}
