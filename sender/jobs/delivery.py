@@ -96,6 +96,9 @@ class Deliveries:
             source.close()
 
     def _end(self, outcome: Outcome) -> None:
+        """Count, log and record *outcome*; a reader of the log finds it counted."""
+        if not (self._again and (outcome.retry or outcome.unreadable)):
+            self._metrics.end(outcome.result, outcome.receipt)
         facts: dict[str, object] = {"name": outcome.name, "result": outcome.result}
         if outcome.stream:
             facts["stream"] = outcome.stream
@@ -107,8 +110,6 @@ class Deliveries:
             log.info("stream_ended", **facts, seconds=round(outcome.elapsed, 3))
         else:
             log.error("stream_ended", **facts, error=outcome.error)
-        if not (self._again and (outcome.retry or outcome.unreadable)):
-            self._metrics.end(outcome.result, outcome.receipt)
         self._record(outcome)
 
 
