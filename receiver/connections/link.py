@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-Take: TypeAlias = Callable[[bytes], None]
+from sonoduct.wire import Buffer
+
+Take: TypeAlias = Callable[[Buffer], None]
 
 
 class LinkClosedError(ConnectionError):

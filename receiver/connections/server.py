@@ -23,7 +23,9 @@ from receiver.metrics import Metrics
 from receiver.settings import PLAIN_MESSAGE, Settings
 from receiver.streams.registry import StreamRegistry
 from sonoduct.runtime.logs import LogLimit
+from sonoduct.wire import HEADER_BYTES
 
+from .frames import SCRATCH_BYTES
 from .session import Session
 from .websocket import GuardedConnection, WebSocketLink, peer_of
 
@@ -52,6 +54,8 @@ class Server:
         self._metrics = metrics
         self._limit = LogLimit(LOGGED_AT_ONCE, LOGGED_PER_SECOND)
         self._sessions: dict[Session, asyncio.Task[None] | None] = {}
+        self._scratch = memoryview(bytearray(SCRATCH_BYTES))
+        self._most = HEADER_BYTES + settings.limits.max_chunk(settings.limits.window_bytes)
 
     @asynccontextmanager
     async def listen(self) -> AsyncIterator[int]:
@@ -156,7 +160,10 @@ class Server:
                 log.warning("connection_refused", peer=peer_of(connection), reason=reason, **more)
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no connection is left\n")
         if dialect is not None:  # otherwise _select refuses the subprotocols
-            cast("GuardedConnection", connection).dialect = dialect
+            guarded = cast("GuardedConnection", connection)
+            guarded.dialect = dialect
+            if dialect.credit:
+                guarded.read_frames(self._scratch, self._most)
         return None
 
 

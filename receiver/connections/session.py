@@ -162,9 +162,9 @@ class Session:
             await self._control(message)
         if not self.dialect.resumable and self._streams.draining:
             raise wire.Draining(LEAVING)  # before its first audio
-        take = self._take_at_once if self.dialect.credit else None
         while True:
-            data = await self._link.receive(take)
+            direct = self.dialect.credit and self._lease is not None
+            data = await self._link.receive(self._take_at_once if direct else None)
             for message in self.dialect.decode(data):
                 await self._take_next(message)
                 if self._stopped:
@@ -189,7 +189,7 @@ class Session:
         except (LinkClosedError, wire.WireError):
             return
 
-    def _take_at_once(self, data: bytes) -> None:
+    def _take_at_once(self, data: wire.Buffer) -> None:
         """Take a binary message without waking `_read`."""
         if self._stopped:
             return

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from sonoduct.wire import Control, Format, Message
+from sonoduct.wire import Buffer, Control, Format, Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ class Dialect(ABC):
         return ()
 
     @abstractmethod
-    def decode(self, data: str | bytes) -> Iterable[Message]:
+    def decode(self, data: str | Buffer) -> Iterable[Message]:
         """
         Yield the messages that *data* stands for; each is handled before the next is asked for.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from sonoduct.audio.g711 import Table
-from sonoduct.wire import Chunk, Digest, Eos, Format, Malformed, encode_chunk
+from sonoduct.wire import Buffer, Chunk, Digest, Eos, Format, Malformed, encode_chunk
 
 
 class Feed:
@@ -39,12 +39,11 @@ class Feed:
         self._epoch = epoch
         self._piece = max_chunk // self._width * self._taken
 
-    def take(self, data: bytes) -> Iterator[Chunk]:
+    def take(self, data: Buffer) -> Iterator[Chunk]:
         """Yield the chunks that *data* completes."""
-        data = self.rest + data if self.rest else data
-        whole = len(data) - len(data) % self._taken
-        self.rest = data[whole:]
-        view = memoryview(data)
+        view = memoryview(self.rest + data if self.rest else data)
+        whole = len(view) - len(view) % self._taken
+        self.rest = bytes(view[whole:])
         for start in range(0, whole, self._piece):
             yield self._chunk(view[start : min(start + self._piece, whole)])
 

@@ -104,7 +104,7 @@ class Plain(Dialect):
         return ()
 
     @override
-    def decode(self, data: str | bytes) -> Iterator[Message]:
+    def decode(self, data: str | Buffer) -> Iterator[Message]:
         """The receiver answers a hello with `Opened` before it asks for the next message."""
         if isinstance(data, str):
             yield from self._text(data)
@@ -179,7 +179,7 @@ class Plain(Dialect):
         )
         yield from self._taken(head)
 
-    def _taken(self, data: bytes) -> Iterator[Message]:
+    def _taken(self, data: Buffer) -> Iterator[Message]:
         assert self._feed is not None  # made by _begin
         for chunk in self._feed.take(data):
             if not (self._encoding or self._feed.is_file) and chunk.offset < PROVED_FRAMES:

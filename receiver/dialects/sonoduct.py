@@ -9,6 +9,7 @@ from typing_extensions import override
 
 from sonoduct.wire import (
     SUBPROTOCOL,
+    Buffer,
     Control,
     Message,
     decode_chunk,
@@ -35,7 +36,7 @@ class Sonoduct(Dialect):
         return None
 
     @override
-    def decode(self, data: str | bytes) -> Iterable[Message]:
+    def decode(self, data: str | Buffer) -> Iterable[Message]:
         return (decode_control(data) if isinstance(data, str) else decode_chunk(data),)
 
     @override

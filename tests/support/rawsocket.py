@@ -1,6 +1,8 @@
 """A WebSocket client without a library: it sends any bytes and need not read."""
 
 import asyncio
+import itertools
+import operator
 import socket
 import struct
 
@@ -16,11 +18,17 @@ HANDSHAKE = (
 )
 
 
-def frame(opcode, payload):
-    """Return a whole message; its mask is zero, so its payload is unchanged."""
+def frame(opcode, payload, mask=bytes(4)):  # bytes do not change
+    """Return a whole message; with the default mask, zero, its payload is unchanged."""
     size = len(payload)
-    length = bytes([0x80 | size]) if size < 126 else struct.pack("!BH", 0x80 | 126, size)
-    return bytes([opcode]) + length + bytes(4) + payload
+    if size < 126:
+        length = bytes([0x80 | size])
+    elif size < 65536:
+        length = struct.pack("!BH", 0x80 | 126, size)
+    else:
+        length = struct.pack("!BQ", 0x80 | 127, size)
+    keys = itertools.cycle(mask)
+    return bytes([opcode]) + length + mask + bytes(map(operator.xor, payload, keys))
 
 
 async def open_socket(port, subprotocol=None, target="/"):
