@@ -110,6 +110,7 @@ class Client:
             format=source.format,
             units=source.units,
             ack=self._settings.level,
+            batches=True,
         )
         return Transfer(source, hello, self._settings, self._metrics, self._ledger)
 

@@ -18,6 +18,7 @@ from sonoduct.wire import (
     Cancelled,
     Control,
     Event,
+    Events,
     Gap,
     Gone,
     Hello,
@@ -158,8 +159,9 @@ class Transfer:
     async def _listen(self, link: Link) -> None:
         while self.outbound.phase is not Phase.DONE:
             message = _decode(await link.receive())
-            if isinstance(message, Event):
-                self.on_event(message)
+            if isinstance(message, Event | Events):
+                for event in [message] if isinstance(message, Event) else message.events:
+                    self.on_event(event)
                 continue  # an event acknowledges nothing
             self.outbound.feed(message)
             if isinstance(message, Opened):

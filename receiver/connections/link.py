@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from sonoduct.wire import Buffer
@@ -40,8 +40,8 @@ class Link(Protocol):
     def has_room(self) -> bool:
         """Whether `send` would return at once, because the peer reads."""
 
-    def send_now(self, text: str) -> None:
-        """Send *text* without waiting. If the connection is closed, the text is lost."""
+    def send_now(self, texts: Sequence[str]) -> None:
+        """Send *texts* in one write, without waiting; they are lost if the connection is closed."""
 
     async def send(self, text: str) -> None:
         """

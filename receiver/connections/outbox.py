@@ -34,8 +34,9 @@ GATHERED: Final = 16
 """
 An event that closely follows another message waits this long for more events, up to this many.
 
-Sending an event and waking the peer costs more than making it. A file at full speed has thousands
-of events per second, a live stream one.
+Sending an event and waking the peer costs more than making it, so gathered events go in one message
+if the sender takes such messages, and in one write. A file at full speed has thousands of events
+per second, a live stream one.
 """
 
 
@@ -143,6 +144,7 @@ class Outbox:
         self._tasks: asyncio.TaskGroup | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiting: list[str] = []
+        self._events: list[Event] = []  # behind those that wait, and not encoded yet
         self._flushing = False
         self._closing: tuple[int, str] | None = None
         self._over = False
@@ -153,14 +155,18 @@ class Outbox:
 
     def put(self, message: Control) -> None:
         """Send *message* after the messages before it, together with an ack if there is news."""
-        if isinstance(message, Event) and len(self._waiting) >= EVENTS:
-            self.dropped += 1
-            return
-        self._waiting.extend(self._dialect.encode(message))
-        if isinstance(message, Event) and self._may_wait():
-            self._gather()
-        else:
+        if not isinstance(message, Event):
+            self._pack_events()
+            self._waiting.extend(self._dialect.encode(message))
             self.flush()
+        elif len(self._waiting) + len(self._events) >= EVENTS:
+            self.dropped += 1
+        else:
+            self._events.append(message)
+            if self._may_wait():
+                self._gather()
+            else:
+                self.flush()
 
     def flush(self) -> None:
         """Send an ack if there is news, and the gathered events."""
@@ -177,7 +183,7 @@ class Outbox:
 
     def _may_wait(self) -> bool:
         soon = self._loop.time() - self._flushed < GATHER_S
-        return soon and len(self._waiting) < GATHERED and self._closing is None
+        return soon and len(self._events) < GATHERED and self._closing is None
 
     def _gather(self) -> None:
         if self._gathering is None:
@@ -185,15 +191,15 @@ class Outbox:
 
     def _gathered(self) -> None:
         self._gathering = None
-        if self._waiting:
+        if self._events:
             self.flush()
 
     def _send(self) -> None:
         if self._task is not None or self._over:
             return
-        while self._link.has_room and (text := self._next()) is not None:
-            self._link.send_now(text)
-        if self._waiting or self._flushing or self._closing is not None:
+        if self._link.has_room:
+            self._link.send_now(list(iter(self._next, None)))
+        if self._waiting or self._events or self._flushing or self._closing is not None:
             assert self._tasks is not None  # set by `open`
             self._task = self._tasks.create_task(self._send_waiting())
 
@@ -203,7 +209,13 @@ class Outbox:
             self._flushing = False
             if (ack := self._next_ack()) is not None:
                 self._waiting[:0] = self._dialect.encode(ack)
+        self._pack_events()
         return self._waiting.pop(0) if self._waiting else None
+
+    def _pack_events(self) -> None:
+        if self._events:
+            self._waiting.extend(self._dialect.encode_events(self._events))
+            self._events = []
 
     async def _send_waiting(self) -> None:
         try:

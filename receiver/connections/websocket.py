@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from typing_extensions import override
-from websockets.asyncio.server import ServerConnection, broadcast
+from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
@@ -132,8 +133,12 @@ class WebSocketLink(Link):
         return not self._connection.paused
 
     @override
-    def send_now(self, text: str) -> None:
-        broadcast((self._connection,), text)
+    def send_now(self, texts: Sequence[str]) -> None:
+        connection = self._connection
+        if connection.protocol.state is State.OPEN and not connection.transport.is_closing():
+            for text in texts:
+                connection.protocol.send_text(text.encode())
+            connection.transport.write(b"".join(connection.protocol.data_to_send()))
 
     @override
     async def send(self, text: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from sonoduct.wire import Buffer, Control, Format, Message
+from sonoduct.wire import Buffer, Control, Event, Format, Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,3 +82,7 @@ class Dialect(ABC):
     @abstractmethod
     def encode(self, message: Control) -> Iterable[str]:
         """Return the texts that tell the client of *message*; none if the dialect has none."""
+
+    def encode_events(self, events: Sequence[Event]) -> Iterable[str]:
+        """Return the texts that tell the client of *events*."""
+        return [text for event in events for text in self.encode(event)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Self
 
 from typing_extensions import override
@@ -11,10 +11,13 @@ from sonoduct.wire import (
     SUBPROTOCOL,
     Buffer,
     Control,
+    Event,
+    Hello,
     Message,
     decode_chunk,
     decode_control,
     encode_control,
+    encode_events,
 )
 
 from .dialect import Dialect, Request
@@ -28,6 +31,9 @@ class Sonoduct(Dialect):
     credit = True
     resumable = True
 
+    def __init__(self) -> None:
+        self._batches = False  # whether the sender takes several events in a message
+
     @classmethod
     @override
     def accepts(cls, request: Request) -> Self | None:
@@ -37,8 +43,17 @@ class Sonoduct(Dialect):
 
     @override
     def decode(self, data: str | Buffer) -> Iterable[Message]:
-        return (decode_control(data) if isinstance(data, str) else decode_chunk(data),)
+        if not isinstance(data, str):
+            return (decode_chunk(data),)
+        message = decode_control(data)
+        if isinstance(message, Hello):
+            self._batches = message.batches
+        return (message,)
 
     @override
     def encode(self, message: Control) -> Iterator[str]:
         yield encode_control(message)
+
+    @override
+    def encode_events(self, events: Sequence[Event]) -> Iterable[str]:
+        return encode_events(events) if self._batches else super().encode_events(events)

@@ -13,7 +13,7 @@ from .chunk import (
     encode_record,
     require_checksum,
 )
-from .control import CONTROL_BYTES, decode_control, encode_control
+from .control import CONTROL_BYTES, decode_control, encode_control, encode_events
 from .credit import Ledger
 from .digest import Digest
 from .errors import (
@@ -52,6 +52,7 @@ from .messages import (
     Eos,
     Error,
     Event,
+    Events,
     Hello,
     Level,
     Opened,
@@ -88,6 +89,7 @@ __all__ = [
     "Eos",
     "Error",
     "Event",
+    "Events",
     "Fenced",
     "Forbidden",
     "Format",
@@ -126,6 +128,7 @@ __all__ = [
     "decode_header",
     "encode_chunk",
     "encode_control",
+    "encode_events",
     "encode_record",
     "error_for",
     "records",

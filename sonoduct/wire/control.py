@@ -7,14 +7,14 @@ Decoding refuses every other text, with one sentence that names the place.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, get_args
 
 import msgspec
 
 from .errors import Malformed
 from .format import Compression, Encoding, Kind
-from .messages import Control, Level
+from .messages import Control, Event, Events, Level
 
 CONTROL_BYTES: Final = 4096
 CONTROL_DEPTH: Final = 6
@@ -46,6 +46,22 @@ def encode_control(message: Control) -> str:
         kind = type(message).__name__.lower()
         raise ValueError(f"{kind} of {len(data)} bytes, expected at most {CONTROL_BYTES}")
     return data.decode()
+
+
+def encode_events(events: Sequence[Event]) -> list[str]:
+    """
+    Return the JSON texts of as few messages as can hold *events*, in their order.
+
+    Raises:
+        ValueError: if one event alone is longer than 4 KiB.
+    """
+    if len(events) == 1:
+        return [encode_control(events[0])]
+    data = _ENCODER.encode(Events(events=list(events)))
+    if len(data) <= CONTROL_BYTES:
+        return [data.decode()]
+    half = len(events) // 2
+    return [*encode_events(events[:half]), *encode_events(events[half:])]
 
 
 def decode_control(text: str) -> Control:

@@ -85,6 +85,8 @@ class Hello(_Message, frozen=True, kw_only=True, tag="hello"):
     """The number of units, if the source claims to know. Informative."""
     ack: Level = Level.DURABLE
     metadata: dict[str, str] = {}
+    batches: bool = False
+    """Whether the sender takes `Events`."""
 
     def __post_init__(self) -> None:
         if not _STREAM_ID.fullmatch(self.stream):
@@ -175,6 +177,12 @@ class Event(_Message, frozen=True, kw_only=True, tag="event"):
     """The frame after the last one that the finding concerns."""
 
 
+class Events(_Message, frozen=True, kw_only=True, tag="events"):
+    """Receiver: several findings in one message, for senders that take such messages."""
+
+    events: list[Event]
+
+
 class Cancel(_Message, frozen=True, kw_only=True, tag="cancel"):
     """Sender: cancels the stream for good."""
 
@@ -203,5 +211,5 @@ class Error(_Message, frozen=True, kw_only=True, tag="error"):
 
 
 FromSender: TypeAlias = Hello | Eos | Cancel
-FromReceiver: TypeAlias = Opened | Ack | Committed | Event | Cancelled | Drain | Error
+FromReceiver: TypeAlias = Opened | Ack | Committed | Event | Events | Cancelled | Drain | Error
 Control: TypeAlias = FromSender | FromReceiver

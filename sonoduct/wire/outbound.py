@@ -20,6 +20,7 @@ from .messages import (
     Eos,
     Error,
     Event,
+    Events,
     Hello,
     Level,
     Opened,
@@ -150,7 +151,7 @@ class Outbound:
                 raise Draining("receiver stops", expected=f"another one in {retry_ms} ms")
             case Error(), _:
                 raise error_for(message.code, message.message, message.seen, message.expected)
-            case Event() | Ack(), _:
+            case Event() | Events() | Ack(), _:
                 pass  # an event changes nothing; an ack of an older epoch is late
             case _:
                 seen = type(message).__name__.lower()

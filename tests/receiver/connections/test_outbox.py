@@ -18,11 +18,13 @@ class Reader:
 
     def __init__(self):
         self.heard = []
+        self.writes = 0
         self._news = asyncio.Event()
 
-    def send_now(self, text):
-        """Take *text*."""
-        self.heard.append(wire.decode_control(text))
+    def send_now(self, texts):
+        """Take *texts*."""
+        self.writes += bool(texts)
+        self.heard += map(wire.decode_control, texts)
         self._news.set()
 
     async def until(self, number):
@@ -84,3 +86,24 @@ async def test_no_event_is_left_out_while_the_peer_reads(box, reader):
 
     assert list(range(many)) == await reader.until(many)
     assert 0 == box.dropped
+
+
+async def test_gathered_events_are_one_message_for_a_sender_that_takes_it(reader):
+    """Events that were gathered arrive in one message; an event alone stays an event."""
+    dialect = Sonoduct()
+    hello = wire.Hello(stream="0" * 32, instance="a", kind=wire.Kind.FILE, batches=True)
+    list(dialect.decode(wire.encode_control(hello)))
+    box = Outbox(reader, dialect, lambda: None)
+    last = wire.Cancelled(epoch=1)
+    for message in (event(0), event(1), event(2), last):
+        box.put(message)
+
+    assert [event(0), wire.Events(events=[event(1), event(2)]), last] == reader.heard
+
+
+async def test_what_waits_goes_out_in_one_write(box, reader):
+    """Gathered events and the message after them wake the peer once."""
+    for message in (event(0), event(1), event(2), wire.Cancelled(epoch=1)):
+        box.put(message)
+
+    assert 2 == reader.writes

@@ -67,7 +67,7 @@ def test_faulty_messages_are_refused(text, sentence):
         (
             {"type": "goodbye"},
             "'goodbye'",
-            "or committed or event or cancelled or drain or error",
+            "or committed or event or events or cancelled or drain or error",
         ),
         ({"kind": "midi"}, "'midi'", "expected pcm or file"),
         ({"ack": "maybe"}, "'maybe'", "expected received or durable"),
@@ -208,3 +208,17 @@ def test_own_message_of_the_limit_is_sent():
     hello = msgspec.convert(HELLO | {"metadata": {"a": "x" * room}}, wire.Hello)
 
     assert 4096 == len(wire.encode_control(hello))
+
+
+def test_events_are_split_into_messages_that_fit():
+    """As few messages as needed hold the events, in order, each within the limit."""
+    events = [
+        wire.Event(processor="p", offset=offset, values={"text": "x" * 1000})
+        for offset in range(16)
+    ]
+
+    texts = wire.encode_events(events)
+
+    found = [wire.decode_control(text) for text in texts]
+    assert events == [event for message in found for event in message.events]
+    assert 8 == len(texts)

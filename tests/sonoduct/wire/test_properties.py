@@ -68,8 +68,11 @@ def hellos(kind, formats):
         units=st.none() | COUNTS,
         ack=st.sampled_from(wire.Level),
         metadata=some(TEXTS),
+        batches=st.booleans(),
     )
 
+
+EVENTS = st.builds(wire.Event, processor=TEXTS, offset=COUNTS, values=some(VALUES))
 
 CONTROLS = st.one_of(
     hellos(wire.Kind.PCM, FORMATS),
@@ -87,7 +90,8 @@ CONTROLS = st.one_of(
     st.builds(wire.Ack, epoch=EPOCHS, durable=COUNTS, received=COUNTS, window=COUNTS),
     st.builds(wire.Eos, units=COUNTS, digest=STREAMS),
     st.builds(wire.Committed, epoch=EPOCHS, receipt=RECEIPTS),
-    st.builds(wire.Event, processor=TEXTS, offset=COUNTS, values=some(VALUES)),
+    EVENTS,
+    st.builds(wire.Events, events=st.lists(EVENTS, max_size=3)),
     st.builds(wire.Cancel, epoch=EPOCHS),
     st.builds(wire.Cancelled, epoch=EPOCHS),
     st.builds(wire.Drain, retry_ms=COUNTS),
@@ -280,4 +284,4 @@ def test_numbers_that_are_not_finite_are_sent_as_null():
 
 def test_controls_are_complete():
     """The strategies above generate every type of message."""
-    assert 10 == len(messages.Control.__args__)
+    assert 11 == len(messages.Control.__args__)

@@ -26,6 +26,8 @@ def plain(value):
     match value:
         case msgspec.Struct():
             return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+        case list():
+            return [plain(item) for item in value]
         case dict():
             return {name: plain(item) for name, item in value.items()}
         case enum.Enum():
