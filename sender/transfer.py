@@ -280,11 +280,11 @@ class Transfer:
             await self._until(lambda: outbound.room >= size)
             self._metrics.blocked_seconds.inc(loop.time() - started)
         resent = outbound.resent_bytes
-        message = outbound.chunk(frames, payload, packed)
+        header, carried = outbound.chunk(frames, payload, packed)
         traffic.chunks += 1
-        traffic.bytes += len(message)
+        traffic.bytes += len(header) + len(carried)
         traffic.resent += outbound.resent_bytes - resent
-        await link.send(message)
+        await link.send_chunk(header, carried)
 
     async def _pace(self, frame: int) -> None:
         now = asyncio.get_running_loop().time()
@@ -329,7 +329,7 @@ class Transfer:
 
 async def read_ahead(
     source: Source, offset: int, units: int, observe: Callable[[float], None]
-) -> AsyncGenerator[bytes, None]:
+) -> AsyncGenerator[Buffer, None]:
     """
     Yield blocks of up to *units* units from unit *offset* to the end.
 
@@ -341,7 +341,7 @@ async def read_ahead(
     """
     loop = asyncio.get_running_loop()
 
-    def timed() -> bytes:
+    def timed() -> Buffer:
         started = loop.time()
         block = source.read(offset, units)
         observe(loop.time() - started)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
+import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 import structlog
 from aiohappyeyeballs import start_connection
+from websockets import frames
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import (
     ConnectionClosed,
@@ -18,10 +22,11 @@ from websockets.exceptions import (
     InvalidStatus,
     InvalidURI,
 )
+from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from sonoduct.wire import CONTROL_BYTES, SUBPROTOCOL
+from sonoduct.wire import CONTROL_BYTES, SUBPROTOCOL, Buffer
 
 from .errors import NotAReceiverError, OddAnswerError
 
@@ -40,6 +45,13 @@ NEXT_ADDRESS_S: Final = 0.25
 
 HANDSHAKE_S: Final = 3.0
 """Seconds that each address has at least to answer, if the name has several."""
+
+_masked: Final[Callable[[Buffer, bytes], bytes]] = frames.apply_mask  # type: ignore[attr-defined]  # not exported; it is the one in C if there is one
+
+_BINARY: Final = 0x82  # a whole message in one frame: RFC 6455, section 5.2
+_MASKED: Final = 0x80
+_SHORT: Final = 125
+_MEDIUM: Final = 65535
 
 _BUSY: Final = frozenset({408, 425, 429, *range(500, 600)})
 """HTTP answers of a full receiver, or of a load balancer without a receiver that is ready."""
@@ -77,6 +89,32 @@ class Link:
             await self._connection.send(message)
         except ConnectionClosed as exc:
             raise _closed(exc) from exc
+
+    async def send_chunk(self, header: bytes, payload: Buffer) -> None:
+        """
+        Send *header*, a multiple of 4 bytes, and *payload* as one message; wait as `send` does.
+
+        Each is copied once, by the mask. The library would join them and copy the message twice.
+
+        Raises:
+            LinkClosedError: if the connection is closed.
+        """
+        connection = self._connection
+        if connection.protocol.state is not State.OPEN or connection.transport.is_closing():
+            await self.send(b"".join((header, payload)))  # raises
+            return
+        size = len(header) + len(payload)
+        if size <= _SHORT:
+            head = struct.pack("!BB", _BINARY, _MASKED | size)
+        elif size <= _MEDIUM:
+            head = struct.pack("!BBH", _BINARY, _MASKED | (_SHORT + 1), size)
+        else:
+            head = struct.pack("!BBQ", _BINARY, _MASKED | (_SHORT + 2), size)
+        mask = os.urandom(4)  # it has to be unpredictable: RFC 6455, section 5.3
+        head += mask + _masked(header, mask)
+        connection.transport.writelines((head, _masked(payload, mask)))
+        with suppress(OSError):  # the connection is lost: the next call tells
+            await connection.drain()
 
     async def receive(self) -> str | bytes:
         """

@@ -23,6 +23,7 @@ from receiver.stores import Claim, Original
 from sonoduct.audio.decoding import DecodeError, DecodeOptions, Decoder, open_decoder
 from sonoduct.runtime.child import Cancellation
 from sonoduct.wire import (
+    Buffer,
     Chunk,
     Eos,
     Fenced,
@@ -276,7 +277,7 @@ class Decoders:
             finally:  # in another thread: one of ours may be waiting in read()
                 await asyncio.to_thread(opened.decoder.close)
 
-    async def read(self, opened: OpenFile) -> bytes:
+    async def read(self, opened: OpenFile) -> Buffer:
         """
         Return the canonical bytes of the next block; no bytes at the end.
 

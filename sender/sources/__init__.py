@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Protocol
 
-from sonoduct.wire import Format, Kind
+from sonoduct.wire import Buffer, Format, Kind
 
 
 class Source(Protocol):
@@ -76,7 +76,7 @@ class Source(Protocol):
         """The first unit that can still be read. A receiver has acknowledged those before it."""
         return 0
 
-    def read(self, offset: int, units: int) -> bytes:
+    def read(self, offset: int, units: int) -> Buffer:
         """
         Return up to *units* units from unit *offset* on; no bytes at the end.
 

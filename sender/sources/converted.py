@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from sender.errors import SourceError
 from sonoduct.audio.samples import Samples, to_float32
-from sonoduct.wire import CHANNELS, Compression, Encoding, Format
+from sonoduct.wire import CHANNELS, Buffer, Compression, Encoding, Format
 
 from . import Source, identity
 
@@ -109,7 +109,7 @@ class Converter:
         packed = (Compression.FLAC,) * (self.format.compression is Compression.FLAC)
         return (*self._picked, *(("mono",) * self._mixed), *by, *packed)
 
-    def convert(self, data: bytes, *, last: bool = False) -> bytes:
+    def convert(self, data: Buffer, *, last: bool = False) -> Buffer:
         """
         Convert *data*, the next frames; with *last*, also return the frames that soxr still holds.
 
@@ -214,7 +214,7 @@ class Converted(Source):
         return self._source.first
 
     @override
-    def read(self, offset: int, units: int) -> bytes:
+    def read(self, offset: int, units: int) -> Buffer:
         if not self._converter.resampled:
             return self._converter.convert(self._source.read(offset, units))
         with self._turn:
@@ -253,7 +253,7 @@ class Converted(Source):
         self._ready = bytearray()
         """Converted frames from `_start` on."""
 
-    def _convert_block(self) -> bytes:
+    def _convert_block(self) -> Buffer:
         width, block = self._source.unit_bytes, b""
         while frames := BLOCK_FRAMES - len(block) // width:
             piece = self._source.read(self._taken + len(block) // width, frames)

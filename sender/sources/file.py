@@ -12,7 +12,7 @@ from typing_extensions import override
 from sender.errors import SourceError
 from sonoduct.audio.decoding import DecodeError, DecodeOptions, Decoder, open_decoder
 from sonoduct.runtime.child import Cancellation
-from sonoduct.wire import Encoding
+from sonoduct.wire import Buffer, Encoding
 
 from . import Source, identity, printable
 from .fingerprint import Fingerprint, require_same, state_of
@@ -67,7 +67,7 @@ class AudioFile(Source):
         return self._fingerprint.evidence
 
     @override
-    def read(self, offset: int, units: int) -> bytes:
+    def read(self, offset: int, units: int) -> Buffer:
         with self._turn:
             return self._read(offset, units)
 
@@ -83,7 +83,7 @@ class AudioFile(Source):
     def close(self) -> None:
         self._decoder.close()
 
-    def _read(self, offset: int, units: int) -> bytes:
+    def _read(self, offset: int, units: int) -> Buffer:
         try:
             if offset != self._position:
                 self._position = -1  # unknown after an error

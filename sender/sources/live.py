@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from typing_extensions import override
 
 from sender.errors import SourceError
-from sonoduct.wire import Format
+from sonoduct.wire import Buffer, Format
 
 from . import Source
 from .converted import Converter
@@ -159,6 +159,6 @@ class LiveStream(SpooledStream):
                 f"{self.name}: {len(rest)} bytes at the end, expected {width} a frame"
             )
 
-    def _append(self, data: bytes) -> bool:
+    def _append(self, data: Buffer) -> bool:
         """Add *data* to the spool; return False if the spool was closed meanwhile."""
         return not data or self._spool.append(data, wait=self._wait)

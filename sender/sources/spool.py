@@ -17,7 +17,16 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from sender.errors import SourceError, SpoolFullError
-from sonoduct.wire import HEADER_BYTES, Format, Hello, RecordKind, WireError, encode_record, records
+from sonoduct.wire import (
+    HEADER_BYTES,
+    Buffer,
+    Format,
+    Hello,
+    RecordKind,
+    WireError,
+    encode_record,
+    records,
+)
 
 from . import identity
 
@@ -131,7 +140,7 @@ class Spool:
         """The first unit that is still in the spool."""
         return self._files[0].base if self._files else 0
 
-    def append(self, payload: bytes, *, wait: bool) -> bool:
+    def append(self, payload: Buffer, *, wait: bool) -> bool:
         """
         Add whole frames; return False if the spool was closed while this waited for room.
 

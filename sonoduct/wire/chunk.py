@@ -97,8 +97,13 @@ def encode_chunk(epoch: int, offset: int, units: int, payload: Buffer) -> bytes:
 
 def encode_record(kind: int, epoch: int, offset: int, units: int, payload: Buffer = b"") -> bytes:
     """Return the header and *payload* of a record of any *kind*."""
+    return b"".join((encode_header(kind, epoch, offset, units, payload), payload))
+
+
+def encode_header(kind: int, epoch: int, offset: int, units: int, payload: Buffer) -> bytes:
+    """Return the header of a record; *payload* follows it."""
     fields = _FIELDS.pack(VERSION, kind, 0, len(payload), units, epoch, offset, crc32(payload))
-    return b"".join((fields, _CHECKSUM.pack(crc32(fields)), payload))
+    return fields + _CHECKSUM.pack(crc32(fields))
 
 
 def decode_header(message: Buffer) -> Header:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import Final
 
-from .chunk import HEADER_BYTES, encode_chunk
+from .chunk import HEADER_BYTES, RecordKind, encode_header
 from .credit import Ledger
 from .digest import Digest
 from .errors import BadChecksum, Draining, Malformed, error_for
@@ -170,20 +170,26 @@ class Outbound:
         """Add *units* units at `read_from`, which the receiver has, to the digest."""
         self._digest.update(self.read_from, units, payload)
 
-    def chunk(self, units: int, payload: Buffer, packed: Buffer | None = None) -> bytes:
-        """Return the message of the next *units* units: *payload*, or *packed* in its place."""
+    def chunk(
+        self, units: int, payload: Buffer, packed: Buffer | None = None
+    ) -> tuple[bytes, Buffer]:
+        """
+        Return the message of the next *units* units, in two parts that are not joined.
+
+        They are its header, and *payload*, or *packed* in its place.
+        """
         carried = payload if packed is None else packed
         size = max(len(payload), len(carried))
         if self.phase is not Phase.OPEN or size > self.room:
             raise ValueError(f"{size} bytes in phase {self.phase}, room is {self.room}")
-        message = encode_chunk(self.epoch, self.position, units, carried)
+        header = encode_header(RecordKind.AUDIO, self.epoch, self.position, units, carried)
         if self._summed:
             self._digest.update(self.position, units, payload)
-        self._account(units, len(message))
+        self._account(units, HEADER_BYTES + len(carried))
         self.position += units
         self._furthest = max(self._furthest, self.position)
         self._ledger.add(self.position, HEADER_BYTES + size)
-        return message
+        return header, carried
 
     def eos(self) -> Eos:
         """Return the message that ends the stream after the units sent so far."""

@@ -62,7 +62,7 @@ async def test_whole_chunks_do_not_overtake_fragmented_ones():
         messages = []
         for number in range(10):
             part = payload[number * FRAMES * 4 : (number + 1) * FRAMES * 4]
-            message = half.chunk(FRAMES, part)
+            message = b"".join(half.chunk(FRAMES, part))
             messages.append(fragmented(message) if number % 3 == 1 else frame(BINARY, message))
         eos = frame(TEXT, wire.encode_control(half.eos()).encode())
         await send(peer, b"".join(messages) + eos)
@@ -77,7 +77,7 @@ async def test_a_chunk_does_not_overtake_the_end_of_its_stream():
     payload = sound(FRAMES)
     async with running() as receiver:
         peer, half = await claimed(receiver)
-        first = frame(BINARY, half.chunk(FRAMES, payload))
+        first = frame(BINARY, b"".join(half.chunk(FRAMES, payload)))
         eos = frame(TEXT, wire.encode_control(half.eos()).encode())
         late = frame(BINARY, wire.encode_chunk(1, FRAMES, FRAMES, payload))
         await send(peer, first + eos + late)
@@ -93,7 +93,7 @@ async def test_nothing_is_taken_after_a_fault():
     seen = Inline()
     async with running(seen) as receiver:
         peer, half = await claimed(receiver)
-        good = frame(BINARY, half.chunk(FRAMES, sound(FRAMES)))
+        good = frame(BINARY, b"".join(half.chunk(FRAMES, sound(FRAMES))))
         bad = frame(BINARY, wire.encode_chunk(1, 5 * FRAMES, FRAMES, sound(FRAMES)))
         fits = frame(BINARY, wire.encode_chunk(1, FRAMES, FRAMES, sound(FRAMES)))
         await send(peer, good + bad + 20 * fits)

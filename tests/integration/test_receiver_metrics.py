@@ -235,7 +235,7 @@ async def test_events_are_dropped_if_a_sender_does_not_read():
         payload = sound(12_000)
         for offset in range(0, 12_000, 2):
             await client.connection.send(
-                client.outbound.chunk(2, payload[4 * offset : 4 * offset + 8])
+                b"".join(client.outbound.chunk(2, payload[4 * offset : 4 * offset + 8]))
             )
         await receiver.until("receiver_frames_total", lambda n: n == 12_000)
         await receiver.until("receiver_buffered_bytes", lambda n: n == 0)

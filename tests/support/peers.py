@@ -334,7 +334,7 @@ class Sender:
             payload = self._read(half.position, self._rng.randint(1, most))
             packed = self._plan.carriage is Carriage.COMPRESSED
             carried = zlib.compress(payload) if packed else None
-            message = half.chunk(len(payload) // self._unit_bytes, payload, carried)
+            message = b"".join(half.chunk(len(payload) // self._unit_bytes, payload, carried))
             times = 2 if self._rng.random() < self._plan.duplicates else 1
             self.connection.up.extend([message] * times)
 

@@ -144,7 +144,7 @@ class Client:
             part = source[start : start + min(chunk_bytes, outbound.max_chunk) // width * width]
             while outbound.room < len(part):
                 await self.until(wire.Ack)
-            await self.connection.send(outbound.chunk(len(part) // width, part))
+            await self.connection.send(b"".join(outbound.chunk(len(part) // width, part)))
 
     async def commit(self):
         """End the stream; return the receipt."""

@@ -10,7 +10,7 @@ from typing import Final, Protocol, Self
 
 from typing_extensions import override
 
-from sonoduct.wire import CHANNELS, SAMPLERATES, Encoding, Format
+from sonoduct.wire import CHANNELS, SAMPLERATES, Buffer, Encoding, Format
 
 from .errors import NO_FRAME, DecodeError, GaveUp, LimitReached, NotAudio, Unfit
 from .options import OpenFile
@@ -52,7 +52,7 @@ class Decoder(Protocol):
     warning: str
     """Damage that did not stop the decoder; known at the end."""
 
-    def read(self, frames: int) -> bytes:
+    def read(self, frames: int) -> Buffer:
         """
         Return up to *frames* frames in the canonical bytes of `format`; no bytes at the end.
 
@@ -146,7 +146,7 @@ class FileDecoder(Decoder):
         self._run = run
         self._most_output = file.options.limits.most_output(file.size)
         self._position = 0
-        self._ahead = b""
+        self._ahead: Buffer = b""
         self._closed = False
         self._turn = threading.Lock()
 
@@ -170,7 +170,7 @@ class FileDecoder(Decoder):
         return self
 
     @override
-    def read(self, frames: int) -> bytes:
+    def read(self, frames: int) -> Buffer:
         with self._turn:
             return self._read(frames)
 
@@ -194,17 +194,18 @@ class FileDecoder(Decoder):
                 os.close(self._descriptor)
                 self._descriptor = -1
 
-    def _read(self, frames: int) -> bytes:
+    def _read(self, frames: int) -> Buffer:
         if self._closed:
             raise GaveUp("closed")
         if not frames:  # `begun` may have left a frame in _ahead
             return b""
         width = self.format.frame_bytes
         try:
-            data = self._ahead + self._whole(frames * width - len(self._ahead))
+            data = self._whole(frames * width - len(self._ahead))
         except DecodeError as exc:
             raise self._at(exc) from exc
-        self._ahead = b""
+        if self._ahead:
+            data, self._ahead = b"".join((self._ahead, data)), b""
         self._position += len(data) // width
         if self._position * width > self._most_output:
             seen, most = self._position * width, self._most_output
@@ -222,7 +223,7 @@ class FileDecoder(Decoder):
     def _at(self, error: DecodeError) -> DecodeError:
         return type(error)(f"{self.decoder} at frame {self._position}: {error}")
 
-    def _whole(self, size: int) -> bytes:
+    def _whole(self, size: int) -> Buffer:
         """Return whole frames. If a decoder stopped within a frame, its next read says why."""
         data = self._run.read(size) if size else b""
         if rest := len(data) % self.format.frame_bytes:

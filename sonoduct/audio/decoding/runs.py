@@ -7,21 +7,27 @@ A `Fallback` is a run that another decoder finishes if the first one gives up.
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Final, Protocol
 
 import xxhash
 from typing_extensions import override
 
 from sonoduct.runtime.child import Child, OutOfTime
+from sonoduct.wire import Buffer
 
 from . import sndfile
 from .errors import DecodeError, GaveUp, LimitReached
 from .options import OpenFile
 from .sndfile import Header, Shown, SndFile, SndFileError
+
+LEAST_BLOCKS: Final = 8
+"""A shorter read is decoded in one thread: a seek costs as much as some 2000 frames."""
 
 HEADER_BYTES: Final = 4096
 """The longest header that a child writes before its samples."""
@@ -36,7 +42,7 @@ class Run(Protocol):
     warning: str
     """Damage that did not stop the decoder; known at the end."""
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> Buffer:
         """
         Return *size* bytes, fewer or none at the end.
 
@@ -57,7 +63,7 @@ class SndFileRun(Run):
     libsndfile in this process.
 
     In a damaged FLAC, the size of a read decides how many frames libsndfile gives before it gives
-    up. FLAC is therefore read in a child's blocks: both give the same frames.
+    up. A damaged FLAC is therefore read in a child's blocks: both give the same frames.
     """
 
     warning = ""
@@ -69,42 +75,74 @@ class SndFileRun(Run):
         Raises:
             GaveUp: if libsndfile does not know the file.
         """
-        try:
-            self._sndfile = SndFile(file.rewound(), file.requested or sndfile.AUTO, offset, shown)
-        except SndFileError as exc:
-            raise GaveUp(str(exc)) from exc
+        self._file, self._shown, self._at = file, shown, offset
+        self._sndfile = self._opened()
         self.header = self._sndfile.header
+        self._halves: Halves | None = None
+        self._may_halve = (
+            self.header.container == "FLAC" and shown == sndfile.WHOLE and (os.cpu_count() or 1) > 1
+        )
         self._block = sndfile.block_frames(self.header.channels)
         self._ahead = memoryview(b"")
         self._failure: GaveUp | None = None
 
     @override
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> Buffer:
         if self.header.container != "FLAC":
             return self._frames(size // self.header.frame_bytes)
         pieces: list[memoryview] = []
-        while size and (block := self._ahead or self._more()):
+        while size and (block := self._ahead or self._more(size)):
             pieces.append(block[:size])
             self._ahead = block[size:]
             size -= len(pieces[-1])
         if not pieces and self._failure is not None:
             raise self._failure
-        return b"".join(pieces)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _more(self) -> memoryview:
-        """Return the next block; an empty one at the end, or if libsndfile gave up."""
+    def _more(self, size: int) -> memoryview:
+        """Return up to *size* bytes, or a block; nothing at the end, or if libsndfile gave up."""
         if self._failure is None:
             try:
-                return memoryview(self._frames(self._block))
+                frames = self._in_blocks(size)
+                return self._by_two(frames) if frames else self._frames(self._block)
             except GaveUp as exc:
                 self._failure = exc
         return memoryview(b"")
 
-    def _frames(self, frames: int) -> bytes:
+    def _in_blocks(self, size: int) -> int:
+        """Return how many frames of a read of *size* bytes two threads may decode."""
+        if not self._may_halve:
+            return 0
+        most = min(size // self.header.frame_bytes, (self.header.frames or 0) - self._at)
+        return most // self._block * self._block if most >= LEAST_BLOCKS * self._block else 0
+
+    def _by_two(self, frames: int) -> memoryview:
+        """Decode *frames* frames in two threads; a file for which this fails, in blocks."""
         try:
-            return self._sndfile.read(frames)
+            self._halves = self._halves or Halves(self._sndfile, self._file)
+            data = self._halves.read(self._at, frames)
+        except (SndFileError, OSError):
+            self._may_halve = False
+            self.close()
+            self._sndfile, self._halves = self._opened(), None
+            return self._frames(self._block)
+        self._at += frames
+        return data
+
+    def _opened(self) -> SndFile:
+        encoding = self._file.requested or sndfile.AUTO
+        try:
+            return SndFile(self._file.rewound(), encoding, self._at, self._shown)
         except SndFileError as exc:
             raise GaveUp(str(exc)) from exc
+
+    def _frames(self, frames: int) -> memoryview:
+        try:
+            data = self._sndfile.read(frames)
+        except SndFileError as exc:
+            raise GaveUp(str(exc)) from exc
+        self._at += len(data) // self.header.frame_bytes
+        return data
 
     @override
     def kill(self) -> None:
@@ -113,6 +151,65 @@ class SndFileRun(Run):
     @override
     def close(self) -> None:
         self._sndfile.close()
+        if self._halves is not None:
+            self._halves.close()
+
+
+class Halves:
+    """
+    Two handles of libsndfile on one file; each decodes half of a read, in threads.
+
+    Every frame that one handle begins at was reached by the other one without a seek as well, so
+    damage between two frames is not passed over.
+    """
+
+    def __init__(self, first: SndFile, file: OpenFile) -> None:
+        """
+        Open *file* a second time; *first* stays the caller's, and is at the first frame to read.
+
+        Raises:
+            SndFileError: if libsndfile refuses.
+            OSError: if the file cannot be opened.
+        """
+        # A descriptor of its own: both handles move their position in the file.
+        self._descriptor = os.open(f"/proc/self/fd/{file.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._own = SndFile(self._descriptor, first.header.encoding)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        self._front, self._back = first, self._own
+        self._thread = ThreadPoolExecutor(1, "decode")
+
+    def read(self, at: int, frames: int) -> memoryview:
+        """
+        Return the *frames* frames from frame *at*, where the last read ended.
+
+        Raises:
+            SndFileError: if libsndfile refuses, or gives fewer.
+        """
+        middle = frames // 2
+        behind = self._thread.submit(self._read_behind, at + middle, frames - middle)
+        try:
+            data = self._front.read(middle)
+            self._front.read(1)  # it begins the second half
+        finally:
+            wait((behind,))
+        data = memoryview(b"".join((data, behind.result())))
+        if len(data) != frames * self._front.header.frame_bytes:
+            raise SndFileError(f"{len(data)} bytes, expected {frames} frames")
+        self._front, self._back = self._back, self._front
+        return data
+
+    def close(self) -> None:
+        """Free the second handle."""
+        self._thread.shutdown()
+        self._own.close()
+        os.close(self._descriptor)
+
+    def _read_behind(self, at: int, frames: int) -> memoryview:
+        self._back.seek(at)
+        return self._back.read(frames)
 
 
 class ChildRun(Run):
@@ -220,7 +317,7 @@ class Fallback(Run):
         self._digest = xxhash.xxh3_128()
 
     @override
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> Buffer:
         try:
             data = self._run.read(size)
         except GaveUp as exc:

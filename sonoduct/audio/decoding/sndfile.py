@@ -173,9 +173,9 @@ class SndFile:
         self.header = self._header(encoding)
         self._left = None if shown.frames is None else max(0, shown.frames - offset)
         if offset:
-            self._seek(offset)
+            self.seek(offset)
 
-    def read(self, frames: int) -> bytes:
+    def read(self, frames: int) -> memoryview:
         """
         Return the next *frames* frames, fewer at the end, in the header's encoding.
 
@@ -193,19 +193,33 @@ class SndFile:
             raise SndFileError(self._excerpt.failure.strerror)
         return data
 
+    def seek(self, offset: int) -> None:
+        """
+        Continue at frame *offset*.
+
+        Raises:
+            SndFileError: if libsndfile cannot; the file is closed then.
+        """
+        try:
+            self._file.seek(offset)
+        except (soundfile.LibsndfileError, OSError) as exc:
+            self.close()
+            raise SndFileError(_reason(exc)) from exc
+
     def close(self) -> None:
         """Close the file, except the descriptor."""
         self._file.close()
 
-    def _samples(self, frames: int) -> bytes:
+    def _samples(self, frames: int) -> memoryview:
         match self.header.encoding:
             case "s16le":
-                return bytes(self._file.read(frames, "int16").astype("<i2", copy=False))
+                samples = self._file.read(frames, "int16").astype("<i2", copy=False)
             case "s24le":
                 wide = self._file.read(frames, "int32").astype("<i4", copy=False)
-                return bytes(wide.view("u1").reshape(-1, 4)[:, 1:].tobytes())
+                return memoryview(wide.view("u1").reshape(-1, 4)[:, 1:].tobytes())
             case _:
-                return bytes(self._file.read(frames, "float32").astype("<f4", copy=False))
+                samples = self._file.read(frames, "float32").astype("<f4", copy=False)
+        return memoryview(samples.reshape(-1).view("u1"))
 
     def _header(self, encoding: str) -> Header:
         file = self._file
@@ -219,13 +233,6 @@ class SndFile:
             seekable=file.subtype in SEEKABLE,
             damage=_damage(file.extra_info),
         )
-
-    def _seek(self, offset: int) -> None:
-        try:
-            self._file.seek(offset)
-        except (soundfile.LibsndfileError, OSError) as exc:
-            self.close()
-            raise SndFileError(_reason(exc)) from exc
 
 
 def block_frames(channels: int) -> int:

@@ -64,7 +64,7 @@ class Client:
             most = min(plan.most_units, half.room // UNIT_BYTES, plan.units - half.position)
             units = rng.randint(1, most)
             payload = self._read(half.position, half.position + units)
-            self.connection.up.append(half.chunk(units, payload))
+            self.connection.up.append(b"".join(half.chunk(units, payload)))
 
     def _read(self, start, stop):
         return self._world.plan.source[UNIT_BYTES * start : UNIT_BYTES * stop]

@@ -4,7 +4,7 @@ import asyncio
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.connections.frames import FrameReader
@@ -67,6 +67,7 @@ def read(connection, data, sizes):
     st.randoms(use_true_random=False),
     st.sampled_from((1, 3, 20, 300, 2000)),
 )
+@settings(deadline=None, max_examples=60)  # a busy machine is slow
 def test_frames_in_pieces_of_any_size(frames, chance, most):
     """However the bytes are cut, the same messages and the same other bytes come, in order."""
     connection, expected = Connection(), Connection()
@@ -111,7 +112,7 @@ async def streamed(peer, pieces):
     while at < len(payload):
         part = payload[at : at + 4 * chance.choice((1, 20, 1000, 20_000))]
         at += len(part)
-        message = half.chunk(len(part) // 4, part)
+        message = b"".join(half.chunk(len(part) // 4, part))
         messages += [frame(BINARY, message, chance.randbytes(4)), frame(PING, b"?", b"mask")]
     end = frame(TEXT, wire.encode_control(half.eos()).encode(), b"mask")
     answer = b""
@@ -186,7 +187,7 @@ async def test_frames_before_the_answer_to_the_handshake():
         writer.write(hello[9:])
         answer = await reader.readuntil(b"}")
         half.feed(wire.decode_control(answer[answer.index(b"{") :].decode()))
-        writer.write(frame(BINARY, half.chunk(FRAMES, payload)))
+        writer.write(frame(BINARY, b"".join(half.chunk(FRAMES, payload))))
         writer.write(frame(TEXT, wire.encode_control(half.eos()).encode()))
         answer = await reader.readuntil(digest(payload).encode())
         writer.close()
@@ -200,7 +201,7 @@ async def test_a_message_within_a_fragmented_one():
         peer, half = await claimed(receiver)
         await whole(peer, frame(FIRST, b"") + frame(PING, b"?"))
         await asyncio.get_running_loop().sock_recv(peer, 4096)  # the fragment is read
-        await whole(peer, frame(BINARY, half.chunk(1, bytes(4))))
+        await whole(peer, frame(BINARY, b"".join(half.chunk(1, bytes(4)))))
 
         assert await closed(peer) == PROTOCOL_ERROR
 
@@ -209,7 +210,7 @@ async def test_nothing_is_taken_after_a_fault():
     """Once the library has closed for a fault of the peer, a chunk behind it does not count."""
     async with running() as receiver:
         peer, half = await claimed(receiver)
-        chunks = [frame(BINARY, half.chunk(1, bytes(4))) for _ in range(2)]
+        chunks = [frame(BINARY, b"".join(half.chunk(1, bytes(4)))) for _ in range(2)]
         await whole(peer, chunks[0] + frame(0x83, b"unknown opcode") + chunks[1])
 
         assert await closed(peer) == PROTOCOL_ERROR

@@ -101,7 +101,7 @@ class Walk:
 
     def send_chunk(self, epoch, offset, units, *, lost):
         """Check that the sender's next message is this chunk."""
-        message = self.sender.chunk(units, SILENCE[2 * offset : 2 * (offset + units)])
+        message = b"".join(self.sender.chunk(units, SILENCE[2 * offset : 2 * (offset + units)]))
         assert wire.encode_chunk(epoch, offset, units, bytes(2 * units)) == message
         if not lost:
             self.receiver.feed(wire.decode_chunk(message), 0)

@@ -37,7 +37,7 @@ def frames(offset, units):
 
 def send(half, units=2):
     """Send the next *units* frames."""
-    return half.chunk(units, frames(half.position, units))
+    return b"".join(half.chunk(units, frames(half.position, units)))
 
 
 def outbound(phase="open", opened=OPENED):
