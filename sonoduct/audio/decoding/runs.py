@@ -119,8 +119,8 @@ class SndFileRun(Run):
     def _by_two(self, frames: int) -> memoryview:
         """Decode *frames* frames in two threads; a file for which this fails, in blocks."""
         try:
-            self._halves = self._halves or Halves(self._sndfile, self._file)
-            data = self._halves.read(self._at, frames)
+            self._halves = self._halves or Halves(self._file, self.header.encoding)
+            data, self._sndfile = self._halves.read(self._sndfile, self._at, frames)
         except (SndFileError, OSError):
             self._may_halve = False
             self.close()
@@ -157,15 +157,15 @@ class SndFileRun(Run):
 
 class Halves:
     """
-    Two handles of libsndfile on one file; each decodes half of a read, in threads.
+    A second handle of libsndfile on a file, which decodes the second half of each read in a thread.
 
-    Every frame that one handle begins at was reached by the other one without a seek as well, so
-    damage between two frames is not passed over.
+    The first handle begins the second half as well, and the two change places after each read. So
+    each frame is reached without a seek, and damage between two frames is not passed over.
     """
 
-    def __init__(self, first: SndFile, file: OpenFile) -> None:
+    def __init__(self, file: OpenFile, encoding: str) -> None:
         """
-        Open *file* a second time; *first* stays the caller's, and is at the first frame to read.
+        Open *file* again.
 
         Raises:
             SndFileError: if libsndfile refuses.
@@ -174,42 +174,42 @@ class Halves:
         # A descriptor of its own: both handles move their position in the file.
         self._descriptor = os.open(f"/proc/self/fd/{file.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._own = SndFile(self._descriptor, first.header.encoding)
+            self._second = SndFile(self._descriptor, encoding)
         except BaseException:
             os.close(self._descriptor)
             raise
-        self._front, self._back = first, self._own
         self._thread = ThreadPoolExecutor(1, "decode")
 
-    def read(self, at: int, frames: int) -> memoryview:
+    def read(self, first: SndFile, at: int, frames: int) -> tuple[memoryview, SndFile]:
         """
-        Return the *frames* frames from frame *at*, where the last read ended.
+        Return the *frames* frames from frame *at*, where *first* is, and the handle behind them.
 
         Raises:
             SndFileError: if libsndfile refuses, or gives fewer.
         """
-        middle = frames // 2
-        behind = self._thread.submit(self._read_behind, at + middle, frames - middle)
+        second, middle = self._second, frames // 2
+
+        def read_second() -> memoryview:
+            second.seek(at + middle)
+            return second.read(frames - middle)
+
+        rest = self._thread.submit(read_second)
         try:
-            data = self._front.read(middle)
-            self._front.read(1)  # it begins the second half
+            data = first.read(middle)
+            first.read(1)
         finally:
-            wait((behind,))
-        data = memoryview(b"".join((data, behind.result())))
-        if len(data) != frames * self._front.header.frame_bytes:
-            raise SndFileError(f"{len(data)} bytes, expected {frames} frames")
-        self._front, self._back = self._back, self._front
-        return data
+            wait((rest,))
+        both = b"".join((data, rest.result()))
+        if len(both) != frames * first.header.frame_bytes:
+            raise SndFileError(f"{len(both)} bytes, expected {frames} frames")
+        self._second = first
+        return memoryview(both), second
 
     def close(self) -> None:
         """Free the second handle."""
         self._thread.shutdown()
-        self._own.close()
+        self._second.close()
         os.close(self._descriptor)
-
-    def _read_behind(self, at: int, frames: int) -> memoryview:
-        self._back.seek(at)
-        return self._back.read(frames)
 
 
 class ChildRun(Run):

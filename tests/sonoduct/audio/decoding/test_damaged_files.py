@@ -1,5 +1,6 @@
 """Damaged files give the samples that can be decoded and a warning, or a clear error."""
 
+import os
 import random
 import time
 from contextlib import suppress
@@ -173,6 +174,38 @@ def test_both_sides_give_up_at_the_same_frame(tmp_path, opened):
             with pytest.raises(GaveUp) as raised:
                 read_all(opened(path, isolated=isolated, ffmpeg="no-such-program"), block)
             said.add(str(raised.value))
+
+    assert 1 == len(said)
+
+
+@pytest.mark.parametrize("where", [8, 66, 74, 132])
+@pytest.mark.parametrize("change", ["between two frames", "in a frame"])
+def test_both_sides_give_up_at_the_same_frame_of_a_large_file(
+    tmp_path, opened, where, change, monkeypatch
+):
+    """Also if two threads decode the file, and the damage lies where one of them begins."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+    def damage(data):
+        at = data.index(data[86:90] + chr(where).encode())  # numbers are as in UTF-8
+        if change == "in a frame":
+            data[at + 50 : at + 60] = bytes(10)
+        else:
+            data[at:at] = random.Random(0).randbytes(200)
+
+    path = spoil(write(tmp_path / "a.flac", frames=600_000), damage)
+    said = set()
+    for isolated in (False, True):
+        for block in (2**19, 2**20):
+            found = bytearray()
+            decoder = opened(path, isolated=isolated, ffmpeg="no-such-program")
+            try:
+                while data := decoder.read(block):
+                    found += data
+                gave_up = False
+            except GaveUp:
+                gave_up = True
+            said.add((gave_up, bytes(found)))
 
     assert 1 == len(said)
 

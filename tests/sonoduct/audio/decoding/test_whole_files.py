@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from sonoduct.audio.decoding import runs
 from sonoduct.audio.samples import to_float32
 from sonoduct.wire import Encoding
 from tests.support.corpus import FFMPEG, LOSSLESS, SOUNDFILE, encode, ffmpeg, read_all, truth, write
@@ -41,6 +42,25 @@ def test_longer_than_a_block(tmp_path, opened, name):
     path = write(tmp_path / name, SOUNDFILE[name], 600_000)
 
     assert np.array_equal(truth(path), decoded(opened(path)))
+
+
+@pytest.mark.parametrize("name", ["s16.flac", "s24.flac"])
+@pytest.mark.parametrize("block", [300_001, 2**19, 2**20])
+def test_a_large_flac_in_two_threads(tmp_path, opened, name, block, monkeypatch):
+    """However large the reads are, the samples are the same, also after a seek."""
+    read, halved = runs.Halves.read, []
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(runs.Halves, "read", lambda *each: halved.append(each[3]) or read(*each))
+    path = write(tmp_path / name, SOUNDFILE.get(name, "PCM_16"), 1_300_077)
+    decoder = opened(path)
+    whole = read_all(decoder, block)
+    assert np.array_equal(
+        truth(path), to_float32(whole, decoder.format.encoding, decoder.format.channels)
+    )
+    assert halved
+
+    decoder.seek(70_001)
+    assert whole[70_001 * decoder.format.frame_bytes :] == read_all(decoder, block)
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
