@@ -62,8 +62,8 @@ class SndFileRun(Run):
     """
     libsndfile in this process.
 
-    In a damaged FLAC, the size of a read decides how many frames libsndfile gives before it gives
-    up. A damaged FLAC is therefore read in a child's blocks: both give the same frames.
+    In a damaged FLAC, the size of a read decides which frames libsndfile gives. FLAC is therefore
+    read in a child's blocks: both give the same frames.
     """
 
     warning = ""
@@ -117,7 +117,7 @@ class SndFileRun(Run):
         return most // self._block * self._block if most >= LEAST_BLOCKS * self._block else 0
 
     def _by_two(self, frames: int) -> memoryview:
-        """Decode *frames* frames in two threads; a file for which this fails, in blocks."""
+        """Decode up to *frames* frames in two threads; a damaged file in blocks."""
         try:
             self._halves = self._halves or Halves(self._file, self.header.encoding)
             data, self._sndfile = self._halves.read(self._sndfile, self._at, frames)
@@ -126,7 +126,7 @@ class SndFileRun(Run):
             self.close()
             self._sndfile, self._halves = self._opened(), None
             return self._frames(self._block)
-        self._at += frames
+        self._at += len(data) // self.header.frame_bytes
         return data
 
     def _opened(self) -> SndFile:
@@ -157,10 +157,11 @@ class SndFileRun(Run):
 
 class Halves:
     """
-    A second handle of libsndfile on a file, which decodes the second half of each read in a thread.
+    A second handle of libsndfile on a file, which decodes the second half of a read in a thread.
 
-    The first handle begins the second half as well, and the two change places after each read. So
-    each frame is reached without a seek, and damage between two frames is not passed over.
+    It seeks there. In a file with frames too many or too few, a seek leads to other samples than
+    reading on. So the first handle reads another block, and the second half counts only if it
+    begins with the same samples, and if these occur nowhere else.
     """
 
     def __init__(self, file: OpenFile, encoding: str) -> None:
@@ -182,28 +183,31 @@ class Halves:
 
     def read(self, first: SndFile, at: int, frames: int) -> tuple[memoryview, SndFile]:
         """
-        Return the *frames* frames from frame *at*, where *first* is, and the handle behind them.
+        Return up to *frames* frames from frame *at*, where *first* is, and the handle behind them.
 
         Raises:
-            SndFileError: if libsndfile refuses, or gives fewer.
+            SndFileError: if libsndfile refuses to read on.
         """
-        second, middle = self._second, frames // 2
+        second, block = self._second, sndfile.block_frames(first.header.channels)
+        middle = frames // 2 // block
 
-        def read_second() -> memoryview:
-            second.seek(at + middle)
-            return second.read(frames - middle)
+        def read_second() -> bytes:
+            second.seek(at + middle * block)
+            return b"".join(second.read(block) for _ in range(frames // block - middle))
 
         rest = self._thread.submit(read_second)
         try:
-            data = first.read(middle)
-            first.read(1)
+            data = b"".join(first.read(block) for _ in range(middle))
+            seam = bytes(first.read(block))
         finally:
             wait((rest,))
-        both = b"".join((data, rest.result()))
-        if len(both) != frames * first.header.frame_bytes:
-            raise SndFileError(f"{len(both)} bytes, expected {frames} frames")
-        self._second = first
-        return memoryview(both), second
+        if rest.exception() is None:
+            both = b"".join((data, rest.result()))
+            at_once, again = both.find(seam), both.find(seam, len(data) + 1)  # rfind is quadratic
+            if seam and at_once == len(data) and again < 0:
+                self._second = first
+                return memoryview(both), second
+        return memoryview(data + seam), first
 
     def close(self) -> None:
         """Free the second handle."""

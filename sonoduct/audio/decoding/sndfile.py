@@ -173,7 +173,11 @@ class SndFile:
         self.header = self._header(encoding)
         self._left = None if shown.frames is None else max(0, shown.frames - offset)
         if offset:
-            self.seek(offset)
+            try:
+                self.seek(offset)
+            except SndFileError:
+                self.close()
+                raise
 
     def read(self, frames: int) -> memoryview:
         """
@@ -198,12 +202,11 @@ class SndFile:
         Continue at frame *offset*.
 
         Raises:
-            SndFileError: if libsndfile cannot; the file is closed then.
+            SndFileError: if libsndfile cannot.
         """
         try:
             self._file.seek(offset)
         except (soundfile.LibsndfileError, OSError) as exc:
-            self.close()
             raise SndFileError(_reason(exc)) from exc
 
     def close(self) -> None:

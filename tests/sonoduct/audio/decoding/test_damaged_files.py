@@ -178,8 +178,8 @@ def test_both_sides_give_up_at_the_same_frame(tmp_path, opened):
     assert 1 == len(said)
 
 
-@pytest.mark.parametrize("where", [8, 66, 74, 132])
-@pytest.mark.parametrize("change", ["between two frames", "in a frame"])
+@pytest.mark.parametrize("where", [66, 74, 132])
+@pytest.mark.parametrize("change", ["noise before it", "zeros in it", "an earlier one before it"])
 def test_both_sides_give_up_at_the_same_frame_of_a_large_file(
     tmp_path, opened, where, change, monkeypatch
 ):
@@ -188,15 +188,17 @@ def test_both_sides_give_up_at_the_same_frame_of_a_large_file(
 
     def damage(data):
         at = data.index(data[86:90] + chr(where).encode())  # numbers are as in UTF-8
-        if change == "in a frame":
+        if change == "zeros in it":
             data[at + 50 : at + 60] = bytes(10)
-        else:
+        elif change == "noise before it":
             data[at:at] = random.Random(0).randbytes(200)
+        else:
+            data[at:at] = data[86 : data.index(data[86:90] + b"\x01")]
 
     path = spoil(write(tmp_path / "a.flac", frames=600_000), damage)
     said = set()
     for isolated in (False, True):
-        for block in (2**19, 2**20):
+        for block in (2**19,) if isolated else (2**19, 2**20):
             found = bytearray()
             decoder = opened(path, isolated=isolated, ffmpeg="no-such-program")
             try:
