@@ -37,7 +37,9 @@ def to_float32(payload: Buffer, encoding: Encoding, channels: int) -> Samples:
         case Encoding.F32LE:
             flat = np.frombuffer(payload, _FLOAT32)
         case Encoding.S16LE:
-            flat = np.multiply(np.frombuffer(payload, _INT16), _SCALE16)
+            # In two steps: numpy would convert pieces of 8192 samples, in twice the time.
+            flat = np.frombuffer(payload, _INT16).astype(np.float32)
+            flat *= _SCALE16
         case Encoding.S24LE:
             flat = unpack24(payload).astype(np.float32) * np.float32(2**-31)
         case _:
