@@ -102,6 +102,9 @@ class _StraightOn(soundfile.SoundFile):  # type: ignore[misc]  # the library is 
     def seekable(self) -> bool:
         return False
 
+    def flush(self) -> None:
+        """Do nothing: `close` calls it, and nothing was written."""
+
 
 class _Excerpt:
     """

@@ -56,9 +56,14 @@ def without_tags(descriptor: int, size: int) -> Part:
     """Return the part between the tags of a file of *size* bytes; if it is empty, all."""
     start, end = 0, size
     for _ in range(MOST_TAGS):
-        start += tag_in_front(Part(descriptor=descriptor, start=start, end=end))
+        if not (tag := tag_in_front(Part(descriptor=descriptor, start=start, end=end))):
+            break
+        start += tag
     for _ in range(MOST_TAGS):
-        end = _before_tag(Part(descriptor=descriptor, start=start, end=end))
+        before = _before_tag(Part(descriptor=descriptor, start=start, end=end))
+        if before == end:
+            break
+        end = before
     if start >= end:
         start, end = 0, size
     return Part(descriptor=descriptor, start=start, end=end)
