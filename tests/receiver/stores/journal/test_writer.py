@@ -10,7 +10,7 @@ from receiver.stores.journal import PosixDisk
 from receiver.stores.journal.disk import DiskFull
 from receiver.stores.journal.journal import Journal
 from receiver.stores.journal.reader import Part, Segment
-from receiver.stores.journal.writer import ending
+from receiver.stores.journal.writer import BULK_BYTES, ending
 from sonoduct.wire import Fenced, StorageFailed, decode_chunk, encode_chunk
 from tests.support.faultydisk import FaultyDisk
 from tests.support.journal import (
@@ -143,6 +143,25 @@ def test_a_commit_in_two_segments(tmp_path, disk):
     assert first + second == disk.calls
 
 
+def test_room_for_a_later_segment(tmp_path, disk):
+    """In bulk it is reserved at once, as far as a segment is used; a live stream needs it later."""
+    made, asked = writer(disk, tmp_path, roll_bytes=BULK_BYTES), []
+    bulk = bytes(BULK_BYTES)
+    made.commit([chunk(1, 0, BULK_BYTES // WIDTH, bulk)])
+    start = BULK_BYTES // WIDTH
+    made.commit([chunk(1, start, start + 100, bulk * 2)])
+
+    assert "reserve" not in disk.calls
+    disk.before("reserve", lambda _, size: asked.append(size))
+    made.commit(
+        [chunk(1, start + 100, 3 * start, bulk * 3), chunk(1, 3 * start, 4 * start, bulk * 4)]
+    )
+    made.commit([chunk(1, 4 * start, 5 * start, bulk * 5)])
+
+    assert [BULK_BYTES] == asked
+    assert 5 * BULK_BYTES == len(contents(DISK, tmp_path))
+
+
 def test_a_claim_within_a_commit(tmp_path, disk):
     """It has not counted the first half, so no segment follows that half and leaves a hole."""
     made, newer = writer(disk, tmp_path, roll_bytes=SMALL), []
@@ -270,6 +289,19 @@ def test_closing_on_a_full_disk(tmp_path, disk):
 
     assert 1 == disk.calls.count("close")
     assert (100, False) == (tail(tmp_path).offset, tail(tmp_path).closed)
+
+
+def test_closing_behind_half_a_commit(tmp_path, disk):
+    """The disk is full in the second segment: no CLOSING denies the half that counts."""
+    made = writer(disk, tmp_path, roll_bytes=SMALL)
+    disk.tear(0, nth=3)
+    with pytest.raises(DiskFull):
+        made.commit(groups()[0])
+    made.seal()
+
+    assert 0 == made.durable
+    assert (50, False) == (tail(tmp_path).offset, tail(tmp_path).closed)
+    assert 50 == claimed(DISK, tmp_path, hello()).offset
 
 
 @pytest.mark.parametrize("size", [0, 20, 132, 150])
