@@ -149,6 +149,7 @@ def rewritten(self, buffers):
     """Do the work of SegmentFile.append, but start again from the beginning after an error."""
     self._disk.write(self._handle, buffers)
     self.size += sum(len(each) for each in buffers)
+    self.records += len(buffers)
 
 
 @contextmanager
