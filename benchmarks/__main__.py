@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 
-from .cases import Scale, bulk, crowd, live, many_files, memory, scale, start, wire_bytes
+from .cases import Scale, bulk, crowd, live, many_files, memory, scale, start, takeover, wire_bytes
 from .contenders import WrongAudioError
 from .report import keep, markdown
 
@@ -19,6 +19,7 @@ CASES = {
     "memory": memory.memory,
     "start": start.start,
     "scale": scale.several,
+    "takeover": takeover.takeover,
 }
 
 

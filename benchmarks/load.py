@@ -8,11 +8,10 @@ the first answer. A client that is worth its name takes about ten times as long 
 import asyncio
 import base64
 import os
+import re
 import struct
 import time
 from dataclasses import dataclass
-
-import msgspec
 
 from sonoduct.runtime.loop import run_loop
 from sonoduct.wire import SUBPROTOCOL, Encoding, Format, Hello, encode_chunk, encode_control
@@ -62,10 +61,12 @@ async def _generate(pipe, url, load):
             await asyncio.wait_for(peer.opened.wait(), 30)
             return peer
 
+    began = time.monotonic()
     peers = await asyncio.gather(*(connect(number) for number in range(load.streams)))
     if not load.chunk_s:
+        seconds, units = time.monotonic() - began, sum(peer.offset for peer in peers)
         await asyncio.sleep(SETTLE_S)
-        pipe.send({"event": "connected"})
+        pipe.send({"event": "connected", "seconds": seconds, "units": units})
         return
     await _stream(pipe, peers, load)
     if lost := sum(peer.transport.is_closing() for peer in peers):
@@ -99,6 +100,8 @@ class _Peer(asyncio.Protocol):
     def __init__(self, url, bare, number):
         self.opened = asyncio.Event()
         self.transport = None
+        self.offset = 0
+        """The unit at which the receiver wants the stream to continue."""
         self._url, self._bare, self._number = url, bare, number
         self._heard = b""
 
@@ -126,23 +129,25 @@ class _Peer(asyncio.Protocol):
                 self.opened.set()
             else:
                 self.transport.write(_frame(TEXT, self._hello().encode()))
-        if b'"opened"' in self._heard:
+        if b'"opened"' in self._heard and (offset := _OFFSET.search(self._heard)):
+            self.offset = int(offset[1])
             self.opened.set()
 
     def _hello(self):
-        form = Format(samplerate=RATE, channels=1, encoding=Encoding.S16LE)
-        stream = f"{self._number:032x}"
-        return encode_control(
-            msgspec.structs.replace(_HELLO, stream=stream, name=f"live {self._number}", format=form)
-        )
+        return encode_control(hello_of(self._number))
 
 
-_HELLO = Hello(
-    stream="0" * 32,
-    instance="0" * 32,
-    name="live",
-    format=Format(samplerate=RATE, channels=1, encoding=Encoding.S16LE),
-)
+_OFFSET = re.compile(rb'"offset":(\d+)[,}]')
+
+
+def hello_of(number):
+    """Return what the stream of this *number* says first."""
+    return Hello(
+        stream=f"{number:032x}",
+        instance="0" * 32,
+        name=f"live {number}",
+        format=Format(samplerate=RATE, channels=1, encoding=Encoding.S16LE),
+    )
 
 
 def _frame(kind, message):

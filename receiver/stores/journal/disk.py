@@ -34,6 +34,9 @@ class Disk(Protocol):
             FileExistsError: if it exists; of several processes that try, one succeeds.
         """
 
+    def reserve(self, handle: int, size: int) -> None:
+        """Reserve room for the first *size* bytes of a file, if that is possible: no error says."""
+
     def write(self, handle: int, buffers: Sequence[Buffer]) -> None:
         """Append all of *buffers*; after an error, a part of them may be in the file."""
 

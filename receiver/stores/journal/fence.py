@@ -9,6 +9,7 @@ docs/decisions/0005 says why each step is needed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from os import SEEK_END
@@ -82,12 +83,13 @@ def claim(journal: Journal, hello: Hello, takeover_s: float) -> Granted:
 
 
 def _claim(journal: Journal, hello: Hello, takeover_s: float) -> Granted:
-    new = journal.disk.add_folder(journal.folder)
-    if not new:
+    known: Sequence[str] = ()
+    if not journal.disk.add_folder(journal.folder):
         if done := journal.done():
             return _complete(done)
-        _require_free(journal, hello, takeover_s)
-    writer = _fence(journal, hello, new=new)
+        known = journal.names()
+        _require_free(journal, known, hello, takeover_s)
+    writer = _fence(journal, known, hello)
     try:
         return _scan(journal, hello, writer)
     except BaseException:
@@ -95,9 +97,9 @@ def _claim(journal: Journal, hello: Hello, takeover_s: float) -> Granted:
         raise
 
 
-def _require_free(journal: Journal, hello: Hello, takeover_s: float) -> None:
+def _require_free(journal: Journal, names: Sequence[str], hello: Hello, takeover_s: float) -> None:
     """Refuse the claim if another sender is at work on the stream, here or on another receiver."""
-    last = journal.last_segment(MOST_EPOCHS + 1)
+    last = journal.last_segment(MOST_EPOCHS + 1, names)
     if last is None or last.hello.instance == hello.instance:
         return
     idle = journal.disk.idle(last.path)
@@ -109,22 +111,21 @@ def _require_free(journal: Journal, hello: Hello, takeover_s: float) -> None:
         )
 
 
-def _fence(journal: Journal, hello: Hello, *, new: bool) -> Writer:
+def _fence(journal: Journal, known: Sequence[str], hello: Hello) -> Writer:
     """
-    Create the first segment of a new epoch.
+    Create the first segment of a new epoch, the one after the last of the *known* segments.
 
-    From here on, no older claim acknowledges anything that the scan does not see. A *new* folder is
-    not searched: if another claim was faster, it has epoch 1, or it has ended the stream.
+    From here on, no older claim acknowledges anything that the scan does not see. If another claim
+    was faster, it has that epoch, or the scan finds it.
     """
-    for attempt in range(ATTEMPTS):
-        known = () if new and not attempt else journal.parts()
-        epoch = max((part.epoch for part in known), default=0) + 1
+    for _ in range(ATTEMPTS):
+        epoch = Part.of(known[-1]).epoch + 1 if known else 1
         if epoch > MOST_EPOCHS:
             raise TooLarge("claims on the stream", seen=epoch, expected=f"<= {MOST_EPOCHS}")
         try:
             return Writer(journal, hello, epoch)
         except FileExistsError:
-            continue
+            known = journal.names()
     raise Fenced("newer connections claim the stream all the time")
 
 
@@ -148,17 +149,29 @@ def _scan(journal: Journal, hello: Hello, writer: Writer) -> Granted:
 
 def _count(journal: Journal, hello: Hello, writer: Writer) -> Tail | None:
     """Return how the last segment ends as far as it is durable; None without a segment."""
-    if writer.epoch == 1:
-        return None
-    last = journal.last_segment(writer.epoch)
-    _bury(journal, last, writer.epoch)
+    names = journal.names()
+    _require_newest(names, writer.epoch)
+    last = journal.last_segment(writer.epoch, names)
+    _bury(journal, names, last, writer.epoch)
     if last is None:
         return None
     _require_same_format(last, hello)
     return last.tail(within=journal.disk.sync_file(last.path))
 
 
-def _bury(journal: Journal, last: Segment | None, epoch: int) -> None:
+def _require_newest(names: Sequence[str], epoch: int) -> None:
+    """
+    Check that the fence of *epoch* is the highest one.
+
+    If it came late, newer claims may have removed this epoch's name and the next one's meanwhile.
+    Then no name would fence this claim.
+    """
+    newest = Part.of(names[-1]).epoch if names else 0
+    if newest > epoch:
+        raise Fenced("a newer connection has claimed the stream")
+
+
+def _bury(journal: Journal, names: Sequence[str], last: Segment | None, epoch: int) -> None:
     """
     Keep the claims before *epoch* that have not opened their segments from ever doing so.
 
@@ -168,8 +181,10 @@ def _bury(journal: Journal, last: Segment | None, epoch: int) -> None:
     newer claim may count them.
     """
     begun = last.part.epoch if last else 0
-    for part in journal.parts():
-        if begun < part.epoch < epoch and not part.number and not _is_buried(journal, part):
+    for part in map(Part.of, reversed(names)):
+        if part.epoch <= begun:
+            return
+        if part.epoch < epoch and not part.number and not _is_buried(journal, part):
             journal.disk.replace(journal.path(part), BURIED)
 
 

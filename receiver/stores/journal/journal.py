@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
+from itertools import accumulate
+from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -33,7 +35,7 @@ DONE: Final = "done.json"
 ABOVE_ALL: Final = 2**63
 """An epoch that no claim reaches."""
 
-_PART: Final = re.compile(r"(\d{20})\.(\d{6})\.seg")
+_PART: Final = re.compile(r"\d{20}\.\d{6}\.seg")
 
 
 class State(enum.StrEnum):
@@ -81,24 +83,31 @@ class Journal:
         """Return the path of the segment *part*."""
         return self.folder / part.name
 
+    def names(self) -> list[str]:
+        """Return the names of all segments in order, valid or not; there may be thousands."""
+        return sorted(filter(_PART.fullmatch, self.disk.names(self.folder)))
+
     def parts(self) -> list[Part]:
-        """Return the names of all segments in order, valid or not."""
-        found = (_PART.fullmatch(name) for name in self.disk.names(self.folder))
-        return sorted(Part(int(match[1]), int(match[2])) for match in found if match)
+        """Return all segments in order, valid or not."""
+        return [Part.of(name) for name in self.names()]
 
     def segments(self) -> list[Segment]:
         """Return the segments with a right opening, in order."""
         found = (read_segment(self.disk, self.path(part), part) for part in self.parts())
         return [each for each in found if each is not None]
 
-    def last_segment(self, below: int = ABOVE_ALL) -> Segment | None:
+    def last_segment(
+        self, below: int = ABOVE_ALL, names: Sequence[str] | None = None
+    ) -> Segment | None:
         """
         Return the last segment of an epoch below *below*: a claim continues there.
+
+        *names* are the ones of all segments, if the caller has them.
 
         Raises:
             StorageFailed: if a later segment has audio behind a damaged opening.
         """
-        for part in reversed(self.parts()):
+        for part in map(Part.of, reversed(self.names() if names is None else names)):
             if part.epoch < below:
                 path = self.path(part)
                 if found := read_segment(self.disk, path, part):
@@ -116,13 +125,12 @@ class Journal:
         """
         chain = self.segments()
         reached = 0
-        for index, segment in enumerate(chain):
-            limit = min((later.base for later in chain[index + 1 :]), default=None)
+        for segment, limit in zip(chain, _limits(chain), strict=True):
             if segment.base > reached:
                 missing = f"{self.stream}: segment {segment.part.name} starts at unit"
                 raise StorageFailed(missing, seen=segment.base, expected=f"at most {reached}")
             for record in segment.records():
-                if limit is not None and record.header.offset >= limit:
+                if record.header.offset >= limit:
                     break
                 if record.header.kind == RecordKind.AUDIO:
                     reached = record.header.offset + record.header.units
@@ -178,3 +186,9 @@ class Journal:
     def _claimed_after(self, epoch: int) -> bool:
         last = self.last_segment()
         return last is not None and last.part.epoch > epoch
+
+
+def _limits(chain: Sequence[Segment]) -> list[float]:
+    """Return for each segment the unit at which it is cut off: the lowest of the later bases."""
+    bases = [inf, *(segment.base for segment in reversed(chain))]
+    return list(accumulate(bases, min))[-2::-1]

@@ -76,6 +76,10 @@ class PosixDisk(Disk):
         return os.open(path, flags, 0o644)
 
     @override
+    def reserve(self, handle: int, size: int) -> None:
+        reserve(handle, size)
+
+    @override
     def write(self, handle: int, buffers: Sequence[Buffer]) -> None:
         while buffers:
             buffers = unwritten(buffers, os.writev(handle, buffers[:MOST_BUFFERS]))
@@ -226,6 +230,9 @@ KNOWN: Final = {0xEF53: "ext4", 0x58465342: "xfs", 0x9123683E: "btrfs"}
 SINCE: Final = (5, 8)
 """Version of Linux since which it does."""
 
+KEEP_SIZE: Final = 1
+"""The flag of fallocate(2) that leaves the file's size as it is: FALLOC_FL_KEEP_SIZE."""
+
 _STATFS_BYTES: Final = 512  # 120 are used; f_type is the first of its fields
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -249,6 +256,12 @@ def sync_all(handle: int) -> None:
     if _LIBC.syncfs(handle) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+
+
+def reserve(handle: int, size: int) -> None:
+    """Reserve blocks for the first *size* bytes of a file, unless its file system refuses."""
+    if hasattr(_LIBC, "fallocate"):  # a refusal, or a full disk, does not matter before the writes
+        _LIBC.fallocate(handle, KEEP_SIZE, ctypes.c_long(0), ctypes.c_long(size))
 
 
 def _type_of(handle: int) -> int:

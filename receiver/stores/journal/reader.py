@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sonoduct.audio.flac import unpack
 from sonoduct.wire import (
@@ -29,6 +29,10 @@ from sonoduct.wire.records import Record, hello_of, read_closing, read_records, 
 
 from .disk import Disk
 
+_AUDIO: Final = RecordKind.AUDIO.value
+_END: Final = RecordKind.END.value
+_LAST: Final = frozenset({_END, RecordKind.CLOSING.value})
+
 
 class Part(NamedTuple):
     """A segment's name. Part 0 is the claim itself; the later parts only keep files small."""
@@ -40,6 +44,11 @@ class Part(NamedTuple):
     def name(self) -> str:
         """The file's name; names sort as parts do."""
         return f"{self.epoch:020d}.{self.number:06d}.seg"
+
+    @classmethod
+    def of(cls, name: str) -> Part:
+        """Return the part whose file has *name*."""
+        return cls(int(name[:20]), int(name[21:27]))
 
 
 class Tail(NamedTuple):
@@ -69,16 +78,17 @@ class Segment:
 
     def records(self) -> Iterator[Record]:
         """Yield the records, up to the first that does not follow from the ones before."""
-        expected = self.base
+        epoch, expected = self.part.epoch, self.base
         with self.disk.read(self.path) as file:
             for index, record in enumerate(read_records(file)):
-                kind, header = record.header.kind, record.header
-                known = kind in (RecordKind.AUDIO, RecordKind.END, RecordKind.CLOSING) or not index
-                if not known or (header.epoch, header.offset) != (self.part.epoch, expected):
+                kind, _, units, seen, offset, _ = record.header
+                if seen != epoch or offset != expected:
                     return
-                expected += header.units
+                if kind != _AUDIO and kind not in _LAST and index:
+                    return
+                expected += units
                 yield record
-                if kind in (RecordKind.END, RecordKind.CLOSING):
+                if kind in _LAST:
                     return
 
     def tail(self, within: int | None = None) -> Tail:
@@ -95,16 +105,17 @@ class Segment:
 
     def whole_tail(self, within: int | None = None) -> Tail:
         """Read all of the segment, and return how it ends."""
-        offset, size, receipt, closed = self.base, 0, None, False
+        offset, size, kind = self.base, 0, 0
+        receipt: Receipt | None = None
         for record in self.records():
-            end = size + HEADER_BYTES + record.header.length
+            found, length, units, _, start, _ = record.header
+            end = size + HEADER_BYTES + length
             if within is not None and end > within:
                 break
-            offset, size = record.header.offset + record.header.units, end
-            closed = record.header.kind in (RecordKind.CLOSING, RecordKind.END)
-            if record.header.kind == RecordKind.END:
+            offset, size, kind = start + units, end, found
+            if kind == _END:
                 receipt = receipt_of(record)
-        return Tail(offset, size, closed, receipt)
+        return Tail(offset, size, kind in _LAST, receipt)
 
 
 def read_segment(disk: Disk, path: Path, part: Part) -> Segment | None:

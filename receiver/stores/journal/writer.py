@@ -18,8 +18,22 @@ from .disk import Disk, DiskFull, is_full, unwritten
 from .journal import Journal
 from .reader import Part
 
-ROLL_BYTES: Final = 64 * 1024 * 1024
-"""Size from which a writer starts another segment; a claim reads only the last one."""
+ROLL_BYTES: Final = 3 * 1024 * 1024
+ROLL_RECORDS: Final = 4096
+"""
+Size and records from which a writer starts another segment: a claim reads only the last one.
+
+With one record more, of 1 MiB at most, a segment has no more than 4 MiB. To read 4096 records
+takes some 7 ms.
+"""
+
+BULK_BYTES: Final = 256 * 1024
+"""
+Size of the rest of a commit from which a later segment is reserved as a whole.
+
+One call instead of blocks for each commit saves a sixth of the CPU; live streams would take disk
+space that they need only a minute later.
+"""
 
 
 class End(NamedTuple):
@@ -46,7 +60,13 @@ class Writer:
     """
 
     def __init__(
-        self, journal: Journal, hello: Hello, epoch: int, *, roll_bytes: int = ROLL_BYTES
+        self,
+        journal: Journal,
+        hello: Hello,
+        epoch: int,
+        *,
+        roll_bytes: int = ROLL_BYTES,
+        roll_records: int = ROLL_RECORDS,
     ) -> None:
         """
         Put up the fence: create the first segment of *epoch*.
@@ -61,6 +81,9 @@ class Writer:
         self._disk = journal.disk
         self._hello = hello
         self._roll_bytes = roll_bytes
+        self._roll_records = roll_records
+        self._reached = 0  # the unit after the last record that was written whole
+        self._unsettled = 0  # entries that were written whole, and are not settled
         self._number = 0
         self._ended = False
         self._failure: WireError | None = None
@@ -81,8 +104,12 @@ class Writer:
             Fenced: if a newer claim exists.
             StorageFailed: if the disk refuses.
         """
-        self.durable = base
+        self.durable = self._reached = base
         self._open()
+        # The folders follow the file: its sync has flushed the file system's log, so they are fast.
+        folder = self._journal.folder
+        for each in (folder, folder.parent):
+            self._insist(partial(self._disk.sync_folder, each))
         self.require_latest()
 
     def commit(self, entries: Sequence[Entry]) -> None:
@@ -94,15 +121,24 @@ class Writer:
         """
         Write *entries*, which does not make them durable; nothing may follow an `End`.
 
+        After DiskFull, a call with the same entries, and perhaps more, writes the rest of them.
+
         Raises:
             DiskFull: if there is no room.
+            Fenced: if a newer claim exists; a writer looks for one before it starts a segment.
             StorageFailed: if the disk refuses otherwise.
         """
-        if self._current().size >= self._roll_bytes:
-            self._roll()
-        if not self._current().size:
-            self._open()
-        self._append(*(entry.message for entry in entries))
+        rest = entries[self._unsettled :]
+        while rest:
+            if self._is_long():
+                self._roll()
+            if not self._current().size:
+                self._continue(rest)
+            share = rest[: self._room(rest)]
+            self._append(*(entry.message for entry in share))
+            self._unsettled += len(share)
+            self._reached = share[-1].end
+            rest = rest[len(share) :]
         self._ended = isinstance(entries[-1], End)
 
     def settle(self, entries: Sequence[Entry], *, synced: bool = False) -> None:
@@ -118,7 +154,7 @@ class Writer:
         if not synced:
             self._sync()
         self.require_latest()
-        self.durable = entries[-1].end
+        self.durable, self._unsettled = entries[-1].end, 0
 
     def require_latest(self) -> None:
         """
@@ -175,7 +211,7 @@ class Writer:
         return (
             self._file is not None
             and bool(self._file.size)
-            and not (self._file.torn or self._ended)
+            and not (self._file.torn or self._unsettled or self._ended)
         )
 
     def _current(self) -> SegmentFile:
@@ -186,12 +222,22 @@ class Writer:
         return self._file
 
     def _open(self) -> None:
-        self._append(records.opening(self.epoch, self.durable, self._hello))
+        self._append(records.opening(self.epoch, self._reached, self._hello))
         self._sync()
-        # The folders follow the file: its sync has flushed the file system's log, so they are fast.
-        folder = self._journal.folder
-        for each in (folder, folder.parent):
-            self._insist(partial(self._disk.sync_folder, each))
+
+    def _is_long(self) -> bool:
+        file = self._current()
+        return file.size >= self._roll_bytes or file.records >= self._roll_records
+
+    def _room(self, entries: Sequence[Entry]) -> int:
+        """Return how many of *entries* the segment takes until it is long; one at least."""
+        file = self._current()
+        most, size = self._roll_records - file.records, file.size
+        for count, entry in enumerate(entries, 1):
+            size += len(entry.message)
+            if size >= self._roll_bytes or count >= most:
+                return count
+        return len(entries)
 
     def _roll(self) -> None:
         """Continue in another file. Any step may find the disk full, and is repeated then."""
@@ -200,11 +246,19 @@ class Writer:
                 self._next = SegmentFile(self._disk, self._path(self._number + 1))
             except OSError as exc:
                 raise self._refusal(exc) from exc
-        self._append(records.closing(self.epoch, self.durable))
-        self._sync()
+        if self._unsettled:  # a claim, or a reader, that finds the next part relies on this one
+            self._sync()
+            self.require_latest()
         self._current().close()
         self._file, self._next = self._next, None
         self._number += 1
+
+    def _continue(self, entries: Sequence[Entry]) -> None:
+        """Open a later part; the first one has made the folder's own name durable."""
+        if sum(len(entry.message) for entry in entries) >= BULK_BYTES:
+            self._current().reserve(self._roll_bytes)
+        self._open()
+        self._insist(partial(self._disk.sync_folder, self._journal.folder))
 
     def _append(self, *buffers: Buffer) -> None:
         try:
@@ -250,6 +304,8 @@ class SegmentFile:
         """
         self.size = 0
         """Bytes that were appended."""
+        self.records = 0
+        """Buffers that were appended, each of which is a record."""
         self.torn = 0
         """Bytes behind them, from an append that failed halfway."""
         self._disk = disk
@@ -260,6 +316,10 @@ class SegmentFile:
     def linked(self) -> bool:
         """Whether the file still has a name."""
         return self._disk.linked(self._handle)
+
+    def reserve(self, size: int) -> None:
+        """Have the disk find room for *size* bytes at once; that makes appending cheaper."""
+        self._disk.reserve(self._handle, size)
 
     def append(self, buffers: Sequence[Buffer]) -> None:
         """
@@ -274,6 +334,7 @@ class SegmentFile:
                 self.torn = file.seek(0, 2) - self.size
             raise
         self.size += sum(len(each) for each in buffers)
+        self.records += len(buffers)
         self.torn = 0
 
     def sync(self) -> None:

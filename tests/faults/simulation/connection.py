@@ -62,6 +62,7 @@ class Connection(Actor):
             return
         self._digest = None if granted.offset else wire.Digest()
         self._writer._roll_bytes = self.world.plan.roll_bytes
+        self._writer._roll_records = self.world.plan.roll_records
         try:
             self._say(self._half.open(granted.epoch, granted.offset, self.world.plan.terms, 0))
             self._end(self._receive())

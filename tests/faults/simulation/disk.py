@@ -85,6 +85,9 @@ class ModelDisk:
         folder.entries[path.name] = File()
         return self._open(path)
 
+    def reserve(self, handle, size):
+        self.step("reserve", handle)
+
     def write(self, handle, buffers):
         self.step("write", handle)
         file, data = self.handles[handle][0], b"".join(buffers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager, suppress
 from unittest.mock import patch
 
@@ -65,10 +66,10 @@ def scanned_first():
     """Let a claim scan before it puts up its fence."""
     real_fence = fence._fence
 
-    def scan(journal, hello, *, new):
+    def scan(journal, known, hello):
         last = journal.last_segment(fence.MOST_EPOCHS)
         tail = last and last.tail(journal.disk.sync_file(last.path))
-        writer = real_fence(journal, hello, new=new)
+        writer = real_fence(journal, known, hello)
         writer.scanned = tail
         return writer
 
@@ -148,6 +149,23 @@ def rewritten(self, buffers):
     """Do the work of SegmentFile.append, but start again from the beginning after an error."""
     self._disk.write(self._handle, buffers)
     self.size += sum(len(each) for each in buffers)
+    self.records += len(buffers)
+
+
+@contextmanager
+def rolled_unsynced():
+    """Let a writer continue in another part before the entries in this one are durable."""
+    real_roll = Writer._roll
+
+    def roll(self):
+        self._sync = lambda: None
+        try:
+            real_roll(self)
+        finally:
+            del self._sync
+
+    with patch.object(Writer, "_roll", roll):
+        yield
 
 
 def thinned_carelessly(journal, epoch):
@@ -183,11 +201,16 @@ MUTANTS = {
         janitor, "clear_left", Journal.remove_segments
     ),
     "segments are not cut where later ones start": lambda: patch.object(
-        journals, "min", lambda *_, **__: None, create=True
+        journals, "_limits", lambda chain: [math.inf] * len(chain)
     ),
     "names that fence writers are removed": lambda: patch.object(
         fence, "_thin", thinned_carelessly
     ),
+    "a claim that comes late does not look for newer ones": lambda: patch.object(
+        fence, "_require_newest", lambda *_: None
+    ),
+    "a part is left before it is durable": rolled_unsynced,
+    "no look for newer claims between parts": lambda: unguarded("_roll"),
     "a failed sync is done again": lambda: patch.object(SegmentFile, "sync", repeated_sync),
     "the unsynced part is cut off": cut_off,
     "a torn write is done again": lambda: patch.object(SegmentFile, "append", rewritten),
@@ -200,5 +223,6 @@ RARE = (
     "removed segments are written to",
     "the last look for an end comes before the scan",
     "the unsynced part is cut off",
+    "a claim that comes late does not look for newer ones",
 )
 """What these guards prevent takes thousands of seeds."""

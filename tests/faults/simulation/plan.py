@@ -58,6 +58,7 @@ class Plan:
         """How many steps there are, until it gets calm."""
         self.thin_every = random.Random(f"thin {seed}").choice([1, 2, 3, 100])
         """Claims after which the segments of empty ones are removed."""
+        self.roll_records = random.Random(f"records {seed}").choice([3, 5, 1 << 12])
         self.terms = wire.Terms(self.window, 3 * UNIT_BYTES, wire.Level.DURABLE, kept=True)
         self.receipt = wire.Receipt(
             stream=STREAM,

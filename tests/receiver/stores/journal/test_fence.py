@@ -227,17 +227,17 @@ def test_a_claim_that_is_late_to_look(folder):
     """A late claim removes no part that a newer one has counted since."""
     old_disk, disk, newer = FaultyDisk(), FaultyDisk(), []
     old = writer(old_disk, folder, roll_bytes=1)
-    old.commit(chunks(1, 0, 100))
-    old_disk.fail("write", errno.ENOSPC, nth=2)  # the opening of the next part
+    old.commit(chunks(1, 0, 100, step=100))
+    old_disk.fail("write", errno.ENOSPC)  # the opening of the next part
     with pytest.raises(DiskFull):
-        old.commit(chunks(1, 100, 200))
+        old.commit(chunks(1, 100, 200, step=100))
 
     def go_on(_):
         with pytest.raises(Fenced):
-            old.commit(chunks(1, 100, 200))
+            old.commit(chunks(1, 100, 200, step=100))
         newer.append(claimed(DISK, folder, hello()))
 
-    disk.before("names", go_on, nth=4)  # epoch 2 has found the last segment
+    disk.before("read", go_on, nth=7)  # epoch 2 has found that part 1 is not open
     with pytest.raises(Fenced):
         claimed(disk, folder, hello())
     newer[0].writer.commit(chunks(3, 200, 300))
@@ -257,12 +257,29 @@ def test_another_claim_has_just_taken_the_epoch(folder):
 
 
 def test_a_new_folder_is_not_looked_into(folder):
-    """No claim can have come before: one attempt at epoch 1 is enough."""
+    """One attempt at epoch 1 is enough; the only look is the one behind the fence."""
     disk = FaultyDisk()
     granted = claimed(disk, folder, hello())
 
     assert (1, 0) == (granted.epoch, granted.offset)
-    assert "names" not in disk.calls
+    assert 1 == disk.calls.count("names")
+    assert disk.calls.index("create") < disk.calls.index("names")
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_claim_whose_fence_comes_late(folder, monkeypatch, epochs):
+    """Newer claims have removed its name and the next one: it acknowledges nothing."""
+    monkeypatch.setattr(receiver.stores.journal.fence, "THIN_EVERY", 1)
+    disk, newer = FaultyDisk(), []
+    for _ in range(epochs):
+        claimed(DISK, folder, hello()).writer.close()
+    disk.before("create", lambda _: newer.extend(claimed(DISK, folder, hello()) for _ in range(3)))
+    with pytest.raises(Fenced, match="a newer connection has claimed the stream"):
+        claimed(disk, folder, hello())
+    newer[-1].writer.commit(chunks(newer[-1].epoch, 0, 100))
+
+    assert epochs + 3 == newer[-1].epoch
+    assert SOUND[: 100 * WIDTH] == contents(DISK, folder)
 
 
 def test_another_claim_is_faster_in_a_new_folder(folder):

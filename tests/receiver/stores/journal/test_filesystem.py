@@ -1,4 +1,4 @@
-"""One sync for a whole file system: only on file systems that report faults."""
+"""What file systems differ in: one sync for all files, and room that is reserved."""
 
 import errno
 import os
@@ -76,3 +76,19 @@ def test_a_failure_is_an_os_error():
 
     assert errno.EBADF == raised.value.errno
     assert not posix.tells_of_faults(handle)
+
+
+def test_reserved_room(tmp_path):
+    """The file gets its blocks, and stays as long as it is; a refusal does not matter."""
+    if kind_of(tmp_path) is None:
+        pytest.skip("this file system may not reserve")
+    path = tmp_path / "segment"
+    path.write_bytes(b"audio")
+    with path.open("ab") as file:
+        posix.reserve(file.fileno(), 1024 * 1024)
+    with path.open("rb") as file:
+        posix.reserve(file.fileno(), 1024 * 1024 * 1024)  # not open to write
+    found = path.stat()
+
+    assert b"audio" == path.read_bytes()
+    assert 1024 * 1024 <= found.st_blocks * 512 < 2 * 1024 * 1024

@@ -142,6 +142,19 @@ def test_an_end_is_read_although_a_later_claim_died_at_once(tmp_path):
     assert (hello(), 1, receipt(played(100))) == Journal(DISK, tmp_path).complete()
 
 
+def test_a_claim_on_a_stream_of_many_segments(tmp_path):
+    """It lists their names, and opens the last of them; a day of live audio has hundreds."""
+    disk = FaultyDisk()
+    for number in range(300):
+        write(tmp_path, 1, number, number, audio(1, number, number + 1))
+    granted = claimed(disk, tmp_path, hello())
+
+    assert 300 == granted.offset
+    assert 2 == disk.calls.count("names")
+    assert 6 >= disk.calls.count("read")
+    assert SOUND[: 300 * WIDTH] == contents(DISK, tmp_path)
+
+
 def test_the_last_segment_has_an_older_epoch(tmp_path):
     """A claim does not find itself."""
     write(tmp_path, 1, 0, 0)
@@ -159,7 +172,7 @@ def test_a_fenced_writer_cannot_open_a_hole(tmp_path):
     The newer claim has counted that commit, so it starts behind where a part of the older would.
     """
     disk, new = FaultyDisk(), []
-    old = writer(disk, tmp_path, roll_bytes=300)
+    old = writer(disk, tmp_path, roll_bytes=500)
     disk.before("sync", lambda _: new.append(claimed(DISK, tmp_path, hello())))
     for start in (0, 100):
         with pytest.raises(Fenced):
