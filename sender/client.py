@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -67,6 +68,7 @@ class Client:
         self._instance = instance
         self._link: Link | None = None
         self._turn = 0  # failed attempts to connect
+        self._chance = random.Random()  # noqa: S311  # spreads load, keeps no secret
         self._reached = False
         """Whether a receiver has answered at this address before."""
 
@@ -154,7 +156,7 @@ class Client:
     async def _persist(self, transfer: Transfer) -> Receipt:
         """Run *transfer* again and again, until it has its receipt or the policy gives up."""
         now = asyncio.get_running_loop().time
-        policy = RetryPolicy(transfer.outbound, self._settings, now())
+        policy = RetryPolicy(transfer.outbound, self._settings, now(), self._chance)
         while True:
             try:
                 link = self._link = self._link or await self._connect()
@@ -163,7 +165,7 @@ class Client:
             except (OSError, WireError, SourceEndsError, OddAnswerError) as exc:
                 why = str(exc)
                 if await transfer.rename(exc):
-                    policy = RetryPolicy(transfer.outbound, self._settings, now())
+                    policy = RetryPolicy(transfer.outbound, self._settings, now(), self._chance)
                     await self.close(why)
                     continue
                 if isinstance(exc, SourceEndsError):

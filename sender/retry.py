@@ -43,18 +43,14 @@ class RetryPolicy:
     """
 
     def __init__(
-        self,
-        outbound: Outbound,
-        settings: Settings,
-        now: float,
-        chance: random.Random | None = None,
+        self, outbound: Outbound, settings: Settings, now: float, chance: random.Random
     ) -> None:
         """Start patience *now*; *chance* draws the delays."""
         self.reached = False
         """Whether a receiver has answered before; until then patience is short."""
         self._outbound = outbound
         self._settings = settings
-        self._chance = chance or random.Random()  # noqa: S311  # spreads load, keeps no secret
+        self._chance = chance
         self._bound = FIRST_S
         self._progress_at = now
         self._acknowledged = 0

@@ -333,27 +333,40 @@ async def read_ahead(
     """
     Yield blocks of up to *units* units from unit *offset* to the end.
 
-    The next block is read meanwhile, so at most two are in memory. *observe* gets the seconds of
-    each read.
+    The next block is read meanwhile, so at most two are in memory. Where the source should end, one
+    call of a thread reads the last block and finds the end. *observe* gets the seconds of each
+    read.
 
     Raises:
         SourceError: if the source cannot be read.
     """
     loop = asyncio.get_running_loop()
 
-    def timed() -> Buffer:
+    width = source.unit_bytes
+
+    def timed(at: int) -> Buffer:
         started = loop.time()
-        block = source.read(offset, units)
+        block = source.read(at, units)
         observe(loop.time() - started)
         return block
 
-    width = source.unit_bytes
-    pending = loop.run_in_executor(None, timed)
+    def next_blocks(at: int) -> list[Buffer]:
+        block = timed(at)
+        end = at + len(block) // width
+        return [block, timed(end)] if block and end == source.units else [block]
+
+    pending = loop.run_in_executor(None, next_blocks, offset)
     try:
-        while block := await pending:
-            offset += len(block) // width
-            pending = loop.run_in_executor(None, timed)
-            yield block
+        while True:
+            blocks = await pending
+            offset += sum(map(len, blocks)) // width
+            if blocks[-1]:
+                pending = loop.run_in_executor(None, next_blocks, offset)
+            for block in blocks:
+                if block:
+                    yield block
+            if not blocks[-1]:
+                return
     finally:
         if not pending.cancel() and not pending.cancelled():
             pending.exception()  # retrieved, or asyncio would report it as never retrieved

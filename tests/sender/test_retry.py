@@ -35,7 +35,7 @@ class Highest(random.Random):
 
 def policy(outbound=None, *, reached=True, chance=None, **settings):
     """A policy that began at 0 s."""
-    made = RetryPolicy(outbound or opened(), Settings(**settings), 0.0, chance)
+    made = RetryPolicy(outbound or opened(), Settings(**settings), 0.0, chance or random.Random())
     made.reached = reached
     return made
 
