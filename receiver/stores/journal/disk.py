@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from sonoduct.wire import Buffer, StorageFailed
+
+
+class Facts(NamedTuple):
+    """What a folder says about a file; the file need not be opened."""
+
+    idle: float
+    """Seconds since the file was last written to."""
+    size: int
 
 
 class Disk(Protocol):
@@ -16,6 +24,9 @@ class Disk(Protocol):
 
     def names(self, folder: Path) -> list[str]:
         """Return the names in *folder*; an empty list if the folder does not exist."""
+
+    def facts(self, folder: Path, name: str) -> Iterator[tuple[str, Facts | None]]:
+        """Yield each name in *folder*, with the facts of the file *name* below it, if any."""
 
     def make_folder(self, folder: Path) -> None:
         """Create *folder* and its missing parents, durably."""

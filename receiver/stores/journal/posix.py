@@ -24,7 +24,7 @@ from typing_extensions import override
 
 from sonoduct.wire import Buffer
 
-from .disk import Disk, unwritten
+from .disk import Disk, Facts, unwritten
 
 INODES: Final = 1000
 INODE_SHARE: Final = 100
@@ -47,6 +47,15 @@ class PosixDisk(Disk):
             return os.listdir(folder)  # noqa: PTH208  # names, not paths
         except FileNotFoundError:
             return []
+
+    @override
+    def facts(self, folder: Path, name: str) -> Iterator[tuple[str, Facts | None]]:
+        for each in self.names(folder):
+            facts = None
+            with suppress(OSError):  # not a folder, or it is gone, or a look into it will tell
+                stat = os.stat(f"{folder}/{each}/{name}")  # noqa: PTH116  # 3 µs instead of 10
+                facts = Facts(time.time() - stat.st_mtime, stat.st_size)
+            yield each, facts
 
     @override
     def make_folder(self, folder: Path) -> None:

@@ -39,13 +39,22 @@ STOP_S: Final = 5.0
 """For recordings that are due when the receiver stops."""
 
 SWEEP_S: Final = 30.0
-"""Least time between sweeps."""
+"""Least time from one round of sweeps over all journals to the next."""
+
+PART_S: Final = 0.02
+"""Time for one sweep: recordings wait for it."""
 
 AGAIN_S: Final = 12.0
 """Until a journal that was too young to be finished is looked at again."""
 
-SWEEP_SHARE: Final = 0.05
-"""Largest share of the time that sweeps may take: one of 100,000 journals takes some 10 s."""
+SWEEP_SHARE: Final = 0.01
+FIRST_SHARE: Final = 0.25
+"""
+Largest share of the time that sweeps may take, and in the first round.
+
+That one opens every journal, some 4 s for 100,000, and finds what a crash has left. A later round
+takes half a second.
+"""
 
 log = structlog.get_logger()
 
@@ -151,14 +160,23 @@ class JournalStore(Store):
     @override
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
+        young: set[Journal] = set()
+        share, began = FIRST_SHARE, loop.time()
+        again = began + AGAIN_S
         while True:
-            young, seconds = await loop.run_in_executor(self._finisher, self._janitor.sweep)
-            until = loop.time() + max(SWEEP_S, seconds / SWEEP_SHARE)
+            sweep = partial(self._janitor.sweep, PART_S)
+            swept = await loop.run_in_executor(self._finisher, sweep)
+            young.update(swept.young)
+            until = loop.time() + swept.seconds / share
+            if swept.over:
+                until = began = max(until, began + SWEEP_S)
+                share = SWEEP_SHARE
             while (rest := until - loop.time()) > 0:
-                await asyncio.sleep(min(rest, AGAIN_S) if young else rest)
-                if young:  # one of them may be complete, and its receiver was killed
+                await asyncio.sleep(max(0, min(rest, again - loop.time())))
+                if loop.time() >= again:  # a young one may be complete, and its receiver was killed
                     sweep_again = partial(self._janitor.sweep_again, young)
-                    young = await loop.run_in_executor(self._finisher, sweep_again)
+                    young = set(await loop.run_in_executor(self._finisher, sweep_again))
+                    again = loop.time() + AGAIN_S
 
     @override
     def close(self) -> None:
