@@ -19,6 +19,13 @@ class Facts(NamedTuple):
     size: int
 
 
+class Draft(NamedTuple):
+    """A small file that has another name until it is durable."""
+
+    path: Path
+    handle: int
+
+
 class Disk(Protocol):
     """Files and folders. Every method raises OSError if the disk refuses."""
 
@@ -86,11 +93,17 @@ class Disk(Protocol):
         disk.
         """
 
+    def evict(self, path: Path) -> None:
+        """Have *path*, which is durable, read from the disk and not from memory."""
+
     def sync_folder(self, folder: Path) -> None:
         """Make the names in *folder* durable."""
 
     def replace(self, path: Path, data: bytes) -> None:
         """Make *data* the content of *path*, durably; readers never see a part of it."""
+
+    def draft(self, path: Path, data: bytes) -> AbstractContextManager[Draft]:
+        """Write *data* to a draft for *path*; the end of the context removes it if it is left."""
 
     def take(self, path: Path, owner: str) -> str:
         """
@@ -105,6 +118,9 @@ class Disk(Protocol):
 
     def rename(self, path: Path, target: Path) -> None:
         """Rename a file durably; a file that had the new name is gone."""
+
+    def move(self, path: Path, target: Path) -> None:
+        """Do the same, but do not make the new name durable."""
 
     def remove(self, path: Path) -> None:
         """Remove a file, if it exists."""

@@ -1,14 +1,14 @@
 """
 The care of journals while no sender is connected: recordings, expiry, forgetting.
 
-`Janitor` looks at the journals, shelf by shelf, and does the work that is due. `RecordingQueue` has recordings made
-as soon as streams are complete. `Ages` tells how old files are, even if the clock was set.
+`Janitor` looks at the journals, shelf by shelf, and does the work that is due. `RecordingQueue` has
+recordings made as soon as streams are complete. `Ages` tells how old files are, even if the clock
+was set.
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -80,16 +80,6 @@ class Look(NamedTuple):
     """Ended streams that need another visit."""
 
 
-class Found(enum.Enum):
-    """What a visit to a journal found, or left."""
-
-    YOUNG = enum.auto()
-    """It was written to a moment ago."""
-    SETTLED = enum.auto()
-    """Only ``done.json``, which is right and not yet due."""
-    OTHER = enum.auto()
-
-
 class Janitor:
     """Looks after the journals of a store. It blocks; use it in a thread."""
 
@@ -100,19 +90,21 @@ class Janitor:
         retention: Retention,
         watched: Callable[[], float] = lambda: inf,
         ages: Ages | None = None,
+        sync_all: Callable[[], None] | None = None,
     ) -> None:
         """
         *watched* returns the seconds for which senders could have come back.
 
         After a weekend without a receiver, nothing expires before senders have had their time.
-        *ages* tell how old files are if the clock is set meanwhile.
+        *ages* tell how old files are if the clock is set meanwhile. *sync_all* makes everything
+        written to the disk durable, or raises OSError.
         """
         self._layout = layout
         self._disk = layout.disk
         self._retention = retention
         self._watched = watched
         self._ages = ages or Ages()
-        self._recorder = Recorder(layout, options, self.require_running)
+        self._recorder = Recorder(layout, options, self.require_running, sync_all)
         self._stopping = False
         self._recording_s = 0.0  # time that the current sweep has spent on recordings
         self._shelves: list[str] = []  # that this round has not come to
@@ -144,18 +136,16 @@ class Janitor:
         """Look at *journals*, which were young the last time; return the ones that still are."""
         with suppress(StorageFailed):  # the receiver stops
             self.require_running()
-            return [journal for journal in journals if self._visit(journal) is Found.YOUNG]
+            return [journal for journal in journals if self._visit(journal)]
         return []
 
-    def finish(self, journal: Journal) -> None:
-        """Make the recording of a journal, if it is complete; a failure is tried again later."""
-        try:
-            recording = self._recorder.record(journal)
-        except StorageFailed as exc:
-            log.error("recording_failed", stream=journal.stream, reason=str(exc))
-            return
-        if recording is not None:
-            log.info("recording_written", stream=journal.stream, path=str(recording))
+    def finish(self, *journals: Journal) -> None:
+        """Make the recordings of complete journals, in groups; a failure is tried again later."""
+        for journal, made in self._recorder.record_all(journals):
+            if isinstance(made, StorageFailed):
+                log.error("recording_failed", stream=journal.stream, reason=str(made))
+            elif made is not None:
+                log.info("recording_written", stream=journal.stream, path=str(made))
 
     def cancel(self, journal: Journal, epoch: int) -> None:
         """
@@ -197,10 +187,10 @@ class Janitor:
             if facts is not None and self._is_settled(stream, facts, last, look):
                 continue
             journal = self._layout.journal(stream)
-            found = self._visit(journal)
-            if found is Found.YOUNG:
+            again = self._visit(journal)
+            if facts is None and again:
                 young.append(journal)
-            elif found is Found.OTHER and facts is not None:
+            elif facts is not None and again is not False:
                 look.unsettled.add(stream)
         self._looks[shelf] = look
         return young
@@ -216,37 +206,37 @@ class Janitor:
     def _memory_s(self, *, committed: bool) -> float:
         return self._retention.memory_s if committed else self._retention.expiry_s
 
-    def _visit(self, journal: Journal) -> Found:
-        """Do the work that is due."""
+    def _visit(self, journal: Journal) -> bool | None:
+        """Do the work that is due; return whether some is left, or None if that is not known."""
         try:
             return self._sweep_one(journal)
         except FileNotFoundError:
             pass  # another receiver that shares the store was faster
         except (OSError, StorageFailed) as exc:
             log.error("journal_failed", stream=journal.stream, reason=str(exc))
-        return Found.OTHER
+        return None
 
-    def _sweep_one(self, journal: Journal) -> Found:
+    def _sweep_one(self, journal: Journal) -> bool:
         if (done := journal.done()) is not None:
             if self._disk.names(journal.folder) == [DONE] and not self._is_due(journal, done):
-                return Found.SETTLED
+                return False
             with journal.lock() as mine:
                 if mine:
                     self._tidy(journal)
-            return Found.OTHER
+            return True
         parts = journal.parts()
         if not parts:
             self._disk.remove_folder(journal.folder)
-            return Found.OTHER
+            return False
         idle = self._idle(journal.path(parts[-1]))
         if 0 <= idle <= QUIET_S:
-            return Found.YOUNG
+            return True  # too young
         began = time.monotonic()
         self.finish(journal)
         self._recording_s += time.monotonic() - began
         if min(idle, self._watched()) > self._retention.expiry_s:
             self._expire(journal, parts[-1].epoch + 1)
-        return Found.OTHER
+        return False
 
     def _is_due(self, journal: Journal, done: Done) -> bool:
         """Whether the ended stream is to be forgotten."""
@@ -300,9 +290,9 @@ class RecordingQueue:
     """
 
     def __init__(
-        self, record: Callable[[Journal], object], last_commit: Callable[[], float]
+        self, record: Callable[[list[Journal]], object], last_commit: Callable[[], float]
     ) -> None:
-        """*record* begins to make a recording; *last_commit* is by the event loop's clock."""
+        """*record* begins to make recordings; *last_commit* is by the event loop's clock."""
         self._record = record
         self._last_commit = last_commit
         self._loop = asyncio.get_running_loop()
@@ -320,9 +310,8 @@ class RecordingQueue:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        due, self._due = self._due, {}
-        for journal in due:
-            self._record(journal)
+        due, self._due = list(self._due), {}
+        self._record(due)
 
     def _check(self) -> None:
         now, oldest = self._loop.time(), next(iter(self._due.values()))

@@ -30,7 +30,7 @@ from .janitor import Janitor, RecordingQueue, Retention
 from .journal import Journal
 from .layout import Layout
 from .original import assembled
-from .recordings import RecordingOptions
+from .recordings import GROUP_FILES, RecordingOptions
 
 THREADS: Final = 4
 """For claims, seals and digests that have to be computed again."""
@@ -94,6 +94,9 @@ class JournalStore(Store):
         held = layout.prepare(limits.reserve_bytes)
         self._opened = ExitStack()
         self._opened.callback(disk.close, held)
+        # A handle reports each fault once: what the recorder is told, the committer must be told.
+        held_too = disk.hold(layout.root)
+        self._opened.callback(disk.close, held_too)
         self.stream_bytes = limits.stream_bytes
         """Most bytes of one stream."""
         self._layout = layout
@@ -101,11 +104,16 @@ class JournalStore(Store):
         self._threads = ThreadPoolExecutor(THREADS, "journal")
         self._committing = ThreadPoolExecutor(1, "commits")  # its own, so that no commit waits
         self._finisher = ThreadPoolExecutor(1, "recordings")
-        sync_all = partial(disk.sync_all, held) if disk.syncs_all(held) else None
-        self.committer = Committer(self._committing, self._has_room, observe, sync_all)
+        whole, whole_too = (
+            partial(disk.sync_all, each) if disk.syncs_all(each) else None
+            for each in (held, held_too)
+        )
+        self.committer = Committer(self._committing, self._has_room, observe, whole)
         """Makes the chunks of all claims durable."""
         began = time.monotonic()
-        self._janitor = Janitor(layout, options, retention, lambda: time.monotonic() - began)
+        self._janitor = Janitor(
+            layout, options, retention, lambda: time.monotonic() - began, sync_all=whole_too
+        )
         self._recordings = RecordingQueue(self._record, lambda: self.committer.began)
         self._claims: WeakValueDictionary[str, JournalClaim] = WeakValueDictionary()
 
@@ -208,9 +216,10 @@ class JournalStore(Store):
         """Remove the audio of a stream that its sender gave up under *epoch*. It blocks."""
         self._janitor.cancel(journal, epoch)
 
-    def _record(self, journal: Journal) -> None:
-        with suppress(RuntimeError):  # the store is closed; the next start finds the journal
-            self._finisher.submit(self._janitor.finish, journal)
+    def _record(self, journals: list[Journal]) -> None:
+        with suppress(RuntimeError):  # the store is closed; the next start finds the journals
+            for at in range(0, len(journals), GROUP_FILES):
+                self._finisher.submit(self._janitor.finish, *journals[at : at + GROUP_FILES])
 
     def _has_room(self) -> bool:
         return self.free_bytes > 0
