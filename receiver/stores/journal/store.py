@@ -47,8 +47,8 @@ PART_S: Final = 0.02
 AGAIN_S: Final = 12.0
 """Until a journal that was too young to be finished is looked at again."""
 
-SWEEP_SHARE: Final = 0.01
-FIRST_SHARE: Final = 0.25
+SWEEP_SHARE: Final = 0.008
+FIRST_SHARE: Final = 0.5
 """
 Largest share of the time that sweeps may take, and in the first round.
 
