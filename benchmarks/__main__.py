@@ -4,7 +4,19 @@ import argparse
 import sys
 import time
 
-from .cases import Scale, bulk, crowd, live, many_files, memory, scale, start, takeover, wire_bytes
+from .cases import (
+    Scale,
+    bulk,
+    crowd,
+    ended,
+    live,
+    many_files,
+    memory,
+    scale,
+    start,
+    takeover,
+    wire_bytes,
+)
 from .contenders import WrongAudioError
 from .report import keep, markdown
 
@@ -18,6 +30,7 @@ CASES = {
     "wire-bytes": wire_bytes.wire,
     "memory": memory.memory,
     "start": start.start,
+    "ended": ended.ended,
     "scale": scale.several,
     "takeover": takeover.takeover,
 }

@@ -23,6 +23,13 @@ _SUBTYPES: Final = {Encoding.S16LE: "PCM_16", Encoding.S24LE: "PCM_24", Encoding
 _DTYPES: Final = {Encoding.S16LE: "int16", Encoding.S24LE: "int32", Encoding.F32LE: "float32"}
 
 
+class _Unsynced(soundfile.SoundFile):  # type: ignore[misc]  # the library is untyped
+    """A file that `close` does not sync: its writer makes many durable at once."""
+
+    def flush(self) -> None:
+        """Leave everything to `close`, which writes it without a sync."""
+
+
 def container_for(audio_format: Format, requested: Container, frames: int) -> Container:
     """Return *requested*, or wav if FLAC cannot hold the samples, or if there are none."""
     return requested if audio_format.fits_flac and frames else "wav"
@@ -32,7 +39,7 @@ def write_recording(
     path: Path, audio_format: Format, container: Container, frames: int, payloads: Iterable[Buffer]
 ) -> None:
     """
-    Write *payloads*, *frames* frames in all, to a new file, exactly.
+    Write *payloads*, *frames* frames in all, to a new file, exactly; it is not durable yet.
 
     Raises:
         StorageFailed: if the file cannot be written.
@@ -40,7 +47,7 @@ def write_recording(
     encoding = audio_format.encoding
     large = frames * audio_format.frame_bytes > WAV_BYTES
     with _explained(path):
-        file = soundfile.SoundFile(
+        file = _Unsynced(
             path,
             "x",
             audio_format.samplerate,

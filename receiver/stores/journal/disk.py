@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from sonoduct.wire import Buffer, StorageFailed
+
+
+class Facts(NamedTuple):
+    """What a folder says about a file; the file need not be opened."""
+
+    idle: float
+    """Seconds since the file was last written to."""
+    size: int
+
+
+class Draft(NamedTuple):
+    """A small file that has another name until it is durable."""
+
+    path: Path
+    handle: int
 
 
 class Disk(Protocol):
@@ -16,6 +31,9 @@ class Disk(Protocol):
 
     def names(self, folder: Path) -> list[str]:
         """Return the names in *folder*; an empty list if the folder does not exist."""
+
+    def facts(self, folder: Path, name: str) -> Iterator[tuple[str, Facts | None]]:
+        """Yield each name in *folder*, with the facts of the file *name* below it, if any."""
 
     def make_folder(self, folder: Path) -> None:
         """Create *folder* and its missing parents, durably."""
@@ -78,11 +96,17 @@ class Disk(Protocol):
         disk.
         """
 
+    def evict(self, path: Path) -> None:
+        """Have *path*, which is durable, read from the disk and not from memory."""
+
     def sync_folder(self, folder: Path) -> None:
         """Make the names in *folder* durable."""
 
     def replace(self, path: Path, data: bytes) -> None:
         """Make *data* the content of *path*, durably; readers never see a part of it."""
+
+    def draft(self, path: Path, data: bytes) -> AbstractContextManager[Draft]:
+        """Write *data* to a draft for *path*; the end of the context removes it if it is left."""
 
     def take(self, path: Path, owner: str) -> str:
         """
@@ -97,6 +121,9 @@ class Disk(Protocol):
 
     def rename(self, path: Path, target: Path) -> None:
         """Rename a file durably; a file that had the new name is gone."""
+
+    def move(self, path: Path, target: Path) -> None:
+        """Do the same, but do not make the new name durable."""
 
     def remove(self, path: Path) -> None:
         """Remove a file, if it exists."""

@@ -39,7 +39,7 @@ def find_journal(layout: Layout, wanted: str) -> Journal:
     Raises:
         NotFound: if no id begins so, or several do.
     """
-    found = [each for each in layout.journals() if each.stream.startswith(wanted.lower())]
+    found = list(layout.journals(wanted.lower()))
     if len(found) != 1:
         what = f"streams in {layout.root} whose id begins with {wanted!r}:"
         raise NotFound(what, seen=len(found), expected=1)

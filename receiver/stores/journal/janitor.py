@@ -1,8 +1,9 @@
 """
 The care of journals while no sender is connected: recordings, expiry, forgetting.
 
-`Janitor` looks at every journal and does the work that is due. `RecordingQueue` has recordings made
-as soon as streams are complete. `Ages` tells how old files are, even if the clock was set.
+`Janitor` looks at the journals, shelf by shelf, and does the work that is due. `RecordingQueue` has
+recordings made as soon as streams are complete. `Ages` tells how old files are, even if the clock
+was set.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
@@ -21,13 +22,20 @@ import structlog
 
 from sonoduct.wire import Fenced, StorageFailed
 
+from .disk import Facts
 from .done import clear_left, forget, give_up, is_over
-from .journal import DONE, Journal, State
+from .journal import DONE, Done, Journal, State
 from .layout import Layout
 from .recordings import Recorder, RecordingOptions
 
 QUIET_S: Final = 10.0
 """Seconds without a write after which the janitor finishes a complete journal itself."""
+
+SAME_S: Final = 2.0
+"""A file that is so much younger than a look may be newer: clocks of files are coarse."""
+
+RECEIPT_BYTES: Final = 100
+"""A shorter ``done.json`` has no receipt."""
 
 STALE_S: Final = 6 * 3600.0
 """
@@ -59,6 +67,18 @@ class Swept(NamedTuple):
     seconds: float
     """Length of the sweep, without the recordings that it made."""
 
+    over: bool
+    """Whether the round is over: the next sweep begins with the first shelf."""
+
+
+class Look(NamedTuple):
+    """The last look at a shelf."""
+
+    at: float
+    """When it began, by the steady clock."""
+    unsettled: set[str]
+    """Ended streams that need another visit."""
+
 
 class Janitor:
     """Looks after the journals of a store. It blocks; use it in a thread."""
@@ -70,54 +90,62 @@ class Janitor:
         retention: Retention,
         watched: Callable[[], float] = lambda: inf,
         ages: Ages | None = None,
+        sync_all: Callable[[], None] | None = None,
     ) -> None:
         """
         *watched* returns the seconds for which senders could have come back.
 
         After a weekend without a receiver, nothing expires before senders have had their time.
-        *ages* tell how old files are if the clock is set meanwhile.
+        *ages* tell how old files are if the clock is set meanwhile. *sync_all* makes everything
+        written to the disk durable, or raises OSError.
         """
         self._layout = layout
         self._disk = layout.disk
         self._retention = retention
         self._watched = watched
         self._ages = ages or Ages()
-        self._recorder = Recorder(layout, options, self.require_running)
+        self._recorder = Recorder(layout, options, self.require_running, sync_all)
         self._stopping = False
         self._recording_s = 0.0  # time that the current sweep has spent on recordings
+        self._shelves: list[str] = []  # that this round has not come to
+        self._looks: dict[str, Look] = {}
 
-    def sweep(self) -> Swept:
-        """Look at every journal once, and finish, expire or forget it if that is due."""
+    def sweep(self, most_s: float = inf) -> Swept:
+        """
+        Look at the next shelves, and finish, expire or forget their journals if that is due.
+
+        A sweep ends with the round, or with the shelf at which it has taken *most_s* seconds.
+        """
         self._recording_s, began = 0.0, time.monotonic()
         young: list[Journal] = []
         try:
-            self._remove_drafts(self._layout.audio)
-            for journal in self._layout.journals():
-                self.require_running()
-                if self._visit(journal):
-                    young.append(journal)
+            if not self._shelves:
+                self._remove_drafts(self._layout.audio)
+                self._shelves = self._layout.shelves()[::-1]
+            while self._shelves:
+                young += self._look_at(self._shelves.pop())
+                if self._seconds(began) > most_s:
+                    break
         except StorageFailed:
             pass  # the receiver stops
         except OSError as exc:  # from the store itself; the next sweep may do better
             log.error("store_failed", reason=str(exc))
-        return Swept(young, time.monotonic() - began - self._recording_s)
+        return Swept(young, self._seconds(began), not self._shelves)
 
-    def sweep_again(self, journals: Sequence[Journal]) -> list[Journal]:
+    def sweep_again(self, journals: Iterable[Journal]) -> list[Journal]:
         """Look at *journals*, which were young the last time; return the ones that still are."""
         with suppress(StorageFailed):  # the receiver stops
             self.require_running()
             return [journal for journal in journals if self._visit(journal)]
         return []
 
-    def finish(self, journal: Journal) -> None:
-        """Make the recording of a journal, if it is complete; a failure is tried again later."""
-        try:
-            recording = self._recorder.record(journal)
-        except StorageFailed as exc:
-            log.error("recording_failed", stream=journal.stream, reason=str(exc))
-            return
-        if recording is not None:
-            log.info("recording_written", stream=journal.stream, path=str(recording))
+    def finish(self, *journals: Journal) -> None:
+        """Make the recordings of complete journals, in groups; a failure is tried again later."""
+        for journal, made in self._recorder.record_all(journals):
+            if isinstance(made, StorageFailed):
+                log.error("recording_failed", stream=journal.stream, reason=str(made))
+            elif made is not None:
+                log.info("recording_written", stream=journal.stream, path=str(made))
 
     def cancel(self, journal: Journal, epoch: int) -> None:
         """
@@ -147,35 +175,73 @@ class Janitor:
         if self._stopping:
             raise StorageFailed("the receiver stops; the next start continues")
 
-    def _visit(self, journal: Journal) -> bool:
-        """Do the work that is due; return whether the journal is too young for a part of it."""
+    def _seconds(self, began: float) -> float:
+        return time.monotonic() - began - self._recording_s
+
+    def _look_at(self, shelf: str) -> list[Journal]:
+        """Visit each journal on *shelf* that may need it; return the ones that are too young."""
+        last, look = self._looks.get(shelf), Look(time.monotonic(), set())
+        young: list[Journal] = []
+        for stream, facts in self._layout.ends(shelf):
+            self.require_running()
+            if facts is not None and self._is_settled(stream, facts, last, look):
+                continue
+            journal = self._layout.journal(stream)
+            again = self._visit(journal)
+            if facts is None and again:
+                young.append(journal)
+            elif facts is not None and again is not False:
+                look.unsettled.add(stream)
+        self._looks[shelf] = look
+        return young
+
+    def _is_settled(self, stream: str, facts: Facts, last: Look | None, look: Look) -> bool:
+        """Whether the ended *stream* needs no visit: it had one since it ended, and is not due."""
+        if last is None or stream in last.unsettled:
+            return False
+        age = self._ages.steady(facts.idle)
+        memory = self._memory_s(committed=facts.size >= RECEIPT_BYTES)
+        return look.at - last.at + SAME_S < age <= memory
+
+    def _memory_s(self, *, committed: bool) -> float:
+        return self._retention.memory_s if committed else self._retention.expiry_s
+
+    def _visit(self, journal: Journal) -> bool | None:
+        """Do the work that is due; return whether some is left, or None if that is not known."""
         try:
             return self._sweep_one(journal)
         except FileNotFoundError:
             pass  # another receiver that shares the store was faster
         except (OSError, StorageFailed) as exc:
             log.error("journal_failed", stream=journal.stream, reason=str(exc))
-        return False
+        return None
 
     def _sweep_one(self, journal: Journal) -> bool:
-        if journal.done() is not None:
+        if (done := journal.done()) is not None:
+            if self._disk.names(journal.folder) == [DONE] and not self._is_due(journal, done):
+                return False
             with journal.lock() as mine:
                 if mine:
                     self._tidy(journal)
-            return False
+            return True
         parts = journal.parts()
         if not parts:
             self._disk.remove_folder(journal.folder)
             return False
         idle = self._idle(journal.path(parts[-1]))
         if 0 <= idle <= QUIET_S:
-            return True
+            return True  # too young
         began = time.monotonic()
         self.finish(journal)
         self._recording_s += time.monotonic() - began
         if min(idle, self._watched()) > self._retention.expiry_s:
             self._expire(journal, parts[-1].epoch + 1)
         return False
+
+    def _is_due(self, journal: Journal, done: Done) -> bool:
+        """Whether the ended stream is to be forgotten."""
+        memory = self._memory_s(committed=done.state is State.COMMITTED)
+        return self._idle(journal.folder / DONE) > memory
 
     def _tidy(self, journal: Journal) -> None:
         """
@@ -188,9 +254,7 @@ class Janitor:
             return
         clear_left(journal)
         self._remove_drafts(journal.folder)
-        committed = done.state is State.COMMITTED
-        memory = self._retention.memory_s if committed else self._retention.expiry_s
-        if self._idle(journal.folder / DONE) > memory:
+        if self._is_due(journal, done):
             forget(journal)
 
     def _expire(self, journal: Journal, epoch: int) -> None:
@@ -226,9 +290,9 @@ class RecordingQueue:
     """
 
     def __init__(
-        self, record: Callable[[Journal], object], last_commit: Callable[[], float]
+        self, record: Callable[[list[Journal]], object], last_commit: Callable[[], float]
     ) -> None:
-        """*record* begins to make a recording; *last_commit* is by the event loop's clock."""
+        """*record* begins to make recordings; *last_commit* is by the event loop's clock."""
         self._record = record
         self._last_commit = last_commit
         self._loop = asyncio.get_running_loop()
@@ -246,9 +310,8 @@ class RecordingQueue:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        due, self._due = self._due, {}
-        for journal in due:
-            self._record(journal)
+        due, self._due = list(self._due), {}
+        self._record(due)
 
     def _check(self) -> None:
         now, oldest = self._loop.time(), next(iter(self._due.values()))
@@ -293,4 +356,6 @@ class Ages:
             self._difference = difference
             if jump > 0:
                 self._jumps.append((now - jump, jump))
+        if not self._jumps:
+            return age
         return age - sum(seconds for before, seconds in self._jumps if written <= before)

@@ -18,8 +18,8 @@ import msgspec
 
 from sonoduct.wire import StorageFailed
 
-from .disk import Disk
-from .journal import Journal
+from .disk import Disk, Facts
+from .journal import DONE, Journal
 
 VERSION: Final = 1
 """Version of everything in a store. A receiver refuses a store of another version."""
@@ -69,11 +69,23 @@ class Layout:
         """Return the journal of *stream*, whether or not it exists."""
         return Journal(self.disk, self.streams / stream[:2] / stream)
 
-    def journals(self) -> Iterator[Journal]:
-        """Yield every journal that exists; other files and folders are skipped."""
-        for shelf in filter(_SHELF.fullmatch, sorted(self.disk.names(self.streams))):
-            for stream in filter(_STREAM.fullmatch, sorted(self.disk.names(self.streams / shelf))):
-                yield Journal(self.disk, self.streams / shelf / stream)
+    def journals(self, begin: str = "") -> Iterator[Journal]:
+        """Yield the journals whose ids begin with *begin*; other files and folders are skipped."""
+        for shelf in self.shelves():
+            if shelf.startswith(begin[:2]):
+                for stream in sorted(self.disk.names(self.streams / shelf)):
+                    if stream.startswith(begin) and _STREAM.fullmatch(stream):
+                        yield Journal(self.disk, self.streams / shelf / stream)
+
+    def shelves(self) -> list[str]:
+        """Return the names of the folders that hold the journals' folders."""
+        return sorted(filter(_SHELF.fullmatch, self.disk.names(self.streams)))
+
+    def ends(self, shelf: str) -> Iterator[tuple[str, Facts | None]]:
+        """Yield each stream on *shelf*, with the facts of its ``done.json`` if it has ended."""
+        for stream, facts in self.disk.facts(self.streams / shelf, DONE):
+            if _STREAM.fullmatch(stream):
+                yield stream, facts
 
     def recording(self, name: str, stream: str, suffix: str, digits: int = SHORT_DIGITS) -> Path:
         """Return the path for the recording of *stream*; *name* is for people and may be odd."""

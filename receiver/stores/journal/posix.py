@@ -24,7 +24,7 @@ from typing_extensions import override
 
 from sonoduct.wire import Buffer
 
-from .disk import Disk, unwritten
+from .disk import Disk, Draft, Facts, unwritten
 
 INODES: Final = 1000
 INODE_SHARE: Final = 100
@@ -47,6 +47,15 @@ class PosixDisk(Disk):
             return os.listdir(folder)  # noqa: PTH208  # names, not paths
         except FileNotFoundError:
             return []
+
+    @override
+    def facts(self, folder: Path, name: str) -> Iterator[tuple[str, Facts | None]]:
+        for each in self.names(folder):
+            facts = None
+            with suppress(OSError):  # not a folder, or it is gone, or a look into it will tell
+                stat = os.stat(f"{folder}/{each}/{name}")  # noqa: PTH116  # 3 µs instead of 10
+                facts = Facts(time.time() - stat.st_mtime, stat.st_size)
+            yield each, facts
 
     @override
     def make_folder(self, folder: Path) -> None:
@@ -133,12 +142,18 @@ class PosixDisk(Disk):
         try:
             size = os.fstat(handle).st_size
             os.fsync(handle)
-            # If a page could not be written, it may still be in memory and marked as clean:
-            # https://www.usenix.org/conference/atc20/presentation/rebello
-            os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+            _evict(handle)
         finally:
             os.close(handle)
         return size
+
+    @override
+    def evict(self, path: Path) -> None:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            _evict(handle)
+        finally:
+            os.close(handle)
 
     @override
     def sync_folder(self, folder: Path) -> None:
@@ -150,16 +165,20 @@ class PosixDisk(Disk):
 
     @override
     def replace(self, path: Path, data: bytes) -> None:
+        with self.draft(path, data) as draft:
+            os.fsync(draft.handle)
+            self.rename(draft.path, path)
+
+    @override
+    @contextmanager
+    def draft(self, path: Path, data: bytes) -> Iterator[Draft]:
         draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            with draft.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            self.rename(draft, path)
-        except OSError:
-            draft.unlink(missing_ok=True)
-            raise
+        with draft.open("xb", buffering=0) as file:
+            try:
+                PosixDisk.write(self, file.fileno(), [data])
+                yield Draft(draft, file.fileno())
+            finally:
+                draft.unlink(missing_ok=True)
 
     @override
     def take(self, path: Path, owner: str) -> str:
@@ -177,8 +196,12 @@ class PosixDisk(Disk):
 
     @override
     def rename(self, path: Path, target: Path) -> None:
-        path.replace(target)
+        self.move(path, target)
         self.sync_folder(target.parent)
+
+    @override
+    def move(self, path: Path, target: Path) -> None:
+        path.replace(target)
 
     @override
     def remove(self, path: Path) -> None:
@@ -262,6 +285,12 @@ def reserve(handle: int, size: int) -> None:
     """Reserve blocks for the first *size* bytes of a file, unless its file system refuses."""
     if hasattr(_LIBC, "fallocate"):  # a refusal, or a full disk, does not matter before the writes
         _LIBC.fallocate(handle, KEEP_SIZE, ctypes.c_long(0), ctypes.c_long(size))
+
+
+def _evict(handle: int) -> None:
+    # If a page could not be written, it may still be in memory and marked as clean:
+    # https://www.usenix.org/conference/atc20/presentation/rebello
+    os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _type_of(handle: int) -> int:

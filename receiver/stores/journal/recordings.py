@@ -1,5 +1,8 @@
 """
-From a complete journal to a recording: a playable file, and a manifest beside it.
+From complete journals to recordings: a playable file each, and a manifest beside it.
+
+A recording is made in steps, and what one step writes is durable before the next step relies on it.
+Several are made side by side, step by step, so that they share the syncs.
 
 A crash may come between any two steps. Then the same call does them again, here or on another
 receiver, with the same result.
@@ -7,23 +10,30 @@ receiver, with the same result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import structlog
 
 from sonoduct.audio.decoding import DecodeOptions
 from sonoduct.audio.recording import Container, container_for, digest_recording, write_recording
-from sonoduct.wire import Format, Receipt, StorageFailed
+from sonoduct.wire import Format, Kind, Receipt, StorageFailed
 
 from . import done
+from .committer import ALONE_S, MANY, SLOW_S
 from .disk import Disk
-from .journal import Complete, Done, Journal, State
+from .journal import DONE, Complete, Done, Journal, State
 from .layout import SHORT_DIGITS, Layout, suffix_of
 from .original import AudioToRecord, audio_of
+
+GROUP_BYTES: Final = 8 * 1024 * 1024
+GROUP_FILES: Final = 32
+"""Largest group of recordings that are made side by side. A longer one is made alone."""
 
 log = structlog.get_logger()
 
@@ -65,6 +75,15 @@ def read_manifest(disk: Disk, path: Path) -> Manifest | None:
         return None
 
 
+Need: TypeAlias = tuple[Callable[[Any], object], Path | int]
+"""A call of the disk that makes a file or a folder durable, and its argument."""
+
+Steps: TypeAlias = Generator[tuple[Need, ...], None, Path | None]
+"""The steps of a recording; each yields what has to be durable before the next one."""
+
+Outcome: TypeAlias = Path | StorageFailed | None
+
+
 class Recorder:
     """Makes the recordings of a store. It blocks; use it in a thread."""
 
@@ -73,12 +92,19 @@ class Recorder:
         layout: Layout,
         options: RecordingOptions,
         require_running: Callable[[], None] = lambda: None,
+        sync_all: Callable[[], None] | None = None,
     ) -> None:
-        """*require_running* is called between blocks; it may raise StorageFailed to stop."""
+        """
+        *require_running* is called between blocks; it may raise StorageFailed to stop.
+
+        *sync_all* makes everything written to the disk durable, or raises OSError.
+        """
         self._layout = layout
         self._disk = layout.disk
         self._options = options
         self._require_running = require_running
+        self._sync_all = sync_all
+        self._alone_until = 0.0
 
     def record(self, journal: Journal) -> Path | None:
         """
@@ -90,49 +116,96 @@ class Recorder:
         Raises:
             StorageFailed: if the disk refuses, or the journal differs from the receipt.
         """
-        try:
-            with journal.lock() as mine:
-                return self._record(journal) if mine else None
-        except FileNotFoundError:  # another receiver that shares the store removed it meanwhile
-            return None
-        except StorageFailed:
-            if journal.done() is not None:  # the same, while this one was reading
+        ((_, outcome),) = self.record_all([journal])
+        if isinstance(outcome, StorageFailed):
+            raise outcome
+        return outcome
+
+    def record_all(self, journals: Iterable[Journal]) -> Iterator[tuple[Journal, Outcome]]:
+        """Make the recordings of *journals* in groups; yield what `record` returns or raises."""
+        group: list[_Making] = []
+        with ExitStack() as begun:
+            for journal in journals:
+                group.append(_Making(journal, self._steps))
+                begun.callback(group[-1].steps.close)
+                group[-1].proceed()
+                if len(group) > GROUP_FILES or sum(each.size for each in group) > GROUP_BYTES:
+                    yield from self._finish(group[:-1])
+                    del group[:-1]
+            yield from self._finish(group)
+
+    def _finish(self, group: list[_Making]) -> Iterator[tuple[Journal, Outcome]]:
+        while any(each.going for each in group):
+            for each in group:
+                each.proceed()
+            self._sync([each for each in group if each.going])
+        yield from ((each.journal, each.outcome) for each in group)
+
+    def _sync(self, group: list[_Making]) -> None:
+        """Make durable what the steps of *group* have written; end those for which that fails."""
+        if self._synced(len(group)):
+            return
+        faults: dict[Need, OSError | None] = {}  # a second sync would prove nothing
+        for each in group:
+            for need in each.needs:
+                if need not in faults:
+                    faults[need] = _fault_of(*need)
+                if fault := faults[need]:
+                    each.proceed(fault)
+                    break
+
+    def _synced(self, files: int) -> bool:
+        """Make everything durable at once, if that pays."""
+        began = time.monotonic()
+        if self._sync_all is None or files < MANY or began < self._alone_until:
+            return False
+        if _fault_of(self._sync_all):  # perhaps another program's file; a sync of each will tell
+            return False
+        ended = time.monotonic()
+        if ended - began > SLOW_S:
+            self._alone_until = ended + ALONE_S
+        return True
+
+    def _steps(self, making: _Making) -> Steps:
+        journal = making.journal
+        with journal.lock() as mine:
+            if not mine:
                 return None
-            raise
-        except OSError as exc:
-            raise StorageFailed(f"{journal.stream}: {exc.strerror}") from exc
+            if journal.done() is not None:
+                done.clear_left(journal)
+                return None
+            complete = journal.complete()
+            if complete is None:
+                return None
+            alone = complete.hello.kind is Kind.FILE
+            making.size = (
+                GROUP_BYTES if alone else complete.receipt.units * complete.hello.unit_bytes
+            )
+            yield ()
+            options = self._options
+            with audio_of(
+                self._layout, journal, complete, options.decode_options, self._require_running
+            ) as audio:
+                return (yield from self._write(journal, complete, audio))
 
-    def _record(self, journal: Journal) -> Path | None:
-        if journal.done() is not None:
-            done.clear_left(journal)
-            return None
-        complete = journal.complete()
-        if complete is None:
-            return None
-        options = self._options
-        with audio_of(
-            self._layout, journal, complete, options.decode_options, self._require_running
-        ) as audio:
-            recording = self._write(complete, audio)
-        name = str(recording.relative_to(self._layout.root))
-        receipt = complete.receipt
-        how = Done(state=State.COMMITTED, epoch=complete.epoch, receipt=receipt, recording=name)
-        done.end_stream(journal, how)
-        return recording
-
-    def _write(self, complete: Complete, audio: AudioToRecord) -> Path:
+    def _write(self, journal: Journal, complete: Complete, audio: AudioToRecord) -> Steps:
         """Write a draft, check it, give it its name, and write the manifest beside it."""
         disk, hello, receipt = self._disk, complete.hello, complete.receipt
         audio_format, frames = audio.format, receipt.frames
         container = container_for(audio_format, self._options.container, frames)
         log.debug("recording_started", stream=hello.stream, frames=frames, container=container)
-        draft = self._layout.draft(hello.stream)
         disk.make_folder(self._layout.audio)
         self._layout.require_room(hello.stream, frames * audio_format.frame_bytes)
-        try:
+        in_audio = (disk.sync_folder, self._layout.audio)
+        with ExitStack() as left:
+            draft = self._layout.draft(hello.stream)
+            left.callback(self._remove, draft)
+            path = self._take_name(complete, f".{container}")
+            left.callback(self._release, path)
             write_recording(draft, audio_format, container, frames, audio.payloads)
             _require_whole(complete, audio)
-            disk.sync_file(draft)
+            yield ((disk.sync_file, draft), in_audio)  # the mark is durable before the name
+            disk.evict(draft)
             # If the disk fills up at the very end of a FLAC file, libsndfile does not report it.
             seen, expected = (
                 digest_recording(draft, audio_format).hexdigest(),
@@ -141,7 +214,6 @@ class Recorder:
             if seen != expected:
                 what = f"{hello.stream}: digest of the recording"
                 raise StorageFailed(what, seen=seen, expected=expected)
-            path = self._take_name(complete, f".{container}")
             manifest = Manifest(
                 recording=path.name,
                 name=hello.name,
@@ -151,13 +223,32 @@ class Recorder:
                 samples=expected if audio.original else "",
                 original=self._keep_original(path, hello.name, audio.original),
             )
-            disk.rename(draft, path)
-            disk.replace(path.with_suffix(".json"), msgspec.json.encode(manifest))
+            name = str(path.relative_to(self._layout.root))
+            how = Done(state=State.COMMITTED, epoch=complete.epoch, receipt=receipt, recording=name)
+            disk.move(draft, path)
+            end = journal.folder / DONE
+            notes = [
+                left.enter_context(disk.draft(each, msgspec.json.encode(what)))
+                for each, what in ((path.with_suffix(".json"), manifest), (end, how))
+            ]
+            yield (*((disk.sync, each.handle) for each in notes), in_audio)
+            disk.move(notes[0].path, path.with_suffix(".json"))
+            yield (in_audio,)
             disk.remove(_taken(path))
-        finally:
-            with suppress(OSError):
-                disk.remove(draft)
+            disk.move(notes[1].path, end)
+            yield ((disk.sync_folder, journal.folder),)
+            journal.remove_segments()
         return path
+
+    def _remove(self, draft: Path) -> None:
+        with suppress(OSError):
+            self._disk.remove(draft)
+
+    def _release(self, path: Path) -> None:
+        """Give the name up, unless the recording has it: then the mark still says whose it is."""
+        with suppress(OSError):
+            if not self._disk.exists(path):
+                self._disk.remove(_taken(path))
 
     def _keep_original(self, path: Path, name: str, original: Path | None) -> str:
         """Move the file that was decoded beside its recording, if wanted; return its name there."""
@@ -201,6 +292,48 @@ class Recorder:
             return None
         except msgspec.DecodeError:
             return ""
+
+
+class _Making:
+    """A recording that is being made."""
+
+    def __init__(self, journal: Journal, steps: Callable[[_Making], Steps]) -> None:
+        self.journal = journal
+        self.size = 0
+        """Bytes of the recording; set by its first step."""
+        self.needs: tuple[Need, ...] = ()
+        self.going = True
+        self.outcome: Outcome = None
+        self.steps = steps(self)
+
+    def proceed(self, fault: OSError | None = None) -> None:
+        """Do the next step, if there is one; or end with *fault*, the error of a sync."""
+        if not self.going:
+            return
+        try:
+            self.needs = self.steps.throw(fault) if fault else next(self.steps)
+        except StopIteration as end:
+            self.going, self.outcome = False, end.value
+        except (OSError, StorageFailed) as exc:
+            self.going, self.outcome = False, self._explained(exc)
+
+    def _explained(self, exc: OSError | StorageFailed) -> StorageFailed | None:
+        if isinstance(exc, FileNotFoundError):
+            return None  # another receiver that shares the store removed it meanwhile
+        if isinstance(exc, OSError):
+            return StorageFailed(f"{self.journal.stream}: {exc.strerror}")
+        with suppress(OSError, StorageFailed):
+            if self.journal.done() is not None:  # the same, while this one was reading
+                return None
+        return exc
+
+
+def _fault_of(call: Callable[..., object], *args: object) -> OSError | None:
+    try:
+        call(*args)
+    except OSError as exc:
+        return exc
+    return None
 
 
 def _require_whole(complete: Complete, audio: AudioToRecord) -> None:

@@ -6,7 +6,9 @@ import errno
 from contextlib import contextmanager
 from pathlib import Path
 
-from .storage import File, Folder, failure
+from receiver.stores.journal.disk import Draft
+
+from .storage import File, Folder, Mark, failure
 
 
 class Reading:
@@ -40,6 +42,7 @@ class ModelDisk:
         self.label = label
         self.handles = {}  # number: [file, failures that it knows of]
         self._number = 0
+        self._known = storage.failures
 
     def step(self, name, what):
         """Run before each system call; simulations override this."""
@@ -131,6 +134,24 @@ class ModelDisk:
         file.evict()
         return size
 
+    def evict(self, path):
+        self.step("evict", path)
+        self.storage.require(path).evict()
+
+    def sync_all(self):
+        """Sync every file and folder; fail if data was lost since the last such call, by anyone."""
+        self.step("sync_all", None)
+        for node in self.storage.nodes():
+            if isinstance(node, Folder):
+                node.sync()
+            elif node.clean < len(node.cache) and self.fails(errno.EIO):
+                self._lose(node)
+            else:
+                node.flush()
+        if self._known != self.storage.failures:
+            self._known = self.storage.failures
+            raise failure(errno.EIO)
+
     def sync_folder(self, folder):
         self.step("sync_folder", folder)
         self._refuse(errno.EIO)
@@ -150,12 +171,37 @@ class ModelDisk:
         finally:
             self.close(handle)
 
+    @contextmanager
+    def draft(self, path, data):
+        self._number += 1
+        draft = path.with_name(f".{path.name}.{self.label}.{self._number}")
+        handle = self.create(draft)
+        try:
+            self.write(handle, [data])
+            yield Draft(draft, handle)
+        finally:
+            self.remove(draft)
+            self.close(handle)
+
     def rename(self, path, target):
+        self.move(path, target)
+        self.sync_folder(target.parent)
+
+    def move(self, path, target):
         self.step("rename", path)
         folder = self.storage.require(path.parent)
+        file = folder.entries.pop(path.name)
         self._unlink(target)
-        folder.entries[target.name] = folder.entries.pop(path.name)
-        self.sync_folder(target.parent)
+        folder.entries[target.name] = file
+
+    def take(self, path, owner):
+        self.step("take", path)
+        return self.storage.require(path.parent).entries.setdefault(path.name, Mark(owner)).owner
+
+    def taken(self, path):
+        self.step("taken", path)
+        found = self.storage.find(path)
+        return found and found.owner
 
     def remove(self, path):
         self.step("remove", path)
@@ -191,13 +237,17 @@ class ModelDisk:
     def _flush(self, known):
         file = known[0]
         if file.clean < len(file.cache) and (code := self.fails(errno.EIO)):
-            self.spoil(file)
+            self._lose(file)
             known[1] = file.failures
             raise failure(code)
         if known[1] != file.failures:
             known[1] = file.failures
             raise failure(errno.EIO)
         file.flush()
+
+    def _lose(self, file):
+        self.spoil(file)
+        self.storage.failures += 1
 
     def spoil(self, file):
         """Fail to write *file* to the platter."""

@@ -60,6 +60,18 @@ class File:
         return other
 
 
+class Mark(File):
+    """A symbolic link to its owner: it is created whole, or not at all."""
+
+    def __init__(self, owner):
+        super().__init__()
+        self.owner = owner
+
+    def copy(self):
+        """Return a copy."""
+        return Mark(self.owner)
+
+
 class Folder:
     """Names; before a sync, a power cut may lose any of them."""
 
@@ -99,6 +111,8 @@ class Storage:
 
     def __init__(self):
         self.root = Folder()
+        self.failures = 0
+        """Errors of writing to the platter; each handle for `sync_all` is told of them."""
 
     def find(self, path: Path):
         """Return the file or folder at *path*; None if it is missing."""
@@ -120,6 +134,14 @@ class Storage:
         if node is None:
             raise failure(errno.ENOENT)
         return node
+
+    def nodes(self):
+        """Return all files and folders that have names."""
+        found, left = [], [self.root]
+        while left:
+            found.append(node := left.pop())
+            left += getattr(node, "entries", {}).values()
+        return found
 
     def copy(self):
         """Return a copy."""

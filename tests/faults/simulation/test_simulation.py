@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.simulation.mutants import MUTANTS, RARE
 from tests.faults.simulation.plan import Broken
+from tests.faults.simulation.recording import RECORDING_MUTANTS, RecordingWorld
 from tests.faults.simulation.world import World
 from tests.support.extent import either
 
@@ -18,6 +19,8 @@ pytestmark = pytest.mark.faults
 SEEDS = either(2_000, 100_000)
 SHARE = 50
 """Seeds that one process runs at a time."""
+
+RECORDING_SEEDS = either(500, 20_000)
 
 MOST_SEEDS = either(3_000, 60_000)
 """Until a mutant is caught."""
@@ -47,12 +50,24 @@ def run(seeds):
     return complete, broken, had
 
 
+def record(seeds):
+    """Run the worlds that make recordings; return the complete runs and the failures."""
+    complete, broken = 0, []
+    for seed in seeds:
+        try:
+            complete += RecordingWorld(seed).run()
+        except Broken as exc:
+            broken.append(f"seed {seed}: {exc}")
+    return complete, broken
+
+
 def catch(mutant, seeds):
     """Return the first of *seeds* that shows the fault of *mutant*; None if no seed does."""
-    with MUTANTS[mutant]():
+    recording = mutant in RECORDING_MUTANTS
+    with (RECORDING_MUTANTS if recording else MUTANTS)[mutant]():
         for seed in seeds:
             try:
-                World(seed).run()
+                (RecordingWorld if recording else World)(seed).run()
             except Broken:
                 return seed
     return None
@@ -101,8 +116,20 @@ def test_promises_hold(say):
     assert {} == {what: had[what] for what in had if had[what] < TROUBLE[what] * SEEDS / 1000}
 
 
+def test_recordings_in_groups(say):
+    """At any moment, each stream has its complete journal, or its end, manifest and recording."""
+    results = list(spread(record, RECORDING_SEEDS))
+    complete = sum(each[0] for each in results)
+    broken = [line for each in results for line in each[1]]
+    say(f"{RECORDING_SEEDS} seeds, {complete} complete, {len(broken)} broken")
+
+    assert [] == broken
+    assert complete > COMPLETE * RECORDING_SEEDS
+
+
 @pytest.mark.parametrize(
-    "mutant", [each for each in MUTANTS if either(each not in RARE, full=True)]
+    "mutant",
+    [*RECORDING_MUTANTS, *(each for each in MUTANTS if either(each not in RARE, full=True))],
 )
 def test_each_guard_is_needed(say, mutant):
     """Without the guard, some promise is broken, and the simulation notices."""

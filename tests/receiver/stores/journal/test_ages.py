@@ -1,10 +1,14 @@
 """The age of files, even if the machine's clock is set."""
 
+import time
+
 import pytest
 
 from receiver.stores.journal import Layout, PosixDisk, RecordingOptions, Retention
+from receiver.stores.journal.done import end_stream
 from receiver.stores.journal.janitor import Ages, Janitor
-from receiver.stores.journal.journal import Journal, State
+from receiver.stores.journal.journal import Done, Journal, State
+from receiver.stores.journal.reader import Part
 from tests.support.faultydisk import HastyDisk
 from tests.support.journal import STREAM, chunks, claimed, hello
 
@@ -117,3 +121,29 @@ def test_a_sender_that_was_away_for_a_moment(tmp_path, jump):
     ).sweep()
 
     assert State.EXPIRED is Journal(PosixDisk(), folder).done().state
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_a_stream_that_ended_since_the_last_sweep_is_seen(tmp_path, jump):
+    """However the clock was set meanwhile, what a crash has left behind its end is removed."""
+    jumped = 0.0
+
+    class Disk(HastyDisk):
+        def facts(self, folder, name):
+            for each, facts in super().facts(folder, name):
+                yield each, facts and facts._replace(idle=facts.idle + jumped)
+
+    layout, ages = Layout(Disk(), tmp_path), Ages(lambda: time.time() + jumped)
+    folder = layout.journal(STREAM).folder
+    layout.disk.make_folder(folder.parent)
+    sweep = Janitor(
+        layout, RecordingOptions("wav"), Retention(10 * HOUR, 10 * HOUR), ages=ages
+    ).sweep
+    sweep()
+    layout.disk.make_folder(folder)
+    end_stream(Journal(layout.disk, folder), Done(state=State.EXPIRED, epoch=1))
+    (folder / Part(1, 0).name).touch()
+    jumped = jump
+    sweep()
+
+    assert ["done.json"] == [path.name for path in folder.iterdir()]

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from receiver.stores.journal import Layout, PosixDisk, RecordingOptions, Retention
 from receiver.stores.journal.done import end_stream
-from receiver.stores.journal.janitor import Janitor
+from receiver.stores.journal.janitor import RECEIPT_BYTES, Janitor
 from receiver.stores.journal.journal import Done, Journal, State
 from receiver.stores.journal.reader import Part
 from receiver.stores.journal.writer import ending
@@ -523,3 +523,120 @@ def test_a_complete_journal_whose_opening_is_damaged_stays(layout, folder, janit
 
     assert bytes(data) == path.read_bytes()
     assert any("no record after a bad one" in each.get("reason", "") for each in logs)
+
+
+def sweeping(layout):
+    """Return a janitor, and the disk that counts its calls."""
+    disk = FaultyDisk()
+    return Janitor(Layout(disk, layout.root), RECORDINGS, RETENTION), disk
+
+
+def opened(disk):
+    """Return the calls with which *disk* looked into journals since the last time."""
+    seen = [each for each in disk.calls if each in ("read", "lock", "idle")]
+    disk.calls.clear()
+    return seen
+
+
+def test_a_stream_that_is_over_is_opened_once(layout, folder, janitor):
+    """Later sweeps look at the date of its end from outside, until it is due."""
+    ended(folder)
+    janitor.finish(Journal(DISK, folder))
+    age(folder, 60)
+    janitor, disk = sweeping(layout)
+    janitor.sweep()
+    first = opened(disk)
+    for _ in range(3):
+        janitor.sweep()
+    later = opened(disk)
+    age(folder, MEMORY_S + 5)
+    janitor.sweep()
+
+    assert ("read", []) == (first[0], later)
+    assert not folder.exists()
+
+
+def test_a_stream_that_ends_between_sweeps_is_opened(layout, folder):
+    """Its receiver may have died before it removed the segments."""
+    janitor, _ = sweeping(layout)
+    janitor.sweep()
+    ended(folder)
+    left = (folder / Part(1, 0).name).read_bytes()
+    janitor.finish(Journal(DISK, folder))
+    (folder / Part(1, 0).name).write_bytes(left)
+    janitor.sweep()
+
+    assert [] == names(DISK, folder)
+
+
+@pytest.mark.parametrize("trouble", ["lock", "remove", "names"])
+def test_a_stream_that_could_not_be_tidied_is_opened_again(layout, folder, trouble):
+    """Another receiver holds its lock, or the disk refuses: the next sweep tries again."""
+    ended(folder)
+    janitor, disk = sweeping(layout)
+    janitor.finish(Journal(DISK, folder))
+    (folder / Part(9, 0).name).touch()
+    age(folder, 60)
+    if trouble == "lock":
+        with DISK.lock(folder):
+            janitor.sweep()
+    else:
+        disk.fail(trouble, nth=4 if trouble == "names" else 1)
+        with capture_logs() as logs:
+            janitor.sweep()
+        assert ["journal_failed"] == events(logs)
+    before = names(DISK, folder)
+    janitor.sweep()
+
+    assert ([(9, 0)], []) == (before, names(DISK, folder))
+
+
+def test_a_damaged_end_is_logged_by_every_sweep(layout, folder):
+    """A person has to mend it, however long ago it was damaged."""
+    DISK.make_folder(folder)
+    (folder / "done.json").write_text("{" * 300)
+    age(folder, 60)
+    janitor, _ = sweeping(layout)
+    with capture_logs() as logs:
+        for _ in range(3):
+            janitor.sweep()
+
+    assert ["journal_failed"] * 3 == events(logs)
+
+
+def test_a_cancel_is_forgotten_as_soon_as_an_expiry(layout, folder):
+    """Only receipts are remembered longer, also if an earlier sweep has seen the stream."""
+    made = begun(folder)
+    janitor, _ = sweeping(layout)
+    janitor.cancel(Journal(DISK, folder), made.epoch)
+    made.writer.close()
+    for seconds in (60, EXPIRY_S - 5, EXPIRY_S + 5):
+        before = folder.exists()
+        age(folder, seconds)
+        janitor.sweep()
+
+    assert (True, False) == (before, folder.exists())
+
+
+def test_a_long_receipt_and_a_long_cancel_differ_in_size(folder):
+    """The size of done.json says whether it holds a receipt."""
+    most = msgspec.json.encode(Done(state=State.CANCELLED, epoch=2**64 - 1))
+    least = msgspec.json.encode(
+        Done(state=State.COMMITTED, epoch=1, receipt=receipt(b""), recording="audio/s-5eed5eed.wav")
+    )
+
+    assert len(most) < RECEIPT_BYTES < len(least)
+
+
+def test_a_sweep_in_parts(layout):
+    """Each part continues where the last one ended, and the round comes to every journal."""
+    streams = [f"{number:02x}" * 16 for number in range(0, 250, 50)]
+    for each in streams:
+        DISK.make_folder(layout.journal(each).folder)
+    janitor, left, over = Janitor(layout, RECORDINGS, RETENTION), [], []
+    for _ in streams:
+        over.append(janitor.sweep(0).over)
+        left.append(len(list(layout.journals())))
+
+    assert [4, 3, 2, 1, 0] == left
+    assert [False] * 4 + [True] == over

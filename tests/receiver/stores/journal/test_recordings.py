@@ -10,10 +10,12 @@ import msgspec
 import pytest
 
 import sonoduct.audio.recording
-from receiver.stores.journal import Layout, PosixDisk
+from receiver.stores.journal import Layout, PosixDisk, RecordingOptions
+from receiver.stores.journal import recordings as recordings_
+from receiver.stores.journal.committer import MANY
 from receiver.stores.journal.journal import Done, Journal, State
 from receiver.stores.journal.original import digest_of
-from receiver.stores.journal.recordings import Manifest
+from receiver.stores.journal.recordings import Manifest, Recorder
 from receiver.stores.journal.writer import Writer, ending
 from sonoduct.audio.recording import digest_recording, read_recording
 from sonoduct.wire import Encoding, Format, StorageFailed
@@ -22,6 +24,7 @@ from tests.support.journal import (
     FRAMES,
     SOUND,
     STREAM,
+    WIDTH,
     chunk,
     claimed,
     finish,
@@ -377,3 +380,199 @@ def test_no_room_for_the_recording(layout):
 
     assert set() == before
     require_finished(layout, folder, path)
+
+
+class Counting(FaultyDisk):
+    """A disk on which one call makes everything durable, and is counted."""
+
+    whole = 0
+
+    def all_at_once(self):
+        """Do nothing but count: no power fails here."""
+        self.whole += 1
+
+
+def several(layout, count):
+    """Write the journals of *count* complete streams; return them."""
+    ids = [f"{number:032x}"[::-1] for number in range(count)]
+    for each in ids:
+        stored(layout, hello(name="a.wav", stream=each))
+    return [layout.journal(each) for each in ids]
+
+
+def made_by(disk, layout, journals, **how):
+    """Make the recordings of *journals* together; return the errors by the stream."""
+    recorder = Recorder(Layout(disk, layout.root), RecordingOptions("wav"), **how)
+    return {
+        each.stream: str(made)
+        for each, made in recorder.record_all([Journal(disk, each.folder) for each in journals])
+        if isinstance(made, StorageFailed)
+    }
+
+
+def require_all(layout, journals):
+    """Require the recording, the manifest and the end of each stream, and nothing else."""
+    ends = [Journal(DISK, each.folder).done() for each in journals]
+
+    assert [receipt(stream=each.stream) for each in journals] == [each.receipt for each in ends]
+    for end in ends:
+        assert SOUND == b"".join(read_recording(layout.root / end.recording, FORMAT))
+    assert 2 * len(journals) == len(list(layout.audio.iterdir()))
+    assert [] == [part for each in journals for part in each.parts()]
+
+
+def syncs(disk):
+    """Return how often each call was made that waits for the disk."""
+    return {
+        name: disk.calls.count(name)
+        for name in ("sync_all", "sync_file", "sync", "sync_folder")
+        if name in disk.calls
+    }
+
+
+def test_many_recordings_share_their_syncs(layout):
+    """Each of the four steps is made durable at once, by one call for all."""
+    journals, disk = several(layout, MANY), Counting()
+    disk.make_folder(layout.audio)
+    disk.calls.clear()
+    faults = made_by(disk, layout, journals, sync_all=disk.all_at_once)
+
+    assert ({}, {}) == (faults, syncs(disk))
+    assert 4 == disk.whole
+    require_all(layout, journals)
+
+
+def test_a_few_recordings_share_the_syncs_of_the_folder(layout):
+    """Below MANY, every file is synced alone, and the common folder once for each step."""
+    journals, disk = several(layout, 3), Counting()
+    disk.make_folder(layout.audio)
+    disk.calls.clear()
+    faults = made_by(disk, layout, journals, sync_all=disk.all_at_once)
+
+    assert ({}, 0) == (faults, disk.whole)
+    assert {"sync_file": 3, "sync": 6, "sync_folder": 3 + 3} == syncs(disk)
+    require_all(layout, journals)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_one_of_a_group_fails(layout, whole):
+    """The others are recorded; the one that fails keeps its journal and its error."""
+    journals, disk = several(layout, MANY), Counting()
+    bad = journals[2]
+    (path,) = bad.folder.glob("*2.000000.seg")
+    path.write_bytes(path.read_bytes()[:-150] + bytes(150))
+    before = bad.parts()
+    sync_all = disk.all_at_once if whole else None
+    faults = made_by(disk, layout, journals, sync_all=sync_all)
+
+    assert {bad.stream} == set(faults) or bad.complete() is None
+    assert before == bad.parts()
+    require_all(layout, [each for each in journals if each is not bad])
+
+
+@pytest.mark.parametrize("call", ["sync_file", "sync", "move"])
+def test_a_disk_that_fails_for_one_of_a_group(layout, call):
+    """Only its stream fails, leaves no draft, and is recorded the next time."""
+    journals, disk = several(layout, 3), Counting()
+    disk.fail(call, nth=2)
+    faults = made_by(disk, layout, journals)
+    drafts = [*layout.audio.glob(".[!.]*[!n]"), *layout.streams.glob("*/*/.*")]
+
+    assert (1, []) == (len(faults), drafts)
+    assert {} == made_by(DISK, layout, journals)
+    require_all(layout, journals)
+
+
+def test_a_sync_that_fails_for_all(layout):
+    """Every recording that relies on it fails: a second sync would succeed and prove nothing."""
+    journals, disk = several(layout, 3), Counting()
+    disk.make_folder(layout.audio)
+    disk.fail("sync_folder")
+    faults = made_by(disk, layout, journals)
+
+    assert 3 == len(faults)
+    assert {} == made_by(DISK, layout, journals)
+    require_all(layout, journals)
+
+
+def test_a_sync_of_the_disk_that_fails(layout):
+    """A sync of each file tells whose data was lost."""
+    journals, disk = several(layout, MANY), Counting()
+
+    def refused():
+        disk.whole += 1
+        disk.fail("sync_file", nth=5)
+        raise OSError(errno.EIO, "another program's file")
+
+    faults = made_by(disk, layout, journals, sync_all=refused)
+
+    assert [journals[4].stream] == list(faults)
+    assert {} == made_by(DISK, layout, journals)
+    require_all(layout, journals)
+
+
+def test_a_slow_sync_of_the_disk(layout, monkeypatch):
+    """If the call waits long for others' data, it is not used for a while."""
+    monkeypatch.setattr(recordings_, "SLOW_S", -1)
+    journals, disk = several(layout, MANY), Counting()
+
+    assert {} == made_by(disk, layout, journals, sync_all=disk.all_at_once)
+    assert 1 == disk.whole
+    require_all(layout, journals)
+
+
+@pytest.mark.parametrize(
+    ("bounds", "most"), [({"GROUP_BYTES": 1}, 1), ({"GROUP_FILES": 2}, 2), ({}, 5)]
+)
+def test_groups_are_bounded(layout, monkeypatch, bounds, most):
+    """A long recording needs the room of one draft; a group has at most GROUP_FILES."""
+    for name, value in bounds.items():
+        monkeypatch.setattr(recordings_, name, value)
+    journals, disk, seen = several(layout, 5), FaultyDisk(), []
+
+    def look():
+        drafts = [each for each in layout.audio.glob(".*") if each.suffix != ".taken"]
+        seen.append(len(drafts))
+
+    for nth in range(1, 6):
+        disk.before("evict", lambda *_: look(), nth)
+    assert {} == made_by(disk, layout, journals)
+    assert most == max(seen)
+    require_all(layout, journals)
+
+
+def test_a_group_that_is_interrupted(layout, tmp_path):
+    """After an interruption at any step, a second run ends as the first would have."""
+    several(layout, 2)
+    for nth in itertools.count(1, 3):
+        root = shutil.copytree(layout.root, tmp_path / f"copy{nth}", ignore=lambda *_: ["copy*"])
+        place = Layout(PosixDisk(), root)
+        journals, disk = [*place.journals()], FaultyDisk()
+        disk.before("any", interrupt, nth)
+        with suppress(Interrupted):
+            made_by(disk, place, journals)
+        assert {} == made_by(DISK, place, journals)
+        for draft in place.audio.glob(".*"):
+            draft.unlink()
+        require_all(place, journals)
+        shutil.rmtree(root)
+        if nth > len(disk.calls):
+            break
+
+    assert nth > 60
+
+
+def test_a_stop_in_the_middle_of_a_group(layout):
+    """What was not begun is left to the next start; what was read is finished."""
+    journals, calls = several(layout, 3), itertools.count()
+
+    def running():
+        if next(calls) >= len(SOUND) // WIDTH // 50 + 1:
+            raise StorageFailed("the receiver stops")
+
+    faults = made_by(DISK, layout, journals, require_running=running)
+
+    assert [each.stream for each in journals[1:]] == list(faults)
+    require_all(layout, journals[:1])
+    assert {} == made_by(DISK, layout, journals)
+    require_all(layout, journals)

@@ -307,6 +307,29 @@ async def test_a_fault_of_all_is_looked_for_in_each(tmp_path):
     assert committer.MANY - 1 == sum(each.kept == [100] for each in listeners)
 
 
+async def test_recordings_take_no_faults_from_commits(tmp_path):
+    """A handle reports a fault once, so recordings sync the disk through another one."""
+    disk = Whole()
+    seen = []
+    disk.before("sync_all", seen.append, 1)
+    async with opened(tmp_path, disk) as store:
+        claims = [
+            (await begun(store, hello(stream=f"{number:032x}")))[0]
+            for number in range(committer.MANY)
+        ]
+        for claim in claims:
+            append(claim, 0, FRAMES)
+        store.committer.flush_soon()
+        await until(lambda: all(claim.kept == FRAMES for claim in claims))
+        for claim in claims:
+            await committed(claim)
+        for nth in range(1, 9):
+            disk.before("sync_all", seen.append, nth)
+        await until(lambda: len(list((tmp_path / "audio").glob("*.json"))) == committer.MANY)
+
+    assert seen[0] not in seen[-4:]
+
+
 async def test_a_disk_that_others_fill(tmp_path, monkeypatch):
     """If the call waits long for others' data, it is not used for a while."""
     monkeypatch.setattr(committer, "SLOW_S", -1)
