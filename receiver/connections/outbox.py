@@ -15,7 +15,7 @@ from sonoduct.wire import Ack, Control, Event, Inbound
 
 from .link import Link, LinkClosedError
 
-INTERVAL_S: Final = 0.5
+INTERVAL_S: Final = 1.0
 """
 The longest wait of an ack, unless a step of the window is free and makes it due at once.
 
