@@ -111,8 +111,9 @@ class Server:
         guarded = cast("GuardedConnection", connection)
         dialect, link = guarded.dialect, WebSocketLink(guarded)
         assert dialect is not None  # _select has refused the others
-        for read in filter(None, (guarded.request, guarded.response)):
-            read.headers.clear()  # they take 3 KiB for as long as the connection is there
+        for handshake in (guarded.request, guarded.response):
+            if handshake is not None:
+                handshake.headers.clear()  # read by now: 4 KiB for each connection
         if not dialect.credit:
             link.hold_little()
         session = Session(
