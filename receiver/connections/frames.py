@@ -39,7 +39,7 @@ _MOST_HEADER: Final = 14
 class FrameReader(asyncio.BufferedProtocol):
     """Reads for a connection from its first frame on (RFC 6455, section 5.2)."""
 
-    __slots__ = (
+    __slots__ = [
         "_begun",
         "_connection",
         "_fill",
@@ -48,7 +48,7 @@ class FrameReader(asyncio.BufferedProtocol):
         "_message",
         "_most",
         "_scratch",
-    )
+    ]
 
     def __init__(self, connection: GuardedConnection, scratch: memoryview, most: int) -> None:
         """
@@ -63,7 +63,7 @@ class FrameReader(asyncio.BufferedProtocol):
         """The beginning of a small frame, or of a header."""
         self._foreign = 0
         """Bytes to come of a frame that the library gets."""
-        self._message: bytearray | None = None
+        self._message: memoryview | None = None
         """The message that is being read, with room for the header behind it."""
         self._mask = b""
         self._fill = 0
@@ -71,7 +71,7 @@ class FrameReader(asyncio.BufferedProtocol):
     @override
     def get_buffer(self, sizehint: int) -> memoryview:
         if self._message is not None:
-            return memoryview(self._message)[self._fill :]
+            return self._message[self._fill :]
         size = len(self._begun)
         self._scratch[:size] = self._begun
         return self._scratch[size:]
@@ -86,15 +86,12 @@ class FrameReader(asyncio.BufferedProtocol):
         size = len(self._message) - _MOST_HEADER
         if self._fill >= size:
             message, self._message = self._message, None
-            behind = bytes(memoryview(message)[size : self._fill])
-            _unmask(message, self._mask)
-            self._connection.take_frame(memoryview(message)[:size].toreadonly())
-            if behind:
-                self._split(memoryview(behind))
-
-    @override
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        raise AssertionError("a reader is put in front of an open connection")
+            behind = memoryview(bytes(message[size : self._fill]))
+            # With some of the bytes behind the message, which are copied already.
+            words = np.frombuffer(message, np.uint64, len(message) // 8)
+            np.bitwise_xor(words, np.frombuffer(self._mask * 2, np.uint64), out=words)
+            self._connection.take_frame(message[:size].toreadonly())
+            self._split(behind)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -122,29 +119,25 @@ class FrameReader(asyncio.BufferedProtocol):
                 data = data[size:]
                 continue
             begin, end = _extent(data)
-            if begin and not (self._is_whole_message(data) and end - begin <= self._most):
+            size, mask = end - begin, bytes(data[max(0, begin - _MASK_BYTES) : begin])
+            if begin and not (size <= self._most and self._is_whole_message(data)):
                 self._foreign = end
             elif begin and end <= len(data):
-                mask = bytes(data[begin - _MASK_BYTES : begin])
                 self._connection.take_frame(_unmasked(data[begin:end], mask))
                 data = data[end:]
-            elif end - begin < DIRECT_BYTES:
+            elif size < DIRECT_BYTES:
                 self._begun = bytes(data)
                 return
-            else:
-                self._begin(end - begin, bytes(data[begin - _MASK_BYTES : begin]), data[begin:])
+            else:  # the rest of the message is read into its place
+                self._message = np.empty(size + _MOST_HEADER, np.uint8).data
+                self._mask, self._fill = mask, len(data) - begin
+                self._message[: self._fill] = data[begin:]
                 return
 
     def _is_whole_message(self, data: memoryview) -> bool:
         """Whether the frame that *data* begins with is a message that the connection takes."""
         masked = data[1] >= _MASKED
         return data[0] == _BINARY and masked and self._connection.takes_frame
-
-    def _begin(self, size: int, mask: bytes, data: memoryview) -> None:
-        """Read the rest of a message of *size* bytes, which begins with *data*, into its place."""
-        self._message = bytearray(size + _MOST_HEADER)
-        self._mask, self._fill = mask, len(data)
-        self._message[: len(data)] = data
 
 
 def _extent(data: memoryview) -> tuple[int, int]:
@@ -159,9 +152,3 @@ def _extent(data: memoryview) -> tuple[int, int]:
     if longer:
         size = int.from_bytes(data[_LEAST_HEADER : _LEAST_HEADER + longer])
     return begin, begin + size
-
-
-def _unmask(message: bytearray, mask: bytes) -> None:
-    """Unmask *message* in its place, with some of the bytes behind it, which are not used."""
-    words = np.frombuffer(message, np.uint64, len(message) // 8)
-    np.bitwise_xor(words, np.frombuffer(mask * 2, np.uint64), out=words)
