@@ -12,7 +12,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Final, Protocol
 
 import xxhash
@@ -75,13 +75,17 @@ class SndFileRun(Run):
         Raises:
             GaveUp: if libsndfile does not know the file.
         """
-        self._file, self._shown, self._at = file, shown, offset
-        self._sndfile = self._opened()
+        encoding = file.requested or sndfile.AUTO
+        try:
+            self._sndfile = SndFile(file.rewound(), encoding, offset, shown)
+        except SndFileError as exc:
+            raise GaveUp(str(exc)) from exc
         self.header = self._sndfile.header
-        self._halves: Halves | None = None
-        self._may_halve = (
-            self.header.container == "FLAC" and shown == sndfile.WHOLE and (os.cpu_count() or 1) > 1
-        )
+        self._file: OpenFile | None = None
+        if self.header.container == "FLAC" and shown == sndfile.WHOLE and (os.cpu_count() or 1) > 1:
+            self._file = file  # it may be opened a second time
+        self._second: SecondHandle | None = None
+        self._at = offset
         self._block = sndfile.block_frames(self.header.channels)
         self._ahead = memoryview(b"")
         self._failure: GaveUp | None = None
@@ -103,38 +107,52 @@ class SndFileRun(Run):
         """Return up to *size* bytes, or a block; nothing at the end, or if libsndfile gave up."""
         if self._failure is None:
             try:
-                frames = self._in_blocks(size)
+                frames = self._for_two(size)
                 return self._by_two(frames) if frames else self._frames(self._block)
             except GaveUp as exc:
                 self._failure = exc
         return memoryview(b"")
 
-    def _in_blocks(self, size: int) -> int:
-        """Return how many frames of a read of *size* bytes two threads may decode."""
-        if not self._may_halve:
-            return 0
+    def _for_two(self, size: int) -> int:
+        """Return how many frames of a read of *size* bytes two threads decode."""
         most = min(size // self.header.frame_bytes, (self.header.frames or 0) - self._at)
-        return most // self._block * self._block if most >= LEAST_BLOCKS * self._block else 0
+        if self._file is None or most < LEAST_BLOCKS * self._block:
+            return 0
+        try:
+            self._second = self._second or SecondHandle(self._file, self.header.encoding)
+        except (SndFileError, OSError):
+            self._file = None
+            return 0
+        return most // self._block * self._block
 
     def _by_two(self, frames: int) -> memoryview:
-        """Decode up to *frames* frames in two threads; a damaged file in blocks."""
-        try:
-            self._halves = self._halves or Halves(self._file, self.header.encoding)
-            data, self._sndfile = self._halves.read(self._sndfile, self._at, frames)
-        except (SndFileError, OSError):
-            self._may_halve = False
-            self.close()
-            self._sndfile, self._halves = self._opened(), None
-            return self._frames(self._block)
-        self._at += len(data) // self.header.frame_bytes
-        return data
+        """
+        Decode up to *frames* frames, the second half of them in another thread.
 
-    def _opened(self) -> SndFile:
-        encoding = self._file.requested or sndfile.AUTO
+        That thread seeks. In a file with frames too many or too few, a seek leads to other samples
+        than reading on. So this one reads on by a block, and the second half counts only if it
+        begins with the same samples, and if these occur nowhere else.
+        """
+        assert self._second is not None  # _for_two has asked for it
+        at, half = self._at, frames // self._block // 2
+        seam_at = at + half * self._block
+        rest = self._second.start(seam_at, frames // self._block - half, self._block)
+        pieces: list[memoryview] = []
         try:
-            return SndFile(self._file.rewound(), encoding, self._at, self._shown)
-        except SndFileError as exc:
-            raise GaveUp(str(exc)) from exc
+            while len(pieces) <= half:
+                pieces.append(self._frames(self._block))
+        except GaveUp as exc:
+            self._failure = exc  # the blocks before it are good
+        wait((rest,))
+        seam = bytes(pieces[half]) if len(pieces) > half else b""
+        if seam and rest.exception() is None:
+            data = b"".join((*pieces[:half], rest.result()))
+            begin = (seam_at - at) * self.header.frame_bytes
+            if data.find(seam) == begin and data.find(seam, begin + 1) < 0:  # rfind is quadratic
+                self._sndfile = self._second.change_places(self._sndfile)
+                self._at = at + len(data) // self.header.frame_bytes
+                return memoryview(data)
+        return memoryview(b"".join(pieces))
 
     def _frames(self, frames: int) -> memoryview:
         try:
@@ -151,18 +169,12 @@ class SndFileRun(Run):
     @override
     def close(self) -> None:
         self._sndfile.close()
-        if self._halves is not None:
-            self._halves.close()
+        if self._second is not None:
+            self._second.close()
 
 
-class Halves:
-    """
-    A second handle of libsndfile on a file, which decodes the second half of a read in a thread.
-
-    It seeks there. In a file with frames too many or too few, a seek leads to other samples than
-    reading on. So the first handle reads another block, and the second half counts only if it
-    begins with the same samples, and if these occur nowhere else.
-    """
+class SecondHandle:
+    """A second handle of libsndfile on a file, which reads in a thread of its own."""
 
     def __init__(self, file: OpenFile, encoding: str) -> None:
         """
@@ -175,44 +187,30 @@ class Halves:
         # A descriptor of its own: both handles move their position in the file.
         self._descriptor = os.open(f"/proc/self/fd/{file.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._second = SndFile(self._descriptor, encoding)
+            self._sndfile = SndFile(self._descriptor, encoding)
         except BaseException:
             os.close(self._descriptor)
             raise
         self._thread = ThreadPoolExecutor(1, "decode")
 
-    def read(self, first: SndFile, at: int, frames: int) -> tuple[memoryview, SndFile]:
-        """
-        Return up to *frames* frames from frame *at*, where *first* is, and the handle behind them.
+    def start(self, at: int, blocks: int, block: int) -> Future[bytes]:
+        """Begin to read *blocks* blocks of *block* frames from frame *at*."""
 
-        Raises:
-            SndFileError: if libsndfile refuses to read on.
-        """
-        second, block = self._second, sndfile.block_frames(first.header.channels)
-        middle = frames // 2 // block
+        def read() -> bytes:
+            self._sndfile.seek(at)
+            return b"".join(self._sndfile.read(block) for _ in range(blocks))
 
-        def read_second() -> bytes:
-            second.seek(at + middle * block)
-            return b"".join(second.read(block) for _ in range(frames // block - middle))
+        return self._thread.submit(read)
 
-        rest = self._thread.submit(read_second)
-        try:
-            data = b"".join(first.read(block) for _ in range(middle))
-            seam = bytes(first.read(block))
-        finally:
-            wait((rest,))
-        if rest.exception() is None:
-            both = b"".join((data, rest.result()))
-            at_once, again = both.find(seam), both.find(seam, len(data) + 1)  # rfind is quadratic
-            if seam and at_once == len(data) and again < 0:
-                self._second = first
-                return memoryview(both), second
-        return memoryview(data + seam), first
+    def change_places(self, other: SndFile) -> SndFile:
+        """Return the handle, and take *other* in its place."""
+        mine, self._sndfile = self._sndfile, other
+        return mine
 
     def close(self) -> None:
-        """Free the second handle."""
+        """Free the handle."""
         self._thread.shutdown()
-        self._second.close()
+        self._sndfile.close()
         os.close(self._descriptor)
 
 

@@ -179,7 +179,9 @@ def test_both_sides_give_up_at_the_same_frame(tmp_path, opened):
 
 
 @pytest.mark.parametrize("where", [66, 74, 132])
-@pytest.mark.parametrize("change", ["noise before it", "zeros in it", "an earlier one before it"])
+@pytest.mark.parametrize(
+    "change", ["noise before it", "zeros in it", "an earlier one before it", "both"]
+)
 def test_both_sides_give_up_at_the_same_frame_of_a_large_file(
     tmp_path, opened, where, change, monkeypatch
 ):
@@ -194,6 +196,9 @@ def test_both_sides_give_up_at_the_same_frame_of_a_large_file(
             data[at:at] = random.Random(0).randbytes(200)
         else:
             data[at:at] = data[86 : data.index(data[86:90] + b"\x01")]
+        if change == "both":
+            later = data.index(data[86:90] + chr(where + 10).encode())
+            data[later:later] = random.Random(0).randbytes(200)
 
     path = spoil(write(tmp_path / "a.flac", frames=600_000), damage)
     said = set()
