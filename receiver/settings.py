@@ -59,7 +59,7 @@ class Limits:
 
     chunk_bytes: Annotated[
         int, Parameter(group=MEMORY, validator=Number(gte=1024, lte=PLAIN_MESSAGE // 2))
-    ] = 262_144
+    ] = 524_288
     """Bytes of the largest payload of a chunk."""
 
     hello_timeout: Annotated[float, Parameter(group=TIMES, validator=Positive)] = 5.0

@@ -54,7 +54,7 @@ class Processor(Protocol):
     without the processor, and the receipt says why.
 
     A class with the attribute ``inline = True`` promises that its calls take microseconds, a few
-    hundred for 256 KiB, and wait for nothing; this includes `open` and `close`. The receiver makes
+    hundred for 512 KiB, and wait for nothing; this includes `open` and `close`. The receiver makes
     such calls on the event loop as soon as the samples are there, at a quarter of the cost. No
     timeout can end them: a call of a millisecond delays every stream by a millisecond, and a call
     that hangs stops the receiver.

@@ -36,7 +36,7 @@ BATCH: Final = 16
 SMALL_BYTES: Final = 16 * 1024
 """A batch of fewer bytes may wait a moment for batches of other streams."""
 
-INLINE_BYTES: Final = 256 * 1024
+INLINE_BYTES: Final = 512 * 1024
 """Larger blocks go to a thread even if their processor runs inline. A chunk has no more."""
 
 VALUES_BYTES: Final = 1024

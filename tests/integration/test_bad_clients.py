@@ -149,9 +149,9 @@ BAD_CHUNKS = {
     "no units": (lambda c: chunk(c, units=0), 4400, "payload bytes of 0 units 40"),
     "broken frame": (lambda c: chunk(c, payload=b"abc"), 4400, "payload bytes of 10 units 3"),
     "too large": (
-        lambda c: chunk(c, units=70000, payload=sound(70000)),
+        lambda c: chunk(c, units=140000, payload=sound(140000)),
         4413,
-        "payload bytes 280000, expected <= 262144",
+        "payload bytes 560000, expected <= 524288",
     ),
     "hello twice": (lambda _c: HELLO, 4400, "message hello, expected a chunk, eos or cancel"),
     "eos units": (

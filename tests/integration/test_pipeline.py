@@ -237,7 +237,7 @@ async def test_connections_beside_one_another(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("requested", "expected"), [(1000, 1000), (1, 1), (0, 131_072), (150_000, 131_072)]
+    ("requested", "expected"), [(1000, 1000), (1, 1), (0, 262_144), (270_000, 262_144)]
 )
 async def test_chunk_frames(tmp_path, requested, expected):
     """Chunks have the requested length, and never more than the receiver's maximum."""

@@ -15,8 +15,13 @@ from tests.support.rawclient import PATIENCE_S, digest, outbound, running, sound
 from tests.support.rawsocket import BINARY, TEXT, frame, open_socket
 
 FRAMES = 1000
-LARGE = {"chunk_bytes": 512 * 1024}
-"""Limits with which a block may be too large for the event loop."""
+
+
+@pytest.fixture
+def large_blocks(monkeypatch):
+    """Let a chunk be too large for the event loop: as it is, no chunk is."""
+    monkeypatch.setattr(stage, "INLINE_BYTES", 256 * 1024)
+
 
 FIRST, REST = 0x02, 0x80
 """The opcodes of a binary message in two fragments."""
@@ -141,10 +146,11 @@ async def opened(client):
     await client.until(wire.Event)
 
 
+@pytest.mark.usefixtures("large_blocks")
 async def test_an_inline_processor_is_called_where_chunks_are_taken():
     """The event loop calls it for a chunk, a thread for a larger one, and the order is kept."""
     processor, payload = Inline(), sound(200_000)
-    async with running(processor, limits=LARGE) as receiver, speaking(receiver.url) as client:
+    async with running(processor) as receiver, speaking(receiver.url) as client:
         await opened(client)
         for end in (1000, 66_000, 132_000, 133_000, 134_000, 200_000):
             await client.send(payload[: end * 4], 280_000)
@@ -161,11 +167,12 @@ async def test_an_inline_processor_is_called_where_chunks_are_taken():
     assert {"inline": {"blocks": len(sizes) + 1}} == receipt.processors
 
 
+@pytest.mark.usefixtures("large_blocks")
 async def test_small_blocks_do_not_overtake_a_large_one():
     """While a thread has blocks for the processor, later small blocks go to the thread as well."""
     with Hang() as hang:
         processor, payload = Inline(hang), sound(80_000)
-        async with running(processor, limits=LARGE) as receiver, speaking(receiver.url) as client:
+        async with running(processor) as receiver, speaking(receiver.url) as client:
             await opened(client)
             await client.send(payload[:280_000], 280_000)
             assert await asyncio.to_thread(hang.entered.acquire, timeout=PATIENCE_S)
@@ -202,9 +209,10 @@ async def test_an_inline_processor_that_raises_is_cut_off(fault):
     assert 1 == failures
 
 
+@pytest.mark.usefixtures("large_blocks")
 async def test_calls_are_counted_wherever_they_are_made():
     """The histogram counts each call, in the event loop and in a thread, in the right bucket."""
-    async with running(Inline(lambda: time.sleep(0.02)), limits=LARGE) as receiver:
+    async with running(Inline(lambda: time.sleep(0.02))) as receiver:
         async with speaking(receiver.url) as client:
             await opened(client)
             await client.send(sound(80_000), 280_000)
