@@ -6,15 +6,13 @@ fence, which stops older claims from acknowledging more, and then scans for the 
 docs/decisions/0005 says why each step is needed.
 """
 
-from .disk import Disk
+from .disk import PosixDisk
 from .janitor import Retention
 from .layout import Layout
-from .posix import PosixDisk
 from .recordings import RecordingOptions
 from .store import JournalStore, StoreLimits
 
 __all__ = [
-    "Disk",
     "JournalStore",
     "Layout",
     "PosixDisk",

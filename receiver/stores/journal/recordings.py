@@ -26,7 +26,7 @@ from sonoduct.wire import Format, Kind, Receipt, StorageFailed
 
 from . import done
 from .committer import ALONE_S, MANY, SLOW_S
-from .disk import Disk
+from .disk import PosixDisk
 from .journal import DONE, Complete, Done, Journal, State
 from .layout import SHORT_DIGITS, Layout, suffix_of
 from .original import AudioToRecord, audio_of
@@ -66,7 +66,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Name of that file, if it is kept."""
 
 
-def read_manifest(disk: Disk, path: Path) -> Manifest | None:
+def read_manifest(disk: PosixDisk, path: Path) -> Manifest | None:
     """Return the manifest at *path*; None if it is missing or damaged."""
     try:
         with disk.read(path) as file:
