@@ -6,17 +6,9 @@ fence, which stops older claims from acknowledging more, and then scans for the 
 docs/decisions/0005 says why each step is needed.
 """
 
-from .disk import PosixDisk
-from .janitor import Retention
-from .layout import Layout
-from .recordings import RecordingOptions
-from .store import JournalStore, StoreLimits
-
-__all__ = [
-    "JournalStore",
-    "Layout",
-    "PosixDisk",
-    "RecordingOptions",
-    "Retention",
-    "StoreLimits",
-]
+from .disk import PosixDisk as PosixDisk
+from .janitor import Retention as Retention
+from .layout import Layout as Layout
+from .recordings import RecordingOptions as RecordingOptions
+from .store import JournalStore as JournalStore
+from .store import StoreLimits as StoreLimits
