@@ -11,7 +11,7 @@ from sonoduct.wire import Encoding
 from . import sndfile
 from .containers import ogg
 from .containers.sniff import SniffResult
-from .decoder import FileDecoder, MediaInfo, require_fit
+from .decoder import Decoder, MediaInfo, require_fit
 from .errors import GaveUp
 from .ffmpeg import FfmpegRun, find_ffmpeg
 from .options import OpenFile
@@ -30,7 +30,7 @@ StartSndFile = Callable[[int], SndFileRun | SndFileChildRun]
 """Starts libsndfile at a frame."""
 
 
-def by_libsndfile(file: OpenFile, sniffed: SniffResult, *, child: bool) -> FileDecoder:
+def by_libsndfile(file: OpenFile, sniffed: SniffResult, *, child: bool) -> Decoder:
     """
     Open *file* with libsndfile, in a *child* or in this process, as *sniffed* says.
 
@@ -46,7 +46,7 @@ def by_libsndfile(file: OpenFile, sniffed: SniffResult, *, child: bool) -> FileD
         media = _media_info(first.header, sniffed, file)
         starter = _Starter(file, media, start)
         run = starter.guard(first, 0)
-        return FileDecoder(file, media, starter, run).begun()
+        return Decoder(file, media, starter, run).begun()
     except BaseException:
         run.close()
         raise
