@@ -6,12 +6,6 @@ from .journal import Done, Journal, State
 from .reader import Part
 
 
-def end_stream(journal: Journal, done: Done) -> None:
-    """Say durably how the stream ended; then remove its segments."""
-    journal.write_done(done)
-    journal.remove_segments()
-
-
 def is_over(journal: Journal) -> bool:
     """Whether the stream has ended, with or without a recording."""
     return bool(journal.done() or journal.complete())
