@@ -179,15 +179,8 @@ class FileStream(Stream):
 
     async def _decode(self, digest: str) -> Decoded:
         async with self._decoders.open(self.claim.spool, digest) as opened:
-            audio_format = opened.format
-            pipeline = Pipeline(
-                self._processing,
-                self.info(audio_format),
-                audio_format,
-                0,
-                self.advanced,
-                self.found,
-            )
+            audio_format = opened.decoder.format
+            pipeline = self._new_pipeline(audio_format, 0)
             try:
                 frames = await self._feed(pipeline, opened)
                 reports = await pipeline.close()
@@ -204,7 +197,7 @@ class FileStream(Stream):
 
     async def _feed(self, pipeline: Pipeline, opened: OpenFile) -> int:
         """Feed all samples to *pipeline*; return how many frames there were."""
-        frames, frame_bytes = 0, opened.format.frame_bytes
+        frames, frame_bytes = 0, opened.decoder.format.frame_bytes
         while data := await self._decoders.read(opened):
             end = frames + len(data) // frame_bytes
             pipeline.feed(frames, end, data)
@@ -232,11 +225,6 @@ class OpenFile(NamedTuple):
 
     decoder: Decoder
     sha256: str
-
-    @property
-    def format(self) -> Format:
-        """The format of the decoder's samples."""
-        return self.decoder.format
 
 
 class Decoders:

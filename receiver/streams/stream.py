@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from receiver.metrics import Traffic
-from receiver.processing.pipeline import Processing
+from receiver.processing.pipeline import Pipeline, Processing
 from receiver.processing.processor import Finding, StreamInfo
 from receiver.stores import Claim
 from sonoduct.wire import Chunk, Eos, Format, Hello, Level, Receipt, WireError
@@ -122,15 +122,17 @@ class Stream(ABC):
         else:
             self._processing.dropped(1)
 
-    def info(self, audio_format: Format) -> StreamInfo:
-        """Return the stream as its processors know it, with samples in *audio_format*."""
-        return StreamInfo(
-            id=self.hello.stream,
-            name=self.hello.name,
+    def _new_pipeline(self, audio_format: Format, offset: int) -> Pipeline:
+        """Open the processors for samples in *audio_format*, from frame *offset* on."""
+        hello = self.hello
+        info = StreamInfo(
+            id=hello.stream,
+            name=hello.name,
             samplerate=audio_format.samplerate,
             channels=audio_format.channels,
-            metadata=self.hello.metadata,
+            metadata=hello.metadata,
         )
+        return Pipeline(self._processing, info, audio_format, offset, self.advanced, self.found)
 
 
 MakeStream = Callable[[Hello, Claim], Stream]
