@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -101,7 +101,8 @@ class JournalStore(Store):
         """Most bytes of one stream."""
         self._layout = layout
         self._limits = limits
-        self._threads = ThreadPoolExecutor(THREADS, "journal")
+        self.executor = ThreadPoolExecutor(THREADS, "journal")
+        """Threads for the blocking work of claims."""
         self._committing = ThreadPoolExecutor(1, "commits")  # its own, so that no commit waits
         self._finisher = ThreadPoolExecutor(1, "recordings")
         whole, whole_too = (
@@ -195,14 +196,9 @@ class JournalStore(Store):
             self._finisher.submit(lambda: None).result(STOP_S)  # it comes after all the others
         self._janitor.stop()
         self._finisher.shutdown(cancel_futures=True)
-        self._threads.shutdown()
+        self.executor.shutdown()
         self._committing.shutdown()
         self._opened.close()
-
-    @property
-    def executor(self) -> Executor:
-        """Threads for the blocking work of claims."""
-        return self._threads
 
     def spool(self, journal: Journal) -> AbstractContextManager[Original]:
         """Write the bytes of *journal* to a file, as `Claim.spool` does."""
