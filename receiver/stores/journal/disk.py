@@ -16,9 +16,10 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sonoduct.wire import Buffer, StorageFailed
 
@@ -173,7 +174,7 @@ class PosixDisk:
         """Start `idle` at zero again, as a write to *path* would."""
         os.utime(path)
 
-    def read(self, path: Path) -> AbstractContextManager[BinaryIO]:
+    def read(self, path: Path) -> BufferedReader:
         """Open a file to read."""
         return path.open("rb")
 

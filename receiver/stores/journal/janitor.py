@@ -234,8 +234,9 @@ class Janitor:
         began = time.monotonic()
         self.finish(journal)
         self._recording_s += time.monotonic() - began
-        if min(idle, self._watched()) > self._retention.expiry_s:
-            self._expire(journal, parts[-1].epoch + 1)
+        expired = min(idle, self._watched()) > self._retention.expiry_s and not is_over(journal)
+        if expired and give_up(journal, State.EXPIRED, parts[-1].epoch + 1):
+            log.warning("stream_expired", stream=journal.stream)
         return False
 
     def _is_due(self, journal: Journal, done: Done) -> bool:
@@ -256,10 +257,6 @@ class Janitor:
         self._remove_drafts(journal.folder)
         if self._is_due(journal, done):
             forget(journal)
-
-    def _expire(self, journal: Journal, epoch: int) -> None:
-        if not is_over(journal) and give_up(journal, State.EXPIRED, epoch):
-            log.warning("stream_expired", stream=journal.stream)
 
     def _remove_drafts(self, folder: Path) -> None:
         """Remove the drafts that a crash has left in *folder*."""

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
@@ -19,8 +18,6 @@ from .layout import Layout
 from .original import digest_of
 from .reader import require_no_record, require_unopened
 from .recordings import Manifest, read_manifest
-
-BLOCK_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -98,11 +95,8 @@ def _check_recording(disk: PosixDisk, path: Path) -> Finding:
 
 
 def _sha256(disk: PosixDisk, path: Path) -> str:
-    sha256 = hashlib.sha256()
     with disk.read(path) as file:
-        while data := file.read(BLOCK_BYTES):
-            sha256.update(data)
-    return sha256.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _require(what: str, seen: object, expected: object) -> None:
