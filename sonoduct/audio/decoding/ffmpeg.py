@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from typing_extensions import override
 
@@ -222,16 +222,11 @@ class FfmpegRun(ChildRun):
         return sentence
 
 
-class WavFormat(NamedTuple):
-    """What the header of ffmpeg's output says of the samples."""
-
-    samplerate: int
-    channels: int
-
-
-def read_header(read: Callable[[int], bytes]) -> WavFormat:
+def read_header(read: Callable[[int], bytes]) -> tuple[int, int]:
     """
-    Read ffmpeg's output up to the first sample; *read* gives fewer bytes only at the end.
+    Read ffmpeg's output up to the first sample; return the samplerate and the channels.
+
+    *read* gives fewer bytes only at the end.
 
     Raises:
         GaveUp: if the output is not a WAV.
@@ -242,10 +237,8 @@ def read_header(read: Callable[[int], bytes]) -> WavFormat:
     while (head := read(8)) and not head.startswith(b"data"):
         body = read(int.from_bytes(head[4:], "little"))
         if head.startswith(b"fmt "):
-            wav_format = WavFormat(
-                samplerate=int.from_bytes(body[4:8], "little"),
-                channels=int.from_bytes(body[2:4], "little"),
-            )
+            samplerate, channels = body[4:8], body[2:4]
+            wav_format = int.from_bytes(samplerate, "little"), int.from_bytes(channels, "little")
     if wav_format is None or not head:
         raise GaveUp("it wrote a WAV without samples")
     return wav_format

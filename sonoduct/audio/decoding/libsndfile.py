@@ -25,7 +25,6 @@ _CODECS: Final = {
     **dict.fromkeys(("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"), "pcm"),
 }
 
-
 StartSndFile = Callable[[int], SndFileRun | SndFileChildRun]
 """Starts libsndfile at a frame."""
 
@@ -80,7 +79,7 @@ class _Starter:
         if run.wav_format != (audio_format.samplerate, audio_format.channels):
             run.close()
             raise GaveUp(
-                f"it finds samplerate and channels {tuple(run.wav_format)}, "
+                f"it finds samplerate and channels {run.wav_format}, "
                 f"expected {(audio_format.samplerate, audio_format.channels)}"
             )
         return run
