@@ -34,7 +34,6 @@ On a small file system a hundredth of its inodes is kept free instead.
 MOST_BUFFERS: Final = 512
 """Buffers in one writev; Linux takes 1024 (IOV_MAX)."""
 
-
 KNOWN: Final = {0xEF53: "ext4", 0x58465342: "xfs", 0x9123683E: "btrfs"}
 """File systems on which syncfs reports faults, by f_type of statfs(2)."""
 

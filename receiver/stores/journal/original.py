@@ -37,17 +37,13 @@ class AudioToRecord:
     """The file that they are decoded from, if the sender sent a file."""
 
 
-def _always_running() -> None:
-    pass
-
-
 @contextmanager
 def audio_of(
     layout: Layout,
     journal: Journal,
     complete: Complete,
     decode_options: DecodeOptions,
-    require_running: Callable[[], None] = _always_running,
+    require_running: Callable[[], None] = lambda: None,
 ) -> Iterator[AudioToRecord]:
     """
     Yield the samples of a complete journal; *require_running* may raise between two blocks.
@@ -78,7 +74,7 @@ def audio_of(
 
 @contextmanager
 def assembled(
-    layout: Layout, journal: Journal, require_running: Callable[[], None] = _always_running
+    layout: Layout, journal: Journal, require_running: Callable[[], None] = lambda: None
 ) -> Iterator[Original]:
     """
     Write the bytes of a journal to a file; the end of the context removes it.
@@ -122,7 +118,7 @@ def payloads(
     journal: Journal,
     hello: Hello,
     digest: Digest,
-    require_running: Callable[[], None] = _always_running,
+    require_running: Callable[[], None] = lambda: None,
 ) -> Iterator[Buffer]:
     """
     Yield the canonical bytes of a journal's units, and add them to *digest*.
