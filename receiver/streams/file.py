@@ -7,7 +7,6 @@ Decoders run in child processes with limits, a few at a time.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -103,12 +102,7 @@ class FileStream(Stream):
 
     @override
     def append(self, chunk: Chunk, now: float) -> None:
-        assert self.holder is not None  # a chunk comes from the holder
-        traffic = self.holder.traffic
-        traffic.chunks += 1
-        traffic.bytes += len(chunk.message)
-        traffic.last = time.time()
-        self.last_chunk, self.received = now, chunk.end
+        self._count(chunk, now)
         self.claim.append(chunk)
 
     @override

@@ -7,7 +7,6 @@ Compressed chunks are unpacked in threads first, in their order.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -85,14 +84,9 @@ class PcmStream(Stream):
 
     @override
     def append(self, chunk: Chunk, now: float) -> None:
-        assert self.holder is not None  # a chunk comes from the holder
-        traffic = self.holder.traffic
-        traffic.chunks += 1
-        traffic.bytes += len(chunk.message)
+        traffic = self._count(chunk, now)
         traffic.frames += chunk.units
         traffic.seconds += chunk.units / self._samplerate
-        traffic.last = time.time()
-        self.last_chunk, self.received = now, chunk.offset + chunk.units
         if self._unpacking is None:
             self._accept(chunk)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,6 +70,16 @@ class Stream(ABC):
     @abstractmethod
     def append(self, chunk: Chunk, now: float) -> None:
         """Store and process *chunk*, both later; count it for the holder's dialect."""
+
+    def _count(self, chunk: Chunk, now: float) -> Traffic:
+        """Note that *chunk* came; return the counters of the holder's dialect."""
+        assert self.holder is not None  # a chunk comes from the holder
+        traffic = self.holder.traffic
+        traffic.chunks += 1
+        traffic.bytes += len(chunk.message)
+        traffic.last = time.time()
+        self.last_chunk, self.received = now, chunk.offset + chunk.units
+        return traffic
 
     @abstractmethod
     async def commit(self, eos: Eos, level: Level) -> Receipt:
