@@ -23,7 +23,6 @@ QUALITY: Final = "VHQ"
 FARTHEST: Final = 256
 """The largest factor between two samplerates: it bounds the memory that one block becomes."""
 
-
 BLOCK_FRAMES: Final = 4096
 """
 Frames of the source that are converted at once, counted from its first.
