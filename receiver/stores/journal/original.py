@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -61,12 +61,9 @@ def audio_of(
             expected = complete.receipt.digest
             raise StorageFailed(what, seen=original.digest, expected=expected)
         try:
-            decoder = open_decoder(original.path, decode_options, isolated=True)
-            try:
+            with closing(open_decoder(original.path, decode_options, isolated=True)) as decoder:
                 blocks = _decoded(decoder, digest, require_running)
                 yield AudioToRecord(decoder.format, blocks, digest, original.path)
-            finally:
-                decoder.close()
         except DecodeError as exc:
             what = f"{journal.stream}: it was decoded before, and now: {exc}"
             raise StorageFailed(what) from exc

@@ -95,14 +95,11 @@ def _instead(file: OpenFile, sniffed: SniffResult, first: DecodeError) -> Decode
     malformed = f"libsndfile: {first}" if MALFORMED in str(first) else ""
     try:
         return by_ffmpeg(file, sniffed.damage or malformed)
-    except (NotAudio, GaveUp) as exc:
+    except (NotAudio, GaveUp, NoDecoder) as exc:
         if isinstance(first, NotAudio):
             raise first from exc
-        raise NotAudio(f"libsndfile: {first}; {exc}") from exc
-    except NoDecoder as exc:
-        if isinstance(first, NotAudio):
-            raise first from exc
-        raise NoDecoder(f"libsndfile: {first}; {exc}") from exc
+        kind = NoDecoder if isinstance(exc, NoDecoder) else NotAudio
+        raise kind(f"libsndfile: {first}; {exc}") from exc
 
 
 def by_ffmpeg(file: OpenFile, damage: str = "") -> Decoder:
