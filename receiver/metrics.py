@@ -68,19 +68,6 @@ class Metrics:
         self._registry = registry
         registry.register(_TrafficCollector(self.traffic))
         registry.register(_DurationsCollector(self.processing))
-        self._count(dialects, processors)
-        self._time()
-
-    def gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
-        """Export the result of *read*, which each scrape calls on its own thread."""
-        Gauge(name, documentation, registry=self._registry).set_function(read)
-
-    def info(self, **labels: str) -> None:
-        """Export *labels* of a constant 1, which says what runs."""
-        build = Gauge("receiver_build_info", "1.", tuple(labels), registry=self._registry)
-        build.labels(**labels).set(1)
-
-    def _count(self, dialects: Sequence[str], processors: Sequence[str]) -> None:
         self.connections = self._counter(
             "receiver_connections", "Connections that ended.", dialect=dialects, result=CONNECTIONS
         )
@@ -100,14 +87,21 @@ class Metrics:
             "receiver_events_dropped",
             "Events not sent: the sender read too slowly, or was not there.",
         )
-
-    def _time(self) -> None:
         self.ack_latency = self._histogram(
             "receiver_ack_latency_seconds", "From the first unacknowledged chunk to its ack."
         )
         self.commit = self._histogram(
             "receiver_commit_duration_seconds", "Making a group of chunks durable."
         )
+
+    def gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
+        """Export the result of *read*, which each scrape calls on its own thread."""
+        Gauge(name, documentation, registry=self._registry).set_function(read)
+
+    def info(self, **labels: str) -> None:
+        """Export *labels* of a constant 1, which says what runs."""
+        build = Gauge("receiver_build_info", "1.", tuple(labels), registry=self._registry)
+        build.labels(**labels).set(1)
 
     def _counter(self, name: str, documentation: str, **labels: Iterable[object]) -> Counter:
         """Return a counter that is 0 for every combination of the known values of its *labels*."""
