@@ -225,9 +225,8 @@ class Outbound:
             expected = f"{self.hello.unit_bytes}, one unit, to below the window"
             raise Malformed("max_chunk", seen=opened.max_chunk, expected=expected)
         self.phase = Phase.OPEN
-        others = (
-            opened.epoch > self.epoch + 1 and self.epoch > 0
-        )  # another sender has claimed the stream in between
+        # Another sender may have claimed the stream in between.
+        others = opened.epoch > self.epoch + 1 and self.epoch > 0
         self.adopted = self.adopted or others or opened.offset > self._furthest
         self.epoch, self.position, self.level = opened.epoch, opened.offset, opened.ack
         self.max_chunk = min(opened.max_chunk, MOST_CHUNK)

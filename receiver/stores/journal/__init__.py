@@ -1,9 +1,7 @@
 """
 The store that keeps every stream on disk: acknowledged audio survives a power cut.
 
-Each stream has a folder, its journal, with one segment or more per claim. A claim first puts up a
-fence, which stops older claims from acknowledging more, and then scans for the unit to continue at.
-docs/decisions/0005 says why each step is needed.
+Each stream has a folder, its journal, with one segment or more per claim.
 """
 
 from .disk import PosixDisk as PosixDisk

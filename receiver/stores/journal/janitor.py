@@ -1,10 +1,4 @@
-"""
-The care of journals while no sender is connected: recordings, expiry, forgetting.
-
-`Janitor` looks at the journals, shelf by shelf, and does the work that is due. `RecordingQueue` has
-recordings made as soon as streams are complete. `Ages` tells how old files are, even if the clock
-was set.
-"""
+"""The care of journals while no sender is connected: recordings, expiry, forgetting."""
 
 from __future__ import annotations
 
@@ -81,7 +75,7 @@ class Look(NamedTuple):
 
 
 class Janitor:
-    """Looks after the journals of a store. It blocks; use it in a thread."""
+    """Looks at journals, shelf by shelf, and does what is due. It blocks; use it in a thread."""
 
     def __init__(
         self,

@@ -184,10 +184,8 @@ class Recorder:
             yield ((disk.sync_file, draft), in_audio)  # the mark is durable before the name
             disk.evict(draft)
             # If the disk fills up at the very end of a FLAC file, libsndfile does not report it.
-            seen, expected = (
-                digest_recording(draft, audio_format).hexdigest(),
-                audio.digest.hexdigest(),
-            )
+            seen = digest_recording(draft, audio_format).hexdigest()
+            expected = audio.digest.hexdigest()
             if seen != expected:
                 what = f"{hello.stream}: digest of the recording"
                 raise StorageFailed(what, seen=seen, expected=expected)
