@@ -115,6 +115,7 @@ class JournalStore(Store):
         self.janitor = Janitor(
             layout, options, retention, lambda: time.monotonic() - began, sync_all=whole_too
         )
+        """Does what is due while no sender is connected, and cancels streams."""
         self.recordings = RecordingQueue(self._record, lambda: self.committer.began)
         """Takes the journals of streams that have their receipts."""
         self._claims: WeakValueDictionary[str, JournalClaim] = WeakValueDictionary()
