@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, product
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 CONNECTIONS: Final = ("ok", "error", "fenced", "lost", "refused", "drained")
 STREAMS: Final = ("committed", "cancelled", "abandoned", "failed")
+CUTS: Final = ("raised", "hung")
 DECODERS: Final = ("soundfile", "ffmpeg", "none")
 """The last one stands for files that no decoder opens."""
 WEBSOCKET_FAULTS: Final = (1002, 1007, 1009)
@@ -67,8 +68,31 @@ class Metrics:
         self._registry = registry
         registry.register(_TrafficCollector(self.traffic))
         registry.register(_DurationsCollector(self.processing))
-        self._count(dialects, processors)
-        self._time()
+        self.connections = self._counter(
+            "receiver_connections", "Connections that ended.", dialect=dialects, result=CONNECTIONS
+        )
+        self.streams = self._counter("receiver_streams", "Streams that ended.", result=STREAMS)
+        self.resumes = self._counter("receiver_resumes", "Streams continued on a new connection.")
+        self.fenced = self._counter("receiver_fenced", "Connections cut by a newer claim.")
+        self.errors = self._counter(
+            "receiver_protocol_errors", "Connections closed for a fault of the peer.", code=CODES
+        )
+        self.decode_errors = self._counter(
+            "receiver_decode_errors", "Files that could not be decoded.", decoder=DECODERS
+        )
+        self.processor_failures = self._counter(
+            "receiver_processor_failures", "Processors cut off.", processor=processors, reason=CUTS
+        )
+        self.events_dropped = self._counter(
+            "receiver_events_dropped",
+            "Events not sent: the sender read too slowly, or was not there.",
+        )
+        self.ack_latency = self._histogram(
+            "receiver_ack_latency_seconds", "From the first unacknowledged chunk to its ack."
+        )
+        self.commit = self._histogram(
+            "receiver_commit_duration_seconds", "Making a group of chunks durable."
+        )
 
     def gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
         """Export the result of *read*, which each scrape calls on its own thread."""
@@ -79,49 +103,12 @@ class Metrics:
         build = Gauge("receiver_build_info", "1.", tuple(labels), registry=self._registry)
         build.labels(**labels).set(1)
 
-    def _count(self, dialects: Sequence[str], processors: Sequence[str]) -> None:
-        self.connections = self._counter(
-            "receiver_connections", "Connections that ended.", ("dialect", "result")
-        )
-        for dialect in dialects:
-            for result in CONNECTIONS:
-                self.connections.labels(dialect, result)
-        self.streams = self._counter("receiver_streams", "Streams that ended.", ("result",))
-        for result in STREAMS:
-            self.streams.labels(result)
-        self.resumes = self._counter("receiver_resumes", "Streams continued on a new connection.")
-        self.fenced = self._counter("receiver_fenced", "Connections cut by a newer claim.")
-        self.errors = self._counter(
-            "receiver_protocol_errors", "Connections closed for a fault of the peer.", ("code",)
-        )
-        for code in CODES:
-            self.errors.labels(code)
-        self.decode_errors = self._counter(
-            "receiver_decode_errors", "Files that could not be decoded.", ("decoder",)
-        )
-        for decoder in DECODERS:
-            self.decode_errors.labels(decoder)
-        self.processor_failures = self._counter(
-            "receiver_processor_failures", "Processors cut off.", ("processor", "reason")
-        )
-        for processor in processors:
-            for reason in ("raised", "hung"):
-                self.processor_failures.labels(processor, reason)
-        self.events_dropped = self._counter(
-            "receiver_events_dropped",
-            "Events not sent: the sender read too slowly, or was not there.",
-        )
-
-    def _time(self) -> None:
-        self.ack_latency = self._histogram(
-            "receiver_ack_latency_seconds", "From the first unacknowledged chunk to its ack."
-        )
-        self.commit = self._histogram(
-            "receiver_commit_duration_seconds", "Making a group of chunks durable."
-        )
-
-    def _counter(self, name: str, documentation: str, labels: Iterable[str] = ()) -> Counter:
-        return Counter(name, documentation, tuple(labels), registry=self._registry)
+    def _counter(self, name: str, documentation: str, **labels: Iterable[object]) -> Counter:
+        """Return a counter that is 0 for every combination of the known values of its *labels*."""
+        counter = Counter(name, documentation, tuple(labels), registry=self._registry)
+        for values in product(*labels.values()) if labels else ():
+            counter.labels(*values)
+        return counter
 
     def _histogram(self, name: str, documentation: str) -> Histogram:
         return Histogram(name, documentation, registry=self._registry, buckets=SHORT_S)

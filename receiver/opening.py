@@ -39,10 +39,6 @@ def open_store(settings: Settings, metrics: Metrics) -> Store:
     return _folder(settings, metrics)
 
 
-def _none(settings: Settings, _metrics: Metrics) -> Store:
-    return MemoryStore(settings.limits.remembered_receipts)
-
-
 def _folder(settings: Settings, metrics: Metrics) -> Store:
     limits = settings.limits
     folder = Path(settings.store).absolute()
@@ -55,5 +51,7 @@ def _folder(settings: Settings, metrics: Metrics) -> Store:
     )
 
 
-STORES: Final[Mapping[str, Callable[[Settings, Metrics], Store]]] = {"none": _none}
+STORES: Final[Mapping[str, Callable[[Settings, Metrics], Store]]] = {
+    "none": lambda settings, _metrics: MemoryStore(settings.limits.remembered_receipts)
+}
 """By the word, or by the scheme with ``://``; docs/how-to/add-a-store.md adds one."""

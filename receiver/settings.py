@@ -132,16 +132,6 @@ class Limits:
         """What a peer's silence is measured by."""
         return Deadlines(self.hello_timeout, self.progress_timeout)
 
-    @property
-    def decoding(self) -> decoding.Limits:
-        """What decoding one file may take."""
-        return decoding.Limits(
-            memory_bytes=self.decode_memory_bytes,
-            cpu_seconds=self.decode_cpu_seconds,
-            wall_seconds=self.decode_wall_seconds,
-            expansion=self.decode_expansion,
-        )
-
     def window(self, *, kept: bool) -> int:
         """
         Bytes of a full window.
@@ -217,7 +207,13 @@ class Settings:
     @property
     def decode_options(self) -> DecodeOptions:
         """What files are decoded with."""
-        return DecodeOptions(ffmpeg=self.ffmpeg, limits=self.limits.decoding)
+        limits = decoding.Limits(
+            memory_bytes=self.limits.decode_memory_bytes,
+            cpu_seconds=self.limits.decode_cpu_seconds,
+            wall_seconds=self.limits.decode_wall_seconds,
+            expansion=self.limits.decode_expansion,
+        )
+        return DecodeOptions(ffmpeg=self.ffmpeg, limits=limits)
 
     @property
     def plain_format(self) -> Format:

@@ -1,15 +1,4 @@
-"""
-The sender's own errors. A receiver reports errors as a sonoduct.wire.WireError.
-
-* SenderError
-    * SourceError: a file or an input cannot be read as audio
-        * SourceEndsError: it has fewer units than the receiver
-        * SpoolFullError: an input brings more than a receiver takes
-    * UnreachableError: no receiver answers
-    * NoThreadError: the machine has no thread left
-    * NotAReceiverError: the server speaks another protocol
-        * OddAnswerError: a proxy or a gateway may have answered in the receiver's place
-"""
+"""The sender's own errors. A receiver reports errors as a sonoduct.wire.WireError."""
 
 from __future__ import annotations
 

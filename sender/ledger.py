@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from pathlib import Path
 from typing import Final
 
@@ -28,15 +27,11 @@ _CREATE: Final = (
 )
 
 
-@contextmanager
-def open_ledger(path: str, most: int) -> Iterator[Ledger | None]:
-    """Yield the ledger at *path*, with at most *most* records; None if the path is empty."""
-    ledger = Ledger(Path(path), most) if path else None
-    try:
-        yield ledger
-    finally:
-        if ledger is not None:
-            ledger.close()
+def open_ledger(path: str, most: int) -> AbstractContextManager[Ledger | None]:
+    """Open the ledger at *path*, with at most *most* records; gives None if the path is empty."""
+    if not path:
+        return nullcontext()
+    return closing(Ledger(Path(path), most))
 
 
 class Ledger:

@@ -79,7 +79,8 @@ class RetryPolicy:
             raise error
         if growing:
             self._progress_at = now
-        waited, limit = now - self._progress_at, self._limit
+        waited = now - self._progress_at
+        limit = self._settings.patience if self.reached else self._settings.connect_timeout
         if waited >= limit:
             raise UnreachableError(
                 f"{self._settings.to}: no progress for {waited:.1f} s, expected some within "
@@ -87,16 +88,9 @@ class RetryPolicy:
             ) from error
         unanswered = not isinstance(error, LinkClosedError | WireError)
         reason = "refused" if unanswered else REASONS.get(code, "error")
-        return min(self._delay(), limit - waited), reason
-
-    def _delay(self) -> float:
-        """Draw a delay, and double the bound of the next one."""
-        bound, self._bound = self._bound, min(LAST_S, self._bound * 2)
-        return self._chance.uniform(0.0, bound)
-
-    @property
-    def _limit(self) -> float:
-        return self._settings.patience if self.reached else self._settings.connect_timeout
+        delay = self._chance.uniform(0.0, self._bound)
+        self._bound = min(LAST_S, self._bound * 2)
+        return min(delay, limit - waited), reason
 
     @property
     def _complete(self) -> bool:

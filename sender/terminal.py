@@ -27,7 +27,6 @@ MIB: Final = 1024 * 1024
 ROWS: Final = 20
 """Streams that are shown at once; the others are only counted."""
 
-
 DIGEST_COLUMNS: Final = 32
 
 

@@ -273,19 +273,15 @@ class Stage:
         self.report: dict[str, Value] = {}
         self.closed = False
         """Whether the processor has reported, or has failed."""
+        self.busy = False
+        """Whether a call of the processor has not returned yet."""
         self._instance = Instance(factory)
         self._pipeline = pipeline
         self._workers = workers
         self._durations = durations
         self._inline = is_inline(factory)
         self._waiting: deque[Block] | tuple[()] = ()  # a deque takes 600 bytes
-        self._busy = False
         self._closing = False
-
-    @property
-    def busy(self) -> bool:
-        """Whether a call of the processor has not returned yet."""
-        return self._busy
 
     def open(self, stream: StreamInfo, offset: int) -> None:
         """Open the processor; the first block will start at *offset*."""
@@ -296,7 +292,7 @@ class Stage:
         """Have the processor see *block*, after those before it."""
         if self.failure is not None:
             return
-        if self._inline and not self._busy and block.size <= INLINE_BYTES:
+        if self._inline and not self.busy and block.size <= INLINE_BYTES:
             self._process(block)
         else:
             self._waiting = self._waiting or deque()
@@ -332,7 +328,7 @@ class Stage:
             self._pipeline.found(self.name, finding)
 
     def _continue(self) -> None:
-        if self._busy or self.closed or not (self._waiting or self._closing):
+        if self.busy or self.closed or not (self._waiting or self._closing):
             return
         waiting = self._waiting
         blocks = [waiting.popleft() for _ in range(min(BATCH, len(waiting)))] if waiting else []
@@ -342,7 +338,7 @@ class Stage:
         self._submit(Batch(self._instance, blocks, closing=closing))
 
     def _submit(self, batch: Batch) -> None:
-        self._busy = True
+        self.busy = True
         job = Job(
             run=batch.run,
             done=partial(self._finish, batch),
@@ -354,7 +350,7 @@ class Stage:
             self._workers.submit(job, small=batch.small and len(batch.blocks) < BATCH)
 
     def _finish(self, batch: Batch) -> None:
-        self._busy = False
+        self.busy = False
         for seconds in batch.seconds:
             self._durations.observe(seconds)
         if self.failure is not None:

@@ -7,7 +7,6 @@ Decoders run in child processes with limits, a few at a time.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager
@@ -103,12 +102,7 @@ class FileStream(Stream):
 
     @override
     def append(self, chunk: Chunk, now: float) -> None:
-        assert self.holder is not None  # a chunk comes from the holder
-        traffic = self.holder.traffic
-        traffic.chunks += 1
-        traffic.bytes += len(chunk.message)
-        traffic.last = time.time()
-        self.last_chunk, self.received = now, chunk.end
+        self._count(chunk, now)
         self.claim.append(chunk)
 
     @override
@@ -179,15 +173,8 @@ class FileStream(Stream):
 
     async def _decode(self, digest: str) -> Decoded:
         async with self._decoders.open(self.claim.spool, digest) as opened:
-            audio_format = opened.format
-            pipeline = Pipeline(
-                self._processing,
-                self.info(audio_format),
-                audio_format,
-                0,
-                self.advanced,
-                self.found,
-            )
+            audio_format = opened.decoder.format
+            pipeline = self._new_pipeline(audio_format, 0)
             try:
                 frames = await self._feed(pipeline, opened)
                 reports = await pipeline.close()
@@ -204,7 +191,7 @@ class FileStream(Stream):
 
     async def _feed(self, pipeline: Pipeline, opened: OpenFile) -> int:
         """Feed all samples to *pipeline*; return how many frames there were."""
-        frames, frame_bytes = 0, opened.format.frame_bytes
+        frames, frame_bytes = 0, opened.decoder.format.frame_bytes
         while data := await self._decoders.read(opened):
             end = frames + len(data) // frame_bytes
             pipeline.feed(frames, end, data)
@@ -232,11 +219,6 @@ class OpenFile(NamedTuple):
 
     decoder: Decoder
     sha256: str
-
-    @property
-    def format(self) -> Format:
-        """The format of the decoder's samples."""
-        return self.decoder.format
 
 
 class Decoders:

@@ -7,7 +7,6 @@ Compressed chunks are unpacked in threads first, in their order.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -17,7 +16,7 @@ from typing import Final
 from msgspec.structs import replace
 from typing_extensions import override
 
-from receiver.processing.pipeline import Pipeline, Processing
+from receiver.processing.pipeline import Processing
 from receiver.stores import Claim
 from sonoduct.audio.flac import unpack
 from sonoduct.wire import (
@@ -50,7 +49,7 @@ class PcmStream(Stream):
         self._format = hello.pcm
         self._samplerate = self._format.samplerate
         self._unpackers = unpackers
-        self._pipeline = self._new_pipeline()
+        self._pipeline = self._new_pipeline(self._format, claim.offset)
         self._unpacking = self._new_unpacking()
 
     @property
@@ -81,18 +80,13 @@ class PcmStream(Stream):
             self._unpacking = self._new_unpacking()
         if self._pipeline.offered != claim.offset:
             self._pipeline.abandon()
-            self._pipeline = self._new_pipeline()
+            self._pipeline = self._new_pipeline(self._format, claim.offset)
 
     @override
     def append(self, chunk: Chunk, now: float) -> None:
-        assert self.holder is not None  # a chunk comes from the holder
-        traffic = self.holder.traffic
-        traffic.chunks += 1
-        traffic.bytes += len(chunk.message)
+        traffic = self._count(chunk, now)
         traffic.frames += chunk.units
         traffic.seconds += chunk.units / self._samplerate
-        traffic.last = time.time()
-        self.last_chunk, self.received = now, chunk.offset + chunk.units
         if self._unpacking is None:
             self._accept(chunk)
         else:
@@ -154,16 +148,6 @@ class PcmStream(Stream):
         if not self.hello.compressed:
             return None
         return Unpacking(self._format, self._unpackers, self._accept, self._refuse)
-
-    def _new_pipeline(self) -> Pipeline:
-        return Pipeline(
-            self._processing,
-            self.info(self._format),
-            self._format,
-            self.claim.offset,
-            self.advanced,
-            self.found,
-        )
 
 
 class Unpacking:

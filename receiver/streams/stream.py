@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from receiver.metrics import Traffic
-from receiver.processing.pipeline import Processing
+from receiver.processing.pipeline import Pipeline, Processing
 from receiver.processing.processor import Finding, StreamInfo
 from receiver.stores import Claim
 from sonoduct.wire import Chunk, Eos, Format, Hello, Level, Receipt, WireError
@@ -70,6 +71,16 @@ class Stream(ABC):
     def append(self, chunk: Chunk, now: float) -> None:
         """Store and process *chunk*, both later; count it for the holder's dialect."""
 
+    def _count(self, chunk: Chunk, now: float) -> Traffic:
+        """Note that *chunk* came; return the counters of the holder's dialect."""
+        assert self.holder is not None  # a chunk comes from the holder
+        traffic = self.holder.traffic
+        traffic.chunks += 1
+        traffic.bytes += len(chunk.message)
+        traffic.last = time.time()
+        self.last_chunk, self.received = now, chunk.offset + chunk.units
+        return traffic
+
     @abstractmethod
     async def commit(self, eos: Eos, level: Level) -> Receipt:
         """
@@ -122,15 +133,17 @@ class Stream(ABC):
         else:
             self._processing.dropped(1)
 
-    def info(self, audio_format: Format) -> StreamInfo:
-        """Return the stream as its processors know it, with samples in *audio_format*."""
-        return StreamInfo(
-            id=self.hello.stream,
-            name=self.hello.name,
+    def _new_pipeline(self, audio_format: Format, offset: int) -> Pipeline:
+        """Open the processors for samples in *audio_format*, from frame *offset* on."""
+        hello = self.hello
+        info = StreamInfo(
+            id=hello.stream,
+            name=hello.name,
             samplerate=audio_format.samplerate,
             channels=audio_format.channels,
-            metadata=self.hello.metadata,
+            metadata=hello.metadata,
         )
+        return Pipeline(self._processing, info, audio_format, offset, self.advanced, self.found)
 
 
 MakeStream = Callable[[Hello, Claim], Stream]

@@ -34,7 +34,6 @@ LEAST_S: Final = 0.1
 
 PIECE: Final = 1024 * 1024
 
-
 Version = tuple[int, ...]
 """
 The state of a file in one scan: size, modification time, inode and change time.

@@ -23,7 +23,6 @@ QUALITY: Final = "VHQ"
 FARTHEST: Final = 256
 """The largest factor between two samplerates: it bounds the memory that one block becomes."""
 
-
 BLOCK_FRAMES: Final = 4096
 """
 Frames of the source that are converted at once, counted from its first.
@@ -54,8 +53,7 @@ def parse_channels(text: str) -> tuple[int, ...]:
     """
     parts = text.split(",")
     channels = tuple(int(part) for part in parts if part.isascii() and part.isdecimal())
-    known = len(set(channels)) == len(parts) and all(each in CHANNELS for each in channels)
-    if not known:
+    if len(set(channels)) != len(parts) or any(each not in CHANNELS for each in channels):
         expected = f"different numbers from 1 to {CHANNELS.stop - 1} with commas between"
         raise ValueError(f"channels {text!r}, expected {expected}")
     return channels

@@ -14,17 +14,17 @@ from sonoduct.audio.decoding import DecodeError, DecodeOptions, Decoder, open_de
 from sonoduct.runtime.child import Cancellation
 from sonoduct.wire import Buffer, Encoding
 
-from . import Source, identity, printable
-from .fingerprint import Fingerprint, require_same, state_of
+from . import identity
+from .fingerprint import UnchangedFile
 
 log = structlog.get_logger()
 
 DEFAULTS: Final = DecodeOptions()
 
 
-class AudioFile(Source):
+class AudioFile(UnchangedFile):
     """
-    One decoded file, which may not change between opening and the last frame.
+    One decoded file.
 
     The stream's id is made of the file's path, size, modification time and some of its bytes: the
     same file is the same stream, a changed file is another one.
@@ -51,9 +51,7 @@ class AudioFile(Source):
         Raises:
             SourceError: if it cannot be read, has no audio, or does not fit into *encoding*.
         """
-        self.name = name or printable(path)
-        self._path = path
-        self._fingerprint = self._look()
+        super().__init__(path, name)
         self._decoder = self._open(encoding, options, cancellation)
         self.decoder, self.format = self._decoder.decoder, self._decoder.format
         self.units = self._decoder.frames
@@ -61,23 +59,10 @@ class AudioFile(Source):
         self._turn = threading.Lock()  # a read of a lost connection may still be under way
         self.stream = identity(*self._fingerprint.facts, self.pcm.encoding)
 
-    @property
-    @override
-    def evidence(self) -> str:
-        return self._fingerprint.evidence
-
     @override
     def read(self, offset: int, units: int) -> Buffer:
         with self._turn:
             return self._read(offset, units)
-
-    @override
-    def release(self, offset: int) -> None:
-        """Do nothing: a file can always be read again."""
-
-    @override
-    def forget(self) -> None:
-        """Do nothing: the file belongs to the user."""
 
     @override
     def close(self) -> None:
@@ -110,20 +95,12 @@ class AudioFile(Source):
         except OSError as exc:
             raise SourceError(f"{self.name}: {exc.strerror}") from exc
 
-    def _look(self) -> Fingerprint:
-        try:
-            return Fingerprint(self._path)
-        except OSError as exc:
-            raise SourceError(f"{self.name}: {exc.strerror}") from exc
-        except ValueError as exc:
-            raise SourceError(f"{self.name}: {exc}") from exc
-
     def _require_unchanged(self, offset: int) -> None:
         try:
-            seen = state_of(self._path.stat())
+            found = self._path.stat()
         except OSError as exc:
             raise SourceError(f"{self.name}: {exc.strerror}") from exc
-        require_same(self.name, seen, self._fingerprint.state, f"frame {offset}")
+        self._require_same(found, f"frame {offset}")
 
     def _warn(self) -> None:
         if self._decoder.warning:

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import xxhash
+from typing_extensions import override
 
 from sender.errors import SourceError
+
+from . import Source, printable
 
 SAMPLE_BYTES: Final = 64 * 1024
 """Bytes that are read at the start, in the middle and at the end of a file."""
@@ -42,20 +45,6 @@ def state_of(found: os.stat_result) -> FileState:
     return FileState(
         found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
     )
-
-
-def require_same(name: str, seen: FileState, expected: FileState, place: str) -> None:
-    """
-    Check that a file did not change while it was read up to *place*.
-
-    Raises:
-        SourceError: if it did.
-    """
-    if seen.content != expected.content:
-        raise SourceError(
-            f"{name}: changed while it was read, at {place}: "
-            f"inode, size and time {seen.content}, expected {expected.content}"
-        )
 
 
 class Fingerprint:
@@ -101,6 +90,48 @@ class Fingerprint:
         if now != self.state or max(now.modified, now.changed) > recent:
             return ""
         return ":".join(map(str, now))
+
+
+class UnchangedFile(Source):
+    """A regular file of the user, which may not change between opening and the last unit."""
+
+    def __init__(self, path: Path, name: str = "") -> None:
+        """
+        Look at *path*; *name* is for people, by default the path.
+
+        Raises:
+            SourceError: if it cannot be read, or is not a regular file.
+        """
+        self.name = name or printable(path)
+        self._path = path
+        try:
+            self._fingerprint = Fingerprint(path)
+        except OSError as exc:
+            raise SourceError(f"{self.name}: {exc.strerror}") from exc
+        except ValueError as exc:
+            raise SourceError(f"{self.name}: {exc}") from exc
+
+    @property
+    @override
+    def evidence(self) -> str:
+        return self._fingerprint.evidence
+
+    @override
+    def release(self, offset: int) -> None:
+        """Do nothing: a file can always be read again."""
+
+    @override
+    def forget(self) -> None:
+        """Do nothing: the file belongs to the user."""
+
+    def _require_same(self, found: os.stat_result, place: str) -> None:
+        """Check that the file, now in the state *found*, did not change while it was read."""
+        seen, expected = state_of(found).content, self._fingerprint.state.content
+        if seen != expected:
+            raise SourceError(
+                f"{self.name}: changed while it was read, at {place}: "
+                f"inode, size and time {seen}, expected {expected}"
+            )
 
 
 def _sample(handle: int, size: int) -> str:

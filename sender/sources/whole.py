@@ -10,13 +10,13 @@ from typing_extensions import override
 from sender.errors import SourceError
 from sonoduct.wire import Kind
 
-from . import Source, identity, printable
-from .fingerprint import Fingerprint, require_same, state_of
+from . import identity
+from .fingerprint import UnchangedFile
 
 
-class WholeFile(Source):
+class WholeFile(UnchangedFile):
     """
-    The bytes of one file, which may not change between opening and the last byte.
+    The bytes of one file.
 
     The id is made of the same facts as an AudioFile's, but differs: it is another stream.
     """
@@ -32,24 +32,16 @@ class WholeFile(Source):
         Raises:
             SourceError: if it cannot be read, is not a regular file, or is empty.
         """
-        self.name = printable(path)
+        super().__init__(path)
         try:
-            self._fingerprint = Fingerprint(path)
             self._handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as exc:
             raise SourceError(f"{self.name}: {exc.strerror}") from exc
-        except ValueError as exc:
-            raise SourceError(f"{self.name}: {exc}") from exc
         self.units = size = self._fingerprint.state.size
         if not size:
             os.close(self._handle)
             raise SourceError(f"{self.name}: 0 bytes, expected at least 1")
         self.stream = identity(*self._fingerprint.facts, "file")
-
-    @property
-    @override
-    def evidence(self) -> str:
-        return self._fingerprint.evidence
 
     @override
     def read(self, offset: int, units: int) -> bytes:
@@ -62,19 +54,10 @@ class WholeFile(Source):
         return data
 
     @override
-    def release(self, offset: int) -> None:
-        """Do nothing: a file can always be read again."""
-
-    @override
-    def forget(self) -> None:
-        """Do nothing: the file belongs to the user."""
-
-    @override
     def close(self) -> None:
         os.close(self._handle)
 
     def _require_unchanged(self, offset: int) -> None:
-        expected = self._fingerprint.state
-        require_same(self.name, state_of(os.fstat(self._handle)), expected, f"byte {offset}")
-        if offset != expected.size:
-            raise SourceError(f"{self.name}: {offset} bytes, expected {expected.size}")
+        self._require_same(os.fstat(self._handle), f"byte {offset}")
+        if offset != self.units:
+            raise SourceError(f"{self.name}: {offset} bytes, expected {self.units}")

@@ -7,13 +7,11 @@ from typing import Final
 
 import soundfile
 
+from sonoduct.audio.recording import DTYPES, form_of
 from sonoduct.audio.samples import pack24, unpack24
 from sonoduct.wire import Buffer, Encoding, Format, Malformed
 
 MAGIC: Final = b"fLaC"
-
-_SUBTYPES: Final = {Encoding.S16LE: "PCM_16", Encoding.S24LE: "PCM_24"}
-_DTYPES: Final = {Encoding.S16LE: "int16", Encoding.S24LE: "int32"}
 
 
 class _StraightOn(soundfile.SoundFile):  # type: ignore[misc]  # the library is untyped
@@ -26,16 +24,9 @@ class _StraightOn(soundfile.SoundFile):  # type: ignore[misc]  # the library is 
 def pack(payload: Buffer, audio_format: Format) -> bytes:
     """Return *payload*, samples in *audio_format*, as a FLAC stream; takes 0.5 ms for 64 KiB."""
     made = io.BytesIO()
-    with soundfile.SoundFile(
-        made,
-        "w",
-        audio_format.samplerate,
-        audio_format.channels,
-        _SUBTYPES[audio_format.encoding],
-        format="FLAC",
-    ) as file:
+    with soundfile.SoundFile(made, "w", *form_of(audio_format), format="FLAC") as file:
         data = payload if audio_format.encoding is Encoding.S16LE else unpack24(payload).data
-        file.buffer_write(data, _DTYPES[audio_format.encoding])
+        file.buffer_write(data, DTYPES[audio_format.encoding])
     return made.getvalue()
 
 
@@ -52,12 +43,7 @@ def unpack(payload: Buffer, units: int, audio_format: Format) -> bytes:
         raise Malformed("payload starts with", seen=bytes(payload[:4]).hex(), expected=MAGIC.hex())
     try:
         with _StraightOn(io.BytesIO(payload)) as file:
-            seen = (file.samplerate, file.channels, file.subtype)
-            expected = (
-                audio_format.samplerate,
-                audio_format.channels,
-                _SUBTYPES[audio_format.encoding],
-            )
+            seen, expected = (file.samplerate, file.channels, file.subtype), form_of(audio_format)
             if seen != expected:
                 raise Malformed("FLAC payload of", seen=seen, expected=expected)
             return _samples(file, units, audio_format)
@@ -66,7 +52,7 @@ def unpack(payload: Buffer, units: int, audio_format: Format) -> bytes:
 
 
 def _samples(file: soundfile.SoundFile, units: int, audio_format: Format) -> bytes:
-    data = file.read(units + 1, _DTYPES[audio_format.encoding])
+    data = file.read(units + 1, DTYPES[audio_format.encoding])
     if len(data) != units:
         seen = f"{units} and more" if len(data) > units else len(data)
         raise Malformed("frames in a FLAC payload", seen=seen, expected=units)

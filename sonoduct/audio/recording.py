@@ -20,7 +20,8 @@ WAV_BYTES: Final = 2**32 - 2**20
 BLOCK_FRAMES: Final = 65536
 
 _SUBTYPES: Final = {Encoding.S16LE: "PCM_16", Encoding.S24LE: "PCM_24", Encoding.F32LE: "FLOAT"}
-_DTYPES: Final = {Encoding.S16LE: "int16", Encoding.S24LE: "int32", Encoding.F32LE: "float32"}
+DTYPES: Final = {Encoding.S16LE: "int16", Encoding.S24LE: "int32", Encoding.F32LE: "float32"}
+"""The type by which soundfile takes and gives samples exactly."""
 
 
 class _Unsynced(soundfile.SoundFile):  # type: ignore[misc]  # the library is untyped
@@ -28,6 +29,11 @@ class _Unsynced(soundfile.SoundFile):  # type: ignore[misc]  # the library is un
 
     def flush(self) -> None:
         """Leave everything to `close`, which writes it without a sync."""
+
+
+def form_of(audio_format: Format) -> tuple[int, int, str]:
+    """Return *audio_format* as soundfile says it: samplerate, channels and subtype."""
+    return audio_format.samplerate, audio_format.channels, _SUBTYPES[audio_format.encoding]
 
 
 def container_for(audio_format: Format, requested: Container, frames: int) -> Container:
@@ -47,18 +53,11 @@ def write_recording(
     encoding = audio_format.encoding
     large = frames * audio_format.frame_bytes > WAV_BYTES
     with _explained(path):
-        file = _Unsynced(
-            path,
-            "x",
-            audio_format.samplerate,
-            audio_format.channels,
-            _SUBTYPES[encoding],
-            format="FLAC" if container == "flac" else "RF64" if large else "WAV",
-        )
-        with file:
+        kind = "FLAC" if container == "flac" else "RF64" if large else "WAV"
+        with _Unsynced(path, "x", *form_of(audio_format), format=kind) as file:
             for payload in payloads:
                 data = payload if encoding is not Encoding.S24LE else unpack24(payload).data
-                file.buffer_write(data, _DTYPES[encoding])
+                file.buffer_write(data, DTYPES[encoding])
 
 
 def read_recording(path: Path, audio_format: Format) -> Iterator[bytes]:
@@ -69,12 +68,7 @@ def read_recording(path: Path, audio_format: Format) -> Iterator[bytes]:
         StorageFailed: if the file cannot be read, or has another format than *audio_format*.
     """
     with _explained(path), soundfile.SoundFile(path) as file:
-        seen = (file.samplerate, file.channels, file.subtype)
-        expected = (
-            audio_format.samplerate,
-            audio_format.channels,
-            _SUBTYPES[audio_format.encoding],
-        )
+        seen, expected = (file.samplerate, file.channels, file.subtype), form_of(audio_format)
         if seen != expected:
             raise StorageFailed(f"{path}: format", seen=seen, expected=expected)
         while block := _bytes(file, audio_format.encoding):
@@ -95,7 +89,7 @@ def digest_recording(path: Path, audio_format: Format) -> Digest:
 
 
 def _bytes(file: Any, encoding: Encoding) -> bytes:
-    block = file.read(BLOCK_FRAMES, dtype=_DTYPES[encoding], always_2d=True)
+    block = file.read(BLOCK_FRAMES, dtype=DTYPES[encoding], always_2d=True)
     return pack24(block) if encoding is Encoding.S24LE else bytes(block.tobytes())
 
 

@@ -18,7 +18,6 @@ from sonoduct.wire import Buffer, Encoding
 Samples = npt.NDArray[np.float32]
 """Audio of shape ``(frames, channels)``, C-contiguous, nominally within [-1, 1]."""
 
-
 _INT16: Final = np.dtype("<i2")
 _FLOAT32: Final = np.dtype("<f4")
 _SCALE16: Final = np.float32(2**-15)

@@ -1,136 +1,71 @@
 """The protocol ``sonoduct.v1``: values, bytes, and legal order, without I/O, clock or logging."""
 
-from . import records
-from .chunk import (
-    HEADER_BYTES,
-    VERSION,
-    Chunk,
-    Header,
-    RecordKind,
-    decode_chunk,
-    decode_header,
-    encode_chunk,
-    encode_record,
-    require_checksum,
-)
-from .control import CONTROL_BYTES, decode_control, encode_control, encode_events
-from .credit import Ledger
-from .digest import Digest
-from .errors import (
-    RETRYABLE,
-    BadChecksum,
-    Draining,
-    EnvironmentFault,
-    Fenced,
-    Forbidden,
-    Gap,
-    Gone,
-    Held,
-    Malformed,
-    Overloaded,
-    OwnError,
-    PeerError,
-    ProcessingFailed,
-    Stalled,
-    StorageFailed,
-    TooFast,
-    TooLarge,
-    Unauthorised,
-    WireError,
-    error_for,
-)
-from .format import CHANNELS, SAMPLERATES, Buffer, Compression, Encoding, Format, Kind
-from .inbound import Deadlines, Inbound, Message, Terms
-from .messages import (
-    SUBPROTOCOL,
-    Ack,
-    Cancel,
-    Cancelled,
-    Committed,
-    Control,
-    Drain,
-    Eos,
-    Error,
-    Event,
-    Events,
-    Hello,
-    Level,
-    Opened,
-    Receipt,
-    State,
-    Value,
-    Values,
-)
-from .outbound import Outbound, Phase
-
-__all__ = [
-    "CHANNELS",
-    "CONTROL_BYTES",
-    "HEADER_BYTES",
-    "RETRYABLE",
-    "SAMPLERATES",
-    "SUBPROTOCOL",
-    "VERSION",
-    "Ack",
-    "BadChecksum",
-    "Buffer",
-    "Cancel",
-    "Cancelled",
-    "Chunk",
-    "Committed",
-    "Compression",
-    "Control",
-    "Deadlines",
-    "Digest",
-    "Drain",
-    "Draining",
-    "Encoding",
-    "EnvironmentFault",
-    "Eos",
-    "Error",
-    "Event",
-    "Events",
-    "Fenced",
-    "Forbidden",
-    "Format",
-    "Gap",
-    "Gone",
-    "Header",
-    "Held",
-    "Hello",
-    "Inbound",
-    "Kind",
-    "Ledger",
-    "Level",
-    "Malformed",
-    "Message",
-    "Opened",
-    "Outbound",
-    "Overloaded",
-    "OwnError",
-    "PeerError",
-    "Phase",
-    "ProcessingFailed",
-    "Receipt",
-    "RecordKind",
-    "Stalled",
-    "State",
-    "StorageFailed",
-    "Terms",
-    "TooFast",
-    "TooLarge",
-    "Unauthorised",
-    "Value",
-    "Values",
-    "WireError",
-    "decode_chunk",
-    "decode_control",
-    "decode_header",
-    "encode_chunk",
-    "encode_control",
-    "encode_events",
-    "encode_record",
-    "error_for",
-    "records",
-    "require_checksum",
-]
+from . import records as records
+from .chunk import HEADER_BYTES as HEADER_BYTES
+from .chunk import VERSION as VERSION
+from .chunk import Chunk as Chunk
+from .chunk import Header as Header
+from .chunk import RecordKind as RecordKind
+from .chunk import decode_chunk as decode_chunk
+from .chunk import decode_header as decode_header
+from .chunk import encode_chunk as encode_chunk
+from .chunk import encode_record as encode_record
+from .chunk import require_checksum as require_checksum
+from .control import CONTROL_BYTES as CONTROL_BYTES
+from .control import decode_control as decode_control
+from .control import encode_control as encode_control
+from .control import encode_events as encode_events
+from .credit import Ledger as Ledger
+from .digest import Digest as Digest
+from .errors import RETRYABLE as RETRYABLE
+from .errors import BadChecksum as BadChecksum
+from .errors import Draining as Draining
+from .errors import EnvironmentFault as EnvironmentFault
+from .errors import Fenced as Fenced
+from .errors import Forbidden as Forbidden
+from .errors import Gap as Gap
+from .errors import Gone as Gone
+from .errors import Held as Held
+from .errors import Malformed as Malformed
+from .errors import Overloaded as Overloaded
+from .errors import OwnError as OwnError
+from .errors import PeerError as PeerError
+from .errors import ProcessingFailed as ProcessingFailed
+from .errors import Stalled as Stalled
+from .errors import StorageFailed as StorageFailed
+from .errors import TooFast as TooFast
+from .errors import TooLarge as TooLarge
+from .errors import Unauthorised as Unauthorised
+from .errors import WireError as WireError
+from .errors import error_for as error_for
+from .format import CHANNELS as CHANNELS
+from .format import SAMPLERATES as SAMPLERATES
+from .format import Buffer as Buffer
+from .format import Compression as Compression
+from .format import Encoding as Encoding
+from .format import Format as Format
+from .format import Kind as Kind
+from .inbound import Deadlines as Deadlines
+from .inbound import Inbound as Inbound
+from .inbound import Message as Message
+from .inbound import Terms as Terms
+from .messages import SUBPROTOCOL as SUBPROTOCOL
+from .messages import Ack as Ack
+from .messages import Cancel as Cancel
+from .messages import Cancelled as Cancelled
+from .messages import Committed as Committed
+from .messages import Control as Control
+from .messages import Drain as Drain
+from .messages import Eos as Eos
+from .messages import Error as Error
+from .messages import Event as Event
+from .messages import Events as Events
+from .messages import Hello as Hello
+from .messages import Level as Level
+from .messages import Opened as Opened
+from .messages import Receipt as Receipt
+from .messages import State as State
+from .messages import Value as Value
+from .messages import Values as Values
+from .outbound import Outbound as Outbound
+from .outbound import Phase as Phase

@@ -1,15 +1,4 @@
-"""
-The errors that can end a stream, by whose fault it is.
-
-* WireError
-    * PeerError: the other side sent something wrong
-        * Malformed (4400), Unauthorised (4401), Forbidden (4403), Stalled (4408), Fenced (4409),
-          Gone (4410), TooLarge (4413), Gap (4416), Held (4423), TooFast (4429), BadChecksum (4460)
-    * OwnError: this side failed
-        * ProcessingFailed (4500)
-    * EnvironmentFault: the machine or its operator got in the way
-        * StorageFailed (4507), Draining (1012), Overloaded (1013)
-"""
+"""The errors that can end a stream, by whose fault it is."""
 
 from __future__ import annotations
 

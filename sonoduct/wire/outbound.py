@@ -73,10 +73,12 @@ class Outbound:
         self.level = Level.RECEIVED
         self.adopted = False
         """Whether the receiver has units that this sender has not sent."""
+        self.summed = not first
+        """Whether the digest covers the source from its first unit on."""
         self._furthest = 0
         self._ledger = Ledger()
         self._window = 0
-        self._digest, self._summed = Digest(), not first
+        self._digest = Digest()
         self._offered: Receipt | None = None
 
     def __repr__(self) -> str:
@@ -88,12 +90,7 @@ class Outbound:
     @property
     def read_from(self) -> int:
         """The unit from which to read the source, so that the digest misses none."""
-        return min(self._digest.units, self.position) if self._summed else self.position
-
-    @property
-    def summed(self) -> bool:
-        """Whether the digest covers the source from its first unit on."""
-        return self._summed
+        return min(self._digest.units, self.position) if self.summed else self.position
 
     @property
     def content(self) -> tuple[int, str]:
@@ -143,7 +140,8 @@ class Outbound:
             case Ack(epoch=epoch), Phase.OPEN | Phase.ENDING if epoch == self.epoch:
                 self._acknowledge(message)
             case Committed(receipt=receipt), Phase.ENDING:
-                self._check(receipt)
+                sent = self.content if self.summed else (self.position, receipt.digest)
+                self._compare(receipt, sent)
                 self._finish(receipt)
             case Cancelled(), Phase.OPEN | Phase.ENDING:
                 self.phase = Phase.DONE
@@ -183,7 +181,7 @@ class Outbound:
         if self.phase is not Phase.OPEN or size > self.room:
             raise ValueError(f"{size} bytes in phase {self.phase}, room is {self.room}")
         header = encode_header(RecordKind.AUDIO, self.epoch, self.position, units, carried)
-        if self._summed:
+        if self.summed:
             self._digest.update(self.position, units, payload)
         self._account(units, HEADER_BYTES + len(carried))
         self.position += units
@@ -193,10 +191,10 @@ class Outbound:
 
     def eos(self) -> Eos:
         """Return the message that ends the stream after the units sent so far."""
-        if self.phase is not Phase.OPEN or (self._summed and self._digest.units != self.position):
+        if self.phase is not Phase.OPEN or (self.summed and self._digest.units != self.position):
             raise ValueError(f"eos at {self.position} in phase {self.phase}")
         self.phase = Phase.ENDING
-        return Eos(units=self.position, digest=self._digest.hexdigest() if self._summed else "")
+        return Eos(units=self.position, digest=self._digest.hexdigest() if self.summed else "")
 
     def prove(self, content: tuple[int, str]) -> None:
         """
@@ -227,9 +225,8 @@ class Outbound:
             expected = f"{self.hello.unit_bytes}, one unit, to below the window"
             raise Malformed("max_chunk", seen=opened.max_chunk, expected=expected)
         self.phase = Phase.OPEN
-        others = (
-            opened.epoch > self.epoch + 1 and self.epoch > 0
-        )  # another sender has claimed the stream in between
+        # Another sender may have claimed the stream in between.
+        others = opened.epoch > self.epoch + 1 and self.epoch > 0
         self.adopted = self.adopted or others or opened.offset > self._furthest
         self.epoch, self.position, self.level = opened.epoch, opened.offset, opened.ack
         self.max_chunk = min(opened.max_chunk, MOST_CHUNK)
@@ -251,9 +248,6 @@ class Outbound:
         self.sent_bytes += size
         if self.position + units <= self._furthest:
             self.resent_bytes += size
-
-    def _check(self, receipt: Receipt) -> None:
-        self._compare(receipt, self.content if self._summed else (self.position, receipt.digest))
 
     def _compare(self, receipt: Receipt, content: tuple[int, str]) -> None:
         if (receipt.units, receipt.digest) != content:

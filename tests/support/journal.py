@@ -61,7 +61,16 @@ def claimed(disk, folder, said, takeover_s=10):
 def finish(disk, layout, folder, container="wav", *, running=lambda: None, **options):
     """Make the recording of a journal on *disk*; return the recording's path."""
     recorder = Recorder(Layout(disk, layout.root), RecordingOptions(container, **options), running)
-    return recorder.record(Journal(disk, folder))
+    ((_, outcome),) = recorder.record_all([Journal(disk, folder)])
+    if isinstance(outcome, wire.StorageFailed):
+        raise outcome
+    return outcome
+
+
+def end_stream(journal, done):
+    """Say durably how the stream ended; then remove its segments."""
+    journal.write_done(done)
+    journal.remove_segments()
 
 
 def contents(disk, folder):

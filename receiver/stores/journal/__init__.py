@@ -1,24 +1,12 @@
 """
 The store that keeps every stream on disk: acknowledged audio survives a power cut.
 
-Each stream has a folder, its journal, with one segment or more per claim. A claim first puts up a
-fence, which stops older claims from acknowledging more, and then scans for the unit to continue at.
-docs/decisions/0005 says why each step is needed.
+Each stream has a folder, its journal, with one segment or more per claim.
 """
 
-from .disk import Disk
-from .janitor import Retention
-from .layout import Layout
-from .posix import PosixDisk
-from .recordings import RecordingOptions
-from .store import JournalStore, StoreLimits
-
-__all__ = [
-    "Disk",
-    "JournalStore",
-    "Layout",
-    "PosixDisk",
-    "RecordingOptions",
-    "Retention",
-    "StoreLimits",
-]
+from .disk import PosixDisk as PosixDisk
+from .janitor import Retention as Retention
+from .layout import Layout as Layout
+from .recordings import RecordingOptions as RecordingOptions
+from .store import JournalStore as JournalStore
+from .store import StoreLimits as StoreLimits

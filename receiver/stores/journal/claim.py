@@ -34,7 +34,7 @@ from .committer import Share
 from .disk import DiskFull
 from .fence import Granted
 from .journal import Journal
-from .original import digest_of
+from .original import assembled, digest_of
 from .writer import End, Entry, Writer, ending
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class JournalClaim(Claim):
 
     @override
     def spool(self) -> AbstractContextManager[Original]:
-        return self._store.spool(self._journal)
+        return assembled(self._store.layout, self._journal)
 
     @override
     async def touch(self) -> None:
@@ -142,14 +142,14 @@ class JournalClaim(Claim):
         if not self._complete:  # it was sealed while the disk was full
             raise Fenced("the claim has ended")
         self._held_writer().close()
-        self._store.completed(self._journal)
+        self._store.recordings.add(self._journal)
         return made
 
     @override
     async def discard(self) -> None:
         self._waiting.clear()
         await self.seal()
-        await self._in_thread(lambda: self._store.cancelled(self._journal, self.epoch))
+        await self._in_thread(lambda: self._store.janitor.cancel(self._journal, self.epoch))
 
     @override
     async def forget(self) -> None:

@@ -53,6 +53,29 @@ Outcome: TypeAlias = WireError | None
 log = structlog.get_logger()
 
 
+class Together:
+    """Makes all files durable by one call, if that pays: an fdatasync takes 0.1 ms or more."""
+
+    def __init__(self, sync_all: Callable[[], None] | None) -> None:
+        """*sync_all* makes everything written to the disk durable, or raises OSError."""
+        self._sync_all = sync_all
+        self._alone_until = 0.0
+
+    def synced(self, files: int) -> bool:
+        """Make *files* files and all others durable; False if each has to be synced alone."""
+        began = time.monotonic()
+        if self._sync_all is None or files < MANY or began < self._alone_until:
+            return False
+        try:
+            self._sync_all()
+        except OSError:  # perhaps another program's file; a sync of each file will tell
+            return False
+        ended = time.monotonic()
+        if ended - began > SLOW_S:
+            self._alone_until = ended + ALONE_S
+        return True
+
+
 class Share(NamedTuple):
     """One claim's share of a group: its entries, and the writer for them."""
 
@@ -78,8 +101,7 @@ class Committer:
         self._executor = executor
         self._has_room = has_room
         self._observe = observe
-        self._sync_all = sync_all
-        self._alone_until = 0.0
+        self._together = Together(sync_all)
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[JournalClaim, None] = {}
         self._bytes = 0
@@ -168,25 +190,11 @@ class Committer:
         if not self._has_room():
             return 0.0, [DiskFull("the reserve of the disk is reached") for _ in group]
         outcomes = [_outcome(writer.append, entries) for writer, entries in group]
-        synced = self._synced(len(group))
+        synced = self._together.synced(len(group))
         for index, (writer, entries) in enumerate(group):
             if outcomes[index] is None:
                 outcomes[index] = _outcome(partial(writer.settle, synced=synced), entries)
         return time.monotonic() - began, outcomes
-
-    def _synced(self, files: int) -> bool:
-        """Make everything durable at once, if that pays: an fdatasync takes 0.1 ms or more."""
-        began = time.monotonic()
-        if self._sync_all is None or files < MANY or began < self._alone_until:
-            return False
-        try:
-            self._sync_all()
-        except OSError:  # perhaps another program's file; a sync of each file will tell
-            return False
-        ended = time.monotonic()
-        if ended - began > SLOW_S:
-            self._alone_until = ended + ALONE_S
-        return True
 
 
 def _outcome(step: Callable[[list[Entry]], None], entries: list[Entry]) -> Outcome:

@@ -6,12 +6,6 @@ from .journal import Done, Journal, State
 from .reader import Part
 
 
-def end_stream(journal: Journal, done: Done) -> None:
-    """Say durably how the stream ended; then remove its segments."""
-    journal.write_done(done)
-    journal.remove_segments()
-
-
 def is_over(journal: Journal) -> bool:
     """Whether the stream has ended, with or without a recording."""
     return bool(journal.done() or journal.complete())
@@ -24,7 +18,20 @@ def give_up(journal: Journal, state: State, epoch: int) -> bool:
     Returns whether that was done: a connection may have claimed the stream before, or ended it.
     """
     with journal.lock() as mine:
-        return mine and _give_up(journal, state, epoch)
+        if not mine:
+            return False
+        try:
+            journal.disk.close(journal.disk.create(journal.path(Part(epoch, 0))))
+        except FileExistsError:
+            return False
+        if is_over(journal):
+            return False
+        journal.write_done(Done(state=state, epoch=epoch))
+        if journal.parts()[-1].epoch > epoch:  # a connection claimed it before it could read that
+            journal.remove_done()
+            return False
+        journal.remove_segments()
+        return True
 
 
 def clear_left(journal: Journal) -> None:
@@ -39,18 +46,3 @@ def forget(journal: Journal) -> None:
     journal.remove_segments()
     journal.remove_done()
     journal.disk.remove_folder(journal.folder)
-
-
-def _give_up(journal: Journal, state: State, epoch: int) -> bool:
-    try:
-        journal.disk.close(journal.disk.create(journal.path(Part(epoch, 0))))
-    except FileExistsError:
-        return False
-    if is_over(journal):
-        return False
-    journal.write_done(Done(state=state, epoch=epoch))
-    if journal.parts()[-1].epoch > epoch:  # a connection claimed it before it could read that
-        journal.remove_done()
-        return False
-    journal.remove_segments()
-    return True

@@ -78,7 +78,7 @@ def export(
         )
         _write(path, reading)
         return Exported(path, reading.units, "bytes", reading.fault or _fault_behind(journal))
-    wanted: Container = "flac" if _suffix(output) == ".flac" else "wav"
+    wanted: Container = "flac" if output and output.suffix.lower() == ".flac" else "wav"
     container = container_for(hello.pcm, wanted, frames)
     path = output or Path(layout.recording(hello.name, hello.stream, f".{container}").name)
     write_recording(path, hello.pcm, container, frames, reading)
@@ -135,7 +135,3 @@ def _copy(layout: Layout, recording: Path, output: Path | None, receipt: Receipt
     except OSError as exc:
         raise StorageFailed(f"{exc.filename}: {exc.strerror}") from exc
     return Exported(path, receipt.units, "bytes") if original else Exported(path, receipt.frames)
-
-
-def _suffix(path: Path | None) -> str:
-    return path.suffix.lower() if path else ""

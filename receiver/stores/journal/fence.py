@@ -155,7 +155,8 @@ def _count(journal: Journal, hello: Hello, writer: Writer) -> Tail | None:
     _bury(journal, names, last, writer.epoch)
     if last is None:
         return None
-    _require_same_format(last, hello)
+    if (last.hello.kind, last.hello.format) != (hello.kind, hello.format):
+        raise Malformed("format", seen=hello.format, expected=last.hello.format)
     return last.tail(within=journal.disk.sync_file(last.path))
 
 
@@ -232,8 +233,3 @@ def _complete(done: Done) -> Granted:
     if done.state is not State.COMMITTED or done.receipt is None:
         raise Gone(f"stream was {done.state}")
     return Granted(done.epoch, done.receipt.units, receipt=done.receipt)
-
-
-def _require_same_format(last: Segment, hello: Hello) -> None:
-    if (last.hello.kind, last.hello.format) != (hello.kind, hello.format):
-        raise Malformed("format", seen=hello.format, expected=last.hello.format)

@@ -1,10 +1,4 @@
-"""
-The care of journals while no sender is connected: recordings, expiry, forgetting.
-
-`Janitor` looks at the journals, shelf by shelf, and does the work that is due. `RecordingQueue` has
-recordings made as soon as streams are complete. `Ages` tells how old files are, even if the clock
-was set.
-"""
+"""The care of journals while no sender is connected: recordings, expiry, forgetting."""
 
 from __future__ import annotations
 
@@ -81,7 +75,7 @@ class Look(NamedTuple):
 
 
 class Janitor:
-    """Looks after the journals of a store. It blocks; use it in a thread."""
+    """Looks at journals, shelf by shelf, and does what is due. It blocks; use it in a thread."""
 
     def __init__(
         self,
@@ -234,8 +228,9 @@ class Janitor:
         began = time.monotonic()
         self.finish(journal)
         self._recording_s += time.monotonic() - began
-        if min(idle, self._watched()) > self._retention.expiry_s:
-            self._expire(journal, parts[-1].epoch + 1)
+        expired = min(idle, self._watched()) > self._retention.expiry_s and not is_over(journal)
+        if expired and give_up(journal, State.EXPIRED, parts[-1].epoch + 1):
+            log.warning("stream_expired", stream=journal.stream)
         return False
 
     def _is_due(self, journal: Journal, done: Done) -> bool:
@@ -256,10 +251,6 @@ class Janitor:
         self._remove_drafts(journal.folder)
         if self._is_due(journal, done):
             forget(journal)
-
-    def _expire(self, journal: Journal, epoch: int) -> None:
-        if not is_over(journal) and give_up(journal, State.EXPIRED, epoch):
-            log.warning("stream_expired", stream=journal.stream)
 
     def _remove_drafts(self, folder: Path) -> None:
         """Remove the drafts that a crash has left in *folder*."""

@@ -27,7 +27,7 @@ import msgspec
 from sonoduct.wire import Hello, Receipt, RecordKind, StorageFailed
 from sonoduct.wire.records import Record
 
-from .disk import Disk
+from .disk import PosixDisk
 from .reader import Part, Segment, read_segment, require_no_record
 
 DONE: Final = "done.json"
@@ -66,9 +66,9 @@ class Complete(NamedTuple):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Journal:
-    """The folder of one stream on a disk. Its methods block, and raise OSError as `Disk` does."""
+    """The folder of one stream on a disk. Methods block, and raise OSError as the disk does."""
 
-    disk: Disk
+    disk: PosixDisk
     folder: Path
 
     def __repr__(self) -> str:

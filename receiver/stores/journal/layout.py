@@ -18,7 +18,7 @@ import msgspec
 
 from sonoduct.wire import StorageFailed
 
-from .disk import Disk, Facts
+from .disk import Facts, PosixDisk
 from .journal import DONE, Journal
 
 VERSION: Final = 1
@@ -52,7 +52,7 @@ class StoreVersion(msgspec.Struct, frozen=True, kw_only=True):
 class Layout:
     """The folders of a store at *root*, on a disk."""
 
-    disk: Disk
+    disk: PosixDisk
     root: Path
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -37,17 +37,13 @@ class AudioToRecord:
     """The file that they are decoded from, if the sender sent a file."""
 
 
-def _always_running() -> None:
-    pass
-
-
 @contextmanager
 def audio_of(
     layout: Layout,
     journal: Journal,
     complete: Complete,
     decode_options: DecodeOptions,
-    require_running: Callable[[], None] = _always_running,
+    require_running: Callable[[], None] = lambda: None,
 ) -> Iterator[AudioToRecord]:
     """
     Yield the samples of a complete journal; *require_running* may raise between two blocks.
@@ -65,12 +61,9 @@ def audio_of(
             expected = complete.receipt.digest
             raise StorageFailed(what, seen=original.digest, expected=expected)
         try:
-            decoder = open_decoder(original.path, decode_options, isolated=True)
-            try:
+            with closing(open_decoder(original.path, decode_options, isolated=True)) as decoder:
                 blocks = _decoded(decoder, digest, require_running)
                 yield AudioToRecord(decoder.format, blocks, digest, original.path)
-            finally:
-                decoder.close()
         except DecodeError as exc:
             what = f"{journal.stream}: it was decoded before, and now: {exc}"
             raise StorageFailed(what) from exc
@@ -78,7 +71,7 @@ def audio_of(
 
 @contextmanager
 def assembled(
-    layout: Layout, journal: Journal, require_running: Callable[[], None] = _always_running
+    layout: Layout, journal: Journal, require_running: Callable[[], None] = lambda: None
 ) -> Iterator[Original]:
     """
     Write the bytes of a journal to a file; the end of the context removes it.
@@ -122,7 +115,7 @@ def payloads(
     journal: Journal,
     hello: Hello,
     digest: Digest,
-    require_running: Callable[[], None] = _always_running,
+    require_running: Callable[[], None] = lambda: None,
 ) -> Iterator[Buffer]:
     """
     Yield the canonical bytes of a journal's units, and add them to *digest*.

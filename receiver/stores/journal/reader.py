@@ -27,7 +27,7 @@ from sonoduct.wire import (
 )
 from sonoduct.wire.records import Record, hello_of, read_closing, read_records, receipt_of
 
-from .disk import Disk
+from .disk import PosixDisk
 
 _AUDIO: Final = RecordKind.AUDIO.value
 _END: Final = RecordKind.END.value
@@ -68,7 +68,7 @@ class Tail(NamedTuple):
 class Segment:
     """A segment with a right opening."""
 
-    disk: Disk
+    disk: PosixDisk
     part: Part
     path: Path
     base: int
@@ -118,7 +118,7 @@ class Segment:
         return Tail(offset, size, kind in _LAST, receipt)
 
 
-def read_segment(disk: Disk, path: Path, part: Part) -> Segment | None:
+def read_segment(disk: PosixDisk, path: Path, part: Part) -> Segment | None:
     """Return the segment at *path*; None if it is missing, or its opening is not right."""
     try:
         with disk.read(path) as file:
@@ -150,7 +150,7 @@ def canonical_of(record: Record, hello: Hello) -> Buffer:
         raise StorageFailed(what) from exc
 
 
-def require_no_record(disk: Disk, path: Path, start: int) -> None:
+def require_no_record(disk: PosixDisk, path: Path, start: int) -> None:
     """
     Check that no record follows byte *start* of a segment, where its right records end.
 
@@ -171,7 +171,7 @@ def require_no_record(disk: Disk, path: Path, start: int) -> None:
         at = rest.find(VERSION, at + 1)
 
 
-def require_unopened(disk: Disk, path: Path) -> None:
+def require_unopened(disk: PosixDisk, path: Path) -> None:
     """
     Check that a segment without a right opening has no whole opening.
 

@@ -10,7 +10,6 @@ receiver, with the same result.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -25,8 +24,8 @@ from sonoduct.audio.recording import Container, container_for, digest_recording,
 from sonoduct.wire import Format, Kind, Receipt, StorageFailed
 
 from . import done
-from .committer import ALONE_S, MANY, SLOW_S
-from .disk import Disk
+from .committer import Together
+from .disk import PosixDisk
 from .journal import DONE, Complete, Done, Journal, State
 from .layout import SHORT_DIGITS, Layout, suffix_of
 from .original import AudioToRecord, audio_of
@@ -66,7 +65,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Name of that file, if it is kept."""
 
 
-def read_manifest(disk: Disk, path: Path) -> Manifest | None:
+def read_manifest(disk: PosixDisk, path: Path) -> Manifest | None:
     """Return the manifest at *path*; None if it is missing or damaged."""
     try:
         with disk.read(path) as file:
@@ -103,26 +102,16 @@ class Recorder:
         self._disk = layout.disk
         self._options = options
         self._require_running = require_running
-        self._sync_all = sync_all
-        self._alone_until = 0.0
-
-    def record(self, journal: Journal) -> Path | None:
-        """
-        Make the recording of a complete journal, then remove its segments.
-
-        Returns the recording; None if the journal is not complete, or another receiver has locked
-        it.
-
-        Raises:
-            StorageFailed: if the disk refuses, or the journal differs from the receipt.
-        """
-        ((_, outcome),) = self.record_all([journal])
-        if isinstance(outcome, StorageFailed):
-            raise outcome
-        return outcome
+        self._together = Together(sync_all)
 
     def record_all(self, journals: Iterable[Journal]) -> Iterator[tuple[Journal, Outcome]]:
-        """Make the recordings of *journals* in groups; yield what `record` returns or raises."""
+        """
+        Make the recordings of complete journals in groups, then remove their segments.
+
+        Yields with each journal its recording; None if the journal is not complete, or another
+        receiver has locked it; StorageFailed if the disk refuses, or the journal differs from the
+        receipt.
+        """
         group: list[_Making] = []
         with ExitStack() as begun:
             for journal in journals:
@@ -143,7 +132,7 @@ class Recorder:
 
     def _sync(self, group: list[_Making]) -> None:
         """Make durable what the steps of *group* have written; end those for which that fails."""
-        if self._synced(len(group)):
+        if self._together.synced(len(group)):
             return
         faults: dict[Need, OSError | None] = {}  # a second sync would prove nothing
         for each in group:
@@ -153,18 +142,6 @@ class Recorder:
                 if fault := faults[need]:
                     each.proceed(fault)
                     break
-
-    def _synced(self, files: int) -> bool:
-        """Make everything durable at once, if that pays."""
-        began = time.monotonic()
-        if self._sync_all is None or files < MANY or began < self._alone_until:
-            return False
-        if _fault_of(self._sync_all):  # perhaps another program's file; a sync of each will tell
-            return False
-        ended = time.monotonic()
-        if ended - began > SLOW_S:
-            self._alone_until = ended + ALONE_S
-        return True
 
     def _steps(self, making: _Making) -> Steps:
         journal = making.journal
@@ -207,10 +184,8 @@ class Recorder:
             yield ((disk.sync_file, draft), in_audio)  # the mark is durable before the name
             disk.evict(draft)
             # If the disk fills up at the very end of a FLAC file, libsndfile does not report it.
-            seen, expected = (
-                digest_recording(draft, audio_format).hexdigest(),
-                audio.digest.hexdigest(),
-            )
+            seen = digest_recording(draft, audio_format).hexdigest()
+            expected = audio.digest.hexdigest()
             if seen != expected:
                 what = f"{hello.stream}: digest of the recording"
                 raise StorageFailed(what, seen=seen, expected=expected)

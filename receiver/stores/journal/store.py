@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -20,7 +20,7 @@ from weakref import WeakValueDictionary
 import structlog
 from typing_extensions import override
 
-from receiver.stores import Original, Store
+from receiver.stores import Store
 from sonoduct.wire import Hello, Level, StorageFailed, WireError
 
 from .claim import JournalClaim
@@ -29,7 +29,6 @@ from .fence import Granted, claim
 from .janitor import Janitor, RecordingQueue, Retention
 from .journal import Journal
 from .layout import Layout
-from .original import assembled
 from .recordings import GROUP_FILES, RecordingOptions
 
 THREADS: Final = 4
@@ -99,9 +98,11 @@ class JournalStore(Store):
         self._opened.callback(disk.close, held_too)
         self.stream_bytes = limits.stream_bytes
         """Most bytes of one stream."""
-        self._layout = layout
+        self.layout = layout
+        """The folders of the journals."""
         self._limits = limits
-        self._threads = ThreadPoolExecutor(THREADS, "journal")
+        self.executor = ThreadPoolExecutor(THREADS, "journal")
+        """Threads for the blocking work of claims."""
         self._committing = ThreadPoolExecutor(1, "commits")  # its own, so that no commit waits
         self._finisher = ThreadPoolExecutor(1, "recordings")
         whole, whole_too = (
@@ -111,10 +112,12 @@ class JournalStore(Store):
         self.committer = Committer(self._committing, self._has_room, observe, whole)
         """Makes the chunks of all claims durable."""
         began = time.monotonic()
-        self._janitor = Janitor(
+        self.janitor = Janitor(
             layout, options, retention, lambda: time.monotonic() - began, sync_all=whole_too
         )
-        self._recordings = RecordingQueue(self._record, lambda: self.committer.began)
+        """Does what is due while no sender is connected, and cancels streams."""
+        self.recordings = RecordingQueue(self._record, lambda: self.committer.began)
+        """Takes the journals of streams that have their receipts."""
         self._claims: WeakValueDictionary[str, JournalClaim] = WeakValueDictionary()
 
     @property
@@ -126,7 +129,7 @@ class JournalStore(Store):
     @override
     def free_bytes(self) -> float:
         try:
-            free = self._layout.disk.free(self._layout.root)
+            free = self.layout.disk.free(self.layout.root)
         except OSError:  # if that cannot be found out, nothing is taken
             return 0
         return max(0, free - self._limits.reserve_bytes)
@@ -142,7 +145,7 @@ class JournalStore(Store):
             raise StorageFailed("free bytes of the store", seen=0, expected="some")
         if before := self._claims.pop(hello.stream, None):
             await before.seal()  # then there is no silence to wait for, and no segment to read
-        journal = self._layout.journal(hello.stream)
+        journal = self.layout.journal(hello.stream)
         claiming = asyncio.get_running_loop().run_in_executor(
             self.executor, claim, journal, hello, self._limits.takeover_s
         )
@@ -159,7 +162,7 @@ class JournalStore(Store):
             complete=granted.receipt is not None,
         )
         if granted.receipt is not None:
-            self.completed(journal)
+            self.recordings.add(journal)
         made = JournalClaim(self, journal, hello, granted, on_kept, on_failed)
         if granted.writer is not None:
             self._claims[hello.stream] = made
@@ -172,7 +175,7 @@ class JournalStore(Store):
         share, began = FIRST_SHARE, loop.time()
         again = began + AGAIN_S
         while True:
-            sweep = partial(self._janitor.sweep, PART_S)
+            sweep = partial(self.janitor.sweep, PART_S)
             swept = await loop.run_in_executor(self._finisher, sweep)
             young.update(swept.young)
             until = loop.time() + swept.seconds / share
@@ -182,7 +185,7 @@ class JournalStore(Store):
             while (rest := until - loop.time()) > 0:
                 await asyncio.sleep(max(0, min(rest, again - loop.time())))
                 if loop.time() >= again:  # a young one may be complete, and its receiver was killed
-                    sweep_again = partial(self._janitor.sweep_again, young)
+                    sweep_again = partial(self.janitor.sweep_again, young)
                     young = set(await loop.run_in_executor(self._finisher, sweep_again))
                     again = loop.time() + AGAIN_S
 
@@ -190,36 +193,19 @@ class JournalStore(Store):
     def close(self) -> None:
         # Recordings that take longer than STOP_S are left to the next start.
         self.committer.close()
-        self._recordings.flush()
+        self.recordings.flush()
         with suppress(TimeoutError, RuntimeError):  # RuntimeError if the store is closed already
             self._finisher.submit(lambda: None).result(STOP_S)  # it comes after all the others
-        self._janitor.stop()
+        self.janitor.stop()
         self._finisher.shutdown(cancel_futures=True)
-        self._threads.shutdown()
+        self.executor.shutdown()
         self._committing.shutdown()
         self._opened.close()
-
-    @property
-    def executor(self) -> Executor:
-        """Threads for the blocking work of claims."""
-        return self._threads
-
-    def spool(self, journal: Journal) -> AbstractContextManager[Original]:
-        """Write the bytes of *journal* to a file, as `Claim.spool` does."""
-        return assembled(self._layout, journal)
-
-    def completed(self, journal: Journal) -> None:
-        """Have a recording made: the stream has its receipt."""
-        self._recordings.add(journal)
-
-    def cancelled(self, journal: Journal, epoch: int) -> None:
-        """Remove the audio of a stream that its sender gave up under *epoch*. It blocks."""
-        self._janitor.cancel(journal, epoch)
 
     def _record(self, journals: list[Journal]) -> None:
         with suppress(RuntimeError):  # the store is closed; the next start finds the journals
             for at in range(0, len(journals), GROUP_FILES):
-                self._finisher.submit(self._janitor.finish, *journals[at : at + GROUP_FILES])
+                self._finisher.submit(self.janitor.finish, *journals[at : at + GROUP_FILES])
 
     def _has_room(self) -> bool:
         return self.free_bytes > 0

@@ -6,21 +6,18 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import msgspec
 
 from sonoduct.audio.recording import digest_recording
 from sonoduct.wire import Kind, StorageFailed, WireError
 
-from .disk import Disk
+from .disk import PosixDisk
 from .journal import Done, Journal, State
 from .layout import Layout
 from .original import digest_of
 from .reader import require_no_record, require_unopened
 from .recordings import Manifest, read_manifest
-
-BLOCK_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,7 @@ def _check_journal(layout: Layout, journal: Journal) -> Finding | None:
     return Finding(journal.stream, "complete", frames)
 
 
-def _require_own(disk: Disk, recording: Path, done: Done) -> None:
+def _require_own(disk: PosixDisk, recording: Path, done: Done) -> None:
     """Check that *recording* exists, and that its manifest has the receipt of the stream."""
     manifest = read_manifest(disk, recording.with_suffix(".json"))
     if manifest is None or not disk.exists(recording):
@@ -82,7 +79,7 @@ def _require_own(disk: Disk, recording: Path, done: Done) -> None:
         raise StorageFailed(f"{recording}: receipt", seen=seen, expected=expected)
 
 
-def _check_recording(disk: Disk, path: Path) -> Finding:
+def _check_recording(disk: PosixDisk, path: Path) -> Finding:
     try:
         with disk.read(path) as file:
             manifest = msgspec.json.decode(file.read(), type=Manifest)
@@ -97,12 +94,9 @@ def _check_recording(disk: Disk, path: Path) -> Finding:
     return Finding(manifest.recording, "recording", receipt.frames)
 
 
-def _sha256(disk: Disk, path: Path) -> str:
-    sha256 = hashlib.sha256()
+def _sha256(disk: PosixDisk, path: Path) -> str:
     with disk.read(path) as file:
-        while data := file.read(BLOCK_BYTES):
-            sha256.update(data)
-    return sha256.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _require(what: str, seen: object, expected: object) -> None:

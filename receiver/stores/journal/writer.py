@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from sonoduct.wire import Buffer, Chunk, Fenced, Hello, Receipt, StorageFailed, WireError, records
 
-from .disk import Disk, DiskFull, is_full, unwritten
+from .disk import DiskFull, PosixDisk, is_full, unwritten
 from .journal import Journal
 from .reader import Part
 
@@ -295,7 +295,7 @@ class Writer:
 class SegmentFile:
     """A file that is appended to. Every method but `close` raises OSError if the disk refuses."""
 
-    def __init__(self, disk: Disk, path: Path) -> None:
+    def __init__(self, disk: PosixDisk, path: Path) -> None:
         """
         Create the file.
 

@@ -1,4 +1,4 @@
-"""`Decoder`, the seam between decoders and their callers, and its one kind: an open file."""
+"""`Decoder`: one open file, and the samples that come out of it, whatever decodes them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
-
-from typing_extensions import override
+from typing import Final, Self
 
 from sonoduct.wire import CHANNELS, SAMPLERATES, Buffer, Encoding, Format
 
@@ -32,44 +30,6 @@ CLOCK_S: Final = 0.01
 """ffmpeg rounds lengths to this many seconds."""
 
 _WIDTH: Final = {Encoding.S16LE: 16, Encoding.S24LE: 24, Encoding.F32LE: 32}
-
-
-class Decoder(Protocol):
-    """
-    Decodes one file. Methods block; call them from threads, one at a time, except `close`.
-
-    The same decoder gives the same samples everywhere, and from every offset.
-    """
-
-    format: Format
-    decoder: str
-    container: str
-    codec: str
-    subtype: str
-    frames: int | None
-    seekable: bool
-
-    warning: str
-    """Damage that did not stop the decoder; known at the end."""
-
-    def read(self, frames: int) -> Buffer:
-        """
-        Return up to *frames* frames in the canonical bytes of `format`; no bytes at the end.
-
-        Raises:
-            DecodeError: if the decoder stops before the end; the message names the frame.
-        """
-
-    def seek(self, offset: int) -> None:
-        """
-        Continue at frame *offset*. Unless `seekable`, this decodes all frames before it.
-
-        Raises:
-            DecodeError: if the file has no such frame, or as `read`.
-        """
-
-    def close(self) -> None:
-        """Stop decoding, also in a thread that is in `read`, and free everything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +87,13 @@ StartRun = Callable[[int], Run]
 """Starts a run at a frame. If the decoder is not seekable, it is always called with 0."""
 
 
-class FileDecoder(Decoder):
-    """Decodes an open file by one run after another; a seek starts a new run."""
+class Decoder:
+    """
+    Decodes an open file by one run after another; a seek starts a new run.
+
+    Methods block; call them from threads, one at a time, except `close`. The same decoder gives the
+    same samples everywhere, and from every offset.
+    """
 
     def __init__(self, file: OpenFile, media: MediaInfo, start: StartRun, run: Run) -> None:
         """Take over *file*, which `close` closes, and *run*, which was started at frame 0."""
@@ -140,6 +105,7 @@ class FileDecoder(Decoder):
         self.frames = media.frames
         self.seekable = media.seekable
         self.warning = ""
+        """Damage that did not stop the decoder; known at the end."""
         self._damage = media.damage
         self._descriptor = file.descriptor
         self._start = start
@@ -153,7 +119,7 @@ class FileDecoder(Decoder):
     def __repr__(self) -> str:
         state = "closed" if self._closed else f"at frame {self._position}"
         total = "unknown" if self.frames is None else self.frames
-        return f"<FileDecoder {self.decoder} {self.container}/{self.codec} {state} of {total}>"
+        return f"<Decoder {self.decoder} {self.container}/{self.codec} {state} of {total}>"
 
     def begun(self) -> Self:
         """
@@ -169,13 +135,23 @@ class FileDecoder(Decoder):
             raise NotAudio(NO_FRAME)
         return self
 
-    @override
     def read(self, frames: int) -> Buffer:
+        """
+        Return up to *frames* frames in the canonical bytes of `format`; no bytes at the end.
+
+        Raises:
+            DecodeError: if the decoder stops before the end; the message names the frame.
+        """
         with self._turn:
             return self._read(frames)
 
-    @override
     def seek(self, offset: int) -> None:
+        """
+        Continue at frame *offset*. Unless `seekable`, this decodes all frames before it.
+
+        Raises:
+            DecodeError: if the file has no such frame, or as `read`.
+        """
         with self._turn:
             self._run.close()
             self._ahead, self._position = b"", offset if self.seekable else 0
@@ -184,8 +160,8 @@ class FileDecoder(Decoder):
                 if not self._read(min(SKIP_FRAMES, offset - self._position)):
                     raise GaveUp(f"ends at frame {self._position}, expected {offset}")
 
-    @override
     def close(self) -> None:
+        """Stop decoding, also in a thread that is in `read`, and free everything."""
         self._closed = True
         self._run.kill()
         with self._turn:

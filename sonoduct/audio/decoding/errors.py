@@ -1,13 +1,4 @@
-"""
-Why a file gives no audio, or no more of it. The messages do not name the file.
-
-* DecodeError
-    * NotAudio: no decoder knows the file, or it has no frame
-    * Unfit: the protocol or the requested encoding cannot hold the samples
-    * NoDecoder: a program is missing
-    * GaveUp: a decoder stopped before the end
-    * LimitReached: a decoder used more time or memory than it may, or gave too many samples
-"""
+"""Why a file gives no audio, or no more of it. The messages do not name the file."""
 
 from __future__ import annotations
 
@@ -22,11 +13,11 @@ class DecodeError(Exception):
 
 
 class NotAudio(DecodeError):
-    """No decoder finds audio in the file."""
+    """No decoder finds audio in the file, or it has no frame."""
 
 
 class Unfit(DecodeError):
-    """The samplerate, the channels or the samples do not fit."""
+    """The protocol or the requested encoding cannot hold the samples."""
 
 
 class NoDecoder(DecodeError):
@@ -38,4 +29,4 @@ class GaveUp(DecodeError):
 
 
 class LimitReached(DecodeError):
-    """The decoder has reached one of its limits."""
+    """A decoder used more time or memory than it may, or gave too many samples."""

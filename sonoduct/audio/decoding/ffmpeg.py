@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from typing_extensions import override
 
@@ -111,16 +112,13 @@ def ask(program: str, file: OpenFile) -> FfmpegInfo:
     """
     limits = file.child_limits
     look = [program, *INPUT, *_input(file)]
-    child = Child(look, file.rewound(), limits, SAID_BYTES, file.cancellation)
-    try:
-        child.read(1)  # waits for the end: ffmpeg writes nothing here
-        child.exit_code()  # always 1: ffmpeg was given no output
-        text, last = child.errors, child.last_line
-    except OutOfTime:
-        raise LimitReached(f"ffmpeg looked at it for {limits.wall_seconds:.3g} s") from None
-    finally:
-        child.close()
-    return understand(text, last)
+    with closing(Child(look, file.rewound(), limits, SAID_BYTES, file.cancellation)) as child:
+        try:
+            child.read(1)  # waits for the end: ffmpeg writes nothing here
+            child.exit_code()  # always 1: ffmpeg was given no output
+        except OutOfTime:
+            raise LimitReached(f"ffmpeg looked at it for {limits.wall_seconds:.3g} s") from None
+        return understand(child.errors, child.last_line)
 
 
 def _input(file: OpenFile) -> tuple[str, str]:
@@ -143,20 +141,16 @@ def understand(text: str, last: str) -> FfmpegInfo:
         raise NotAudio(last.rpartition(": ")[2])
     if stream is None:
         raise NotAudio("no audio stream")
-    return _understand(container[1], stream[1], text)
-
-
-def _understand(container: str, stream: str, text: str) -> FfmpegInfo:
-    samples = _SAMPLES.search(stream)
+    samples = _SAMPLES.search(stream[1])
     if samples is None:
-        raise NotAudio(f"cannot decode {stream}")
+        raise NotAudio(f"cannot decode {stream[1]}")
     duration = None if _ESTIMATED in text else _DURATION.search(text)
     if len([line for line in _STREAM.findall(text) if ATTACHED not in line]) > 1:
         duration = None  # another stream may be longer
     seconds = duration and int(duration[1]) * 3600 + int(duration[2]) * 60 + float(duration[3])
     return FfmpegInfo(
-        container=container,
-        codec=re.split(r"[ ,]", stream, maxsplit=1)[0],
+        container=container[1],
+        codec=re.split(r"[ ,]", stream[1], maxsplit=1)[0],
         sample_format=samples[1],
         encoding=_smallest(samples[1], int(samples[2] or 32)),
         others=frozenset(_OTHER.findall(text)),
@@ -222,16 +216,11 @@ class FfmpegRun(ChildRun):
         return sentence
 
 
-class WavFormat(NamedTuple):
-    """What the header of ffmpeg's output says of the samples."""
-
-    samplerate: int
-    channels: int
-
-
-def read_header(read: Callable[[int], bytes]) -> WavFormat:
+def read_header(read: Callable[[int], bytes]) -> tuple[int, int]:
     """
-    Read ffmpeg's output up to the first sample; *read* gives fewer bytes only at the end.
+    Read ffmpeg's output up to the first sample; return the samplerate and the channels.
+
+    *read* gives fewer bytes only at the end.
 
     Raises:
         GaveUp: if the output is not a WAV.
@@ -242,10 +231,8 @@ def read_header(read: Callable[[int], bytes]) -> WavFormat:
     while (head := read(8)) and not head.startswith(b"data"):
         body = read(int.from_bytes(head[4:], "little"))
         if head.startswith(b"fmt "):
-            wav_format = WavFormat(
-                samplerate=int.from_bytes(body[4:8], "little"),
-                channels=int.from_bytes(body[2:4], "little"),
-            )
+            samplerate, channels = body[4:8], body[2:4]
+            wav_format = int.from_bytes(samplerate, "little"), int.from_bytes(channels, "little")
     if wav_format is None or not head:
         raise GaveUp("it wrote a WAV without samples")
     return wav_format

@@ -11,7 +11,7 @@ from sonoduct.wire import Encoding
 from . import sndfile
 from .containers import ogg
 from .containers.sniff import SniffResult
-from .decoder import FileDecoder, MediaInfo, require_fit
+from .decoder import Decoder, MediaInfo, require_fit
 from .errors import GaveUp
 from .ffmpeg import FfmpegRun, find_ffmpeg
 from .options import OpenFile
@@ -25,12 +25,11 @@ _CODECS: Final = {
     **dict.fromkeys(("PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"), "pcm"),
 }
 
-
 StartSndFile = Callable[[int], SndFileRun | SndFileChildRun]
 """Starts libsndfile at a frame."""
 
 
-def by_libsndfile(file: OpenFile, sniffed: SniffResult, *, child: bool) -> FileDecoder:
+def by_libsndfile(file: OpenFile, sniffed: SniffResult, *, child: bool) -> Decoder:
     """
     Open *file* with libsndfile, in a *child* or in this process, as *sniffed* says.
 
@@ -46,7 +45,7 @@ def by_libsndfile(file: OpenFile, sniffed: SniffResult, *, child: bool) -> FileD
         media = _media_info(first.header, sniffed, file)
         starter = _Starter(file, media, start)
         run = starter.guard(first, 0)
-        return FileDecoder(file, media, starter, run).begun()
+        return Decoder(file, media, starter, run).begun()
     except BaseException:
         run.close()
         raise
@@ -80,7 +79,7 @@ class _Starter:
         if run.wav_format != (audio_format.samplerate, audio_format.channels):
             run.close()
             raise GaveUp(
-                f"it finds samplerate and channels {tuple(run.wav_format)}, "
+                f"it finds samplerate and channels {run.wav_format}, "
                 f"expected {(audio_format.samplerate, audio_format.channels)}"
             )
         return run

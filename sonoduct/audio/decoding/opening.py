@@ -17,7 +17,7 @@ from .containers import tags as fronttags
 from .containers.framed import without_padding
 from .containers.part import without_tags
 from .containers.sniff import Route, SniffResult, sniff
-from .decoder import Decoder, FileDecoder, MediaInfo, require_fit
+from .decoder import Decoder, MediaInfo, require_fit
 from .errors import DecodeError, GaveUp, NoDecoder, NotAudio
 from .ffmpeg import NO_PROTOCOL, FfmpegInfo, FfmpegRun, ask, find_ffmpeg
 from .libsndfile import by_libsndfile
@@ -78,7 +78,7 @@ def _size(descriptor: int) -> int:
     return found.st_size
 
 
-def _choose(file: OpenFile, *, isolated: bool) -> FileDecoder:
+def _choose(file: OpenFile, *, isolated: bool) -> Decoder:
     sniffed = sniff(file.part, file.size - file.part.start)
     if not sniffed.damage:
         sniffed = sniffed._replace(damage=fronttags.damage(file.part))
@@ -90,22 +90,19 @@ def _choose(file: OpenFile, *, isolated: bool) -> FileDecoder:
         return _instead(file, sniffed, exc)
 
 
-def _instead(file: OpenFile, sniffed: SniffResult, first: DecodeError) -> FileDecoder:
+def _instead(file: OpenFile, sniffed: SniffResult, first: DecodeError) -> Decoder:
     """Open *file* with ffmpeg, after libsndfile gave up or found no frame: *first* says why."""
     malformed = f"libsndfile: {first}" if MALFORMED in str(first) else ""
     try:
         return by_ffmpeg(file, sniffed.damage or malformed)
-    except (NotAudio, GaveUp) as exc:
+    except (NotAudio, GaveUp, NoDecoder) as exc:
         if isinstance(first, NotAudio):
             raise first from exc
-        raise NotAudio(f"libsndfile: {first}; {exc}") from exc
-    except NoDecoder as exc:
-        if isinstance(first, NotAudio):
-            raise first from exc
-        raise NoDecoder(f"libsndfile: {first}; {exc}") from exc
+        kind = NoDecoder if isinstance(exc, NoDecoder) else NotAudio
+        raise kind(f"libsndfile: {first}; {exc}") from exc
 
 
-def by_ffmpeg(file: OpenFile, damage: str = "") -> FileDecoder:
+def by_ffmpeg(file: OpenFile, damage: str = "") -> Decoder:
     """
     Open *file* with ffmpeg; *damage* is the damage that is known already.
 
@@ -123,7 +120,7 @@ def by_ffmpeg(file: OpenFile, damage: str = "") -> FileDecoder:
         raise NotAudio(f"no audio: ffmpeg: {exc}") from exc
     try:
         media = _media_info(info, run, file, damage or ogg.damage(file.part))
-        return FileDecoder(file, media, start, run).begun()
+        return Decoder(file, media, start, run).begun()
     except BaseException:
         run.close()
         raise

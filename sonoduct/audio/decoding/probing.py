@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -47,8 +48,7 @@ def probe(
         DecodeError: if it cannot be decoded; with *count*, to its end.
         OSError: if it cannot be read.
     """
-    decoder = open_decoder(path, options, isolated=isolated)
-    try:
+    with closing(open_decoder(path, options, isolated=isolated)) as decoder:
         frames = 0
         while count and (data := decoder.read(BLOCK_FRAMES)):
             frames += len(data) // decoder.format.frame_bytes
@@ -64,5 +64,3 @@ def probe(
             counted=count,
             warning=decoder.warning,
         )
-    finally:
-        decoder.close()

@@ -6,10 +6,10 @@ import errno
 from contextlib import suppress
 
 from receiver.stores.journal import Layout, RecordingOptions, Retention, janitor
-from receiver.stores.journal.done import end_stream
 from receiver.stores.journal.journal import Done, Journal, State
 from receiver.stores.journal.original import digest_of
 from sonoduct import wire
+from tests.support.journal import end_stream
 
 from .baton import Task
 from .disk import ModelDisk

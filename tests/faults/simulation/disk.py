@@ -35,7 +35,7 @@ class Reading:
 
 
 class ModelDisk:
-    """A receiver.stores.journal.Disk; composite calls have the steps of PosixDisk."""
+    """A disk as receiver.stores.journal uses it; composite calls have the steps of PosixDisk."""
 
     def __init__(self, storage, label=""):
         self.storage = storage
@@ -57,7 +57,7 @@ class ModelDisk:
         """Return how many of *size* bytes are written before the disk refuses."""
         return size
 
-    # From here on, the methods of Disk.
+    # From here on, the methods of PosixDisk.
 
     def names(self, folder):
         self.step("names", folder)

@@ -11,7 +11,8 @@ from unittest.mock import patch
 import msgspec
 import xxhash
 
-from receiver.stores.journal import Layout, RecordingOptions, recordings
+from receiver.stores.journal import Layout, RecordingOptions, committer, recordings
+from receiver.stores.journal.committer import Together
 from receiver.stores.journal.recordings import Manifest, Recorder
 from receiver.stores.journal.writer import Writer, ending
 from sonoduct import wire
@@ -91,8 +92,8 @@ def digest(path, _format):
 @contextmanager
 def modelled(group=4):
     """Let recordings be made on model disks."""
-    changes = {"write_recording": write, "digest_recording": digest, "MANY": MANY}
-    with patch.multiple(recordings, **changes, GROUP_FILES=group):
+    changes = {"write_recording": write, "digest_recording": digest, "GROUP_FILES": group}
+    with patch.object(committer, "MANY", MANY), patch.multiple(recordings, **changes):
         yield
 
 
@@ -249,7 +250,7 @@ def unsynced(wanted):
     real = Recorder._sync
 
     def sync(self, group):
-        self._sync_all = None
+        self._together = Together(None)
         for each in group:
             each.needs = tuple(
                 (call, what)
@@ -296,7 +297,7 @@ RECORDING_MUTANTS = {
         lambda call, what, _: call == "sync_folder" and what != IN_AUDIO
     ),
     "the disk is not synced for the group": lambda: patch.object(
-        Recorder, "_synced", lambda self, _: self._sync_all is not None
+        Together, "synced", lambda self, _: self._sync_all is not None
     ),
     "a group does not hear of a failed sync": deaf,
     "recordings are read from memory": lambda: patch.object(File, "evict", lambda _: None),

@@ -10,14 +10,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from receiver.stores.journal import Layout, PosixDisk, RecordingOptions
+from receiver.stores.journal import Layout, PosixDisk
 from receiver.stores.journal.disk import DiskFull
 from receiver.stores.journal.fence import claim
 from receiver.stores.journal.journal import Journal
-from receiver.stores.journal.recordings import Recorder
 from receiver.stores.journal.writer import ending
 from sonoduct.runtime import logs
 from tests.faults.storage.scene import CHUNKS, HELLO, chunk, receipt
+from tests.support.journal import finish
 
 ROLL_BYTES = 3000
 """So that a claim needs more than one segment."""
@@ -50,7 +50,7 @@ def carry(root, claims, promise):
         elif left % 2:
             writer.seal()
         writer.close()
-    Recorder(layout, RecordingOptions("wav")).record(layout.journal(HELLO.stream))
+    finish(disk, layout, layout.journal(HELLO.stream).folder)
 
 
 def commit(writer, made):

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from receiver.stores.journal import Layout, PosixDisk, RecordingOptions, committer
+from receiver.stores.journal import Layout, PosixDisk, committer
 from receiver.stores.journal.fence import claim
-from receiver.stores.journal.recordings import Recorder
 from sender.sources.file import AudioFile
 from sonoduct.wire import RecordKind
 from tests.faults.storage.mounts import make_image, mounted
 from tests.support.evidence import RATE, make, manifests, require_all
 from tests.support.extent import either
+from tests.support.journal import finish
 from tests.support.receivers import Receiver, serving
 from tests.support.sounds import same, samples
 from tests.support.streams import Track, playing, progress, send_again
@@ -53,7 +53,7 @@ def require_recorded(store, sent):
     """Require that each stream of *sent* has its recording, or a complete journal."""
     layout = Layout(PosixDisk(), store)
     for _, receipt in sent:
-        Recorder(layout, RecordingOptions("wav")).record(layout.journal(receipt.stream))
+        finish(layout.disk, layout, layout.journal(receipt.stream).folder)
     found = manifests(store)
     for path, receipt in sent:
         recording = store / "audio" / found[receipt.stream]["recording"]

@@ -6,11 +6,10 @@ from contextlib import suppress
 
 import pytest
 
-from receiver.stores.journal import Layout, PosixDisk, RecordingOptions
+from receiver.stores.journal import Layout, PosixDisk
 from receiver.stores.journal.fence import claim
 from receiver.stores.journal.journal import Journal
 from receiver.stores.journal.reader import Part
-from receiver.stores.journal.recordings import Recorder
 from receiver.stores.journal.writer import ending
 from sender.sources.file import AudioFile
 from sonoduct import wire
@@ -18,6 +17,7 @@ from tests.faults.storage.scene import FORMAT
 from tests.support.clients import connected
 from tests.support.evidence import RATE, make, require_all
 from tests.support.extent import either
+from tests.support.journal import finish
 from tests.support.receivers import Receiver, serving
 from tests.support.sounds import noise
 from tests.support.waits import until
@@ -82,9 +82,7 @@ def require_no_recording(root, folder):
     layout = Layout(PosixDisk(), root)
     layout.audio.mkdir(exist_ok=True)
     with suppress(wire.StorageFailed):
-        assert (
-            Recorder(layout, RecordingOptions("wav")).record(Journal(PosixDisk(), folder)) is None
-        )
+        assert finish(layout.disk, layout, folder) is None
 
     assert [] == list(layout.audio.iterdir())
 

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple, Protocol
-
-from typing_extensions import override
+from typing import Final, NamedTuple
 
 from .part import Part
 
@@ -125,7 +123,7 @@ class _Packets:
         self.samples = 0
         """Samples in all packets, if they are `counted`."""
         self._headers: list[bytes] = []
-        self._counter: Counter | None = None
+        self._counter: Opus | Vorbis | None = None
         self._rest = b""
 
     @property
@@ -189,18 +187,11 @@ def _pages(part: Part) -> Iterator[Page]:
         at = base + end
 
 
-class Counter(Protocol):
-    """Counts the samples of a stream's packets, one after another."""
+class Opus:
+    """Counts at 48 kHz, at which Opus always decodes: RFC 6716, section 3.1."""
 
     def samples(self, packet: bytes) -> int:
         """Return the samples that *packet* adds; its first two bytes are enough."""
-
-
-class Opus(Counter):
-    """Counts at 48 kHz, at which Opus always decodes: RFC 6716, section 3.1."""
-
-    @override
-    def samples(self, packet: bytes) -> int:
         if not packet:
             return 0
         config, code = packet[0] >> 3, packet[0] & 3
@@ -213,7 +204,7 @@ class Opus(Counter):
         return frame * (1, 2, 2, packet[1] & 63 if len(packet) > 1 else 0)[code]
 
 
-class Vorbis(Counter):
+class Vorbis:
     """Counts with the overlap: half of each packet is in the one before (section 1.3.2)."""
 
     def __init__(self, sizes: tuple[int, int], long: list[bool]) -> None:
@@ -222,8 +213,8 @@ class Vorbis(Counter):
         self._mask = (1 << (len(long) - 1).bit_length()) - 1
         self._before = 0
 
-    @override
     def samples(self, packet: bytes) -> int:
+        """Return the samples that *packet* adds; its first two bytes are enough."""
         if not packet or packet[0] & 1:
             return 0
         mode = packet[0] >> 1 & self._mask
@@ -237,7 +228,7 @@ def headers_of(first: bytes) -> int:
     return 3 if first.startswith(_VORBIS) else 2
 
 
-def counter_of(headers: list[bytes]) -> Counter | None:
+def counter_of(headers: list[bytes]) -> Opus | Vorbis | None:
     """Return a counter for the packets behind *headers*; None for an unknown codec."""
     first, last = headers[0], headers[-1]
     if first.startswith(_OPUS):

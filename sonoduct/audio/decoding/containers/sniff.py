@@ -83,7 +83,9 @@ def sniff(part: Part, whole: int) -> SniffResult:
         shown = _shown(part, whole, mended.size, mended.patches)
         return SniffResult(route, shown._replace(beyond=mended.beyond), mended.damage)
     if (found := mpeg.walk(part)) is not None:
-        return _of_mp3(part, found)
+        beyond = found.size * GUESS_AT_MOST + HEAD_BYTES if found.samples is not None else 0
+        shown = Shown(part.start, part.start + found.size, beyond=beyond)
+        return SniffResult(Route.CHILD, shown, found.damage, found.samples)
     return SniffResult(Route.FFMPEG, damage=joined.damage(part))
 
 
@@ -93,13 +95,6 @@ def _shown(part: Part, whole: int, size: int, patches: unfinished.Patches = ()) 
         return WHOLE
     written = tuple((at, data.hex()) for at, data in patches)
     return Shown(part.start, part.start + size, written)
-
-
-def _of_mp3(part: Part, found: mpeg.Frames) -> SniffResult:
-    guessed = found.samples is not None
-    beyond = found.size * GUESS_AT_MOST + HEAD_BYTES if guessed else 0
-    shown = Shown(part.start, part.start + found.size, beyond=beyond)
-    return SniffResult(Route.CHILD, shown, found.damage, found.samples)
 
 
 def _is_plain_wav(head: bytes) -> bool:

@@ -5,12 +5,11 @@ import time
 import pytest
 
 from receiver.stores.journal import Layout, PosixDisk, RecordingOptions, Retention
-from receiver.stores.journal.done import end_stream
 from receiver.stores.journal.janitor import Ages, Janitor
 from receiver.stores.journal.journal import Done, Journal, State
 from receiver.stores.journal.reader import Part
 from tests.support.faultydisk import HastyDisk
-from tests.support.journal import STREAM, chunks, claimed, hello
+from tests.support.journal import STREAM, chunks, claimed, end_stream, hello
 
 HOUR = 3600.0
 

@@ -13,7 +13,6 @@ import pytest
 import receiver.stores.journal.fence
 from receiver.stores.journal import PosixDisk
 from receiver.stores.journal.disk import DiskFull
-from receiver.stores.journal.done import end_stream
 from receiver.stores.journal.fence import MOST_EPOCHS
 from receiver.stores.journal.journal import Done, Journal, State
 from receiver.stores.journal.reader import Part
@@ -39,6 +38,7 @@ from tests.support.journal import (
     chunks,
     claimed,
     contents,
+    end_stream,
     hello,
     names,
     receipt,

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver.stores.journal import posix
+from receiver.stores.journal import PosixDisk, disk
+
+DISK = PosixDisk()
 
 
 @pytest.fixture
@@ -22,12 +24,12 @@ def kind_of(path):
     """Return the file system's name, as the kernel lists it."""
     command = ("stat", "-f", "-c", "%t", path)
     answer = subprocess.run(command, capture_output=True, check=True, text=True)
-    return posix.KNOWN.get(int(answer.stdout, 16))
+    return disk.KNOWN.get(int(answer.stdout, 16))
 
 
 def test_it_is_relied_on_where_it_is_known(tmp_path, handle):
     """One sync is used where the system's own tool names a file system that reports faults."""
-    found = posix.tells_of_faults(handle)
+    found = DISK.syncs_all(handle)
 
     assert (kind_of(tmp_path) is not None) == found
 
@@ -37,7 +39,7 @@ def test_others_are_not(path):
     """Other file systems may not report that data was lost."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        assert not posix.tells_of_faults(handle)
+        assert not DISK.syncs_all(handle)
     finally:
         os.close(handle)
 
@@ -54,17 +56,17 @@ def test_others_are_not(path):
 )
 def test_older_kernels_do_not_tell(handle, monkeypatch, release, expected):
     """Before Linux 5.8 the call succeeded even if data was lost."""
-    monkeypatch.setattr(posix, "_type_of", lambda _handle: 0xEF53)
+    monkeypatch.setattr(disk, "_type_of", lambda _handle: 0xEF53)
     monkeypatch.setattr(platform, "release", lambda: release)
 
-    assert expected == posix.tells_of_faults(handle)
+    assert expected == DISK.syncs_all(handle)
 
 
 def test_it_is_done(tmp_path, handle):
     """The sync returns nothing, and can be repeated."""
     (tmp_path / "file").write_bytes(bytes(100))
     for _ in range(2):
-        assert posix.sync_all(handle) is None
+        assert DISK.sync_all(handle) is None
 
 
 def test_a_failure_is_an_os_error():
@@ -72,10 +74,10 @@ def test_a_failure_is_an_os_error():
     handle = os.open(Path("/"), os.O_RDONLY)
     os.close(handle)
     with pytest.raises(OSError, match="Bad file descriptor") as raised:
-        posix.sync_all(handle)
+        DISK.sync_all(handle)
 
     assert errno.EBADF == raised.value.errno
-    assert not posix.tells_of_faults(handle)
+    assert not DISK.syncs_all(handle)
 
 
 def test_reserved_room(tmp_path):
@@ -85,9 +87,9 @@ def test_reserved_room(tmp_path):
     path = tmp_path / "segment"
     path.write_bytes(b"audio")
     with path.open("ab") as file:
-        posix.reserve(file.fileno(), 1024 * 1024)
+        DISK.reserve(file.fileno(), 1024 * 1024)
     with path.open("rb") as file:
-        posix.reserve(file.fileno(), 1024 * 1024 * 1024)  # not open to write
+        DISK.reserve(file.fileno(), 1024 * 1024 * 1024)  # not open to write
     found = path.stat()
 
     assert b"audio" == path.read_bytes()

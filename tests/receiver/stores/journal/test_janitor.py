@@ -10,7 +10,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from receiver.stores.journal import Layout, PosixDisk, RecordingOptions, Retention
-from receiver.stores.journal.done import end_stream
 from receiver.stores.journal.janitor import RECEIPT_BYTES, Janitor
 from receiver.stores.journal.journal import Done, Journal, State
 from receiver.stores.journal.reader import Part
@@ -25,6 +24,7 @@ from tests.support.journal import (
     chunks,
     claimed,
     contents,
+    end_stream,
     hello,
     names,
     receipt,

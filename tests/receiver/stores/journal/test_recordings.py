@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import sonoduct.audio.recording
-from receiver.stores.journal import Layout, PosixDisk, RecordingOptions
+from receiver.stores.journal import Layout, PosixDisk, RecordingOptions, committer
 from receiver.stores.journal import recordings as recordings_
 from receiver.stores.journal.committer import MANY
 from receiver.stores.journal.journal import Done, Journal, State
@@ -513,7 +513,7 @@ def test_a_sync_of_the_disk_that_fails(layout):
 
 def test_a_slow_sync_of_the_disk(layout, monkeypatch):
     """If the call waits long for others' data, it is not used for a while."""
-    monkeypatch.setattr(recordings_, "SLOW_S", -1)
+    monkeypatch.setattr(committer, "SLOW_S", -1)
     journals, disk = several(layout, MANY), Counting()
 
     assert {} == made_by(disk, layout, journals, sync_all=disk.all_at_once)

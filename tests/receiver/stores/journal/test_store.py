@@ -261,14 +261,14 @@ async def group(store, count, first=0):
     """Commit chunks of *count* streams together; return their listeners and the syncs."""
     numbers = range(first, first + count)
     begun_ones = [await begun(store, hello(stream=f"{number:032x}")) for number in numbers]
-    before = store._layout.disk.calls.count("sync"), store._layout.disk.calls.count("sync_all")
+    before = store.layout.disk.calls.count("sync"), store.layout.disk.calls.count("sync_all")
     for claim, _ in begun_ones:
         append(claim, 0, 100)
     store.committer.flush_soon()
     listeners = [listener for _, listener in begun_ones]
     for listener in listeners:
         await listener.until(lambda each=listener: each.kept or each.failures)
-    syncs = store._layout.disk.calls.count("sync"), store._layout.disk.calls.count("sync_all")
+    syncs = store.layout.disk.calls.count("sync"), store.layout.disk.calls.count("sync_all")
     return listeners, (syncs[0] - before[0], syncs[1] - before[1])
 
 

@@ -183,5 +183,5 @@ def test_a_debugger_shows_the_decoder(tmp_path, opened):
     decoding = repr(decoder)
     decoder.close()
 
-    assert "<FileDecoder soundfile WAV/pcm at frame 300 of 1000>" == decoding
-    assert "<FileDecoder soundfile WAV/pcm closed of 1000>" == repr(decoder)
+    assert "<Decoder soundfile WAV/pcm at frame 300 of 1000>" == decoding
+    assert "<Decoder soundfile WAV/pcm closed of 1000>" == repr(decoder)
