@@ -10,7 +10,7 @@ from benchmarks.contenders import require
 from benchmarks.processes import child
 from benchmarks.results import Case
 from benchmarks.rounds import scratch
-from benchmarks.watching import arrivals, percentile, probed, watched
+from benchmarks.watching import CPU_PER_CHUNK, arrivals, percentile, probed, watched
 from sender import Settings, connect
 from sender.sources.file import AudioFile
 from sonoduct.runtime.logs import configure
@@ -44,7 +44,8 @@ def live(scale):
     case.goal(
         "streams with a chunk that came after the next was due", case.median(OURS, "late"), most=0
     )
-    case.goal("chunk to array, p99 in ms", case.median(OURS, "p99 ms"), most=25)
+    case.goal("chunk to array, p99 in ms", case.median(OURS, "p99 ms"), most=15)
+    case.goal(CPU_PER_CHUNK, case.median(OURS, CPU_PER_CHUNK), most=60)
     case.goal("receiver, cores", case.median(OURS, "receiver cores"), most=1)
     case.goal("receiver and sender, cores", float(np.median(both)), most=2)
     return case

@@ -25,5 +25,5 @@ def many(scale):
 
         in_turn(case, [FOLDER, DISK_MANY, TUTORIAL], scale.rounds, one)
     reached = case.ratio(TUTORIAL.name, FOLDER.name, FIGURE)
-    case.goal("times as fast as the tutorial's client, for each file", reached, least=10)
+    case.goal("times as fast as the tutorial's client, for each file", reached, least=15)
     return case
