@@ -6,7 +6,8 @@ import time
 
 from .cases import Scale, bulk, crowd, live, many_files, memory, scale, start, takeover, wire_bytes
 from .contenders import WrongAudioError
-from .report import keep, markdown
+from .control import Control
+from .report import Published, markdown, publish
 
 CASES = {
     "bulk-wav": bulk.wav,
@@ -32,8 +33,10 @@ def main():
     parser.add_argument("--publish", action="store_true", help="results.json and README.md")
     chosen = parser.parse_args()
     amount = Scale(chosen.rounds or (1 if chosen.quick else 5), chosen.quick)
-    cases = []
-    for name in chosen.only or CASES:
+    cases, control, names = [], Control(), chosen.only or list(CASES)
+    for turn, name in enumerate(names):
+        if chosen.publish and turn in {0, len(names) // 2}:
+            control.measure()
         started = time.monotonic()
         try:
             case = CASES[name](amount)
@@ -44,7 +47,8 @@ def main():
         print(f"({time.monotonic() - started:.0f} s)\n", flush=True)
         cases.append(case)
     if chosen.publish:
-        keep(cases)
+        control.measure()
+        publish(cases, control.medians, Published())
     return 0
 
 
