@@ -48,18 +48,19 @@ def unsteady(medians):
 
 def _through_tcp():
     data, buffer = bytes(STEP_BYTES), bytearray(STEP_BYTES)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        with socket.create_connection(listening.getsockname()) as sending:
-            receiving, _ = listening.accept()
-            started = time.perf_counter()
-            writer = threading.Thread(target=_send, args=(sending, data))
-            writer.start()
-            with receiving:
-                left = TOTAL_BYTES
-                while left:
-                    left -= receiving.recv_into(buffer)
-            writer.join()
-            return time.perf_counter() - started
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.create_connection(listening.getsockname()) as sending,
+        listening.accept()[0] as receiving,
+    ):
+        started = time.perf_counter()
+        writer = threading.Thread(target=_send, args=(sending, data))
+        writer.start()
+        left = TOTAL_BYTES
+        while left:
+            left -= receiving.recv_into(buffer)
+        writer.join()
+        return time.perf_counter() - started
 
 
 def _send(sending, data):

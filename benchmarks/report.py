@@ -38,13 +38,14 @@ def markdown(case):
     lines = [f"### {case.name}", "", f"{case.work[0].upper()}{case.work[1:]}.", ""]
     lines += [f"| contender | {' | '.join(columns)} |", f"| --- |{' ---: |' * len(columns)}"]
     for contender, figures in case.figures.items():
-        cells = [_cell(figures.get(column, [])) for column in columns]
+        cells = [cell(figures.get(column, [])) for column in columns]
         lines.append(f"| {contender} | {' | '.join(cells)} |")
     lines += [f"| {name} | absent: {why} |" for name, why in case.absent.items()]
     return "\n".join([*lines, "", *map(_goal, case.goals), ""])
 
 
-def _cell(values):
+def cell(values):
+    """Return the median of *values*, and their spread if there is one."""
     if not values:
         return ""
     low, middle, high = min(values), statistics.median(values), max(values)
