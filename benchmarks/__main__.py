@@ -29,10 +29,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less of everything, in a minute")
     parser.add_argument("--only", action="append", choices=CASES, help="this case; again for more")
-    parser.add_argument("--rounds", type=int, help="5, or 1 in a quick run")
+    parser.add_argument("--rounds", type=int, help="5 or fewer, by the case; 1 in a quick run")
     parser.add_argument("--publish", action="store_true", help="results.json and README.md")
     chosen = parser.parse_args()
-    amount = Scale(chosen.rounds or (1 if chosen.quick else 5), chosen.quick)
+    rounds = chosen.rounds or (1 if chosen.quick else 5)
+    amount = Scale(rounds, chosen.quick, asked=bool(chosen.rounds))
     cases, control, names = [], Control(), chosen.only or list(CASES)
     for turn, name in enumerate(names):
         if chosen.publish and turn in {0, len(names) // 2}:

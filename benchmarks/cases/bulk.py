@@ -20,7 +20,7 @@ CPU_PER_HOUR = "CPU s per hour of audio"
 
 def wav(scale):
     """Against all contenders. The tutorial is slow, so it gets a part of the file."""
-    seconds, fewer = scale.pick(600, 60), scale.pick(120, 12)
+    seconds, fewer = scale.pick(600, 60), scale.pick(60, 12)
     work = f"one {seconds} s WAV, {CD}, to its receipt ({fewer} s for the tutorial)"
     case = Case("bulk-wav", work)
     with scratch() as folder:
@@ -68,7 +68,7 @@ def flac(scale):
         def one(contender):
             return _with_cost(run(contender, [sound]), sound)
 
-        in_turn(case, [NONE, DURABLE, DECODER], scale.rounds, one)
+        in_turn(case, [NONE, DURABLE, DECODER], scale.few(3), one)
     for ours in (NONE.name, DURABLE.name):
         reached = case.ratio(DECODER.name, ours)
         case.goal(f"{ours}: times as fast as soundfile decodes in one thread", reached, least=1.3)

@@ -22,7 +22,7 @@ CONNECT_S = 0.004
 """Between the starts of two streams: as in life, they are not in step."""
 
 SETTLE_S = 1
-FINISH_S = 3
+FINISH_S = 1
 
 
 def live(scale):
@@ -36,7 +36,7 @@ def live(scale):
         paths = [folder / f"{number:04}.wav" for number in range(streams)]
         for path in paths:  # each path is a stream of its own
             os.link(sound.path, path)
-        for _ in range(scale.rounds):
+        for _ in range(scale.few(3)):
             case.add(OURS, **_round(paths, sound, seconds))
     both = [
         sum(pair) for pair in zip(*(case.values(OURS, f"{end} cores") for end in ENDS), strict=True)
