@@ -31,17 +31,17 @@ OURS = "times as long as ours"
 
 DURABLY = {
     DURABLE: PROMISES,
-    FFMPEG_SYNCED: ("durable",),
-    FFMPEG_16_SYNCED: ("durable",),
+    FFMPEG_SYNCED: (),
+    FFMPEG_16_SYNCED: (),
     RSYNC_SYNCED: ("resume", "durable", "verified", "acknowledged"),
-    NGINX_SYNCED: ("durable", "acknowledged"),
-    GSTREAMER_SYNCED: ("durable",),
-    ZEROMQ_SYNCED: ("durable", "acknowledged"),
-    GRPC_SYNCED: ("durable", "acknowledged"),
+    NGINX_SYNCED: ("acknowledged",),
+    GSTREAMER_SYNCED: (),
+    ZEROMQ_SYNCED: (),
+    GRPC_SYNCED: ("acknowledged",),
     NATS_SYNCED: ("resume", "durable", "acknowledged"),
-    PICOWS_SYNCED: ("durable", "acknowledged"),
+    PICOWS_SYNCED: (),
 }
-"""What each promises when it says that it is done, and nothing is lost afterwards."""
+"""What each promises by itself; README.md says what the words mean."""
 
 FLEETING = {
     NONE: ("resume", "verified", "acknowledged", "arrays"),
@@ -50,10 +50,10 @@ FLEETING = {
     RSYNC: ("resume", "verified", "acknowledged"),
     NGINX: ("acknowledged",),
     GSTREAMER: (),
-    ZEROMQ: ("acknowledged",),
+    ZEROMQ: (),
     GRPC: ("acknowledged",),
     NATS: ("resume", "acknowledged"),
-    PICOWS: ("acknowledged",),
+    PICOWS: (),
 }
 """The same without a sync: in memory, in the page cache, or counted and thrown away."""
 
