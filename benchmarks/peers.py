@@ -14,6 +14,7 @@ from .contenders.peers.nats import NATS, NATS_SYNCED
 from .contenders.peers.nginx import NGINX, NGINX_SYNCED
 from .contenders.peers.picows import PICOWS, PICOWS_SYNCED
 from .contenders.peers.rsync import RSYNC, RSYNC_SYNCED
+from .contenders.peers.whisperlive import WHISPERLIVE
 from .contenders.peers.zeromq import ZEROMQ, ZEROMQ_SYNCED
 from .contenders.tcp import FFMPEG, FFMPEG_16, FFMPEG_16_SYNCED, FFMPEG_SYNCED
 from .control import Control
@@ -54,6 +55,7 @@ FLEETING = {
     GRPC: ("acknowledged",),
     NATS: ("resume", "acknowledged"),
     PICOWS: (),
+    WHISPERLIVE: ("arrays",),
 }
 """The same without a sync: in memory, in the page cache, or counted and thrown away."""
 

@@ -42,6 +42,7 @@ http {{
 def serve(folder):
     """One worker, on the loopback interface."""
     program, port = needs_program("nginx"), free_port()
+    needs_program("curl")
     about = subprocess.run([program, "-V"], check=True, capture_output=True, text=True)  # noqa: S603  # what is compared
     if "http_dav_module" not in about.stderr:
         raise AbsentError("nginx has no module http_dav_module")
