@@ -71,10 +71,10 @@ def main():
     parser.add_argument("--publish", action="store_true", help="peers.json and README.md")
     chosen = parser.parse_args()
     control = Control()
-    control.measure()
     try:
         rounds = chosen.rounds or (1 if chosen.quick else 5)
-        case = compared(60 if chosen.quick else 600, rounds, tuple(chosen.only or [""]))
+        seconds, names = 60 if chosen.quick else 600, tuple(chosen.only or [""])
+        case = compared(seconds, rounds, names, control)
     except WrongAudioError as exc:
         print(f"{NAME}: WRONG AUDIO: {exc}", file=sys.stderr)
         return 1
@@ -85,8 +85,8 @@ def main():
     return 0
 
 
-def compared(seconds, rounds, names):
-    """Have all contenders send the same file by turns, durably or not."""
+def compared(seconds, rounds, names, control):
+    """Have all contenders send the same file by turns; measure the control before each round."""
     case = Case(NAME, f"one {seconds} s WAV, 16 bit stereo at 44.1 kHz")
     with scratch() as folder:
         sound = noise(folder / "noise.wav", seconds)
@@ -95,7 +95,9 @@ def compared(seconds, rounds, names):
             for each in (*DURABLY, *FLEETING)
             if each in {DURABLE, NONE} or each.name.startswith(names)
         ]
-        in_turn(case, chosen, rounds, lambda each: measured(each, sound))
+        for _ in range(rounds):
+            control.measure()
+            in_turn(case, chosen, 1, lambda each: measured(each, sound))
     return case
 
 
