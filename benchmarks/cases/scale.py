@@ -14,10 +14,12 @@ from benchmarks.usage import Meter
 
 FIGURE = "receivers' CPU s per hour of audio"
 RECORDED_S = 60
+BETWEEN_S = 0.25
+"""Between the starts of two streams: as in life, their recordings are not made in one moment."""
 
 
 def several(scale):
-    """Each gets a stream of its own at the same time, at a pace that leaves room for all."""
+    """Each gets a stream of its own, at a pace that leaves room for all."""
     seconds = scale.pick(100, 30)
     case = Case(
         "scale",
@@ -54,6 +56,7 @@ def _cost(sound, count):
         meters = [Meter(server.pid) for server in servers]
         for client in clients:
             client.tell()
+            time.sleep(BETWEEN_S)
         for client in clients:
             check(client.hear(), [sound], folder)
         _wait_for_recordings(store / "audio", count)
