@@ -7,10 +7,10 @@ COMPOSE := docker compose
 N ?= 2
 WORKERS ?= 4 # half of the time a test waits: four take 20 s less than two, on two cores
 
-.PHONY: help setup demo test coverage check docs bench lock clean up down logs ps scale roll e2e faults
+.PHONY: help setup demo test coverage check docs bench bench-peers lock clean up down logs ps scale roll e2e faults
 
 help: ## Show this list
-	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: .venv/ready ## Create .venv with everything pinned (other targets do so on their own)
 
@@ -70,11 +70,19 @@ docs: .venv/ready ## Write the map of modules in docs/architecture.md from their
 bench: .venv/ready ## Measure against the bare library; QUICK=1 for a minute of it; see benchmarks/README.md
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--publish) $(ARGS)
 
+bench-peers: .venv/peers ## Measure against other programs; each that is absent gets a line; QUICK=1 writes nothing
+	$(BIN)/python -m benchmarks.peers $(if $(QUICK),--quick,--publish) $(ARGS)
+
+.venv/peers: requirements/peers.txt .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.txt
+	@touch $@
+
 lock: .venv/ready ## Pin the newest versions that pyproject.toml allows, with hashes
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	for each in sender receiver; do $(COMPILE) pyproject.toml --extra $$each -o requirements/$$each.txt; done
 	$(COMPILE) pyproject.toml --extra sender --extra receiver --group dev -o requirements/dev.txt
 	$(COMPILE) --group build -o requirements/build.txt
+	$(COMPILE) --group peers --constraint requirements/dev.txt -o requirements/peers.txt
 
 # --no-strip-extras: pip takes the newest of a package that is needed with an extra and pinned without.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --upgrade

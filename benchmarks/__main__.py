@@ -18,7 +18,8 @@ from .cases import (
     wire_bytes,
 )
 from .contenders import WrongAudioError
-from .report import keep, markdown
+from .control import Control
+from .report import Published, markdown, publish
 
 CASES = {
     "bulk-wav": bulk.wav,
@@ -41,12 +42,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="less of everything, in a minute")
     parser.add_argument("--only", action="append", choices=CASES, help="this case; again for more")
-    parser.add_argument("--rounds", type=int, help="5, or 1 in a quick run")
+    parser.add_argument("--rounds", type=int, help="5 or fewer, by the case; 1 in a quick run")
     parser.add_argument("--publish", action="store_true", help="results.json and README.md")
     chosen = parser.parse_args()
-    amount = Scale(chosen.rounds or (1 if chosen.quick else 5), chosen.quick)
-    cases = []
+    rounds = chosen.rounds or (1 if chosen.quick else 5)
+    amount = Scale(rounds, chosen.quick, asked=bool(chosen.rounds))
+    cases, control = [], Control()
     for name in chosen.only or CASES:
+        if chosen.publish:
+            control.measure()
         started = time.monotonic()
         try:
             case = CASES[name](amount)
@@ -57,7 +61,8 @@ def main():
         print(f"({time.monotonic() - started:.0f} s)\n", flush=True)
         cases.append(case)
     if chosen.publish:
-        keep(cases)
+        control.measure()
+        publish(cases, control.medians, Published())
     return 0
 
 

@@ -3,13 +3,18 @@
 import atexit
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 
 from receiver.processors.levels import Levels
 
+from .lag import Lag
+
 FILE = "BENCHMARK_ARRIVALS"
-"""Environment variable: where to."""
+"""Environment variable: where to; the loop's lags go beside it."""
+
+LAGS = "lags.npy"
 
 ARRIVAL = np.dtype([("stream", "S32"), ("frame", "<i8"), ("arrived", "<f8"), ("stamp", "<f8")])
 STAMP_FRAMES = 4
@@ -21,9 +26,12 @@ class Arrivals:
     inline = True
     seen = []  # noqa: RUF012  # of all streams; a list takes from several threads at once
 
+    lag = None
+
     def open(self, stream):
-        """Remember whose chunks these are."""
+        """Remember whose chunks these are; the first has the loop watched."""
         self.stream = stream.id
+        Arrivals.lag = Arrivals.lag or Lag()
 
     def process(self, samples, offset):
         """Note the time."""
@@ -59,6 +67,8 @@ def _write():
         (stream, frame, arrived, _stamped(first)) for stream, frame, arrived, first in Arrivals.seen
     ]
     np.save(os.environ[FILE], np.array(rows, ARRIVAL))
+    if Arrivals.lag:
+        np.save(Path(os.environ[FILE]).with_name(LAGS), np.array(Arrivals.lag.seen))
 
 
 def _stamped(first):

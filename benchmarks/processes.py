@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import socket
@@ -11,8 +12,11 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 WAIT_S = 60
+END_S = 10
+TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -72,6 +76,8 @@ class Program:
     def __init__(self, pid, url):
         self.pid = pid
         self.url = url
+        self.spent = None
+        """CPU seconds of it and of its children, if it has ended and was started by `ending`."""
 
 
 @contextmanager
@@ -117,6 +123,47 @@ def program(*command, port):
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def ending(command, port, url, said=subprocess.DEVNULL):
+    """
+    Run a command that listens on *port*, and take its CPU seconds when it has ended.
+
+    It may end alone, and so may its children, whose clocks end with them.
+    """
+    process = subprocess.Popen(command, stdout=said, stderr=said)  # noqa: S603  # what is compared
+    program = Program(process.pid, url | {"pid": process.pid})
+    try:
+        _wait_until_known(port)
+        yield program
+    finally:
+        os.kill(process.pid, signal.SIGTERM)  # `terminate` would take what `wait4` returns
+        program.spent = _reaped(process)
+
+
+def _reaped(process):
+    until = time.monotonic() + END_S
+    while time.monotonic() < until:
+        pid, status, spent = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            return spent.ru_utime + spent.ru_stime
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    raise TimeoutError(f"process {process.args[0]} did not end within {END_S} s")
+
+
+def _wait_until_known(port):
+    """Wait until the kernel lists *port*: some programs take the first connection for the only."""
+    until = time.monotonic() + WAIT_S
+    wanted = re.compile(rf"^ *\d+: \w+:{port:04X} \w+:0000 0A ", re.MULTILINE)
+    while time.monotonic() < until:
+        if any(wanted.search(Path(table).read_text()) for table in TABLES):
+            return
+        time.sleep(0.01)
+    raise TimeoutError(f"nothing listens on port {port}")
 
 
 def free_port():

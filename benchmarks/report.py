@@ -1,18 +1,19 @@
-"""Prints results, and writes them to results.json and to the table in README.md."""
+"""Prints results; a steady machine's results go into a JSON file and the table in README.md."""
 
 import json
 import platform
 import statistics
+import sys
 import time
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from .control import unsteady
 from .results import Case
 
-RESULTS = Path(__file__).with_name("results.json")
-README = Path(__file__).with_name("README.md")
-BEGIN, END = "<!-- results begin -->", "<!-- results end -->"
+HERE = Path(__file__).parent
 WHOLE = 100  # from here on, figures have no decimals
 VERSIONS = ("websockets", "uvloop", "numpy", "soundfile", "xxhash", "msgspec")
 
@@ -37,13 +38,14 @@ def markdown(case):
     lines = [f"### {case.name}", "", f"{case.work[0].upper()}{case.work[1:]}.", ""]
     lines += [f"| contender | {' | '.join(columns)} |", f"| --- |{' ---: |' * len(columns)}"]
     for contender, figures in case.figures.items():
-        cells = [_cell(figures.get(column, [])) for column in columns]
+        cells = [cell(figures.get(column, [])) for column in columns]
         lines.append(f"| {contender} | {' | '.join(cells)} |")
     lines += [f"| {name} | absent: {why} |" for name, why in case.absent.items()]
     return "\n".join([*lines, "", *map(_goal, case.goals), ""])
 
 
-def _cell(values):
+def cell(values):
+    """Return the median of *values*, and their spread if there is one."""
     if not values:
         return ""
     low, middle, high = min(values), statistics.median(values), max(values)
@@ -66,17 +68,45 @@ def _goal(goal):
     return f"* {goal['goal']}: {seen}, goal {wanted}: {mark}"
 
 
-def keep(cases):
-    """Put *cases* into results.json and README.md; cases that were not run stay unchanged."""
-    known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+@dataclass(frozen=True)
+class Published:
+    """Where results are published."""
+
+    results: Path = HERE / "results.json"
+    readme: Path = HERE / "README.md"
+    section: str = "results"
+    """The name in the two marks of the README between which the tables stand."""
+    table: Callable[[Case], str] = markdown
+
+
+def publish(cases, medians, where):
+    """
+    Put *cases* into both files; cases that were not run stay unchanged.
+
+    Unless the control was steady: then say so, and change nothing.
+
+    Args:
+        cases: what was measured.
+        medians: of the control, as `unsteady` takes them.
+        where: the files.
+
+    Returns:
+        Whether the results were published.
+    """
+    if why := unsteady(medians):
+        print(f"{where.results.name} and its tables stay as they were: {why}", file=sys.stderr)
+        return False
+    known = json.loads(where.results.read_text()) if where.results.exists() else {}
     for case in cases:
         known[case.name] = asdict(case) | {"machine": machine()}
-    RESULTS.write_text(json.dumps(known, indent=1) + "\n")
+    where.results.write_text(json.dumps(known, indent=1) + "\n")
     tables = []
     for fields in known.values():
         about = fields.pop("machine")
         said = ", ".join(f"{name} {value}" for name, value in about.items())
-        tables.append(f"{markdown(Case(**fields))}\n{said[0].upper()}{said[1:]}.\n")
-    before, _, rest = README.read_text().partition(BEGIN)
+        tables.append(f"{where.table(Case(**fields))}\n{said[0].upper()}{said[1:]}.\n")
+    begin, end = (f"<!-- {where.section} {side} -->" for side in ("begin", "end"))
+    before, _, rest = where.readme.read_text().partition(begin)
     text = "\n".join(tables)
-    README.write_text(f"{before}{BEGIN}\n\n{text}\n{END}{rest.partition(END)[2]}")
+    where.readme.write_text(f"{before}{begin}\n\n{text}\n{end}{rest.partition(end)[2]}")
+    return True

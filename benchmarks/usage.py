@@ -2,6 +2,7 @@
 
 import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,15 @@ def cpu_seconds(pid):
     clock_getcpuclockid(3) makes it on Linux.
     """
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def family_cpu_seconds(pid):
+    """Return the CPU seconds of a process and of its descendants that run."""
+    spent = cpu_seconds(pid)
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+            spent += sum(family_cpu_seconds(int(each)) for each in task.read_text().split())
+    return spent
 
 
 def resident_mib(pid):

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from . import probe
+from .lag import Machine
 from .processes import receiver
 from .usage import Meter
 
@@ -34,20 +35,27 @@ def arrivals(folder):
     return np.load(folder / ARRIVALS)
 
 
+def lags(folder):
+    """Return when the loop of a receiver that has ended was due, and how late it was, seconds."""
+    return np.load(folder / probe.LAGS)
+
+
 def watched(server, client):
     """Return what both ends spend between the client's `begin` and its `end`."""
     client.hear()
     client.tell()
     client.hear(WAIT_S)
-    meters = Meter(server.pid), Meter(client.pid)
+    meters, machine = (Meter(server.pid), Meter(client.pid)), Machine()
     end = client.hear(WAIT_S)
     receiving, sending = (meter.cost() for meter in meters)
+    others = machine.others(receiving.cpu_seconds + sending.cpu_seconds)
     return {
         CPU_PER_CHUNK: receiving.cpu_seconds * 1e6 / end["chunks"],
         "receiver cores": receiving.cpu_seconds / end["seconds"],
         "sender cores": sending.cpu_seconds / end["seconds"],
         "receiver peak MiB": receiving.peak_mib,
         "sender peak MiB": sending.peak_mib,
+        **others,
     }
 
 

@@ -9,6 +9,12 @@ class Scale:
 
     rounds: int
     quick: bool
+    asked: bool = False
+    """Whether the number of rounds was given by hand."""
+
+    def few(self, most):
+        """Return the rounds of a case that is long, or varies little."""
+        return self.rounds if self.asked else min(self.rounds, most)
 
     def pick(self, full, quick):
         """Return *full*, or *quick* in a quick run."""

@@ -12,7 +12,7 @@ OVER_IDLE = ("receiver MiB over idle", "sender MiB over idle")
 
 def memory(scale):
     """A WAV of silence that takes no room on the disk; one round, as it is long."""
-    gigabytes = scale.pick(10, 1)
+    gigabytes = scale.pick(3, 1)
     case = Case("memory", f"one {gigabytes} GB WAV at full speed, store none")
     with scratch() as folder:
         sound = silence(folder / "silence.wav", gigabytes * 10**9)

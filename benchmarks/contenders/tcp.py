@@ -1,4 +1,4 @@
-"""TCP: a socket that counts, with nothing around it, and what ffmpeg sends to one."""
+"""TCP: a socket that counts, or writes a file, and what ffmpeg sends to one."""
 
 import json
 import os
@@ -7,21 +7,29 @@ import shutil
 import socket
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
+
+import soundfile
+import xxhash
 
 from benchmarks.processes import Program, child
 
 from . import AbsentError, Contender, require
 
 BUFFER_BYTES = 1024 * 1024
-FLOAT_BYTES = 4
+BYTES = {"s16le": 2, "f32le": 4}
+"""Of a sample, for each of ffmpeg's forms."""
+BLOCK_FRAMES = 1 << 20
 WAV_HEADER_BYTES = 44
+FILE = "received"
 
 
-def count(pipe):
+def count(pipe, path=None):
     """
     Count the bytes of each connection until its end, and answer with the number.
 
+    If there is a *path*, write them to this file, and sync it before the answer.
     A connection that sends nothing gets the previous connection's answer: some programs only send.
     """
     buffer, told = bytearray(BUFFER_BYTES), b""
@@ -30,10 +38,8 @@ def count(pipe):
         while True:
             connection, _ = listening.accept()
             with connection:
-                started, total = time.perf_counter(), 0
-                while size := connection.recv_into(buffer):
-                    total += size
-                if total:
+                started = time.perf_counter()
+                if total := _taken(connection, buffer, path):
                     seconds = time.perf_counter() - started
                     told = json.dumps({"seconds": seconds, "bytes": total}).encode()
                 try:
@@ -42,10 +48,29 @@ def count(pipe):
                     continue
 
 
+def _taken(connection, buffer, path):
+    total, view = 0, memoryview(buffer)
+    with path.open("ab", buffering=0) if path else nullcontext() as file:
+        while size := connection.recv_into(buffer):
+            total += size
+            if file:
+                file.write(view[:size])
+        if file and total:
+            os.fdatasync(file.fileno())
+    return total
+
+
 @contextmanager
 def serve(_folder):
     """A socket that counts."""
     with child(count) as running:
+        yield Program(running.pid, running.hear())
+
+
+@contextmanager
+def serve_synced(folder):
+    """A socket whose bytes go into a file."""
+    with child(count, folder / FILE) as running:
         yield Program(running.pid, running.hear())
 
 
@@ -63,13 +88,13 @@ def send(pipe, url, sounds):
     pipe.recv()
 
 
-def send_ffmpeg(pipe, url, sounds):
+def send_ffmpeg(pipe, url, sounds, form="f32le"):
     """`ffmpeg -i FILE -f f32le tcp://…`, timed by the socket: ffmpeg's start does not count."""
     (sound,) = sounds
     program = find_ffmpeg()
     pipe.send("ready")
     pipe.recv()
-    command = [program, "-nostdin", "-v", "error", "-i", str(sound.path), "-f", "f32le", url]
+    command = [program, "-nostdin", "-v", "error", "-i", str(sound.path), "-f", form, url]
     subprocess.run(command, check=True)  # noqa: S603  # what is compared
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     with socket.create_connection(_address(url)) as connection:
@@ -111,11 +136,29 @@ def check(answer, sounds, _folder):
     require("bytes", answer["bytes"], sounds[0].payload_bytes)
 
 
-def check_ffmpeg(answer, sounds, _folder):
-    """Every sample was counted, as a float."""
-    expected = sounds[0].payload_bytes // 2 * FLOAT_BYTES
-    require("bytes", answer["bytes"], expected)
+def check_ffmpeg(answer, sounds, folder, form="f32le"):
+    """Every sample was counted, and is in the file, if there is one."""
+    (sound,) = sounds
+    require("bytes", answer["bytes"], sound.payload_bytes // 2 * BYTES[form])
+    if (folder / FILE).exists():
+        digest, frames = xxhash.xxh3_128(), 0
+        raw = {"s16le": "PCM_16", "f32le": "FLOAT"}[form]
+        how = {"samplerate": 44_100, "channels": 2, "subtype": raw, "format": "RAW"}
+        with soundfile.SoundFile(folder / FILE, **how) as file:
+            for block in file.blocks(BLOCK_FRAMES, dtype="float32"):
+                digest.update((block * 32768).astype("<i2").tobytes())
+                frames += len(block)
+        require("frames", frames, sound.frames)
+        require("digest", digest.hexdigest(), sound.digest)
 
 
 RAW = Contender("raw TCP", serve, send, check)
 FFMPEG = Contender("ffmpeg over TCP", serve, send_ffmpeg, check_ffmpeg)
+FFMPEG_SYNCED = Contender("ffmpeg into a synced file", serve_synced, send_ffmpeg, check_ffmpeg)
+
+_SIXTEEN = (
+    partial(send_ffmpeg, form="s16le"),
+    partial(check_ffmpeg, form="s16le"),
+)
+FFMPEG_16 = Contender("ffmpeg over TCP, 16 bit", serve, *_SIXTEEN)
+FFMPEG_16_SYNCED = Contender("ffmpeg into a synced file, 16 bit", serve_synced, *_SIXTEEN)
