@@ -29,18 +29,14 @@ def noise(path, seconds, *, form=(RATE, CHANNELS), sample_bytes=2, seed=0):
     """Write noise of *seconds* to *path*, WAV or FLAC by its suffix."""
     rate, channels = form
     wide = 8 * (4 - sample_bytes)
-    second = np.random.default_rng(seed).integers(-(2**29), 2**29, (rate, channels), np.int32)
-    second = (second >> wide) << wide
-    digest = xxhash.xxh3_128()
-    # The lower bytes of each int32 are empty: what is left is little-endian, as on the wire.
-    packed = second.astype("<i4").view(np.uint8).reshape(-1, 4)[:, 4 - sample_bytes :].tobytes()
+    chance, digest = np.random.default_rng(seed), xxhash.xxh3_128()
     with soundfile.SoundFile(path, "w", rate, channels, SUBTYPES[sample_bytes]) as file:
-        for turn in range(seconds):
-            # Every second is another one, and as cheap to make.
-            shift = turn * 997 % rate
-            file.write(np.roll(second, shift, axis=0))
-            cut = len(packed) - shift * channels * sample_bytes
-            digest.update(packed[cut:] + packed[:cut])
+        for _ in range(seconds):
+            second = chance.integers(-(2**29), 2**29, (rate, channels), np.int32) >> wide << wide
+            file.write(second)
+            # The lower bytes are empty: what is left is little-endian, as on the wire.
+            wide_bytes = second.astype("<i4").view(np.uint8).reshape(-1, 4)
+            digest.update(wide_bytes[:, 4 - sample_bytes :].tobytes())
     frames = rate * seconds
     return Sound(path, frames, digest.hexdigest(), frames * channels * sample_bytes, seconds)
 

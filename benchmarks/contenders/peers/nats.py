@@ -38,7 +38,7 @@ def find_server():
     """Return the server: the one beside this Python, or the machine's."""
     beside = Path(sys.executable).with_name("nats-server")
     if not (found := str(beside) if beside.exists() else shutil.which("nats-server")):
-        raise AbsentError("no program nats-server")
+        raise AbsentError("no program nats-server; expected 2.10 or later")
     said = subprocess.run([found, "--version"], check=True, capture_output=True, text=True).stdout  # noqa: S603  # what is compared
     version = tuple(map(int, re.search(r"(\d+)\.(\d+)", said).groups()))
     if version < OLDEST:

@@ -152,6 +152,7 @@ class SndFileRun(Run):
                 self._sndfile = self._second.change_places(self._sndfile)
                 self._at = at + len(data) // self.header.frame_bytes
                 return memoryview(data)
+        self._file = None  # one thread reads the rest: it would do the work of the other as well
         return memoryview(b"".join(pieces))
 
     def _frames(self, frames: int) -> memoryview:

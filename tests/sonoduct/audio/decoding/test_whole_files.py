@@ -59,7 +59,7 @@ def test_a_large_flac_in_two_threads(tmp_path, opened, name, block, monkeypatch)
     assert np.array_equal(
         truth(path), to_float32(whole, decoder.format.encoding, decoder.format.channels)
     )
-    assert halved
+    assert len(halved) > 1 or block > 2**19
 
     decoder.seek(70_001)
     assert whole[70_001 * decoder.format.frame_bytes :] == read_all(decoder, block)
