@@ -120,8 +120,8 @@ class FrameReader(asyncio.BufferedProtocol):
                 continue
             begin, end = _extent(data)
             size, mask = end - begin, bytes(data[max(0, begin - _MASK_BYTES) : begin])
-            if begin and not (size <= self._most and self._is_whole_message(data)):
-                self._foreign = end
+            if begin and not self._is_ours(data, size):
+                self._foreign = end + self._foreign_behind(data[end:])
             elif begin and end <= len(data):
                 self._connection.take_frame(_unmasked(data[begin:end], mask))
                 data = data[end:]
@@ -134,10 +134,20 @@ class FrameReader(asyncio.BufferedProtocol):
                 self._message[: self._fill] = data[begin:]
                 return
 
-    def _is_whole_message(self, data: memoryview) -> bool:
-        """Whether the frame that *data* begins with is a message that the connection takes."""
+    def _is_ours(self, data: memoryview, size: int) -> bool:
+        """Whether *data* begins with a message of *size* bytes that the connection takes."""
         masked = data[1] >= _MASKED
-        return data[0] == _BINARY and masked and self._connection.takes_frame
+        whole = data[0] == _BINARY and masked and size <= self._most
+        return whole and self._connection.takes_frame
+
+    def _foreign_behind(self, data: memoryview) -> int:
+        """Return the bytes of the frames in front of *data* that the library gets as well."""
+        foreign = 0
+        while True:
+            begin, end = _extent(data[foreign:])
+            if not begin or self._is_ours(data[foreign:], end - begin):
+                return foreign
+            foreign += end
 
 
 def _extent(data: memoryview) -> tuple[int, int]:

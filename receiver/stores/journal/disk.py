@@ -114,7 +114,7 @@ class PosixDisk:
         return os.open(path, flags, 0o644)
 
     def reserve(self, handle: int, size: int) -> None:
-        """Reserve room for the first *size* bytes of a file, if that is possible: no error says."""
+        """Reserve room for the first *size* bytes of a file; do nothing if that is refused."""
         if hasattr(_LIBC, "fallocate"):  # a refusal, or a full disk, does not matter before writes
             _LIBC.fallocate(handle, KEEP_SIZE, ctypes.c_long(0), ctypes.c_long(size))
 
@@ -138,6 +138,10 @@ class PosixDisk:
         found = re.match(r"(\d+)\.(\d+)", platform.release())
         new_enough = found is not None and (int(found[1]), int(found[2])) >= SINCE
         return new_enough and _type_of(handle) in KNOWN
+
+    def together(self, *folders: Path) -> bool:
+        """Whether all *folders* are on one file system, so that one `sync_all` serves them."""
+        return len({folder.stat().st_dev for folder in folders}) == 1
 
     def sync_all(self, handle: int) -> None:
         """

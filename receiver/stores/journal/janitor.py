@@ -231,7 +231,8 @@ class Janitor:
         expired = min(idle, self._watched()) > self._retention.expiry_s and not is_over(journal)
         if expired and give_up(journal, State.EXPIRED, parts[-1].epoch + 1):
             log.warning("stream_expired", stream=journal.stream)
-        return False
+        # An end that a newer claim has outlived would hide the open stream from the next looks.
+        return self._disk.exists(journal.folder / DONE)
 
     def _is_due(self, journal: Journal, done: Done) -> bool:
         """Whether the ended stream is to be forgotten."""

@@ -94,8 +94,8 @@ class JournalStore(Store):
         self._opened = ExitStack()
         self._opened.callback(disk.close, held)
         # A handle reports each fault once: what the recorder is told, the committer must be told.
-        held_too = disk.hold(layout.root)
-        self._opened.callback(disk.close, held_too)
+        recorder = disk.hold(layout.root)
+        self._opened.callback(disk.close, recorder)
         self.stream_bytes = limits.stream_bytes
         """Most bytes of one stream."""
         self.layout = layout
@@ -105,15 +105,16 @@ class JournalStore(Store):
         """Threads for the blocking work of claims."""
         self._committing = ThreadPoolExecutor(1, "commits")  # its own, so that no commit waits
         self._finisher = ThreadPoolExecutor(1, "recordings")
-        whole, whole_too = (
-            partial(disk.sync_all, each) if disk.syncs_all(each) else None
-            for each in (held, held_too)
+        one_disk = disk.together(layout.root, layout.streams, layout.audio)
+        sync_chunks, sync_recordings = (
+            partial(disk.sync_all, each) if one_disk and disk.syncs_all(each) else None
+            for each in (held, recorder)
         )
-        self.committer = Committer(self._committing, self._has_room, observe, whole)
+        self.committer = Committer(self._committing, self._has_room, observe, sync_chunks)
         """Makes the chunks of all claims durable."""
         began = time.monotonic()
         self.janitor = Janitor(
-            layout, options, retention, lambda: time.monotonic() - began, sync_all=whole_too
+            layout, options, retention, lambda: time.monotonic() - began, sync_all=sync_recordings
         )
         """Does what is due while no sender is connected, and cancels streams."""
         self.recordings = RecordingQueue(self._record, lambda: self.committer.began)

@@ -248,7 +248,8 @@ class Writer:
                 raise self._refusal(exc) from exc
         if self._unsettled:  # a claim, or a reader, that finds the next part relies on this one
             self._sync()
-            self.require_latest()
+        # If the stream was ended meanwhile, only the loss of this file says so: it goes first.
+        self.require_latest()
         self._current().close()
         self._file, self._next = self._next, None
         self._number += 1

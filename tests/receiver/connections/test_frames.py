@@ -2,11 +2,13 @@
 
 import asyncio
 import random
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from receiver.connections import frames
 from receiver.connections.frames import FrameReader
 from receiver.connections.websocket import GuardedConnection
 from sonoduct import wire
@@ -49,6 +51,7 @@ def read(connection, data, sizes):
     reader = FrameReader(connection, memoryview(bytearray(256)), MOST)
     while data:
         room = reader.get_buffer(-1)
+        assert room, "no room for the next byte"
         size = min(next(sizes), len(room), len(data))
         room[:size] = data[:size]
         reader.buffer_updated(size)
@@ -68,17 +71,18 @@ def read(connection, data, sizes):
     st.sampled_from((1, 3, 20, 300, 2000)),
 )
 @settings(deadline=None, max_examples=60)  # a busy machine is slow
-def test_frames_in_pieces_of_any_size(frames, chance, most):
+def test_frames_in_pieces_of_any_size(sent, chance, most):
     """However the bytes are cut, the same messages and the same other bytes come, in order."""
     connection, expected = Connection(), Connection()
-    for opcode, payload, mask in frames:
+    for opcode, payload, mask in sent:
         if opcode == BINARY and len(payload) <= MOST:
             expected.take_frame(payload)
         else:
             expected.data_received(frame(opcode, payload, mask))
-    data = b"".join(frame(*each) for each in frames)
+    data = b"".join(frame(*each) for each in sent)
 
-    read(connection, data, iter(lambda: chance.randint(1, most), 0))
+    with patch.object(frames, "DIRECT_BYTES", 130):  # so that both ways are taken
+        read(connection, data, iter(lambda: chance.randint(1, most), 0))
 
     assert expected.seen == connection.seen
 
@@ -100,6 +104,23 @@ def test_a_frame_without_a_mask_is_the_library_s():
     read(connection, data, iter(lambda: 3, 0))
 
     assert [("library", data)] == connection.seen
+
+
+async def test_a_message_that_its_session_no_longer_waits_for(monkeypatch):
+    """It goes to the session by the library's queue, and no sample is lost."""
+    take_frame = GuardedConnection.take_frame
+
+    def late(connection, message):
+        connection.take = None
+        take_frame(connection, message)
+
+    monkeypatch.setattr(GuardedConnection, "take_frame", late)
+    async with running() as receiver:
+        peer = await open_socket(receiver.port, wire.SUBPROTOCOL)
+        try:
+            await streamed(peer, whole)
+        finally:
+            peer.close()
 
 
 async def streamed(peer, pieces):

@@ -569,6 +569,35 @@ def test_a_stream_that_ends_between_sweeps_is_opened(layout, folder):
     assert [] == names(DISK, folder)
 
 
+def test_an_open_stream_that_has_outlived_its_end(layout, folder, janitor):
+    """Every look visits it: its receiver may complete it, and die before the recording."""
+    made = begun(folder, 200).writer
+    Journal(DISK, folder).write_done(Done(state=State.EXPIRED, epoch=0))
+    age(folder, 60)
+    janitor.sweep()
+    made.commit(chunks(1, 200, FRAMES))
+    made.commit([ending(made.epoch, receipt())])
+    made.close()
+    age(folder, 60)
+    janitor.sweep()
+
+    assert [".json", ".wav"] == audio(layout)
+
+
+def test_an_end_as_old_as_the_last_look_is_opened(layout, folder):
+    """It may have come after the look: the clocks of files are coarse."""
+    janitor, disk = sweeping(layout)
+    ended(folder)
+    janitor.finish(Journal(DISK, folder))
+    age(folder, 60)
+    janitor.sweep()
+    opened(disk)
+    age(folder, 1)
+    janitor.sweep()
+
+    assert "read" in opened(disk)
+
+
 @pytest.mark.parametrize("trouble", ["lock", "remove", "names"])
 def test_a_stream_that_could_not_be_tidied_is_opened_again(layout, folder, trouble):
     """Another receiver holds its lock, or the disk refuses: the next sweep tries again."""

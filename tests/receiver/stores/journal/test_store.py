@@ -3,8 +3,10 @@
 import asyncio
 import errno
 import os
+import tempfile
 import threading
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -291,6 +293,23 @@ async def test_a_disk_that_cannot_be_synced_at_once(tmp_path, disk):
     disk.syncs_all = lambda _handle: False
     async with opened(tmp_path, disk) as store:
         _, syncs = await group(store, committer.MANY)
+
+    assert (committer.MANY, 0) == syncs
+
+
+async def test_a_store_on_two_file_systems(tmp_path):
+    """If the recordings are on another disk than the journals, each file is synced."""
+    elsewhere = Path("/dev/shm")  # noqa: S108  # on Linux it is a file system of its own
+    if not elsewhere.is_dir() or elsewhere.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system")
+    with tempfile.TemporaryDirectory(dir=elsewhere) as audio:
+        (tmp_path / "store").mkdir()
+        async with opened(tmp_path / "store", Whole()):
+            pass  # it makes the folders
+        (tmp_path / "store" / "audio").rmdir()
+        (tmp_path / "store" / "audio").symlink_to(audio)
+        async with opened(tmp_path / "store", Whole()) as store:
+            _, syncs = await group(store, committer.MANY)
 
     assert (committer.MANY, 0) == syncs
 

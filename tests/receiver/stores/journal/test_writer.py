@@ -143,6 +143,24 @@ def test_a_commit_in_two_segments(tmp_path, disk):
     assert first + second == disk.calls
 
 
+@pytest.mark.parametrize("stop", [100, 125], ids=["full", "within a commit"])
+def test_a_stream_that_ended_before_the_next_segment(tmp_path, stop):
+    """
+    A writer that sleeps before its next segment may wake when the stream is over.
+
+    Then no newer claim has a name any more. The loss of the writer's own segment fences it.
+    """
+    made = writer(DISK, tmp_path, roll_bytes=SMALL)
+    for group in (chunks(1, 0, 75, step=25), chunks(1, 75, stop, step=25)):
+        made.commit(group)
+    newer = writer(DISK, tmp_path, epoch=2, base=stop)
+    newer.close()
+    Journal(DISK, tmp_path).remove_segments()
+
+    with pytest.raises(Fenced):
+        made.commit(chunks(1, stop, 300, step=25))
+
+
 def test_room_for_a_later_segment(tmp_path, disk):
     """In bulk it is reserved at once, as far as a segment is used; a live stream needs it later."""
     made, asked = writer(disk, tmp_path, roll_bytes=BULK_BYTES), []
