@@ -100,8 +100,8 @@ class Link:
             LinkClosedError: if the connection is closed.
         """
         connection = self._connection
-        if connection.protocol.state is not State.OPEN or connection.transport.is_closing():
-            await self.send(b"".join((header, payload)))  # raises
+        if connection.protocol.state is not State.OPEN:
+            await self.send(b"".join((header, payload)))  # the library knows why it cannot
             return
         size = len(header) + len(payload)
         if size <= _SHORT:

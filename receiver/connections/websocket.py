@@ -43,7 +43,7 @@ class GuardedConnection(ServerConnection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.dialect = self.take = None
-        self._early = False  # whether frames came before the handshake was answered
+        self._early = False  # until the answer to the handshake: whether frames have come
 
     def data_received(self, data: bytes) -> None:
         """Note whether the client's request is all that has come."""
@@ -135,7 +135,7 @@ class WebSocketLink(Link):
     @override
     def send_now(self, texts: Sequence[str]) -> None:
         connection = self._connection
-        if connection.protocol.state is State.OPEN and not connection.transport.is_closing():
+        if connection.protocol.state is State.OPEN:
             for text in texts:
                 connection.protocol.send_text(text.encode())
             connection.transport.write(b"".join(connection.protocol.data_to_send()))

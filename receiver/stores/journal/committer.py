@@ -61,7 +61,7 @@ class Together:
         self._sync_all = sync_all
         self._alone_until = 0.0
 
-    def synced(self, files: int) -> bool:
+    def sync(self, files: int) -> bool:
         """Make *files* files and all others durable; False if each has to be synced alone."""
         began = time.monotonic()
         if self._sync_all is None or files < MANY or began < self._alone_until:
@@ -190,7 +190,7 @@ class Committer:
         if not self._has_room():
             return 0.0, [DiskFull("the reserve of the disk is reached") for _ in group]
         outcomes = [_outcome(writer.append, entries) for writer, entries in group]
-        synced = self._together.synced(len(group))
+        synced = self._together.sync(len(group))
         for index, (writer, entries) in enumerate(group):
             if outcomes[index] is None:
                 outcomes[index] = _outcome(partial(writer.settle, synced=synced), entries)

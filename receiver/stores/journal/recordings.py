@@ -132,7 +132,7 @@ class Recorder:
 
     def _sync(self, group: list[_Making]) -> None:
         """Make durable what the steps of *group* have written; end those for which that fails."""
-        if self._together.synced(len(group)):
+        if self._together.sync(len(group)):
             return
         faults: dict[Need, OSError | None] = {}  # a second sync would prove nothing
         for each in group:

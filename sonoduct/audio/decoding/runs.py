@@ -1,7 +1,8 @@
 """
 `Run`, one pass of a decoder over a file: by libsndfile in this process, or by a child process.
 
-A `Fallback` is a run that another decoder finishes if the first one gives up.
+A `Fallback` is a run that another decoder finishes if the first one gives up. A `SecondHandle`
+decodes the other half of large reads of a FLAC.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class SndFileRun(Run):
     libsndfile in this process.
 
     In a damaged FLAC, the size of a read decides which frames libsndfile gives. FLAC is therefore
-    read in a child's blocks: both give the same frames.
+    read in a child's blocks: both give the same frames. Two threads share a large read of a FLAC.
     """
 
     warning = ""

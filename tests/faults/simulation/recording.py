@@ -297,7 +297,7 @@ RECORDING_MUTANTS = {
         lambda call, what, _: call == "sync_folder" and what != IN_AUDIO
     ),
     "the disk is not synced for the group": lambda: patch.object(
-        Together, "synced", lambda self, _: self._sync_all is not None
+        Together, "sync", lambda self, _: self._sync_all is not None
     ),
     "a group does not hear of a failed sync": deaf,
     "recordings are read from memory": lambda: patch.object(File, "evict", lambda _: None),

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+import soundfile
 
 from sonoduct.audio.decoding import DecodeError, GaveUp, LimitReached, Limits, NotAudio, Unfit
 from sonoduct.audio.decoding.containers import joined
@@ -215,6 +216,22 @@ def test_both_sides_give_up_at_the_same_frame_of_a_large_file(
             said.add((gave_up, bytes(found)))
 
     assert 1 == len(said)
+
+
+def test_damage_in_a_large_file_that_repeats_itself(tmp_path, opened, monkeypatch):
+    """Where the second thread begins, the same samples follow several times."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    block = 16_384
+    sound = np.random.default_rng(0).integers(-9999, 9999, (600_000, 2), "int16")
+    for number in range(14, 20):  # it begins at block 16, where frames too many put block 14
+        sound[number * block :][:block] = sound[:block]
+    path = tmp_path / "a.flac"
+    soundfile.write(path, sound, RATE)
+    data = path.read_bytes()
+    frame = [data.index(data[86:90] + bytes([number])) for number in range(30)]
+    path.write_bytes(data[: frame[20]] + data[frame[12] : frame[16]] + data[frame[20] :])
+
+    assert 1 == len({read_all(opened(path, isolated=each), 2**19) for each in (True, False)})
 
 
 def test_ffmpeg_continues_where_libsndfile_gives_up(tmp_path, opened):
