@@ -47,6 +47,8 @@ class Plan:
         self.whole = rng.random() < 0.5
         """Whether a call syncs the whole disk."""
         self.group = rng.choice([1, 2, 4])
+        self.waking = rng.choice([0.001, 0.01])
+        """The chance that a sleeper wakes, in each step."""
 
 
 _HERE = threading.local()
@@ -64,6 +66,12 @@ class Receiver(Actor):
         recorder = Recorder(layout, RecordingOptions("wav"), sync_all=whole)
         for journal, made in recorder.record_all([layout.journal(each) for each in STREAMS]):
             self.world.note(self.label, "made", (journal.stream, str(made)))
+
+
+def chunk(epoch, start, stop, source):
+    """Return a chunk of the units of *source* from *start* to *stop*."""
+    payload = source[start * UNIT_BYTES : stop * UNIT_BYTES]
+    return wire.decode_chunk(wire.encode_chunk(epoch, start, stop - start, payload))
 
 
 def write(path, _format, _container, _frames, payloads):
@@ -108,6 +116,8 @@ class RecordingWorld:
         self.trace = []
         self._receivers = []
         self._made = 0
+        self._sleepers = {}
+        """The writers of a receiver that sleeps; another one has completed their streams."""
         self._sources = {each: audio(at, at + 9 + at) for at, each in enumerate(STREAMS)}
         self._receipts = {}
         disk = ModelDisk(self.storage)
@@ -142,10 +152,13 @@ class RecordingWorld:
         journal = Layout(disk, Path("/")).journal(stream)
         disk.make_folder(journal.folder)
         hello = wire.Hello(stream=stream, instance="a", format=FORMAT, name="a.wav")
-        units = len(source) // UNIT_BYTES
-        writer = Writer(journal, hello, 1)
+        units, half = len(source) // UNIT_BYTES, len(source) // UNIT_BYTES // 2
+        sleeper = self._sleepers[stream] = Writer(journal, hello, 1, roll_bytes=1)
+        sleeper.open(0)
+        writer = Writer(journal, hello, 2)
         writer.open(0)
-        writer.commit([wire.decode_chunk(wire.encode_chunk(1, 0, units, source))])
+        for start, stop in ((0, half), (half, units)):
+            writer.commit([chunk(2, start, stop, source)])
         self._receipts[stream] = wire.Receipt(
             stream=stream,
             units=units,
@@ -156,13 +169,25 @@ class RecordingWorld:
             seconds=units / FORMAT.samplerate,
             durable=True,
         )
-        writer.commit([ending(1, self._receipts[stream])])
+        writer.commit([ending(2, self._receipts[stream])])
         writer.close()
+
+    def _wake(self):
+        """Let a sleeper append to its stream, which starts another segment: that must fail."""
+        stream = self.rng.choice(sorted(self._sleepers))
+        try:
+            self._sleepers.pop(stream).commit([chunk(1, 0, 1, self._sources[stream])])
+        except (wire.StorageFailed, wire.Fenced):
+            self.note("world", "fenced", stream)
+        else:
+            raise Broken(f"{stream}: audio was acknowledged after another claim")
 
     def _step(self):
         rng, plan = self.rng, self.plan
         if not self.calm and rng.random() < plan.trouble:
             self._trouble()
+        elif self._sleepers and rng.random() < plan.waking:
+            self._wake()
         elif len(self._receivers) < (1 if self.calm else 2) and rng.random() < 0.2:
             self._made += 1
             self._receivers.append(Receiver(self, f"receiver {self._made}"))
@@ -185,6 +210,7 @@ class RecordingWorld:
         if self.rng.random() < self.plan.cuts:
             self.note("world", "cut_power")
             self._kill()
+            self._sleepers.clear()
             self.storage.cut(self.rng)
         elif self._receivers:
             self.note("world", "crash")
@@ -273,11 +299,24 @@ def hear(call, *args):
         call(*args)
 
 
+def hasty():
+    """Start another segment without a look at the fence, unless a commit goes across it."""
+    real = Writer._roll
+
+    def roll(self):
+        look = self.require_latest if self._unsettled else lambda: None
+        with patch.object(self, "require_latest", look):
+            real(self)
+
+    return patch.object(Writer, "_roll", roll)
+
+
 IN_AUDIO = Path("/audio")
 MARKED, NOTED = 2, 3
 """Syncs after the first step and after the second."""
 
 RECORDING_MUTANTS = {
+    "a segment begins although the stream is over": hasty,
     "recordings get names before they are durable": lambda: unsynced(
         lambda call, *_: call == "sync_file"
     ),
