@@ -25,7 +25,7 @@ def live(scale):
     streams, seconds = scale.pick(4000, 500), scale.pick(3, 2)
     work = f"{streams} live streams, 16 kHz mono, 256 ms chunks, store none, for {seconds} s"
     case = Case("live-4000", work)
-    for _ in range(scale.few(3)):
+    for _ in range(scale.few(2)):
         case.add(OURS, **_ours(Load(streams, 0.256, seconds)))
         case.add(BARE, **_bare(Load(streams, 0.256, seconds, bare=True)))
     case.goal("CPU per chunk / the bare library's", case.ratio(OURS, BARE, CPU_PER_CHUNK), most=2.0)
