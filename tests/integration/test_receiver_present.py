@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import sys
 import urllib.error
 import urllib.request
+from collections import Counter
+from contextlib import AsyncExitStack
 
 import pytest
 from structlog.testing import capture_logs
@@ -286,3 +289,39 @@ def test_a_name_is_settled_once():
     """The setting wins, and without it the receiver has the host's name."""
     assert "north-1" == Settings(replica="north-1").name
     assert Settings().name == Settings().name != ""
+
+
+CALLS = 8
+"""Calls of our functions for each stream that has nothing waiting."""
+
+
+async def test_a_scrape_costs_little_for_each_stream():
+    """A scrape of many idle streams makes few calls for each, so 1000 streams take milliseconds."""
+    calls = []
+
+    async def count(receiver):
+        seen = Counter()
+
+        def note(frame, event, _argument):
+            if event == "call" and "/receiver/" in frame.f_code.co_filename:
+                seen[frame.f_code.co_qualname] += 1
+
+        sys.setprofile(note)
+        try:
+            list(receiver.registry.collect())
+        finally:
+            sys.setprofile(None)
+        calls.append(seen)
+
+    async with running(Recorder()) as receiver, AsyncExitStack() as stack:
+        await count(receiver)
+        for _ in range(20):
+            client = await stack.enter_async_context(speaking(receiver.url))
+            await client.greet()
+            await client.send(sound(100))
+            await client.acknowledged()
+        await receiver.until("receiver_buffered_bytes", lambda n: n == 0)
+        await count(receiver)
+
+    empty, full = calls
+    assert full.total() - empty.total() <= 20 * CALLS, (full - empty).most_common(9)
