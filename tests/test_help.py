@@ -82,6 +82,8 @@ GROUPS = {
     ],
     ("receiver", "export"): ["Options"],
     ("receiver", "verify"): ["Options"],
+    ("receiver", "status"): ["Options"],
+    ("receiver", "streams"): ["Options"],
 }
 
 
