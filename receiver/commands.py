@@ -85,11 +85,11 @@ def _addresses(_type: object, value: tuple[str, ...]) -> None:
         split_address(each)
 
 
-Replicas = Annotated[tuple[str, ...], Parameter(validator=_addresses, negative=())]
+Addresses = Annotated[tuple[str, ...], Parameter(validator=_addresses, negative=())]
 
 
 def status_command(
-    replicas: Replicas = ("127.0.0.1",),
+    addresses: Addresses = ("127.0.0.1",),
     *,
     once: Annotated[bool, Parameter(negative=())] = False,
     looking: Looking | None = None,
@@ -98,28 +98,30 @@ def status_command(
     Show what replicas do, until Ctrl-C; with --once 1 if one of them does not answer.
 
     Args:
-        replicas: HOST or HOST:PORT of their metrics; a name stands for all of its addresses.
+        addresses: HOST or HOST:PORT of their metrics; a name stands for all of its addresses.
         once: Look twice, print, and exit. Without a terminal, and for JSON, that is the default.
         looking: Everything else.
     """
     from .status.show import show_status
 
     looking = looking or Looking()
-    return show_status(replicas, once=once, interval=looking.interval, as_json=looking.json)
+    return show_status(addresses, once=once, interval=looking.interval, as_json=looking.json)
 
 
-def streams_command(replicas: Replicas = ("127.0.0.1",), *, looking: Looking | None = None) -> int:
+def streams_command(
+    addresses: Addresses = ("127.0.0.1",), *, looking: Looking | None = None
+) -> int:
     """
     List the connections of replicas, the one furthest behind first; 1 if a replica is silent.
 
     Args:
-        replicas: HOST or HOST:PORT of their metrics; a name stands for all of its addresses.
+        addresses: HOST or HOST:PORT of their metrics; a name stands for all of its addresses.
         looking: Everything else.
     """
     from .status.show import show_streams
 
     looking = looking or Looking()
-    return show_streams(replicas, interval=looking.interval, as_json=looking.json)
+    return show_streams(addresses, interval=looking.interval, as_json=looking.json)
 
 
 def _inspect(command: Callable[[Layout], int], store: Path) -> int:
