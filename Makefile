@@ -64,8 +64,9 @@ check: .venv/ready ## Format, lint, types, import contracts, plain words
 	$(BIN)/lint-imports
 	$(BIN)/python docs/words.py
 
-docs: .venv/ready ## Write the map of modules in docs/architecture.md from their docstrings
+docs: .venv/ready ## Write the map of modules and the tables of metrics from the code
 	$(BIN)/python docs/modules.py
+	$(BIN)/python docs/metrics.py
 
 bench: .venv/ready ## Measure against the bare library; QUICK=1 for a minute of it; see benchmarks/README.md
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--publish) $(ARGS)

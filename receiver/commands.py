@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,9 @@ from cyclopts import Parameter
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from structlog import get_logger
 
-from sonoduct.runtime.logs import configure
+from sonoduct.runtime.logs import LogLines, configure
 from sonoduct.runtime.loop import run_loop
-from sonoduct.runtime.metrics import metrics_endpoint
+from sonoduct.runtime.metrics import export_process, metrics_endpoint
 from sonoduct.runtime.signals import stop_event
 from sonoduct.wire import StorageFailed
 
@@ -25,8 +26,8 @@ from .stores.journal import Layout, PosixDisk
 def serve_command(settings: Settings | None = None) -> int:
     """Receive streams until SIGTERM or Ctrl-C, then send the senders to other receivers."""
     settings = settings or Settings()
-    configure(settings.log_level)
-    return run_loop(_serve(settings))
+    lines = configure(settings.log_level, replica=settings.name)
+    return run_loop(_serve(settings, lines))
 
 
 def _stored(_type: object, value: Path) -> None:
@@ -75,13 +76,25 @@ def _inspect(command: Callable[[Layout], int], store: Path) -> int:
         return 1
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, lines: LogLines) -> int:
     registry = CollectorRegistry()
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
+    export_process(registry, "receiver", lines)
     log = get_logger()
+    pages: dict[str, Callable[[], object]] = {}
     try:
-        with metrics_endpoint(registry, settings.host, settings.metrics_port) as metrics_port:
+        with metrics_endpoint(
+            registry,
+            settings.host,
+            settings.metrics_port,
+            labels={"replica": settings.name},
+            pages=pages,
+        ) as metrics_port:
             async with serve(settings, registry=registry) as receiver:
+                pages["/streams"] = lambda: {
+                    "replica": settings.name,
+                    "connections": [asdict(each) for each in receiver.connections],
+                }
                 with stop_event() as stop:
                     log.info("receiver_ready", url=receiver.url, metrics_port=metrics_port)
                     await stop.wait()

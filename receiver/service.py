@@ -32,17 +32,20 @@ from prometheus_client import CollectorRegistry
 
 from sonoduct.runtime.logs import quiet_by_default
 from sonoduct.runtime.loop import LoopLag
-from sonoduct.wire import SUBPROTOCOL, Hello, Kind
+from sonoduct.runtime.metrics import revision
+from sonoduct.wire import SUBPROTOCOL, Hello, Kind, Level
 
 from .connections.server import Server, reachable
+from .connections.session import Connection
 from .dialects import DIALECTS
 from .metrics import Metrics
 from .opening import open_store
+from .present import PresentState
 from .processing.pipeline import Processing
 from .processing.processor import Factory, find_processors, named
 from .processing.workers import Workers
 from .settings import Settings
-from .stores import Claim, Store
+from .stores import Claim
 from .streams.file import Decoders, FileStream
 from .streams.pcm import PcmStream
 from .streams.registry import StreamRegistry
@@ -63,7 +66,12 @@ class Receiver:
     """A running receiver."""
 
     def __init__(
-        self, server: Server, streams: StreamRegistry, settings: Settings, port: int
+        self,
+        server: Server,
+        streams: StreamRegistry,
+        settings: Settings,
+        port: int,
+        present: PresentState,
     ) -> None:
         self.port = port
         """The port on which it listens."""
@@ -72,6 +80,12 @@ class Receiver:
         self._server = server
         self._streams = streams
         self._settings = settings
+        self._present = present
+
+    @property
+    def connections(self) -> list[Connection]:
+        """What every connection does now; any thread may ask."""
+        return self._present.connections
 
     async def drain(self) -> None:
         """
@@ -122,11 +136,15 @@ async def serve(
     store = open_store(settings, metrics)
     unpackers = ThreadPoolExecutor(settings.workers, "unpacking")
     decoders = Decoders(settings.decode_options, settings.decoders, metrics)
-    make = partial(_stream, processing, decoders, unpackers)
+    durable = store.level is Level.DURABLE
+    make = partial(_stream, processing, decoders, unpackers, durable=durable)
     streams = StreamRegistry(store, processing, make, metrics, settings.limits)
     server = Server(settings, streams, metrics)
     lag = LoopLag()
-    _export(metrics, store, streams, server, settings, lag)
+    present = PresentState(settings, streams, server, store, workers, processing, lag)
+    metrics.present(present.gauges)
+    metrics.tally(present.counts)
+    metrics.info(version=version("sonoduct"), protocol=SUBPROTOCOL, revision=revision())
     # The stack ends from the bottom to the top: the port, the tasks, then what they used.
     async with AsyncExitStack() as stack:
         for close in (store.close, decoders.close, unpackers.shutdown):
@@ -137,7 +155,7 @@ async def serve(
         running = (*watches, streams.sweep, server.watch, lag.watch, store.run)
         await stack.enter_async_context(_background(running))
         port = await stack.enter_async_context(server.listen())
-        yield Receiver(server, streams, settings, port)
+        yield Receiver(server, streams, settings, port, present)
 
 
 @asynccontextmanager
@@ -163,37 +181,14 @@ async def _kept_running(work: Work) -> None:
 
 
 def _stream(
-    processing: Processing, decoders: Decoders, unpackers: Executor, hello: Hello, claim: Claim
+    processing: Processing,
+    decoders: Decoders,
+    unpackers: Executor,
+    hello: Hello,
+    claim: Claim,
+    *,
+    durable: bool,
 ) -> Stream:
     if hello.kind is Kind.FILE:
-        return FileStream(hello, claim, processing, decoders)
-    return PcmStream(hello, claim, processing, unpackers)
-
-
-def _export(
-    metrics: Metrics,
-    store: Store,
-    streams: StreamRegistry,
-    server: Server,
-    settings: Settings,
-    lag: LoopLag,
-) -> None:
-    """Export the figures that others hold, read at each scrape."""
-    gauges = {
-        "receiver_store_free_bytes": ("Space left to keep audio.", lambda: store.free_bytes),
-        "receiver_active_streams": ("Streams that have a connection.", lambda: streams.active),
-        "receiver_buffered_bytes": ("Audio held in memory.", lambda: streams.buffered),
-        "receiver_buffer_limit_bytes": (
-            "Audio that may be held in memory.",
-            lambda: settings.limits.memory_bytes,
-        ),
-        "receiver_event_loop_lag_seconds": ("Lateness of the event loop.", lambda: lag.seconds),
-        "receiver_draining": ("1 since the receiver was told to stop.", lambda: not server.ready),
-        "receiver_last_chunk_timestamp_seconds": (
-            "Unix time of the last chunk.",
-            lambda: max(traffic.last for traffic in metrics.traffic.values()),
-        ),
-    }
-    for name, (documentation, read) in gauges.items():
-        metrics.gauge(name, documentation, read)
-    metrics.info(version=version("sonoduct"), protocol=SUBPROTOCOL)
+        return FileStream(hello, claim, processing, decoders, durable=durable)
+    return PcmStream(hello, claim, processing, unpackers, durable=durable)

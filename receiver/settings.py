@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Final, Literal
 
 from cyclopts import Group, Parameter
@@ -10,6 +11,7 @@ from cyclopts.validators import Number
 
 from sonoduct.audio import decoding
 from sonoduct.audio.decoding import LEAST_MEMORY, DecodeOptions
+from sonoduct.runtime.replica import replica_name
 from sonoduct.wire import CHANNELS, HEADER_BYTES, SAMPLERATES, Deadlines, Encoding, Format
 
 from .processing.processor import find_processors
@@ -157,8 +159,16 @@ class Settings:
     port: Annotated[int, Parameter(group=LISTENING, validator=Port)] = 8766
     """Port for streams and for /healthz and /readyz; 0 for any free one."""
 
-    metrics_port: Annotated[int, Parameter(group=LISTENING, validator=Port)] = 9100
-    """Port for /metrics; 0 for any free one."""
+    metrics_port: Annotated[int, Parameter(group=LISTENING, validator=Port)] = 8767
+    """Port for /metrics and /streams; 0 for any free one."""
+
+    replica: Annotated[str, Parameter(group=LISTENING)] = ""
+    """Name of this receiver in metrics, logs and manifests; by default the host's. `dns` takes the
+    name that DNS has for its address: in Compose the container's."""
+
+    trust_forwarded: Annotated[bool, Parameter(group=LISTENING, negative=())] = False
+    """Take clients' addresses from the header X-Forwarded-For: only behind a gateway that sets
+    it."""
 
     store: Annotated[str, Parameter(group=STORE)] = "recordings"
     """Folder that stores every stream; `none` stores nothing and only feeds the processors."""
@@ -203,6 +213,11 @@ class Settings:
     """Minimum level to log."""
 
     limits: Limits = field(default_factory=Limits)
+
+    @cached_property
+    def name(self) -> str:
+        """The name of this receiver; the first call may ask DNS."""
+        return replica_name(self.replica)
 
     @property
     def decode_options(self) -> DecodeOptions:

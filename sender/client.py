@@ -99,7 +99,7 @@ class Client:
             else:
                 transfer = self._transfer(source, on_event)
                 receipt = await self.carry(transfer)
-            ended("sent" if transfer.outbound.chunks else "known", receipt)
+            ended("sent" if transfer.outbound.chunks else "known")
             return receipt
 
     def transfer(self, source: Source) -> Transfer:
@@ -118,7 +118,7 @@ class Client:
 
     async def carry(self, transfer: Transfer) -> Receipt:
         """Send as `send` does, for a transfer that exists already; metrics do not count its end."""
-        self._metrics.active.add(transfer.unacknowledged)
+        self._metrics.active.add(transfer)
         try:
             receipt = await self._persist(transfer)
             await asyncio.to_thread(transfer.settle)
@@ -130,7 +130,7 @@ class Client:
         else:
             return receipt
         finally:
-            self._metrics.active.discard(transfer.unacknowledged)
+            self._metrics.active.discard(transfer)
             if transfer.outbound.phase is not Phase.DONE:
                 await self.close("the stream failed")  # no other stream can follow on it
 

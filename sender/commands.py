@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import stat
 import uuid
 from collections.abc import Sequence
@@ -13,14 +14,14 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import CycloptsError, Parameter
-from prometheus_client import CollectorRegistry, disable_created_metrics
+from prometheus_client import CollectorRegistry, disable_created_metrics, push_to_gateway
 from structlog import get_logger
 
 from sonoduct.runtime.command import INTERRUPTED
 from sonoduct.runtime.console import faults_console, results_console
-from sonoduct.runtime.logs import configure
+from sonoduct.runtime.logs import LogLines, configure
 from sonoduct.runtime.loop import run_loop
-from sonoduct.runtime.metrics import metrics_endpoint
+from sonoduct.runtime.metrics import export_process, metrics_endpoint
 from sonoduct.runtime.signals import stop_event
 
 from .dialects import dialect_of
@@ -39,6 +40,9 @@ from .sources.microphone import input_devices
 from .terminal import Outcome, Progress, print_devices, print_table, write_line
 
 VERSION = version("sonoduct")
+
+PUSH_S = 5.0
+"""Time for a Pushgateway to answer."""
 
 
 def send_command(
@@ -60,7 +64,7 @@ def send_command(
     forced = True if settings.progress == "always" else None
     terminal, results = faults_console(force_terminal=forced), results_console()
     shown = {"auto": terminal.is_terminal, "always": True, "never": False}[settings.progress]
-    configure("warning" if shown else settings.log_level)
+    lines = configure("warning" if shown else settings.log_level)
     log = get_logger()
     outcomes: list[Outcome] = []
     unwritten: list[OSError] = []  # for lines of the report
@@ -79,7 +83,15 @@ def send_command(
                     log.error("report_failed", path=settings.report, reason=exc.strerror)
 
         progress = Progress(terminal, shown=shown)
-        metrics = Metrics(CollectorRegistry(), VERSION)
+        registry = CollectorRegistry()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
+        metrics = Metrics(registry, VERSION)
+        export_process(registry, "sender", lines)
+        stack.callback(_push, settings.push_gateway, registry)
+        if settings.metrics_port is not None:
+            stack.enter_context(
+                metrics_endpoint(registry, settings.metrics_host, settings.metrics_port)
+            )
         dialect = dialect_of(settings.protocol)
         deliveries = Deliveries(settings, metrics, progress, record, dialect=dialect)
         ledger = stack.enter_context(open_ledger(settings.ledger, settings.ledger_entries))
@@ -92,6 +104,18 @@ def send_command(
     if interrupted:
         return INTERRUPTED
     return 0 if all(outcome.good for outcome in outcomes) and not unwritten else 1
+
+
+def _push(gateway: str | None, registry: CollectorRegistry) -> None:
+    """Push the metrics; each host has one group there, which this replaces."""
+    if gateway is None:
+        return
+    try:
+        host = {"instance": socket.gethostname()}
+        push_to_gateway(gateway, "sender", registry, host, PUSH_S)
+    except OSError as exc:
+        log = get_logger()
+        log.warning("push_failed", to=gateway, reason=str(exc))
 
 
 def probe_command(
@@ -142,8 +166,8 @@ def watch_command(
         settings: Everything else.
     """
     settings = settings or WatchSettings()
-    configure(settings.log_level)
-    return run_loop(_watch(folder, settings))
+    lines = configure(settings.log_level)
+    return run_loop(_watch(folder, settings, lines))
 
 
 async def _until_stopped(sending: Sending, paths: Sequence[str]) -> bool:
@@ -161,11 +185,12 @@ async def _until_stopped(sending: Sending, paths: Sequence[str]) -> bool:
         return True
 
 
-async def _watch(folder: Path, settings: WatchSettings) -> int:
+async def _watch(folder: Path, settings: WatchSettings, lines: LogLines) -> int:
     log = get_logger()
     registry = CollectorRegistry()
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
     metrics = Metrics(registry, VERSION)
+    export_process(registry, "sender", lines)
     progress = Progress(faults_console(), shown=False)
     deliveries = Deliveries(settings, metrics, progress, lambda _outcome: None, again=True)
     try:

@@ -55,6 +55,14 @@ def require_address(_type: object, value: str) -> None:
     parse_address(value)
 
 
+def require_web(_type: object, value: str | None) -> None:
+    """Refuse a value that is not an address of a web server."""
+    if value is not None and not (
+        urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname
+    ):
+        raise ValueError(f"address {value!r}, expected http://HOST:PORT or https://HOST:PORT")
+
+
 def require_writable(_type: object, value: str | None) -> None:
     """Refuse a file that cannot be written to."""
     if value is not None:
@@ -258,6 +266,16 @@ class SendSettings(Settings):
     spool_full: Annotated[Literal["wait", "fail"], Parameter(group=STATE)] = "wait"
     """If the spool is full: `wait` lets a pipe's writer wait, `fail` ends the stream."""
 
+    metrics_host: Annotated[str, Parameter(group=METRICS)] = "127.0.0.1"
+    """Address of /metrics, if there is a --metrics-port."""
+
+    metrics_port: Annotated[int | None, Parameter(group=METRICS, validator=Port)] = None
+    """Port for /metrics while the command runs; 0 for any free one; by default none."""
+
+    push_gateway: Annotated[str | None, Parameter(group=METRICS, validator=require_web)] = None
+    """Address of a Prometheus Pushgateway that gets the metrics at the end: for runs that are too
+    short to be scraped."""
+
     report: Annotated[str | None, Parameter(group=OUTPUT, validator=require_writable)] = None
     """File to write one line of JSON to for each stream."""
 
@@ -304,7 +322,7 @@ class WatchSettings(Settings):
     metrics_host: Annotated[str, Parameter(group=METRICS)] = "0.0.0.0"  # noqa: S104  # a container is reached from outside
     """Address of /metrics."""
 
-    metrics_port: Annotated[int, Parameter(group=METRICS, validator=Port)] = 9101
+    metrics_port: Annotated[int, Parameter(group=METRICS, validator=Port)] = 8768
     """Port for /metrics; 0 for any free one."""
 
     log_level: Annotated[LogLevel, Parameter(group=OUTPUT)] = "info"

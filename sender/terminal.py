@@ -114,6 +114,15 @@ class Outcome:
     stream: str = ""
     """Its id; empty for a path that became no stream."""
 
+    instance: str = ""
+    """This sending process, as the receiver knows it."""
+
+    replica: str = ""
+    """Name of the receiver of the last connection, if it says it."""
+
+    peer: str = ""
+    """Address of the last connection's other end."""
+
     receipt: Receipt | None = None
     error: str | None = None
     retry: bool = False

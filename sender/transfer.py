@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Final
@@ -22,6 +23,7 @@ from sonoduct.wire import (
     Gap,
     Gone,
     Hello,
+    Kind,
     Malformed,
     Opened,
     Outbound,
@@ -78,10 +80,22 @@ class Transfer:
         self._changed = asyncio.Event()
         self._pacing: Pacing | None = None
         self._observe = metrics.decoding.labels(source.decoder).observe
+        self._units = metrics.units[hello.kind]
+        self._sent = self._acknowledged = 0  # units that metrics have counted
+        self._waits_since: float | None = None
+        self.via: dict[str, str] = {}
+        """The receiver and the address of the last connection, as the log names them."""
 
+    @property
     def unacknowledged(self) -> int:
-        """Return how many bytes were sent and are not acknowledged."""
-        return self.outbound.unacknowledged
+        """Bytes of audio that were sent and are not acknowledged."""
+        return (self._sent - self._acknowledged) * self.outbound.hello.unit_bytes
+
+    @property
+    def unacknowledged_s(self) -> float:
+        """Seconds since the last acknowledgement, or since the first unit that waits for one."""
+        since = self._waits_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def __repr__(self) -> str:
         return (
@@ -97,6 +111,7 @@ class Transfer:
             WireError: the receiver's error, or an error in its messages.
             SourceError: if the source cannot be read.
         """
+        self.via = link.facts
         await link.send(encode_control(self.outbound.greet()))
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -104,13 +119,23 @@ class Transfer:
                 tasks.create_task(self._send(link))
         except* Exception as group:  # noqa: BLE001  # re-raised: the first failure is the reason
             raise _first(group) from None
-        assert self.outbound.receipt is not None
-        return self.outbound.receipt
+        receipt = self.outbound.receipt
+        assert receipt is not None
+        self._count_acknowledged()
+        if self.source.kind is Kind.FILE and self.outbound.chunks:
+            self._metrics.traffic.seconds += receipt.seconds
+        return receipt
 
     @property
     def facts(self) -> dict[str, str]:
         """The fields that name the stream in the log."""
-        return {"stream": self.outbound.hello.stream, "name": self.source.name}
+        hello = self.outbound.hello
+        return {
+            "stream": hello.stream,
+            "name": self.source.name,
+            "instance": hello.instance,
+            **self.via,
+        }
 
     async def rename(self, error: Exception) -> bool:
         """
@@ -164,8 +189,11 @@ class Transfer:
                     self.on_event(event)
                 continue  # an event acknowledges nothing
             self.outbound.feed(message)
+            self._count_acknowledged()
             if isinstance(message, Opened):
                 epoch, offset = message.epoch, message.offset
+                if offset > self._sent:  # another run, or another process, has sent these units
+                    self._sent = self._acknowledged = offset
                 log.debug("claim_accepted", **self.facts, epoch=epoch, offset=offset)
             if isinstance(message, Ack) and message.epoch != self.outbound.epoch:
                 continue
@@ -284,7 +312,27 @@ class Transfer:
         traffic.chunks += 1
         traffic.bytes += len(header) + len(carried)
         traffic.resent += outbound.resent_bytes - resent
+        self._count_sent(frames)
         await link.send_chunk(header, carried)
+
+    def _count_sent(self, units: int) -> None:
+        fresh = min(units, self.outbound.position - self._sent)
+        if fresh > 0:
+            self._sent = self.outbound.position
+            self._units.sent += fresh
+            if (form := self.outbound.hello.format) is not None:
+                self._metrics.traffic.seconds += fresh / form.samplerate
+            if self._waits_since is None:
+                self._waits_since = time.monotonic()
+
+    def _count_acknowledged(self) -> None:
+        outbound = self.outbound
+        done = outbound.phase is Phase.DONE and outbound.receipt is not None
+        reached = self._sent if done else min(self._sent, outbound.acknowledged)
+        if reached > self._acknowledged:
+            self._units.acknowledged += reached - self._acknowledged
+            self._acknowledged = reached
+            self._waits_since = time.monotonic() if reached < self._sent else None
 
     async def _pace(self, frame: int) -> None:
         now = asyncio.get_running_loop().time()

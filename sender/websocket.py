@@ -26,7 +26,7 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from sonoduct.wire import CONTROL_BYTES, SUBPROTOCOL, Buffer
+from sonoduct.wire import CONTROL_BYTES, REPLICA_HEADER, SUBPROTOCOL, Buffer
 
 from .errors import NotAReceiverError, OddAnswerError
 
@@ -53,6 +53,9 @@ _MASKED: Final = 0x80
 _SHORT: Final = 125
 _MEDIUM: Final = 65535
 
+MOST_NAME: Final = 64
+"""Characters of a receiver's name."""
+
 _BUSY: Final = frozenset({408, 425, 429, *range(500, 600)})
 """HTTP answers of a full receiver, or of a load balancer without a receiver that is ready."""
 
@@ -75,6 +78,8 @@ class Link:
     """One connection to a receiver."""
 
     def __init__(self, connection: ClientConnection, url: str) -> None:
+        self.facts = _facts(connection)
+        """The fields of the log that name the receiver, if it says its name, and its address."""
         self._connection = connection
         self._url = url
 
@@ -202,8 +207,19 @@ async def open_link(
             f"{url}: subprotocol {connection.subprotocol}, expected {subprotocol}; "
             "the tutorial's server takes --protocol plain"
         )
-    log.debug("connected", to=url, turn=turn, addresses=addresses)
-    return Link(connection, url)
+    link = Link(connection, url)
+    log.debug("connected", to=url, turn=turn, addresses=addresses, **link.facts)
+    return link
+
+
+def _facts(connection: ClientConnection) -> dict[str, str]:
+    facts = {}
+    if (response := connection.response) and (names := response.headers.get_all(REPLICA_HEADER)):
+        facts["replica"] = "".join(filter(str.isprintable, names[-1]))[:MOST_NAME]
+    if isinstance(address := connection.remote_address, tuple):
+        host, port = address[:2]
+        facts["peer"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return facts
 
 
 def _judged(url: str, error: InvalidHandshake) -> Exception:

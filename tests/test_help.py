@@ -66,7 +66,8 @@ def test_help_ends_with_examples(capsys, monkeypatch, tmp_path, name, command):
 
 GROUPS = {
     ("sender", "send"): [
-        *("What to send", "The receiver", "Audio", "Output", "How long to try", "State on disk"),
+        *("What to send", "The receiver", "Audio", "Output", "Metrics", "How long to try"),
+        "State on disk",
         "Limits of decoding",
     ],
     ("sender", "watch"): [

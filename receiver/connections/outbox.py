@@ -62,6 +62,7 @@ class Acks:
         """Note that a chunk was received, at *now*."""
         if self._oldest is None:
             self._oldest = now
+        if self._timer is None:
             self._soon()
 
     def released(self, step: int) -> None:
@@ -76,12 +77,20 @@ class Acks:
     def next(self) -> Ack | None:
         """Return the ack for now; None if it would say nothing new."""
         ack = self._inbound.ack()
-        oldest, self._oldest = self._oldest, None  # without an ack, committed says it
+        oldest, waits = self._oldest, self._inbound.held > 0
         if ack is not None:
             self._told = self._loop.time()
             if oldest is not None:
                 self._observe(self._told - oldest)
+            self._oldest = self._told if waits else None  # not earlier than that, nearly
+        elif not waits:
+            self._oldest = None  # committed says it
         return ack
+
+    def age(self, now: float) -> float:
+        """Return the age of the oldest unit without an ack, in seconds; any thread may ask."""
+        oldest = self._oldest
+        return 0.0 if oldest is None else max(0.0, now - oldest)
 
     def keepalive(self, now: float) -> None:
         """Repeat the last ack if the peer has waited for `KEEPALIVE_S`."""

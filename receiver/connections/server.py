@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -23,10 +25,10 @@ from receiver.metrics import Metrics
 from receiver.settings import PLAIN_MESSAGE, Settings
 from receiver.streams.registry import StreamRegistry
 from sonoduct.runtime.logs import LogLimit
-from sonoduct.wire import HEADER_BYTES
+from sonoduct.wire import HEADER_BYTES, REPLICA_HEADER
 
 from .frames import SCRATCH_BYTES
-from .session import Session
+from .session import Connection, Session
 from .websocket import GuardedConnection, WebSocketLink, peer_of
 
 log = structlog.get_logger()
@@ -38,6 +40,12 @@ EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared, not bound
 LOGGED_AT_ONCE = 20
 LOGGED_PER_SECOND = 5
 """Lines about faults of peers, so that a flood of faults does not fill the disk."""
+
+MOST_ADDRESS = 64
+"""Characters of an address or a path in the log."""
+
+_SERVER = re.compile(r"name=[^/;]*/([A-Za-z0-9_.-]{1,64})")
+"""The gateway's name for this server: haproxy's ``http-check send-state``."""
 
 CHECK_S = 0.5
 """Between checks of deadlines: one timer for all connections costs less than two for each."""
@@ -53,8 +61,11 @@ class Server:
         self._streams = streams
         self._metrics = metrics
         self._limit = LogLimit(LOGGED_AT_ONCE, LOGGED_PER_SECOND)
+        self._now = asyncio.get_running_loop().time
         self._sessions: dict[Session, asyncio.Task[None] | None] = {}
         self._scratch = memoryview(bytearray(SCRATCH_BYTES))
+        self.gateway: tuple[str, float] | None = None
+        """The gateway's name for this receiver, and the Unix time of its last health check."""
         self._most = HEADER_BYTES + settings.limits.max_chunk(settings.limits.window_bytes)
 
     @asynccontextmanager
@@ -69,6 +80,7 @@ class Server:
             self._serve,
             **_place(self._settings.host, self._settings.port),
             process_request=self._admit,
+            process_response=self._sign,
             select_subprotocol=_select,
             compression=None,  # samples hardly deflate: 15 MB/s instead of over 1 GB/s
             create_connection=GuardedConnection,
@@ -89,6 +101,11 @@ class Server:
             except TimeoutError:  # a session waits for a slow processor
                 self._streams.give_up()
                 await server.wait_closed()
+
+    @property
+    def connections(self) -> list[Connection]:
+        """What every connection does now; any thread may ask."""
+        return [session.now(self._now()) for session in list(self._sessions)]
 
     async def drain(self, plain_timeout: float) -> None:
         """Drain every session; clients that cannot resume get *plain_timeout* seconds."""
@@ -123,6 +140,7 @@ class Server:
             self._metrics,
             self._settings.limits.deadlines,
             self._limit,
+            self._settings.name,
         )
         self._sessions[session] = asyncio.current_task()
         try:
@@ -142,10 +160,16 @@ class Server:
         if path in ("/healthz", "/readyz"):
             # 404: no new connection comes, and open ones stay (HAProxy's disable-on-404).
             good = path == "/healthz" or (self.ready and not self._streams.full)
+            if check := _SERVER.search(_last(handshake.headers, "X-Haproxy-Server-State")):
+                self.gateway = check[1], time.time()
             status = HTTPStatus.OK if good else HTTPStatus.NOT_FOUND
             return connection.respond(status, f"{status.phrase}\n")
+        if self._settings.trust_forwarded:
+            address = _last(handshake.headers, "X-Forwarded-For")
+            cast("GuardedConnection", connection).forwarded = address[:MOST_ADDRESS]
         if path not in (paths := {each.path for each in DIALECTS}):
             expected = " or ".join(sorted(paths))
+            self._refuse(connection, "path", f"path {path[:MOST_ADDRESS]!r}, expected {expected}")
             return connection.respond(HTTPStatus.NOT_FOUND, f"{path}, expected {expected}\n")
         dialect = accepted(
             Request(
@@ -158,16 +182,35 @@ class Server:
         if len(self._sessions) >= self._settings.limits.max_connections:
             name = DIALECTS[-1].name if dialect is None else dialect.name
             self._metrics.connections.labels(name, "refused").inc()
-            if (more := self._limit.take()) is not None:
-                reason = f"{len(self._sessions)} connections, no one is left"
-                log.warning("connection_refused", peer=peer_of(connection), reason=reason, **more)
+            why = f"{len(self._sessions)} connections, expected fewer"
+            self._refuse(connection, "connections", why)
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no connection is left\n")
+        if dialect is None:
+            self._refuse(connection, "subprotocol", "subprotocols that no dialect has")
         if dialect is not None:  # otherwise _select refuses the subprotocols
             guarded = cast("GuardedConnection", connection)
             guarded.dialect = dialect
             if dialect.credit:
                 guarded.read_frames(self._scratch, self._most)
         return None
+
+    def _refuse(self, connection: ServerConnection, reason: str, why: str) -> None:
+        """Count and log a handshake that is refused."""
+        self._metrics.refusals.labels(reason).inc()
+        if (more := self._limit.take()) is not None:
+            log.warning("connection_refused", peer=peer_of(connection), reason=why, **more)
+
+    def _sign(
+        self, _connection: ServerConnection, _handshake: Handshake, response: Response
+    ) -> None:
+        """Tell the client, and the gateway's log, which receiver answers."""
+        response.headers[REPLICA_HEADER] = self._settings.name
+
+
+def _last(headers: Headers, name: str) -> str:
+    """Return the last value of a header, which the nearest proxy has added; empty without."""
+    values = headers.get_all(name)
+    return "".join(filter(str.isprintable, values[-1])) if values else ""
 
 
 def reachable(host: str) -> str:

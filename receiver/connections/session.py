@@ -3,24 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from msgspec.structs import replace
 
 from receiver.dialects import Dialect
-from receiver.metrics import Metrics
+from receiver.metrics import CODES, REFUSALS, Metrics
 from receiver.processing.processor import Finding
 from receiver.streams.registry import AlreadyCommitted, Lease, StreamRegistry
 from receiver.streams.stream import Holder
 from sonoduct import wire
 from sonoduct.runtime.logs import LogLimit
 from sonoduct.wire import Control, Deadlines, Drain, Draining, Error, WireError
+from sonoduct.wire.records import Origin
 
 from .link import Link, LinkClosedError
 from .outbox import Acks, Outbox
 
 log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """What a connection does at one moment: a line of `receiver streams`."""
+
+    peer: str
+    dialect: str
+    stream: str
+    """The stream's id; empty before the first stream, and between two."""
+    name: str
+    instance: str
+    """The sending process."""
+    format: str
+    connected_s: float
+    """Seconds since the stream began on this connection; without a stream, since it connected."""
+    received_s: float
+    """Seconds of audio received since then; 0 for a file's bytes."""
+    received_bytes: int
+    """Bytes of payload received since then, before compression."""
+    behind_s: float
+    """Seconds of audio that were received and are not stored and processed yet."""
+    unacknowledged_s: float
+    """Age of the oldest unit that was received and not acknowledged."""
+    idle_s: float
+    """Seconds since the last chunk."""
+
 
 RETRY_MS: Final = 500
 """The longest wait that a draining receiver asks its senders for."""
@@ -46,8 +75,9 @@ class Session:
         metrics: Metrics,
         deadlines: Deadlines,
         limit: LogLimit,
+        replica: str = "",
     ) -> None:
-        """*limit* bounds how many faults of peers are logged."""
+        """*limit* bounds how many faults of peers are logged; *replica* names this receiver."""
         self._limit = limit
         self._hello: wire.Hello | None = None
         self.dialect = dialect
@@ -57,11 +87,19 @@ class Session:
         self._link = link
         self._streams = streams
         self._metrics = metrics
-        self._holder = Holder(metrics.traffic[dialect.name], self._release, self._found, self.stop)
+        self._holder = Holder(
+            metrics.traffic[dialect.name],
+            self._release,
+            self._found,
+            self.stop,
+            Origin(replica=replica, peer=link.peer),
+        )
+        self._since = self._loop.time()
+        self._first = 0  # the unit at which the present stream began on this connection
         if not dialect.credit:  # its hello comes with its first audio
             deadlines = replace(deadlines, hello=deadlines.progress)
         self._inbound = wire.Inbound(deadlines, self._loop.time())
-        self._acks = Acks(self._inbound, self._flush, metrics.ack_latency.observe)
+        self._acks = Acks(self._inbound, self._flush, metrics.ack.observe)
         self._outbox = Outbox(link, dialect, self._acks.next)
         self._lease: Lease | None = None
         self._step = 0
@@ -83,8 +121,32 @@ class Session:
                 await self._serve()
         finally:
             self._acks.cancel()
-            self._metrics.events_dropped.inc(self._outbox.dropped)
+            if dropped := self._outbox.dropped:
+                self._metrics.events_dropped.inc(dropped)
+                log.warning("events_dropped", peer=self._link.peer, events=dropped)
             await self._give_back(final=not self.dialect.resumable)
+
+    def now(self, now: float) -> Connection:
+        """Return what this connection does at *now*; called by any thread."""
+        hello, lease = self._hello, self._lease
+        stream = lease.stream if lease is not None else None
+        units = stream.received - self._first if stream is not None else 0
+        unit_bytes = stream.unit_bytes if stream is not None else 0
+        format_ = hello.format if hello is not None else None
+        return Connection(
+            peer=self._link.peer,
+            dialect=self.dialect.name,
+            stream=hello.stream if hello is not None and stream is not None else "",
+            name=hello.name if hello is not None and stream is not None else "",
+            instance=hello.instance if hello is not None else "",
+            format=_words(hello) if hello is not None else "",
+            connected_s=round(now - self._since, 3),
+            received_s=round(units / format_.samplerate, 3) if format_ is not None else 0.0,
+            received_bytes=units * unit_bytes,
+            behind_s=round(stream.behind_s, 3) if stream is not None else 0.0,
+            unacknowledged_s=round(self._acks.age(now), 3),
+            idle_s=round(now - max(self._since, stream.last_chunk if stream else 0.0), 3),
+        )
 
     def check_deadlines(self, now: float) -> None:
         """Stop if the peer is silent for too long; repeat the last ack if the peer waits."""
@@ -126,7 +188,7 @@ class Session:
         self._stopped = True
         self._acks.cancel()
         self.result = close_result(error)
-        if self.result == "error":
+        if self.result == "error" and error.close_code in CODES:
             self._metrics.errors.labels(error.close_code).inc()
         if self.result in ("error", "refused"):
             self._log(error)
@@ -161,7 +223,8 @@ class Session:
         for message in self.dialect.greet():
             await self._control(message)
         if not self.dialect.resumable and self._streams.draining:
-            raise wire.Draining(LEAVING)  # before its first audio
+            self._refused(refusal := wire.Draining(LEAVING))
+            raise refusal  # before its first audio
         while True:
             direct = self.dialect.credit and self._lease is not None
             data = await self._link.receive(self._take_at_once if direct else None)
@@ -241,11 +304,16 @@ class Session:
 
     async def _open(self, hello: wire.Hello) -> None:
         self._hello = hello
-        granted = await self._streams.claim(hello, self._holder)
+        try:
+            granted = await self._streams.claim(hello, self._holder)
+        except wire.WireError as exc:
+            self._refused(exc)
+            raise
         now = self._loop.time()
         if isinstance(granted, AlreadyCommitted):
             self._outbox.put(self._inbound.reopen(granted.epoch, granted.receipt, now))
             return
+        self._since, self._first = now, granted.stream.claim.offset
         self._lease, self._step = granted, granted.terms.step
         claim = granted.stream.claim
         self._outbox.put(self._inbound.open(claim.epoch, claim.offset, granted.terms, now))
@@ -253,8 +321,11 @@ class Session:
     async def _commit(self, eos: wire.Eos) -> None:
         lease = self._lease
         assert lease is not None  # Inbound takes eos only between opened and committed
+        began = self._loop.time()
         receipt = await self._streams.commit(lease.stream, self._holder, eos)
-        self._outbox.put(self._inbound.commit(receipt, self._loop.time()))
+        now = self._loop.time()
+        self._metrics.receipt.observe(now - began)
+        self._outbox.put(self._inbound.commit(receipt, now))
         await self._give_back()
         if not self.dialect.resumable:
             self.result = "ok"
@@ -270,6 +341,10 @@ class Session:
         lease, self._lease = self._lease, None
         if lease is not None:
             await self._streams.detach(lease, self._holder, final=final)
+
+    def _refused(self, error: wire.WireError) -> None:
+        if reason := REFUSALS.get(error.close_code):
+            self._metrics.refusals.labels(reason).inc()
 
     def _log(self, error: wire.WireError) -> None:
         if (more := self._limit.take()) is not None:
@@ -293,6 +368,14 @@ class Session:
         # Its streams are served and no other follows: not a fault, but the connection is of no use.
         self._stopped, self.result = True, "ok"
         self._outbox.close(1000, "idle")
+
+
+def _words(hello: wire.Hello) -> str:
+    """Return the format in the words of `receiver streams`."""
+    if (form := hello.format) is None:
+        return "file"
+    compression = " flac" if hello.compressed else ""
+    return f"{form.encoding}{compression} {form.samplerate} Hz {form.channels} ch"
 
 
 def close_result(error: WireError) -> str:

@@ -32,10 +32,13 @@ class GuardedConnection(ServerConnection):
     """
 
     # With one more attribute its dictionary would not share keys any more: 1.3 KiB for each.
-    __slots__ = ("_early", "dialect", "take")
+    __slots__ = ("_early", "dialect", "forwarded", "take")
 
     dialect: Dialect | None
     """The dialect that accepted the handshake."""
+
+    forwarded: str
+    """The client's address as the gateway says; empty without a gateway that may say it."""
 
     take: Take | None
     """Takes binary messages at once, while a session waits for the next message."""
@@ -43,6 +46,7 @@ class GuardedConnection(ServerConnection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.dialect = self.take = None
+        self.forwarded = ""
         self._early = False  # until the answer to the handshake: whether frames have come
 
     def data_received(self, data: bytes) -> None:
@@ -153,7 +157,9 @@ class WebSocketLink(Link):
 
 
 def peer_of(connection: ServerConnection) -> str:
-    """Return the address of the other end; behind a gateway, that is the gateway's."""
+    """Return the address of the client, or of the gateway if that does not name its client."""
+    if forwarded := getattr(connection, "forwarded", ""):
+        return str(forwarded)
     address = connection.remote_address
     if not isinstance(address, tuple):  # already closed
         return "unknown"

@@ -76,6 +76,15 @@ class Pipeline:
                 taken = stage.taken
         return taken
 
+    @property
+    def waiting(self) -> dict[str, int]:
+        """Frames that each processor has not seen yet; 0 for one that has failed."""
+        offered = self.offered
+        return {
+            stage.name: 0 if stage.failure else max(0, offered - stage.taken)
+            for stage in self._stages
+        }
+
     def feed(self, offset: int, end: int, payload: Buffer) -> None:
         """
         Have every processor see the frames from *offset* to *end*.
@@ -179,7 +188,8 @@ class Processing:
         """Counts events that were dropped because their stream had no connection."""
         self._factories = dict(factories)
         self._workers = dict(workers)
-        self._metrics = metrics
+        self.metrics = metrics
+        """Where streams and processors count."""
         self._max_stuck = max_stuck
         self._hung: Counter[str] = Counter()
         self._pipelines: WeakSet[Pipeline] = WeakSet()
@@ -188,14 +198,14 @@ class Processing:
         """Return a stage for each processor that is not switched off."""
         self._pipelines.add(pipeline)
         return [
-            Stage(name, factory, pipeline, self._workers[name], self._metrics.processing[name])
+            Stage(name, factory, pipeline, self._workers[name], self.metrics.processing[name])
             for name, factory in self._factories.items()
         ]
 
     def failed(self, processor: str, stream: str, reason: str, *, hung: bool) -> None:
         """Count a failure; switch the processor off after `max_stuck_calls` calls that hung."""
         cause = "hung" if hung else "raised"
-        self._metrics.processor_failures.labels(processor, cause).inc()
+        self.metrics.processor_failures.labels(processor, cause).inc()
         log.error("processor_failed", processor=processor, stream=stream, reason=reason)
         self._hung[processor] += hung
         if self._hung[processor] >= self._max_stuck and processor in self._factories:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from sonoduct.wire import Chunk, Eos, Hello, Level, Receipt, WireError
+from sonoduct.wire.records import Origin
 
 Receipting = Callable[[str], Awaitable[Receipt]]
 """Makes the receipt of a stream from its digest."""
@@ -27,6 +30,9 @@ class Store(Protocol):
     def free_bytes(self) -> float:
         """Bytes that the store can still keep."""
 
+    def usage(self) -> Usage:
+        """Return what the store holds and has done, for metrics; called by any thread."""
+
     async def run(self) -> None:
         """Tidy up behind streams, for as long as the receiver runs."""
 
@@ -38,9 +44,10 @@ class Store(Protocol):
         hello: Hello,
         on_kept: Callable[[], None],
         on_failed: Callable[[WireError], None],
+        origin: Origin | None = None,
     ) -> Claim:
         """
-        Give the stream to the connection that said *hello*.
+        Give the stream to the connection that said *hello*, and came in at *origin*.
 
         The store calls *on_kept* on the event loop when `Claim.kept` has moved, and *on_failed*
         when the claim can keep no more: a newer claim exists, or the disk refuses.
@@ -103,6 +110,32 @@ class Claim(Protocol):
 
     async def forget(self) -> None:
         """Let this process forget the stream, because its sender has not come back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a store holds, and what this process has done in it."""
+
+    total_bytes: float = inf
+    """Bytes of audio for which there would be room in the empty store."""
+    free_bytes: float = inf
+    total_inodes: float = inf
+    free_inodes: float = inf
+    recordings: int = 0
+    recordings_bytes: int = 0
+    """Recordings and their bytes on the disk, as measured a short while ago."""
+    journals: int = 0
+    journals_bytes: int = 0
+    """Journals of streams that are open or wait for their recording, and their bytes."""
+    written: int = 0
+    written_bytes: int = 0
+    """Recordings that this process has written."""
+    failed: int = 0
+    """Attempts of this process at a recording that failed."""
+    waiting: int = 0
+    """Complete streams of this process that have no recording yet."""
+    oldest_s: float = 0.0
+    """Seconds for which the oldest of them has waited."""
 
 
 class Original(NamedTuple):

@@ -24,8 +24,9 @@ from sonoduct.wire import (
     StorageFailed,
     WireError,
 )
+from sonoduct.wire.records import Origin
 
-from . import Claim, Original, Receipting, Store
+from . import Claim, Original, Receipting, Store, Usage
 
 log = structlog.get_logger()
 
@@ -58,6 +59,10 @@ class MemoryStore(Store):
         self._remembered = remembered
 
     @override
+    def usage(self) -> Usage:
+        return Usage()
+
+    @override
     async def run(self) -> None:
         pass  # it has nothing to tidy
 
@@ -71,6 +76,7 @@ class MemoryStore(Store):
         hello: Hello,
         on_kept: Callable[[], None],
         on_failed: Callable[[WireError], None],
+        origin: Origin | None = None,
     ) -> MemoryClaim:
         # Neither callback is ever called: a chunk is kept at once, and nothing can fail later.
         if hello.kind is not Kind.PCM:

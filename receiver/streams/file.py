@@ -77,9 +77,15 @@ class FileStream(Stream):
     """
 
     def __init__(
-        self, hello: Hello, claim: Claim, processing: Processing, decoders: Decoders
+        self,
+        hello: Hello,
+        claim: Claim,
+        processing: Processing,
+        decoders: Decoders,
+        *,
+        durable: bool = True,
     ) -> None:
-        super().__init__(hello, claim, processing)
+        super().__init__(hello, claim, processing, durable=durable)
         self._decoders = decoders
         self._decoding: asyncio.Task[Decoded] | None = None
         self._interruption: WireError | None = None

@@ -43,9 +43,15 @@ class PcmStream(Stream):
     """A stream whose units are frames."""
 
     def __init__(
-        self, hello: Hello, claim: Claim, processing: Processing, unpackers: Executor
+        self,
+        hello: Hello,
+        claim: Claim,
+        processing: Processing,
+        unpackers: Executor,
+        *,
+        durable: bool = True,
     ) -> None:
-        super().__init__(hello, claim, processing)
+        super().__init__(hello, claim, processing, durable=durable)
         self._format = hello.pcm
         self._samplerate = self._format.samplerate
         self._unpackers = unpackers
@@ -56,6 +62,21 @@ class PcmStream(Stream):
     @override
     def released(self) -> int:
         return max(self.claim.offset, min(self.claim.kept, self._pipeline.taken))
+
+    @property
+    @override
+    def taken(self) -> int:
+        return self._pipeline.taken
+
+    @property
+    @override
+    def behind_s(self) -> float:
+        return max(0, self.pending) / self._samplerate
+
+    @property
+    @override
+    def waiting_s(self) -> dict[str, float]:
+        return {name: n / self._samplerate for name, n in self._pipeline.waiting.items()}
 
     @property
     @override

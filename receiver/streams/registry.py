@@ -72,20 +72,14 @@ class StreamRegistry:
         self._now = asyncio.get_running_loop().time
 
     @property
-    def active(self) -> int:
-        """Streams that have a connection."""
-        return sum(slot.holder is not None for slot in list(self._slots.values()))
+    def slots(self) -> list[Slot]:
+        """All streams at the moment; any thread may ask."""
+        return list(self._slots.values())
 
     @property
     def full(self) -> bool:
         """Whether the store has no room for more."""
         return self._store.full
-
-    @property
-    def buffered(self) -> int:
-        """Bytes of audio that were received and are not stored and processed yet."""
-        streams = [slot.stream for slot in list(self._slots.values()) if slot.stream]
-        return sum(each.pending * each.unit_bytes for each in streams)
 
     async def claim(self, hello: Hello, holder: Holder) -> Lease | AlreadyCommitted:
         """
@@ -191,14 +185,16 @@ class StreamRegistry:
         slot.give_way(hello, self._now(), self._limits.takeover_timeout)
         if slot.holder is not None:
             self._metrics.fenced.inc()
-            log.debug("holder_fenced", stream=hello.stream, instance=hello.instance)
+            log.info("holder_fenced", stream=hello.stream, **_facts(hello, holder))
         slot.instance, slot.holder, slot.since = hello.instance, holder, self._now()
         return slot
 
     async def _claim(self, hello: Hello, slot: Slot, holder: Holder) -> Lease | AlreadyCommitted:
         if slot.stream is not None:
             await slot.stream.unpacked()  # for the previous claim, which ends now
-        claim = await self._store.claim(hello, on_kept=slot.advanced, on_failed=slot.failed)
+        claim = await self._store.claim(
+            hello, on_kept=slot.advanced, on_failed=slot.failed, origin=holder.origin
+        )
         if claim.receipt is not None:
             return AlreadyCommitted(claim.epoch, claim.receipt)
         try:
@@ -212,7 +208,7 @@ class StreamRegistry:
         else:
             slot.stream.resume(claim)
         slot.stream.holder = holder
-        log.info("stream_opened", **slot.stream.facts, offset=claim.offset)
+        log.info("stream_opened", **slot.stream.facts, offset=claim.offset, **_facts(hello, holder))
         self._metrics.resumes.inc(claim.epoch > 1)
         level = self._store.level
         ack = hello.ack if level is Level.DURABLE else level
@@ -240,9 +236,16 @@ class StreamRegistry:
         self._end(stream, "abandoned")
 
     def _end(self, stream: Stream, result: str) -> None:
-        self._slots.pop(stream.hello.stream).holder = None  # a holder that waits for a turn is late
+        slot = self._slots.pop(stream.hello.stream)
+        holder, slot.holder = slot.holder, None  # a holder that waits for a turn is late
         self._metrics.streams.labels(result).inc()
-        log.info("stream_ended", **stream.facts, result=result)
+        facts = {"instance": slot.instance, "peer": holder.origin.peer if holder else None}
+        log.info("stream_ended", result=result, **stream.facts, **facts)
+
+
+def _facts(hello: Hello, holder: Holder) -> dict[str, str]:
+    """Return the fields of the log that name the sending process and its address."""
+    return {"instance": hello.instance, "peer": holder.origin.peer}
 
 
 @dataclass(slots=True)

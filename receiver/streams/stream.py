@@ -11,7 +11,10 @@ from receiver.metrics import Traffic
 from receiver.processing.pipeline import Pipeline, Processing
 from receiver.processing.processor import Finding, StreamInfo
 from receiver.stores import Claim
-from sonoduct.wire import Chunk, Eos, Format, Hello, Level, Receipt, WireError
+from sonoduct.wire import Chunk, Eos, Format, Hello, Kind, Level, Receipt, WireError
+from sonoduct.wire.records import Origin
+
+from .probe import Probe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,12 +29,17 @@ class Holder:
     """A processor, by its name, found something."""
     stop: Callable[[WireError], None]
     """Take nothing more from the peer, and close the connection with this error."""
+    origin: Origin = Origin()  # noqa: RUF009  # it is frozen
+    """This receiver, and the peer."""
 
 
 class Stream(ABC):
     """Joins the store, the processors and the connection that holds the stream, if one does."""
 
-    def __init__(self, hello: Hello, claim: Claim, processing: Processing) -> None:
+    def __init__(
+        self, hello: Hello, claim: Claim, processing: Processing, *, durable: bool = True
+    ) -> None:
+        """*durable* tells whether the store makes chunks durable."""
         self.hello = hello
         self.claim = claim
         self.holder: Holder | None = None
@@ -41,6 +49,12 @@ class Stream(ABC):
         """The unit after the last one received."""
         self.unit_bytes = hello.unit_bytes
         self._processing = processing
+        metrics = processing.metrics
+        self._units = metrics.units[hello.kind]
+        self._probe = Probe(
+            metrics.array.observe if hello.kind is Kind.PCM else None,
+            metrics.durable.observe if durable else None,
+        )
         self._told = claim.offset  # the last `released` that a holder knows of
 
     def __repr__(self) -> str:
@@ -51,6 +65,21 @@ class Stream(ABC):
     @abstractmethod
     def released(self) -> int:
         """The unit before which everything is stored and processed."""
+
+    @property
+    def taken(self) -> int:
+        """The unit before which every processor has seen everything; bytes wait for none."""
+        return self.received
+
+    @property
+    def behind_s(self) -> float:
+        """Seconds of audio that were received and are not released; a file's bytes are none."""
+        return 0.0
+
+    @property
+    def waiting_s(self) -> dict[str, float]:
+        """Seconds of audio that wait for each processor."""
+        return {}
 
     @property
     @abstractmethod
@@ -78,7 +107,10 @@ class Stream(ABC):
         traffic.chunks += 1
         traffic.bytes += len(chunk.message)
         traffic.last = time.time()
+        self._units.received += chunk.units
         self.last_chunk, self.received = now, chunk.offset + chunk.units
+        if now >= self._probe.due:
+            self._probe.start(self.received, now)
         return traffic
 
     @abstractmethod
@@ -97,8 +129,11 @@ class Stream(ABC):
 
     def resume(self, claim: Claim) -> None:
         """Continue under *claim*."""
+        if self._told < claim.offset <= self.received:
+            self._units.acknowledged += claim.offset - self._told
         self.claim = claim
         self.received = self._told = claim.offset
+        self._probe.cancel()
 
     @abstractmethod
     async def unpacked(self) -> None:
@@ -120,8 +155,14 @@ class Stream(ABC):
 
     def advanced(self) -> None:
         """Tell the holder if `released` has moved (called by the store and the pipeline)."""
+        probe = self._probe
+        if probe.untaken and self.taken >= probe.end:
+            probe.taken()
+        if probe.unkept and self.claim.kept >= probe.end:
+            probe.kept()
         released = self.released
         if released != self._told:
+            self._units.acknowledged += released - self._told
             self._told = released
             if self.holder is not None:
                 self.holder.released(released)

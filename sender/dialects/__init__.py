@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from importlib import import_module
 
+from sender.metrics import Metrics
 from sender.settings import PROTOCOLS, Settings
 from sender.sources import Source
 from sonoduct.wire import Receipt
 
-SendStream = Callable[[Source, Settings], Awaitable[Receipt]]
-"""Sends all of a source of samples; returns a receipt that the sender itself made."""
+SendStream = Callable[[Source, Settings, Metrics], Awaitable[Receipt]]
+"""Sends all of a source of samples, and counts it; returns a receipt that the sender made."""
 
 
 def dialect_of(protocol: str) -> SendStream | None:

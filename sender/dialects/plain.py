@@ -9,12 +9,13 @@ from typing import Final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from sender.errors import NotAReceiverError, SourceError, UnreachableError
+from sender.metrics import Metrics
 from sender.pacing import Pacing
 from sender.settings import Settings
 from sender.sources import Source
 from sender.websocket import Link, LinkClosedError, open_link
 from sonoduct.audio.samples import to_float32
-from sonoduct.wire import Digest, Format, Receipt
+from sonoduct.wire import Digest, Format, Kind, Receipt
 
 FRAMES: Final = 4096
 """Frames of the tutorial's block."""
@@ -24,7 +25,7 @@ ANSWER: Final = "Done!"
 NORMAL: Final = (1000, 1001)
 
 
-async def send_plain(source: Source, settings: Settings) -> Receipt:
+async def send_plain(source: Source, settings: Settings, metrics: Metrics) -> Receipt:
     """
     Send all samples of *source*; return a receipt that this sender made itself.
 
@@ -38,7 +39,7 @@ async def send_plain(source: Source, settings: Settings) -> Receipt:
     link = await _open(source.pcm, settings)
     digest = Digest()
     try:
-        await _send_blocks(link, source, digest, settings)
+        await _send_blocks(link, source, digest, settings, metrics)
         async with asyncio.timeout(settings.silence_timeout):
             answer = await _answer(link)
     except asyncio.CancelledError:
@@ -53,6 +54,7 @@ async def send_plain(source: Source, settings: Settings) -> Receipt:
         ) from exc
     finally:
         await link.close()
+    metrics.units[Kind.PCM].acknowledged += digest.units
     receipt = _receipt(source, digest)
     for key, mine in (("frames", receipt.frames), ("digest", receipt.digest)):
         if answer.get(key, mine) != mine:
@@ -68,7 +70,9 @@ async def _open(audio_format: Format, settings: Settings) -> Link:
         raise UnreachableError(str(exc)) from exc
 
 
-async def _send_blocks(link: Link, source: Source, digest: Digest, settings: Settings) -> None:
+async def _send_blocks(
+    link: Link, source: Source, digest: Digest, settings: Settings, metrics: Metrics
+) -> None:
     audio_format, now = source.pcm, asyncio.get_running_loop().time
     pacing = Pacing(audio_format.samplerate * settings.speed, 0, now())
     frames = settings.chunk_frames or FRAMES
@@ -80,6 +84,10 @@ async def _send_blocks(link: Link, source: Source, digest: Digest, settings: Set
         if settings.realtime:
             await asyncio.sleep(pacing.wait(digest.units, now()))
         await link.send(payload)
+        metrics.traffic.chunks += 1
+        metrics.traffic.bytes += len(payload)
+        metrics.traffic.seconds += len(samples) / audio_format.samplerate
+        metrics.units[Kind.PCM].sent += len(samples)
     if not digest.units:
         raise SourceError(f"{source.name}: 0 frames, expected at least 1")
     await link.send(END)

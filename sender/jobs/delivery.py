@@ -85,11 +85,12 @@ class Deliveries:
     async def _carry(self, client: Client, attempt: _Attempt, open_source: OpenSource) -> None:
         source = await asyncio.to_thread(open_source)
         try:
-            log.info("stream_started", name=source.name, stream=source.stream)
             if self._dialect is not None:
-                attempt.receipt = await self._dialect(source, self._settings)
+                log.info("stream_started", name=source.name, stream=source.stream)
+                attempt.receipt = await self._dialect(source, self._settings, self._metrics)
                 return
             attempt.transfer = client.transfer(source)
+            log.info("stream_started", **attempt.transfer.facts)
             with self._progress.row(attempt.transfer):
                 attempt.receipt = await client.carry(attempt.transfer)
         finally:
@@ -98,10 +99,11 @@ class Deliveries:
     def _end(self, outcome: Outcome) -> None:
         """Count, log and record *outcome*; a reader of the log finds it counted."""
         if not (self._again and (outcome.retry or outcome.unreadable)):
-            self._metrics.end(outcome.result, outcome.receipt)
+            self._metrics.end(outcome.result)
         facts: dict[str, object] = {"name": outcome.name, "result": outcome.result}
-        if outcome.stream:
-            facts["stream"] = outcome.stream
+        for key in ("stream", "instance", "replica", "peer"):
+            if value := getattr(outcome, key):
+                facts[key] = value
         if outcome.reconnects:
             facts["reconnects"] = outcome.reconnects
         if outcome.receipt is not None:
@@ -124,10 +126,14 @@ class _Attempt:
 
     def outcome(self, result: str, error: Exception | None = None) -> Outcome:
         outbound = self.transfer.outbound if self.transfer else None
+        via = self.transfer.via if self.transfer else {}
         return Outcome(
             name=printable(self.name),
             result=result,
             stream=outbound.hello.stream if outbound else "",
+            instance=outbound.hello.instance if outbound else "",
+            replica=via.get("replica", ""),
+            peer=via.get("peer", ""),
             elapsed=time.monotonic() - self.started,
             receipt=self.receipt,
             error=None if error is None else printable(error) or type(error).__name__,

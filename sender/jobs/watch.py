@@ -64,6 +64,13 @@ class Settling:
         self._seen: dict[Path, tuple[Version, float]] = {}
         self._done: dict[Path, Version] = {}
         self._failures: dict[Path, Failure] = {}
+        self.settling = 0
+        """Files that had not settled at the last look."""
+
+    @property
+    def retrying(self) -> int:
+        """Files that could not be read, and are tried again later."""
+        return len(self._failures)
 
     def look(
         self,
@@ -78,17 +85,22 @@ class Settling:
         Files below the folders *unseen*, which could not be listed, are not forgotten.
         """
         self._forget_all_but(found, frozenset(unseen))
+        settling = 0
         for path, version in found.items():
             seen, since = self._seen.setdefault(path, (version, now))
             if seen != version:
                 self._seen[path] = (version, now)
                 self._failures.pop(path, None)
                 self._done.pop(path, None)
+                settling += 1
             elif path in in_work:
                 continue
-            elif now - since >= self._settle and self._due(path, version, now):
+            elif now - since < self._settle:
+                settling += 1
+            elif self._due(path, version, now):
                 self._done[path] = version
                 yield path
+        self.settling = settling
 
     def again(self, path: Path) -> None:
         """Note that *path* was not sent, without its fault: it is due again after settling."""
@@ -154,6 +166,11 @@ class Watch:
         self._faults: dict[Path, str] = {}
         self._left_out: Counter[str] = Counter()
         self._ended = False
+        metrics.waiting = lambda: {
+            "settling": self._settling.settling,
+            "queued": self._due.qsize(),
+            "retrying": self._settling.retrying,
+        }
 
     async def run(self, instance: str, stop: asyncio.Event) -> None:
         """Send until *stop*. The next run starts afresh: receivers know their streams."""

@@ -9,13 +9,32 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, TextIO, cast
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 STANDARD_ERROR: Final = 2
+
+FIRST: Final = ("timestamp", "level", "event")
+"""The first fields of a line."""
+
+
+class LogLines:
+    """Counts the lines of a log, for metrics: plain numbers that any thread adds to."""
+
+    def __init__(self) -> None:
+        self.counts = dict.fromkeys(("debug", "info", "warning", "error", "critical"), 0)
+        """By the level."""
+        self.lost = 0
+        """Lines that could not be written."""
+
+    def count(self, _logger: object, _method: str, event: EventDict) -> EventDict:
+        """Count *event*, as a processor of structlog."""
+        self.counts[event["level"]] = self.counts.get(event["level"], 0) + 1
+        return event
 
 
 class LogStream(io.TextIOBase):
@@ -26,9 +45,11 @@ class LogStream(io.TextIOBase):
     again, a line says how many lines were lost.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, lines: LogLines | None = None) -> None:
+        """*lines* counts the lines that are lost."""
         self.lost = 0
         """Lines lost since the last line that was written."""
+        self._lines = lines or LogLines()
         self._descriptor = descriptor
         self._torn = False  # whether only a part of the last line was written
         self._lock = threading.Lock()
@@ -46,6 +67,7 @@ class LogStream(io.TextIOBase):
                 self.lost, self._torn = 0, False
             else:
                 self.lost += 1
+                self._lines.lost += 1
         return len(text)
 
     def fileno(self) -> int:
@@ -103,19 +125,24 @@ class LogLimit:
         return {"held_back": held_back} if held_back else {}
 
 
-def configure(level: str = "info", stream: LogStream | None = None) -> None:
+def configure(level: str = "info", stream: LogStream | None = None, **facts: str) -> LogLines:
     """
     Send structlog's and the standard library's records to *stream*, by default standard error.
 
-    Standard output is for results. Libraries' messages below WARNING are dropped: websockets logs
-    each connection at INFO, and a service logs its streams itself.
+    Every record gets *facts*. Standard output is for results. Libraries' messages below WARNING are
+    dropped: websockets logs each connection at INFO, and a service logs its streams itself.
+
+    Return the counts of lines, for metrics.
     """
-    stream = stream or LogStream(STANDARD_ERROR)
+    lines = LogLines()
+    stream = stream or LogStream(STANDARD_ERROR, lines)
     terminal = stream.isatty()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        lines.count,
+        partial(_in_order, facts),
     ]
     structlog.configure(
         processors=[*shared, *_rendering(terminal)],
@@ -134,12 +161,21 @@ def configure(level: str = "info", stream: LogStream | None = None) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    return lines
 
 
 def quiet_by_default() -> None:
     """Drop debug events in a program that embeds a service and has not configured structlog."""
     if not structlog.is_configured():
         structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("info"))
+
+
+def _in_order(
+    facts: Mapping[str, str], _logger: object, _method: str, event: EventDict
+) -> EventDict:
+    """Add *facts*, and put first what people look for first."""
+    first = {key: event.pop(key) for key in FIRST if key in event}
+    return {**first, **facts, **event}
 
 
 def _rendering(terminal: bool) -> list[Processor]:

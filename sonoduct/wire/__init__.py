@@ -49,6 +49,7 @@ from .inbound import Deadlines as Deadlines
 from .inbound import Inbound as Inbound
 from .inbound import Message as Message
 from .inbound import Terms as Terms
+from .messages import REPLICA_HEADER as REPLICA_HEADER
 from .messages import SUBPROTOCOL as SUBPROTOCOL
 from .messages import Ack as Ack
 from .messages import Cancel as Cancel

@@ -48,6 +48,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 SUBPROTOCOL: Final = "sonoduct.v1"
 
+REPLICA_HEADER: Final = "Sonoduct-Replica"
+"""The receiver's name, in its answer to the handshake: for logs only."""
+
 Epoch: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 """A chunk's header has 32 bits for it."""
 

@@ -14,12 +14,21 @@ import msgspec
 from zlib_ng.zlib_ng import crc32
 
 from .chunk import HEADER_BYTES, Header, RecordKind, decode_header, encode_record
-from .control import decode_control, encode_control
+from .control import CONTROL_BYTES, decode_control, encode_control
 from .errors import WireError
 from .messages import Hello, Receipt
 
 LONGEST_PAYLOAD: Final = 1024 * 1024
 """Bytes; a longer record is damage. The longest chunk has half of it."""
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Where a segment's audio came in: for people, who join logs of several machines by it."""
+
+    replica: str = ""
+    """Name of the receiver."""
+    peer: str = ""
+    """Address of the sender, or of the gateway before the receiver."""
 
 
 class Record(NamedTuple):
@@ -29,9 +38,18 @@ class Record(NamedTuple):
     payload: bytes
 
 
-def opening(epoch: int, base: int, hello: Hello) -> bytes:
-    """Return the first record of a segment that starts at unit *base*."""
-    return encode_record(RecordKind.OPENING, epoch, base, 0, encode_control(hello).encode())
+def opening(epoch: int, base: int, hello: Hello, origin: Origin | None = None) -> bytes:
+    """
+    Return the first record of a segment that starts at unit *base*.
+
+    *origin* is in the same object as the hello, whose readers ignore unknown fields; a hello that
+    leaves no room for it goes without.
+    """
+    payload = encode_control(hello).encode()
+    more = msgspec.json.encode(origin)[1:] if origin is not None else b"}"
+    if more != b"}" and len(payload) + len(more) <= CONTROL_BYTES:
+        payload = payload[:-1] + b"," + more
+    return encode_record(RecordKind.OPENING, epoch, base, 0, payload)
 
 
 def end(epoch: int, receipt: Receipt) -> bytes:
@@ -50,6 +68,14 @@ def hello_of(record: Record) -> Hello | None:
         return None
     message = decode_control(record.payload.decode())
     return message if isinstance(message, Hello) else None
+
+
+def origin_of(record: Record) -> Origin:
+    """Return the origin in an OPENING; an empty one if it has none."""
+    try:
+        return msgspec.json.decode(record.payload, type=Origin)
+    except msgspec.DecodeError:
+        return Origin()
 
 
 def receipt_of(record: Record) -> Receipt:

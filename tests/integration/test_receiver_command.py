@@ -79,8 +79,14 @@ async def test_a_stream_through_the_command():
     assert ("committed", "a file", 16_000) == (ended["result"], ended["name"], ended["frames"])
     events = [line["event"] for line in program.log]
     assert (1, 1) == (events.count("stream_opened"), events.count("stream_ended"))
-    assert 'receiver_streams_total{result="committed"} 1.0' in lines
-    assert "receiver_frames_total 16000.0" in lines
+    name = f'replica="{socket.gethostname()}"'
+    assert f'receiver_streams_total{{{name},result="committed"}} 1.0' in lines
+    assert f"receiver_frames_total{{{name}}} 16000.0" in lines
+    assert f'receiver_log_lines_total{{level="error",{name}}} 0.0' in lines
+    assert {f"process_resident_memory_bytes{{{name}}}", f"process_open_fds{{{name}}}"} <= {
+        line.rpartition(" ")[0] for line in lines
+    }
+    assert {socket.gethostname()} == {line["replica"] for line in program.log}
     assert [] == [line for line in lines if "_created" in line]
 
 

@@ -61,19 +61,57 @@ AT_FIRST = {
             "receiver_resumes_total",
             "receiver_fenced_total",
             "receiver_events_dropped_total",
-            "receiver_ack_latency_seconds_count",
-            "receiver_ack_latency_seconds_sum",
-            "receiver_commit_duration_seconds_count",
-            "receiver_commit_duration_seconds_sum",
             "receiver_buffered_bytes",
             "receiver_draining",
             "receiver_last_chunk_timestamp_seconds",
+            "receiver_active_senders",
+            "receiver_stalled_streams",
+            "receiver_waiting_streams",
+            "receiver_unacknowledged_age_seconds",
+            "receiver_behind_seconds",
+            "receiver_recorded_bytes_total",
+            "receiver_store_recordings",
+            "receiver_store_recordings_bytes",
+            "receiver_store_journals",
+            "receiver_store_journals_bytes",
+            "receiver_recordings_waiting",
+            "receiver_recordings_waiting_age_seconds",
         )
     },
+    **{
+        (f"receiver_{name}_seconds_{part}",): 0
+        for name in (
+            *("ack_latency", "commit_duration", "array_latency", "durable_latency"),
+            "receipt_duration",
+        )
+        for part in ("count", "sum")
+    },
+    **{
+        (f"receiver_units_{name}_total", ("kind", kind)): 0
+        for name in ("received", "acknowledged")
+        for kind in ("pcm", "file")
+    },
+    **{
+        ("receiver_refusals_total", ("reason", reason)): 0
+        for reason in (
+            *("connections", "path", "subprotocol"),
+            *("draining", "gone", "held", "memory", "store"),
+        )
+    },
+    **{("receiver_active_connections", ("dialect", dialect)): 0 for dialect in DIALECTS},
+    **{("receiver_recordings_total", ("result", each)): 0 for each in ("written", "failed")},
+    **{
+        (f"receiver_processor_{name}", ("processor", "recorder")): 0
+        for name in ("behind_seconds", "stuck_calls", "switched_off")
+    },
+    ("receiver_connection_limit",): SMALL["max_connections"],
     ("receiver_processing_duration_seconds_count", ("processor", "recorder")): 0,
     ("receiver_processing_duration_seconds_sum", ("processor", "recorder")): 0,
     ("receiver_buffer_limit_bytes",): 16 * LEAST,
-    ("receiver_store_free_bytes",): float("inf"),
+    **{
+        (f"receiver_store_{name}",): float("inf")
+        for name in ("total_bytes", "free_bytes", "total_inodes", "free_inodes")
+    },
 }
 
 
@@ -101,11 +139,11 @@ async def test_every_metric_is_there_before_the_first_stream():
 
     assert AT_FIRST == {key: samples.get(key) for key in AT_FIRST}
     (build,) = families["receiver_build_info"].samples
-    assert ({"version", "protocol"}, 1) == (set(build.labels), build.value)
+    assert ({"version", "protocol", "revision"}, 1) == (set(build.labels), build.value)
     assert families["receiver_event_loop_lag_seconds"].samples[0].value >= 0
     assert "counter" == families["receiver_decode_errors"].type
     rest = {key for key in samples if key[0].startswith("receiver_")} - AT_FIRST.keys()
-    others = ("_bucket", "_build_info", "_lag_seconds", "_created")
+    others = ("_bucket", "_build_info", "_lag_seconds")
     assert set() == {key[0] for key in rest if not key[0].endswith(others)}
 
 

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from sender import NotAReceiverError, Settings, UnreachableError
 from sender.dialects.plain import send_plain
+from sender.metrics import Metrics
 from sender.sources.file import AudioFile
 from tests.support.commands import sent, started
 from tests.support.recorder import Recorder, listening
@@ -88,12 +89,25 @@ async def test_our_plain_sender_and_our_receiver(tmp_path):
     recorder = Recorder()
     async with listening(recorder) as running:
         source = AudioFile(path)
-        receipt = await send_plain(source, Settings(to=running.url))
+        registry = CollectorRegistry()
+        metrics = Metrics(registry, "0")
+        receipt = await send_plain(source, Settings(to=running.url), metrics)
         source.close()
 
+    counted = {
+        kind: registry.get_sample_value(f"sender_units_{kind}_total", {"kind": "pcm"})
+        for kind in ("sent", "acknowledged")
+    }
+    assert {"sent": 10_001, "acknowledged": 10_001} == counted
+    assert 3 == registry.get_sample_value("sender_chunks_sent_total")
     assert same(samples(path), recorder.takes[0].samples)
     assert (10_001, RATE, 2) == (receipt.frames, receipt.samplerate, receipt.channels)
     assert not receipt.durable
+
+
+def uncounted():
+    """Return metrics that no test looks at."""
+    return Metrics(CollectorRegistry(), "0")
 
 
 @pytest.fixture(name="source")
@@ -116,14 +130,14 @@ async def test_an_answer_that_is_wrong(source, answers, error, expected):
     """If a server counts otherwise, objects or is silent, the sender reports a failure."""
     async with plain_server(*answers) as url:
         with pytest.raises(error, match=f"^{url}: {expected}$"):
-            await send_plain(source, Settings(to=url, silence_timeout=0.2))
+            await send_plain(source, Settings(to=url, silence_timeout=0.2), uncounted())
 
 
 @pytest.mark.parametrize("answers", [[], ["hello", "[1]", "Done!"], [1001]])
 async def test_an_unusual_answer_of_a_server_is_accepted(source, answers):
     """Other servers of this kind answer otherwise, or just close."""
     async with plain_server(*answers) as url:
-        receipt = await send_plain(source, Settings(to=url))
+        receipt = await send_plain(source, Settings(to=url), uncounted())
 
     assert 16_000 == receipt.frames
 
@@ -132,7 +146,7 @@ async def test_without_a_server_there_is_no_second_attempt(source):
     """The error names the address."""
     url = f"ws://127.0.0.1:{free_port()}"
     with pytest.raises(UnreachableError, match=f"^{url}.*: .*(refused|failed)"):
-        await send_plain(source, Settings(to=url))
+        await send_plain(source, Settings(to=url), uncounted())
 
 
 async def test_an_interrupted_plain_stream(source):
@@ -140,7 +154,7 @@ async def test_an_interrupted_plain_stream(source):
     recorder, registry = Recorder(), CollectorRegistry()
     async with listening(recorder, registry=registry) as running:
         settings = Settings(to=running.url, realtime=True, chunk_frames=1000)
-        sending = asyncio.create_task(send_plain(source, settings))
+        sending = asyncio.create_task(send_plain(source, settings, uncounted()))
         await recorder.until(lambda: recorder.takes and recorder.takes[0].frames)
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):

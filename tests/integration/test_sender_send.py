@@ -212,7 +212,7 @@ async def test_bars_without_a_connection(tmp_path):
 
     assert 1 == code
     assert "no connection" in "".join(program.errors)
-    assert "no progress for 0.5 s" in program.out
+    assert "expected some within 0.5 s" in program.out
 
 
 async def test_unreadable_folders_and_files_are_failures():

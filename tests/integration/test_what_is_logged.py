@@ -154,7 +154,7 @@ async def test_debug_logs_connections_and_claims():
     debug = [line for line in logs if line["log_level"] == "debug"]
     events = [line["event"] for line in debug]
     assert 2 == events.count("connection_opened") == events.count("connection_ended")
-    assert "ab" * 16 == next(line["stream"] for line in debug if line["event"] == "holder_fenced")
+    assert "ab" * 16 == next(line["stream"] for line in logs if line["event"] == "holder_fenced")
     assert {"fenced"} <= {line.get("result") for line in debug}
     assert shown[0].startswith("<Session sonoduct 127.0.0.1:")
     assert shown[0].endswith(" abababab, open>")

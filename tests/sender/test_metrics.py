@@ -38,7 +38,7 @@ def test_every_metric_exists_from_the_start():
     Metrics(registry, "1.2.3")
     seen = values(registry)
 
-    assert 1 == seen.pop(("sender_build_info", "1.2.3"))
+    assert 1 == seen.pop(("sender_build_info", "1.2.3", "unknown"))
     assert {0} == set(seen.values())
     assert {
         "sender_streams_total",
@@ -48,6 +48,10 @@ def test_every_metric_exists_from_the_start():
         "sender_audio_seconds_total",
         "sender_reconnects_total",
         "sender_unacknowledged_bytes",
+        "sender_unacknowledged_age_seconds",
+        "sender_units_sent_total",
+        "sender_units_acknowledged_total",
+        "sender_waiting_files",
         "sender_blocked_seconds_total",
         "sender_decode_duration_seconds_bucket",
         "sender_decode_duration_seconds_count",
@@ -84,6 +88,8 @@ async def test_a_stream_is_counted(tmp_path):
         4 == seen["sender_decode_duration_seconds_count", "soundfile"]
     )  # reads to send, and to prove
     assert 0 == seen["sender_active_streams",] == seen["sender_unacknowledged_bytes",]
+    assert 16_000 == seen["sender_units_sent_total", "pcm"]
+    assert 16_000 == seen["sender_units_acknowledged_total", "pcm"]
 
 
 async def test_waiting_for_credit_is_measured(tmp_path):
@@ -103,7 +109,7 @@ async def test_waiting_for_credit_is_measured(tmp_path):
     seen = values(registry)
 
     assert 1 == waiting["sender_active_streams",]
-    assert 65_536 == waiting["sender_unacknowledged_bytes",]
+    assert 65_536 - 2 * 32 == waiting["sender_unacknowledged_bytes",]
     assert 0 == waiting["sender_blocked_seconds_total",] < seen["sender_blocked_seconds_total",]
     assert 0 == seen["sender_active_streams",] == seen["sender_unacknowledged_bytes",]
 

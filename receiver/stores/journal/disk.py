@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BufferedReader
+from math import inf
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -53,6 +54,15 @@ class Facts(NamedTuple):
     idle: float
     """Seconds since the file was last written to."""
     size: int
+
+
+class Room(NamedTuple):
+    """The size of a file system, for everybody and for this user."""
+
+    total_bytes: int
+    total_inodes: float
+    """Infinite on a file system that makes inodes when it needs them, such as btrfs."""
+    free_inodes: float
 
 
 class Draft(NamedTuple):
@@ -274,6 +284,27 @@ class PosixDisk:
         """Return the bytes of the file system that holds *folder*."""
         stat = os.statvfs(folder)
         return stat.f_blocks * stat.f_frsize
+
+    def room(self, folder: Path) -> Room:
+        """Return the size of the file system that holds *folder*."""
+        facts = os.statvfs(folder)
+        if not facts.f_files:
+            return Room(facts.f_frsize * facts.f_blocks, inf, inf)
+        return Room(facts.f_frsize * facts.f_blocks, facts.f_files, facts.f_favail)
+
+    def size(self, path: Path) -> int:
+        """Return the length of *path*; 0 if it is gone."""
+        try:
+            return path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def sizes(self, folder: Path) -> Iterator[tuple[str, int]]:
+        """Yield the name of each file in *folder*, and the bytes that it takes on the disk."""
+        with suppress(FileNotFoundError), os.scandir(folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):  # removed meanwhile
+                    yield entry.name, entry.stat(follow_symlinks=False).st_blocks * 512
 
     def writable(self, folder: Path) -> bool:
         """Whether files can be created in *folder*; True if it does not exist."""

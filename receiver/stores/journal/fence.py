@@ -27,7 +27,7 @@ from sonoduct.wire import (
     StorageFailed,
     TooLarge,
 )
-from sonoduct.wire.records import read_records
+from sonoduct.wire.records import Origin, read_records
 
 from .journal import Done, Journal, State
 from .reader import Part, Segment, Tail
@@ -59,9 +59,11 @@ class Granted:
     receipt: Receipt | None = None
 
 
-def claim(journal: Journal, hello: Hello, takeover_s: float) -> Granted:
+def claim(
+    journal: Journal, hello: Hello, takeover_s: float, origin: Origin | None = None
+) -> Granted:
     """
-    Claim the stream for the connection that said *hello*.
+    Claim the stream for the connection that said *hello*, and came in at *origin*.
 
     Raises:
         Held: if another sender has made progress within *takeover_s* seconds, on any receiver.
@@ -73,23 +75,23 @@ def claim(journal: Journal, hello: Hello, takeover_s: float) -> Granted:
     try:
         for _ in range(ATTEMPTS):
             try:
-                return _claim(journal, hello, takeover_s)
+                return _claim(journal, hello, takeover_s, origin)
             except FileNotFoundError:
                 # Another process removed the folder: it ended the stream, or found no segment.
                 journal.disk.make_folder(journal.folder.parent)
-        return _claim(journal, hello, takeover_s)
+        return _claim(journal, hello, takeover_s, origin)
     except OSError as exc:
         raise StorageFailed(f"{journal.stream}: {exc.strerror}") from exc
 
 
-def _claim(journal: Journal, hello: Hello, takeover_s: float) -> Granted:
+def _claim(journal: Journal, hello: Hello, takeover_s: float, origin: Origin | None) -> Granted:
     known: Sequence[str] = ()
     if not journal.disk.add_folder(journal.folder):
         if done := journal.done():
             return _complete(done)
         known = journal.names()
         _require_free(journal, known, hello, takeover_s)
-    writer = _fence(journal, known, hello)
+    writer = _fence(journal, known, hello, origin)
     try:
         return _scan(journal, hello, writer)
     except BaseException:
@@ -111,7 +113,7 @@ def _require_free(journal: Journal, names: Sequence[str], hello: Hello, takeover
         )
 
 
-def _fence(journal: Journal, known: Sequence[str], hello: Hello) -> Writer:
+def _fence(journal: Journal, known: Sequence[str], hello: Hello, origin: Origin | None) -> Writer:
     """
     Create the first segment of a new epoch, the one after the last of the *known* segments.
 
@@ -123,7 +125,7 @@ def _fence(journal: Journal, known: Sequence[str], hello: Hello) -> Writer:
         if epoch > MOST_EPOCHS:
             raise TooLarge("claims on the stream", seen=epoch, expected=f"<= {MOST_EPOCHS}")
         try:
-            return Writer(journal, hello, epoch)
+            return Writer(journal, hello, epoch, origin)
         except FileExistsError:
             known = journal.names()
     raise Fenced("newer connections claim the stream all the time")

@@ -103,6 +103,16 @@ class Janitor:
         self._recording_s = 0.0  # time that the current sweep has spent on recordings
         self._shelves: list[str] = []  # that this round has not come to
         self._looks: dict[str, Look] = {}
+        self._open: dict[str, tuple[int, int]] = {}
+        self.waiting: dict[Journal, float] = {}
+        """Since when each complete journal of this process waits for its recording."""
+        self.written = self.written_bytes = self.failed = 0
+        """Recordings that were written, and attempts that failed."""
+
+    @property
+    def open_journals(self) -> list[tuple[int, int]]:
+        """For each shelf, its journals without an end, and their bytes, at the last look."""
+        return list(self._open.values())
 
     def sweep(self, most_s: float = inf) -> Swept:
         """
@@ -137,8 +147,13 @@ class Janitor:
         """Make the recordings of complete journals, in groups; a failure is tried again later."""
         for journal, made in self._recorder.record_all(journals):
             if isinstance(made, StorageFailed):
+                self.failed += 1
                 log.error("recording_failed", stream=journal.stream, reason=str(made))
-            elif made is not None:
+                continue
+            self.waiting.pop(journal, None)
+            if made is not None:
+                self.written += 1
+                self.written_bytes += self._disk.size(made)
                 log.info("recording_written", stream=journal.stream, path=str(made))
 
     def cancel(self, journal: Journal, epoch: int) -> None:
@@ -176,8 +191,12 @@ class Janitor:
         """Visit each journal on *shelf* that may need it; return the ones that are too young."""
         last, look = self._looks.get(shelf), Look(time.monotonic(), set())
         young: list[Journal] = []
+        count = size = 0
         for stream, facts in self._layout.ends(shelf):
             self.require_running()
+            if facts is None:
+                count += 1
+                size += self._layout.journal(stream).size()
             if facts is not None and self._is_settled(stream, facts, last, look):
                 continue
             journal = self._layout.journal(stream)
@@ -186,7 +205,7 @@ class Janitor:
                 young.append(journal)
             elif facts is not None and again is not False:
                 look.unsettled.add(stream)
-        self._looks[shelf] = look
+        self._looks[shelf], self._open[shelf] = look, (count, size)
         return young
 
     def _is_settled(self, stream: str, facts: Facts, last: Look | None, look: Look) -> bool:
@@ -282,9 +301,17 @@ class RecordingQueue:
     """
 
     def __init__(
-        self, record: Callable[[list[Journal]], object], last_commit: Callable[[], float]
+        self,
+        record: Callable[[list[Journal]], object],
+        last_commit: Callable[[], float],
+        waiting: dict[Journal, float],
     ) -> None:
-        """*record* begins to make recordings; *last_commit* is by the event loop's clock."""
+        """
+        *record* begins to make recordings; *last_commit* is by the event loop's clock.
+
+        *waiting* gets the time of each journal, by the steady clock.
+        """
+        self._waiting = waiting
         self._record = record
         self._last_commit = last_commit
         self._loop = asyncio.get_running_loop()
@@ -294,6 +321,7 @@ class RecordingQueue:
     def add(self, journal: Journal) -> None:
         """Add a journal that is complete."""
         self._due.setdefault(journal, self._loop.time())
+        self._waiting.setdefault(journal, time.monotonic())
         if self._timer is None:
             self._timer = self._loop.call_later(PAUSE_S, self._check)
 

@@ -56,6 +56,18 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Path of the audio, relative to the store."""
 
 
+class Connection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One connection that claimed the stream: its line in the manifest."""
+
+    epoch: int
+    offset: int
+    """The unit at which it continued."""
+    instance: str
+    """The sending process."""
+    replica: str = ""
+    peer: str = ""
+
+
 class Complete(NamedTuple):
     """A journal whose last record is an END."""
 
@@ -95,6 +107,25 @@ class Journal:
         """Return the segments with a right opening, in order."""
         found = (read_segment(self.disk, self.path(part), part) for part in self.parts())
         return [each for each in found if each is not None]
+
+    def size(self) -> int:
+        """Return the bytes that the folder's files take on the disk."""
+        return sum(size for _, size in self.disk.sizes(self.folder))
+
+    def connections(self) -> list[Connection]:
+        """Return the connections that claimed the stream, as far as their segments are there."""
+        found = (read_segment(self.disk, self.path(part), part) for part in self.parts())
+        return [
+            Connection(
+                epoch=each.part.epoch,
+                offset=each.base,
+                instance=each.hello.instance,
+                replica=each.origin.replica,
+                peer=each.origin.peer,
+            )
+            for each in found
+            if each is not None and not each.part.number
+        ]
 
     def last_segment(
         self, below: int = ABOVE_ALL, names: Sequence[str] | None = None

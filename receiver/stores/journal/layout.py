@@ -92,6 +92,14 @@ class Layout:
         stem = _UNSAFE.sub("_", Path(name).stem).strip("._-")[:_NAME_CHARACTERS] or "stream"
         return self.audio / f"{stem}-{stream[:digits]}{suffix}"
 
+    def measure(self) -> tuple[int, int]:
+        """Return how many recordings there are, and the bytes that ``audio/`` takes."""
+        count = size = 0
+        for name, taken in self.disk.sizes(self.audio):
+            count += name.endswith(".json") and not name.startswith(".")
+            size += taken
+        return count, size
+
     def draft(self, stream: str) -> Path:
         """Return a new path for a file of *stream* that is being written, hidden in ``audio/``."""
         return self.audio / f".{stream}.{uuid.uuid4().hex[:8]}"

@@ -25,7 +25,15 @@ from sonoduct.wire import (
     WireError,
     decode_header,
 )
-from sonoduct.wire.records import Record, hello_of, read_closing, read_records, receipt_of
+from sonoduct.wire.records import (
+    Origin,
+    Record,
+    hello_of,
+    origin_of,
+    read_closing,
+    read_records,
+    receipt_of,
+)
 
 from .disk import PosixDisk
 
@@ -75,6 +83,8 @@ class Segment:
     """The segment's first unit."""
     hello: Hello
     """The hello of the connection that claimed the stream."""
+    origin: Origin
+    """Where that connection came in."""
 
     def records(self) -> Iterator[Record]:
         """Yield the records, up to the first that does not follow from the ones before."""
@@ -131,7 +141,7 @@ def read_segment(disk: PosixDisk, path: Path, part: Part) -> Segment | None:
         return None
     if record is None or hello is None or record.header.epoch != part.epoch:
         return None
-    return Segment(disk, part, path, record.header.offset, hello)
+    return Segment(disk, part, path, record.header.offset, hello, origin_of(record))
 
 
 def canonical_of(record: Record, hello: Hello) -> Buffer:

@@ -26,7 +26,7 @@ from sonoduct.wire import Format, Kind, Receipt, StorageFailed
 from . import done
 from .committer import Together
 from .disk import PosixDisk
-from .journal import DONE, Complete, Done, Journal, State
+from .journal import DONE, Complete, Connection, Done, Journal, State
 from .layout import SHORT_DIGITS, Layout, suffix_of
 from .original import AudioToRecord, audio_of
 
@@ -59,6 +59,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Format of the recording's samples."""
     metadata: dict[str, str]
     receipt: Receipt
+    connections: list[Connection] = []
+    """The connections that the stream came over, with their senders and receivers."""
     samples: str = ""
     """Digest of the samples, if a file was decoded here; the receipt has the digest of the file."""
     original: str = ""
@@ -195,6 +197,7 @@ class Recorder:
                 format=audio_format,
                 metadata=hello.metadata,
                 receipt=receipt,
+                connections=journal.connections(),
                 samples=expected if audio.original else "",
                 original=self._keep_original(path, hello.name, audio.original),
             )

@@ -20,8 +20,9 @@ from weakref import WeakValueDictionary
 import structlog
 from typing_extensions import override
 
-from receiver.stores import Store
+from receiver.stores import Store, Usage
 from sonoduct.wire import Hello, Level, StorageFailed, WireError
+from sonoduct.wire.records import Origin
 
 from .claim import JournalClaim
 from .committer import Committer
@@ -54,6 +55,10 @@ Largest share of the time that sweeps may take, and in the first round.
 That one opens every journal, some 4 s for 100,000, and finds what a crash has left. A later round
 takes half a second.
 """
+
+MEASURE_S: Final = 60.0
+MEASURE_SHARE: Final = 0.005
+"""Least time from one count of the recordings to the next, and its largest share of the time."""
 
 log = structlog.get_logger()
 
@@ -117,9 +122,13 @@ class JournalStore(Store):
             layout, options, retention, lambda: time.monotonic() - began, sync_all=sync_recordings
         )
         """Does what is due while no sender is connected, and cancels streams."""
-        self.recordings = RecordingQueue(self._record, lambda: self.committer.began)
+        self.recordings = RecordingQueue(
+            self._record, lambda: self.committer.began, self.janitor.waiting
+        )
         """Takes the journals of streams that have their receipts."""
         self._claims: WeakValueDictionary[str, JournalClaim] = WeakValueDictionary()
+        self._room = disk.room(layout.root)
+        self._measured = (0, 0)
 
     @property
     @override
@@ -136,11 +145,36 @@ class JournalStore(Store):
         return max(0, free - self._limits.reserve_bytes)
 
     @override
+    def usage(self) -> Usage:
+        reserve, janitor = self._limits.reserve_bytes, self.janitor
+        with suppress(OSError):
+            self._room = self.layout.disk.room(self.layout.root)
+        room, (recordings, recordings_bytes) = self._room, self._measured
+        waiting = list(self.janitor.waiting.values())
+        journals = janitor.open_journals
+        return Usage(
+            total_bytes=max(0, room.total_bytes - reserve),
+            free_bytes=self.free_bytes,
+            total_inodes=room.total_inodes,
+            free_inodes=room.free_inodes,
+            recordings=recordings,
+            recordings_bytes=recordings_bytes,
+            journals=sum(count for count, _ in journals),
+            journals_bytes=sum(size for _, size in journals),
+            written=janitor.written,
+            written_bytes=janitor.written_bytes,
+            failed=janitor.failed,
+            waiting=len(waiting),
+            oldest_s=time.monotonic() - min(waiting) if waiting else 0.0,
+        )
+
+    @override
     async def claim(
         self,
         hello: Hello,
         on_kept: Callable[[], None],
         on_failed: Callable[[WireError], None],
+        origin: Origin | None = None,
     ) -> JournalClaim:
         if self.full:
             raise StorageFailed("free bytes of the store", seen=0, expected="some")
@@ -148,7 +182,7 @@ class JournalStore(Store):
             await before.seal()  # then there is no silence to wait for, and no segment to read
         journal = self.layout.journal(hello.stream)
         claiming = asyncio.get_running_loop().run_in_executor(
-            self.executor, claim, journal, hello, self._limits.takeover_s
+            self.executor, claim, journal, hello, self._limits.takeover_s, origin
         )
         try:
             granted = await asyncio.shield(claiming)
@@ -171,6 +205,19 @@ class JournalStore(Store):
 
     @override
     async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sweep())
+            tasks.create_task(self._measure())
+
+    async def _measure(self) -> None:
+        """Count the recordings now and then; it takes 2 µs for each, in a thread of its own."""
+        while True:
+            began = time.monotonic()
+            with suppress(OSError):  # the next time, perhaps
+                self._measured = await asyncio.to_thread(self.layout.measure)
+            await asyncio.sleep(max(MEASURE_S, (time.monotonic() - began) / MEASURE_SHARE))
+
+    async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         young: set[Journal] = set()
         share, began = FIRST_SHARE, loop.time()

@@ -64,6 +64,7 @@ class Writer:
         journal: Journal,
         hello: Hello,
         epoch: int,
+        origin: records.Origin | None = None,
         *,
         roll_bytes: int = ROLL_BYTES,
         roll_records: int = ROLL_RECORDS,
@@ -80,6 +81,7 @@ class Writer:
         self._journal = journal
         self._disk = journal.disk
         self._hello = hello
+        self._origin = origin
         self._roll_bytes = roll_bytes
         self._roll_records = roll_records
         self._reached = 0  # the unit after the last record that was written whole
@@ -222,7 +224,7 @@ class Writer:
         return self._file
 
     def _open(self) -> None:
-        self._append(records.opening(self.epoch, self._reached, self._hello))
+        self._append(records.opening(self.epoch, self._reached, self._hello, self._origin))
         self._sync()
 
     def _is_long(self) -> bool:

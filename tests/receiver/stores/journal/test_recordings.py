@@ -340,7 +340,7 @@ def test_the_manifest_is_plain_json(layout):
     path = finish(DISK, layout, stored(layout), "wav")
     manifest = json.loads(path.with_suffix(".json").read_text())
 
-    assert {"recording", "name", "format", "metadata", "receipt"} == set(manifest)
+    assert {"recording", "name", "format", "metadata", "receipt", "connections"} == set(manifest)
     assert {"samplerate": 8000, "channels": 2, "encoding": "s16le"} == manifest["format"]
     assert receipt().digest == manifest["receipt"]["digest"]
 
