@@ -7,7 +7,7 @@ COMPOSE := docker compose
 N ?= 2
 WORKERS ?= 4 # half of the time a test waits: four take 20 s less than two, on two cores
 
-.PHONY: help setup demo test coverage check docs bench bench-peers lock clean up down logs ps scale roll e2e faults
+.PHONY: help setup demo test coverage check docs bench bench-peers lock clean up down logs ps status scale roll e2e faults
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ logs: ## Follow what the containers say
 
 ps: ## Show the containers and their health
 	$(COMPOSE) ps
+
+status: ## Show what the receivers in containers do, live
+	$(COMPOSE) exec receiver receiver status receiver
 
 scale: ## Run N receivers: make scale N=4
 	$(COMPOSE) up --detach --no-deps --no-recreate --scale receiver=$(N) receiver

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Replaces every receiver by a new one, one at a time; streams move to others, and no stream fails.
-# First a new replica starts and becomes healthy; the gateway finds it within two seconds. Then an
-# old one stops: it waits until the gateway sees that, sends its streams elsewhere, and is removed.
+# A new replica gets the name of the one that it replaces, so metrics and logs continue under it.
+# First it starts and becomes healthy; the gateway finds it within two seconds. Then the old one
+# stops: it waits until the gateway sees that, sends its streams elsewhere, and is removed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,11 +10,14 @@ patience=${ROLL_TIMEOUT:-60} # seconds that a new replica may take to become hea
 
 say() { echo "roll: $*" >&2; }
 replicas() { docker compose ps --quiet receiver; }
+created() { docker compose ps --quiet --all receiver; }
 healthy() { [ "$(docker inspect --format '{{.State.Health.Status}}' "$1")" = healthy ]; }
+name_of() { docker inspect --format '{{.Name}}' "$1" | tr --delete /; }
 
-new=
+new= old_name= leaving=
 give_up() { # whatever happens, no half-started replica stays
     [ -z "$new" ] || docker rm --force "$new" >/dev/null
+    [ -z "$leaving" ] || docker rename "$leaving" "$old_name"
     say "stopped early; the replicas that are left go on as they were"
 }
 trap give_up EXIT
@@ -26,10 +30,15 @@ count=$(echo "$old" | wc -l)
 
 number=0
 for container in $old; do
-    before=$(docker ps --all --quiet --no-trunc)
-    docker compose up --detach --no-deps --no-recreate --scale receiver=$((count + 1)) receiver
-    new=$(replicas | grep --invert-match --line-regexp --fixed-strings "$before" || true)
+    before=$(created)
+    docker compose up --no-start --no-deps --no-recreate --scale receiver=$((count + 1)) receiver
+    new=$(created | grep --invert-match --line-regexp --fixed-strings "$before" || true)
     [ -n "$new" ] || { say "no new replica came up"; exit 1; }
+    old_name=$(name_of "$container")
+    docker rename "$container" "$old_name-leaving"
+    leaving=$container
+    docker rename "$new" "$old_name"
+    docker start "$new" >/dev/null
     deadline=$((SECONDS + patience))
     until healthy "$new"; do
         if [ "$SECONDS" -ge "$deadline" ]; then
@@ -39,7 +48,7 @@ for container in $old; do
         fi
         sleep 0.5
     done
-    new=
+    new= leaving=
     docker stop "$container" >/dev/null # within stop_grace_period of docker-compose.yml
     docker rm "$container" >/dev/null
     number=$((number + 1))

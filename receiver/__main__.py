@@ -36,6 +36,25 @@ COMMANDS: Final = {
             "receiver", "store", ("receiver verify --store recordings", "while a receiver runs")
         ),
     ),
+    "status": (
+        "Show what replicas do, until Ctrl-C; with --once 1 if one of them does not answer.",
+        examples(
+            "receiver",
+            "interval",
+            ("receiver status", "the receiver on this machine"),
+            ("receiver status receiver", "every replica that DNS names, in Compose"),
+            ("receiver status 10.0.0.5:8767 --once", "for a script"),
+        ),
+    ),
+    "streams": (
+        "List the connections of replicas, the one furthest behind first.",
+        examples(
+            "receiver",
+            "interval",
+            ("receiver streams", "of the receiver on this machine"),
+            ("receiver streams receiver --json", "of every replica, for a script"),
+        ),
+    ),
 }
 for name, (summary, epilogue) in COMMANDS.items():
     app.command(

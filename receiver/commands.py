@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from structlog import get_logger
 
@@ -20,6 +21,7 @@ from sonoduct.wire import StorageFailed
 
 from .service import serve
 from .settings import Settings
+from .status.replicas import split_address
 from .stores.journal import Layout, PosixDisk
 
 
@@ -64,6 +66,60 @@ def verify_command(*, store: Store = Path("recordings")) -> int:
     from .inspect import verify_store
 
     return _inspect(verify_store, store)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Looking:
+    """How `receiver status` and `receiver streams` look."""
+
+    interval: Annotated[float, Parameter(validator=Number(gt=0))] = 1.0
+    """Seconds between two looks: rates are the difference between them."""
+
+    json: Annotated[bool, Parameter(negative=())] = False
+    """Print a line of JSON for each replica or connection."""
+
+
+def _addresses(_type: object, value: tuple[str, ...]) -> None:
+    for each in value:
+        split_address(each)
+
+
+Replicas = Annotated[tuple[str, ...], Parameter(validator=_addresses, negative=())]
+
+
+def status_command(
+    replicas: Replicas = ("127.0.0.1",),
+    *,
+    once: Annotated[bool, Parameter(negative=())] = False,
+    looking: Looking | None = None,
+) -> int:
+    """
+    Show what replicas do, until Ctrl-C; with --once 1 if one of them does not answer.
+
+    Args:
+        replicas: HOST or HOST:PORT of their metrics; a name stands for all of its addresses.
+        once: Look twice, print, and exit. Without a terminal, and for JSON, that is the default.
+        looking: Everything else.
+    """
+    from .status.show import show_status
+
+    looking = looking or Looking()
+    return show_status(replicas, once=once, interval=looking.interval, as_json=looking.json)
+
+
+def streams_command(replicas: Replicas = ("127.0.0.1",), *, looking: Looking | None = None) -> int:
+    """
+    List the connections of replicas, the one furthest behind first; 1 if a replica is silent.
+
+    Args:
+        replicas: HOST or HOST:PORT of their metrics; a name stands for all of its addresses.
+        looking: Everything else.
+    """
+    from .status.show import show_streams
+
+    looking = looking or Looking()
+    return show_streams(replicas, interval=looking.interval, as_json=looking.json)
 
 
 def _inspect(command: Callable[[Layout], int], store: Path) -> int:

@@ -50,7 +50,7 @@ def metrics_endpoint(
         server, thread = start_http_server(port, host, registry)
     except OSError as exc:
         raise OSError(exc.errno, f"metrics on {host}:{port}: {exc.strerror}") from exc
-    server.set_app(_Site(Labelled(registry, labels or {}), pages or {}))
+    server.set_app(_Site(Labelled(registry, labels or {}), {} if pages is None else pages))
     try:
         yield server.server_port
     finally:

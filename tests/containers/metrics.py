@@ -13,7 +13,7 @@ import sys, urllib.request
 opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 sys.stdout.write(opener.open(sys.argv[1], timeout=5).read().decode())
 """
-RECEIVER = "http://127.0.0.1:9100/metrics"
+RECEIVER = "http://127.0.0.1:8767/metrics"
 
 
 def metrics_of(container, url=RECEIVER):

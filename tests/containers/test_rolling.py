@@ -5,21 +5,36 @@ import time
 
 import pytest
 
-from tests.containers.engine import ROOT, docker, inside
+from tests.containers.engine import ROOT, docker, inside, inspect
 from tests.containers.load import assert_arrived, loaded
-from tests.containers.replicas import await_streams, await_targets
+from tests.containers.metrics import metrics_of
+from tests.containers.replicas import await_streams, await_targets, of_each
 
 pytestmark = pytest.mark.containers
+
+
+def named(container):
+    """Return the name of a container."""
+    return inspect(container)["Name"].strip("/")
+
+
+def replica(container):
+    """Return the name under which a receiver's metrics are."""
+    (only,) = {sample.labels["replica"] for sample in metrics_of(container)}
+    return only
 
 
 def test_roll(system, tmp_path, figure):
     """
     Every stream moves, none fails, and there are as many replicas as before, all new.
 
+    A new replica has the name of the one that it replaced, as a container and in metrics.
+
     A replica that was killed earlier is still there, and is not taken for a new one.
     """
     docker("kill", min(system.settle(3)))
     old = system.containers("receiver")
+    names = {named(each) for each in old}
     with loaded(tmp_path, system.url, seconds=40) as load:
         await_streams(old)
         started = time.monotonic()
@@ -35,6 +50,8 @@ def test_roll(system, tmp_path, figure):
 
         assert 0 == rolled.returncode, rolled.stderr
         assert 2 == len(new - old) == len(new)
+        assert names == {named(each) for each in new}
+        assert names == set(of_each(new, replica).values())
         assert load.runs
         await_streams(new)
         assert set(load.files) == assert_arrived(load)

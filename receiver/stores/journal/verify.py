@@ -36,13 +36,23 @@ def verify(layout: Layout) -> Iterator[Finding]:
     """Yield a finding for each journal and each recording; nothing is changed."""
     for journal in layout.journals():
         try:
-            if finding := _check_journal(layout, journal):
+            if finding := _look_at(layout, journal):
                 yield finding
         except (OSError, WireError) as exc:
             yield Finding(journal.stream, "open", fault=str(exc))
     for name in sorted(layout.disk.names(layout.audio)):
         if name.endswith(".json") and not name.startswith("."):
             yield _check_recording(layout.disk, layout.audio / name)
+
+
+def _look_at(layout: Layout, journal: Journal) -> Finding | None:
+    """Check *journal*, and again if a receiver has finished its recording meanwhile."""
+    try:
+        return _check_journal(layout, journal)
+    except (OSError, WireError):
+        if journal.done() is None and layout.disk.exists(journal.folder):
+            raise
+        return _check_journal(layout, journal)
 
 
 def _check_journal(layout: Layout, journal: Journal) -> Finding | None:

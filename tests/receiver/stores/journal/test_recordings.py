@@ -16,6 +16,7 @@ from receiver.stores.journal.committer import MANY
 from receiver.stores.journal.journal import Done, Journal, State
 from receiver.stores.journal.original import digest_of
 from receiver.stores.journal.recordings import Manifest, Recorder
+from receiver.stores.journal.verify import verify
 from receiver.stores.journal.writer import Writer, ending
 from sonoduct.audio.recording import digest_recording, read_recording
 from sonoduct.wire import Encoding, Format, StorageFailed
@@ -343,6 +344,40 @@ def test_the_manifest_is_plain_json(layout):
     assert {"recording", "name", "format", "metadata", "receipt", "connections"} == set(manifest)
     assert {"samplerate": 8000, "channels": 2, "encoding": "s16le"} == manifest["format"]
     assert receipt().digest == manifest["receipt"]["digest"]
+    first, second = manifest["connections"]
+    assert (1, 0, HELLO.instance) == (first["epoch"], first["offset"], first["instance"])
+    assert (2, FRAMES // 3) == (second["epoch"], second["offset"])
+
+
+def test_verify_while_the_recording_is_finished(template, tmp_path):
+    """If a receiver finishes the recording while verify reads the journal, nothing is damaged."""
+
+    class Meanwhile(PosixDisk):
+        """Has another process finish the recording before a read, once."""
+
+        def __init__(self, before):
+            self.before = before
+
+        def read(self, path):
+            if path.suffix == ".seg":
+                self.before -= 1
+                if self.before == 0:
+                    finish(DISK, layout, folder, "wav")
+            return super().read(path)
+
+    _, whole = copied(template, tmp_path / "count")
+    counting = Meanwhile(1000)
+    list(verify(Layout(counting, tmp_path / "count")))
+    assert 1000 - counting.before > 5
+    for before in range(1, 1001 - counting.before):
+        root = tmp_path / str(before)
+        layout, folder = copied(template, root)
+
+        findings = list(verify(Layout(Meanwhile(before), root)))
+
+        assert [None] * len(findings) == [each.fault for each in findings], before
+        assert "recording" == findings[-1].state
+    assert whole.exists()
 
 
 def test_the_digest_of_a_journal(layout):

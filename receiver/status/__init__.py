@@ -1,0 +1,1 @@
+"""``receiver status`` and ``receiver streams``: what replicas do now, asked from outside."""
