@@ -142,10 +142,6 @@ class Metrics:
             "Events not sent: the sender read too slowly, or was not there.",
         )
 
-    def gauge(self, name: str, documentation: str, read: Callable[[], float]) -> None:
-        """Export the result of *read*, which each scrape calls on its own thread."""
-        Gauge(name, documentation, registry=self._registry).set_function(read)
-
     def present(self, look: Callable[[], Mapping[str, Present]]) -> None:
         """Export the gauges, by name, that *look* returns; each scrape calls it on its thread."""
         self._registry.register(_PresentCollector(look))

@@ -107,6 +107,15 @@ class Server:
         """What every connection does now; any thread may ask."""
         return [session.now(self._now()) for session in list(self._sessions)]
 
+    def load(self) -> tuple[dict[str, int], float]:
+        """Return the connections of each dialect, and the age of the oldest unit without an ack."""
+        counts, oldest, now = {each.name: 0 for each in DIALECTS}, 0.0, self._now()
+        for session in list(self._sessions):
+            counts[session.dialect.name] += 1
+            if (age := session.age(now)) > oldest:
+                oldest = age
+        return counts, oldest
+
     async def drain(self, plain_timeout: float) -> None:
         """Drain every session; clients that cannot resume get *plain_timeout* seconds."""
         async with asyncio.TaskGroup() as tasks:

@@ -126,6 +126,10 @@ class Session:
                 log.warning("events_dropped", peer=self._link.peer, events=dropped)
             await self._give_back(final=not self.dialect.resumable)
 
+    def age(self, now: float) -> float:
+        """Return the age of the oldest unit without an ack, in seconds; any thread may ask."""
+        return self._acks.age(now)
+
     def now(self, now: float) -> Connection:
         """Return what this connection does at *now*; called by any thread."""
         hello, lease = self._hello, self._lease

@@ -140,7 +140,8 @@ def _shown(address: Address) -> str:
 
 
 def _words(error: Exception) -> str:
-    reason = getattr(error, "reason", error)
-    if isinstance(reason, TimeoutError):
+    reason = getattr(error, "reason", None)
+    cause = reason if isinstance(reason, Exception) else error
+    if isinstance(cause, TimeoutError):
         return f"no answer within {TIMEOUT_S:g} s"
-    return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__

@@ -61,11 +61,11 @@ def connections_table(connections: Iterable[Mapping[str, Any]]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for each in sorted(connections, key=_urgency, reverse=True):
         table.add_row(
-            Text(each["name"] or "-"),
-            Text(each["instance"][:8]),
-            Text(each["peer"]),
-            Text(each["replica"]),
-            Text(each["format"] or each["dialect"]),
+            _clean(each["name"] or "-"),
+            _clean(each["instance"][:8]),
+            _clean(each["peer"]),
+            _clean(each["replica"]),
+            _clean(each["format"] or each["dialect"]),
             f"{each['received_s']:.1f}",
             f"{each['audio_rate']:.1f}",
             f"{decimal(int(each['bytes_rate']))}/s",
@@ -101,6 +101,11 @@ def _cells(row: Status, bars: str) -> list[str | Text]:
         else _coloured(duration(row.store_full_in), row.store_full_in < SOON_S),
         _coloured(str(row.failures), row.failures > 0),
     ]
+
+
+def _clean(text: str) -> Text:
+    """Return *text*, which a peer chose, without what would move a terminal's cursor."""
+    return Text("".join(each if each.isprintable() else "?" for each in text))
 
 
 def _coloured(text: str, bad: bool) -> Text:

@@ -263,6 +263,11 @@ class Slot:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Claims and commits of one stream take turns."""
 
+    @property
+    def progress(self) -> float:
+        """The event loop's time of the last chunk, or of the holder's coming or leaving."""
+        return max(self.since, self.stream.last_chunk) if self.stream is not None else self.since
+
     def give_way(self, hello: Hello, now: float, limit: float) -> None:
         """
         Make the holder give way to *hello*: to its own sender at once, to others when it idles.
@@ -272,7 +277,7 @@ class Slot:
         """
         if self.holder is None:
             return
-        idle = now - max(self.since, self.stream.last_chunk if self.stream else 0.0)
+        idle = now - self.progress
         if self.instance != hello.instance and idle < limit:
             expected = f"{limit:g} before another sender may take it over"
             what = "stream is held; seconds without progress"

@@ -92,6 +92,11 @@ class Stream(ABC):
         return self.received - self.released
 
     @property
+    def waits(self) -> bool:
+        """Whether there may be such units; this costs less than counting them."""
+        return self.received != self._told
+
+    @property
     def unsafe_bytes(self) -> int:
         """Bytes that were received and are not as safe as the store can make them yet."""
         return (self.received - self.claim.kept) * self.unit_bytes

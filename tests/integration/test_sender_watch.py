@@ -76,6 +76,9 @@ async def test_old_new_and_replaced_files_are_sent_once(tmp_path):
     assert 0 == code
     assert "sender_stopped" == program.log[-1]["event"]
     assert 4 == len(recorder.finished)
+    for state in ("settling", "queued", "retrying"):
+        assert ("sender_waiting_files", state) in at_first
+        assert 0 == at_last["sender_waiting_files", state]
     first, second = takes_of(recorder, old)
     assert same(before, first.samples)
     assert same(samples(old), second.samples)

@@ -150,3 +150,20 @@ def test_another_version_has_not_failed():
     looks = due(settling, (1.5, {A: SECOND}), (2.4, {A: SECOND}), (2.5, {A: SECOND}))
     assert [[], [], [A]] == looks
     assert not settling.failed(A)
+
+
+def test_files_that_wait_are_counted():
+    """Those that settle, and those that could not be read; a file that is sent waits no more."""
+    settling = Settling(1.0, NEVER)
+    seen = []
+    for now, found in ((0.0, {A: FIRST}), (0.9, {A: FIRST, B: FIRST}), (1.0, {A: FIRST, B: FIRST})):
+        due(settling, (now, found))
+        seen.append((settling.settling, settling.retrying))
+    settling.later(A, 1.0)
+    due(settling, (1.5, {A: FIRST, B: FIRST}))
+    seen.append((settling.settling, settling.retrying))
+    settling.over(A)
+    due(settling, (5.0, {A: FIRST, B: FIRST}))
+    seen.append((settling.settling, settling.retrying))
+
+    assert [(1, 0), (2, 0), (1, 0), (1, 1), (0, 0)] == seen

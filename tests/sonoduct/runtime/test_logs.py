@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -129,3 +130,33 @@ def test_a_flood_of_lines_is_held_back():
 
     assert [{}, {}, {}, None, None] == at_once
     assert [{"held_back": 2}, {}, None] == later
+
+
+def test_lines_are_counted(pipe):
+    """By their level, also those of other libraries; lines that are lost are counted as well."""
+    reader, writer = pipe
+    lines = configure("info", LogStream(writer), replica="north-1")
+    log = structlog.get_logger()
+    log.info("one", name="a")
+    log.error("two")
+    log.debug("not logged")
+    logging.getLogger("websockets").warning("three")
+    text = os.read(reader, 4096).decode()
+
+    assert {"debug": 0, "info": 1, "warning": 1, "error": 1, "critical": 0} == lines.counts
+    assert ["timestamp", "level", "event", "replica", "name"] == list(
+        json.loads(text.splitlines()[0])
+    )
+    assert {"north-1"} == {json.loads(line)["replica"] for line in text.splitlines()}
+
+
+def test_lost_lines_are_counted(monkeypatch):
+    """A line that the log cannot take counts as lost."""
+    broken, end = os.pipe()
+    os.close(broken)
+    monkeypatch.setattr("sonoduct.runtime.logs.STANDARD_ERROR", end)
+    lines = configure("info")
+    structlog.get_logger().info("one")
+    os.close(end)
+
+    assert (1, 1) == (lines.lost, lines.counts["info"])

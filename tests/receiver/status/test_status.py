@@ -1,0 +1,171 @@
+"""The commands `receiver status` and `receiver streams` against real receivers."""
+
+import asyncio
+import json
+import re
+
+import pytest
+from prometheus_client import CollectorRegistry
+from rich.console import Console
+
+from receiver.__main__ import app
+from receiver.status.replicas import ask, ask_connections, find, split_address
+from receiver.status.screen import ASCII_BARS, connections_table, duration, sparkline
+from receiver.status.show import with_rates
+from sonoduct.runtime.metrics import metrics_endpoint
+from tests.support.commands import COMMANDS, started
+from tests.support.rawclient import FORMAT, sound, speaking
+from tests.support.relay import free_port
+from tests.support.strangers import http_server
+
+FREE = {
+    "RECEIVER_HOST": "127.0.0.1",
+    "RECEIVER_PORT": "0",
+    "RECEIVER_METRICS_PORT": "0",
+    "RECEIVER_STORE": "none",
+    "RECEIVER_DRAIN_LEAD": "0",
+}
+
+
+async def answered(*arguments):
+    """Run `receiver` with *arguments*; return its exit code and its standard output."""
+    async with started(COMMANDS / "receiver", *arguments) as program:
+        code = await program.ended()
+        return code, program.out, "".join(program.errors)
+
+
+async def test_a_live_receiver():
+    """Both commands show the stream that is under way, as tables and as JSON."""
+    env = FREE | {"RECEIVER_REPLICA": "n1"}
+    async with started(COMMANDS / "receiver", "serve", env=env) as on:
+        ready = await on.said("receiver_ready")
+        place = f"127.0.0.1:{ready['metrics_port']}"
+        async with speaking(ready["url"], name="talk \x1b[31m") as client:
+            await client.greet()
+            await client.send(sound(FORMAT.samplerate))
+            await client.acknowledged()
+            quick = ("--interval", "0.1")
+            shown, status, streams, listed = await asyncio.gather(
+                answered("status", place, "--once", *quick),
+                answered("status", place, "--json", *quick),
+                answered("streams", place, *quick),
+                answered("streams", place, "--json", *quick),
+            )
+
+    assert [0, 0, 0, 0] == [code for code, *_ in (shown, status, streams, listed)]
+    assert re.search(r"^n1 +ready +1 ", shown[1], re.MULTILINE)
+    row = json.loads(status[1])
+    assert ("n1", "ready", 1, None) == (
+        *(row["replica"], row["state"], row["streams"], row["store_full_in"]),
+    )
+    assert "\x1b" not in streams[1]
+    assert re.search(r"talk .*n1 +s16le 8000 Hz 2 ch +1\.0 ", streams[1])
+    connection = json.loads(listed[1])
+    assert ("n1", 1.0, 0.0) == (
+        *(connection["replica"], connection["received_s"], connection["audio_rate"]),
+    )
+
+
+async def test_replicas_that_do_not_answer():
+    """`status` shows each in its row; both commands exit with 1 and name the place."""
+    silent = f"127.0.0.1:{free_port()}"
+    status, streams = await asyncio.gather(
+        answered("status", silent, "nowhere.invalid", "--once", "--interval", "0.1"),
+        answered("streams", silent),
+    )
+
+    assert 1 == status[0] == streams[0]
+    assert re.search(rf"^{silent} +gone +Connection refused", status[1], re.MULTILINE)
+    assert re.search(r"^nowhere.invalid +gone", status[1], re.MULTILINE)
+    assert f"receiver: {silent}: Connection refused" in streams[2]
+
+
+async def test_a_server_that_is_no_receiver():
+    """Another server's metrics, or its error, are a fault with a reason."""
+    with metrics_endpoint(CollectorRegistry(), "127.0.0.1", 0) as port:
+        (answer,) = await asyncio.to_thread(ask, [("127.0.0.1", port)])
+        with pytest.raises(OSError, match=rf"^127.0.0.1:{port}: "):
+            await asyncio.to_thread(ask_connections, [("127.0.0.1", port)])
+    async with http_server(500) as url:
+        place = split_address(url.partition("//")[2])
+        (broken,) = await asyncio.to_thread(ask, [place])
+
+    assert "no receiver answers here" == answer.fault
+    assert "HTTP Error 500" in broken.fault
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("receiver", ("receiver", 8767)),
+        ("10.0.0.1:9999", ("10.0.0.1", 9999)),
+        ("[::1]:80", ("::1", 80)),
+    ],
+)
+def test_addresses(text, expected):
+    """A host, with or without a port."""
+    assert expected == split_address(text)
+
+
+@pytest.mark.parametrize("text", ["", "http://receiver", "a:b", "a:99999", "user@host/path"])
+def test_wrong_addresses(text):
+    """The error names the text and what is expected."""
+    with pytest.raises(ValueError, match="expected HOST or HOST:PORT"):
+        split_address(text)
+
+
+def test_a_name_stands_for_all_of_its_addresses():
+    """Each is found once, of one family."""
+    found = find([("localhost", 1), ("127.0.0.1", 1), ("127.0.0.1", 2)])
+
+    assert len(set(found)) == len(found)
+    assert {port for _, port in found} == {1, 2}
+
+
+def test_rates_of_connections():
+    """They are differences between two looks; of a new connection, since it began."""
+    old = {"replica": "a", "peer": "p", "stream": "s", "received_s": 2.0, "received_bytes": 100}
+    later = {**old, "received_s": 5.0, "received_bytes": 400, "connected_s": 9.0}
+    new = {**later, "peer": "q", "connected_s": 2.5}
+
+    first, second = with_rates([old], [later, new], 1.5)
+
+    assert (2.0, 200.0) == (first["audio_rate"], first["bytes_rate"])
+    assert (2.0, 160.0) == (second["audio_rate"], second["bytes_rate"])
+
+
+def test_the_one_furthest_behind_comes_first():
+    """A stuck sender among a hundred is in the first row."""
+    rest = {"replica": "a", "peer": "p", "instance": "i", "format": "f", "dialect": "d"}
+    zero = {"received_s": 0.0, "audio_rate": 0.0, "bytes_rate": 0.0, "idle_s": 0.0}
+    rows = [
+        {**rest, **zero, "name": name, "behind_s": behind, "unacknowledged_s": 0.0}
+        for name, behind in (("fine", 0.1), ("stuck", 30.0), ("slow", 2.0))
+    ]
+    console = Console(width=200)
+    with console.capture() as captured:
+        console.print(connections_table(rows))
+
+    names = [line.split()[0] for line in captured.get().splitlines()[1:]]
+    assert ["stuck", "slow", "fine"] == names
+
+
+def test_sparklines():
+    """The highest value has the highest bar; without audio all are low."""
+    assert "▁▅█" == sparkline([0, 1, 2])
+    assert "__" == sparkline([0, 0], ASCII_BARS)
+    assert "" == sparkline([])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.04, "0.0 s"), (99.0, "99.0 s"), (600, "10 min"), (36_000, "10 h"), (1e6, "12 days")],
+)
+def test_durations(seconds, shown):
+    """They have the unit that people would use."""
+    assert shown == duration(seconds)
+
+
+def test_wrong_usage():
+    """A replica's address is checked before anything is asked."""
+    assert {"status", "streams"} <= set(app)
