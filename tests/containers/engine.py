@@ -8,7 +8,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DOCKER = shutil.which("docker") or "docker"
-OURS = ("SENDER_", "RECEIVER_", "GATEWAY_", "PROMETHEUS_", "GRAFANA_", "SONODUCT_", "COMPOSE_")
+OURS = (
+    *("SENDER_", "RECEIVER_", "GATEWAY_", "PROMETHEUS_", "ALERTMANAGER_", "GRAFANA_"),
+    *("SONODUCT_", "COMPOSE_"),
+)
 ENVIRONMENT = {
     **{key: value for key, value in os.environ.items() if not key.startswith(OURS)},
     "COMPOSE_DISABLE_ENV_FILE": "1",

@@ -8,21 +8,29 @@ from tests.containers.engine import ENVIRONMENT, ROOT, docker
 
 pytestmark = pytest.mark.containers
 
-SERVICES = ("gateway", "receiver", "sender", "prometheus", "grafana")
+SERVICES = ("gateway", "receiver", "sender", "prometheus", "alertmanager", "grafana")
 FILE = ("compose", "--file", ROOT / "docker-compose.yml")
+ALL = (*FILE, "--profile", "alerts")
 
 
 @pytest.fixture(name="services", scope="module")
 def _services():
-    """Return each service as compose reads it, with no variable set."""
-    return json.loads(docker(*FILE, "config", "--format", "json", env=ENVIRONMENT))["services"]
+    """Return each service as compose reads it, with no variable set, and with every profile."""
+    return json.loads(docker(*ALL, "config", "--format", "json", env=ENVIRONMENT))["services"]
 
 
 def test_file_is_valid(services):
     """The file is valid, and has only the services that the tests below check."""
-    docker(*FILE, "config", "--quiet")
+    docker(*ALL, "config", "--quiet")
 
     assert set(SERVICES) == set(services)
+
+
+def test_alertmanager_is_not_started_unasked():
+    """Without its profile, compose starts every service but Alertmanager."""
+    started = docker(*FILE, "config", "--services", env=ENVIRONMENT).split()
+
+    assert set(SERVICES) - {"alertmanager"} == set(started)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -77,6 +85,7 @@ def test_ports(services):
     assert {
         "gateway": [("0.0.0.0", 8766)],  # noqa: S104  # compared only
         "prometheus": [("127.0.0.1", 9090)],
+        "alertmanager": [("127.0.0.1", 9093)],
         "grafana": [("127.0.0.1", 3000)],
         "receiver": [],
         "sender": [],
