@@ -97,7 +97,11 @@ class PresentState:
     ) -> dict[str, Present]:
         now = self._now()
         connected = [slot for slot in slots if slot.holder is not None]
-        stalled = sum(now - slot.progress > STALLED_S for slot in connected)
+        stalled = sum(
+            now - slot.progress > STALLED_S
+            for slot in connected
+            if not slot.turn.locked()  # otherwise the receiver is at work on its end
+        )
         return {
             "receiver_active_streams": Present("Streams that have a connection.", len(connected)),
             "receiver_active_senders": Present(

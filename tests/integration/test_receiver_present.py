@@ -325,3 +325,20 @@ async def test_a_scrape_costs_little_for_each_stream():
 
     empty, full = calls
     assert full.total() - empty.total() <= 20 * CALLS, (full - empty).most_common(9)
+
+
+async def test_a_stream_that_ends_does_not_stall(monkeypatch):
+    """A sender that waits for its receipt is not stuck: the receiver is at work."""
+    monkeypatch.setattr(receiver.present, "STALLED_S", 0.1)
+    recorder = Recorder()
+    async with running(recorder) as live, speaking(live.url) as client:
+        recorder.gate.clear()
+        await client.greet()
+        await client.send(sound(100))
+        await client.say(client.outbound.eos())
+        await live.until("receiver_unacknowledged_age_seconds", lambda age: age > 0.5)
+        stalled = live.value("receiver_stalled_streams")
+        recorder.gate.set()
+        await client.until(wire.Committed)
+
+    assert 0 == stalled
