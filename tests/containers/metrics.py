@@ -14,6 +14,7 @@ opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 sys.stdout.write(opener.open(sys.argv[1], timeout=5).read().decode())
 """
 RECEIVER = "http://127.0.0.1:8767/metrics"
+SENDER = "http://127.0.0.1:8768/metrics"
 
 
 def metrics_of(container, url=RECEIVER):

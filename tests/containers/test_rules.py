@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.containers.engine import ENVIRONMENT, ROOT, CommandFailedError, docker
+from tests.containers.engine import ENVIRONMENT, ROOT, CommandFailedError, docker, inside
+from tests.containers.metrics import ASK, RECEIVER, SENDER
 
 pytestmark = pytest.mark.containers
 
@@ -27,6 +28,7 @@ def _promtool(engine):
             both=True,
         )
 
+    run.image = image
     return run
 
 
@@ -61,3 +63,21 @@ def test_a_test_of_rules_can_fail(promtool, tmp_path):
 
     with pytest.raises(CommandFailedError, match="GatewaySaturated"):
         promtool("test", "rules", "tests/gateway.yml", folder=tmp_path)
+
+
+@pytest.mark.parametrize("service", ["receiver", "sender"])
+def test_metrics_are_as_prometheus_wants_them(promtool, system, tmp_path, service):
+    """Promtool finds no fault in the names, types, units and help of a running service."""
+    url = {"receiver": RECEIVER, "sender": SENDER}[service]
+    container = min(system.containers(service))
+    (tmp_path / "metrics").write_text(inside(container, "python", "-c", ASK, url))
+    (tmp_path / "metrics").chmod(0o644)
+    tmp_path.chmod(0o755)
+    said = docker(
+        *("run", "--rm", "--network", "none", "--entrypoint", "sh"),
+        *("--volume", f"{tmp_path}:/checked:ro,z"),
+        *(promtool.image, "-c", "promtool check metrics < /checked/metrics"),
+        both=True,
+    )
+
+    assert "" == said
