@@ -1,5 +1,7 @@
 """The running containers are as docker-compose.yml and the images describe them."""
 
+import json
+
 import pytest
 
 from tests.containers.deadlines import until
@@ -133,3 +135,25 @@ def test_scraped(system):
         read = lambda expression=expression: query(system.prometheus, expression)  # noqa: E731
 
         assert until(read, bool, 20, expression)
+
+
+def test_status_finds_every_replica(system):
+    """`receiver status` inside a container finds the replicas by DNS, by their containers' names."""
+    replicas = system.settle(2)
+    answer = inside(min(replicas), "receiver", "status", "receiver", "--json")
+    rows = {row["replica"]: row["state"] for row in map(json.loads, answer.splitlines())}
+
+    names = {inspect(each)["Name"].strip("/") for each in replicas}
+    assert dict.fromkeys(names, "ready") == rows
+
+
+def test_peers_have_their_own_addresses(system):
+    """Behind the gateway a receiver's log names the sender's address, not the gateway's."""
+    (address,) = {
+        network["IPAddress"]
+        for network in inspect(system.container("sender"))["NetworkSettings"]["Networks"].values()
+    }
+    lines = system.logged("receiver", "stream_ended", result="committed")
+    named = [line["peer"].rpartition(":")[0] for line in lines if line["name"].startswith("/audio")]
+
+    assert {address} == set(named)
