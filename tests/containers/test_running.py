@@ -138,7 +138,7 @@ def test_scraped(system):
 
 
 def test_status_finds_every_replica(system):
-    """`receiver status` inside a container finds the replicas by DNS, by their containers' names."""
+    """`receiver status` in a container finds the replicas by DNS, by their containers' names."""
     replicas = system.settle(2)
     answer = inside(min(replicas), "receiver", "status", "receiver", "--json")
     rows = {row["replica"]: row["state"] for row in map(json.loads, answer.splitlines())}
