@@ -1,0 +1,257 @@
+"""Is sound arriving now, how much, how fast; is anything lost or late; who is down?"""
+
+from typing import Final
+
+from deploy.grafana.board import Board
+from deploy.grafana.panels import (
+    ZERO_IS_GOOD,
+    AnyPanel,
+    Column,
+    bars,
+    compare,
+    leading,
+    lines,
+    stat,
+    states,
+)
+from deploy.grafana.queries import (
+    MISSING,
+    STATE,
+    STATES,
+    builds,
+    query,
+    reconnects,
+    refusals,
+    unacknowledged,
+)
+
+NOW: Final[list[AnyPanel]] = [
+    stat(
+        "Audio arriving",
+        "Seconds of audio that arrive per second: 50 is as much as 50 live streams. 0 beside"
+        " connected streams: they stall; look at Oldest unacknowledged.",
+        "suffix: s/s",
+        query("sum(rate(receiver_audio_seconds_total[$__rate_interval])) or vector(0)"),
+        graph=True,
+    ),
+    stat(
+        "Streams and senders now",
+        "Streams that have a connection, and the programs that send them. A sender with streams"
+        " at several receivers counts once at each.",
+        "short",
+        query("sum(receiver_active_streams) or vector(0)", "streams"),
+        query("sum(receiver_active_senders) or vector(0)", "senders"),
+        decimals=0,
+    ),
+    leading(
+        stat(
+            "Seconds behind, at worst",
+            "Audio of the worst stream that arrived and is not yet stored and processed. Below 2"
+            " s is normal. Above: the dashboards Receiver (commits) and Processors say which of"
+            " them waits.",
+            "s",
+            query("max(receiver_behind_seconds)"),
+            colours={0: "green", 2: "yellow", 10: "red"},
+        ),
+        "Processors",
+        "sonoduct-processors",
+    ),
+    leading(
+        stat(
+            "Oldest unacknowledged",
+            "How long the oldest audio has waited for its acknowledgement, at either end. Below 2"
+            " s is normal. It grows while nothing is acknowledged: a full disk, a hung processor,"
+            " no network.",
+            "s",
+            query("max(receiver_unacknowledged_age_seconds)", "receivers"),
+            query("max(sender_unacknowledged_age_seconds)", "senders"),
+            colours={0: "green", 5: "yellow", 30: "red"},
+        ),
+        "Delivery",
+        "sonoduct-delivery",
+    ),
+    leading(
+        stat(
+            "Failed in this range",
+            "Sources that senders gave up, and streams that receivers gave up. Both may count the"
+            " same fault, so they are not added up. Above 0: the dashboard Delivery.",
+            "short",
+            query(
+                'sum(round(increase(sender_streams_total{result="failed"}[$__range])))', "senders"
+            ),
+            query(
+                'sum(round(increase(receiver_streams_total{result="failed"}[$__range])))',
+                "receivers",
+            ),
+            colours=ZERO_IS_GOOD,
+            decimals=0,
+        ),
+        "Delivery",
+        "sonoduct-delivery",
+    ),
+    stat(
+        "Alerts firing",
+        "Alerts that fire now; the table below names them, and docs/runbook.md says what to do.",
+        "short",
+        query('count(ALERTS{alertstate="firing"}) or vector(0)'),
+        graph=True,
+        colours=ZERO_IS_GOOD,
+        decimals=0,
+    ),
+]
+
+REPLICAS: Final[list[AnyPanel]] = [
+    leading(
+        stat(
+            "Replicas",
+            "Each receiver. Missing: it was there within the last hour, and left without a drain."
+            " Its streams continue at other receivers: see Resumes and reconnects.",
+            "none",
+            query(STATE, "{{replica}}"),
+            values=STATES,
+            width=10,
+            names=True,
+        ),
+        "Receiver",
+        "sonoduct-receiver",
+    ),
+    stat(
+        "Missing replicas",
+        "Receivers that were there within the last hour and left without a drain: killed, crashed"
+        " or cut off. Above 0: docker compose ps, then the log of the one that is missing.",
+        "short",
+        query(MISSING),
+        graph=True,
+        colours=ZERO_IS_GOOD,
+        decimals=0,
+    ),
+    leading(
+        stat(
+            "Store is full in",
+            "At the pace of the last hour. Below a day: make room, or move recordings away;"
+            " nothing is removed by itself. What fills it is on the dashboard Receiver.",
+            "s",
+            query('min(job:receiver_store_full:eta_seconds{job=~"$job"})'),
+            colours={0: "red", 3600: "orange", 86400: "green"},
+            empty="not filling",
+        ),
+        "Receiver",
+        "sonoduct-receiver",
+    ),
+    stat(
+        "Versions running",
+        "How many processes run each version and revision. Two of receivers are normal during a"
+        " roll only; afterwards the table of the dashboard Receiver says which replica is old.",
+        "short",
+        query(builds("receiver"), "receiver {{version}} {{revision}}"),
+        query(builds("sender"), "sender {{version}} {{revision}}"),
+        names=True,
+        decimals=0,
+        width=6,
+    ),
+]
+
+FLOW: Final[list[AnyPanel]] = [
+    lines(
+        "Audio arriving, by replica",
+        "Seconds of audio per second. Lines close together: the gateway balances well. A line"
+        " that ends while others rise: that replica left, and its streams continue elsewhere.",
+        "suffix: s/s",
+        query(
+            "sum by (replica) (rate(receiver_audio_seconds_total[$__rate_interval]))", "{{replica}}"
+        ),
+    ),
+    lines(
+        "Sent and not yet acknowledged",
+        "Frames and bytes of files that one end has and the other has not confirmed. Up to a"
+        " second of audio for each stream is normal, and 0 at rest. Growth means that audio is not"
+        " safe yet: senders keep it and send it again.",
+        "short",
+        *unacknowledged(),
+    ),
+    lines(
+        "Seconds behind, by replica",
+        "Audio of the worst stream that arrived and is not yet stored and processed. One replica"
+        " high: that machine is slow. All high: the store or a processor is.",
+        "s",
+        query("max by (replica) (receiver_behind_seconds)", "{{replica}}"),
+        colours={0: "green", 2: "red"},
+    ),
+]
+
+EVENTS: Final[list[AnyPanel]] = [
+    states(
+        "Replicas over time",
+        "A band for each receiver: green runs, yellow drains, red is missing. A roll is yellow"
+        " for a moment, one replica after the other; a kill is red at once.",
+        query(STATE, "{{replica}}"),
+        values=STATES,
+    ),
+    bars(
+        "Resumes and reconnects",
+        "Streams continued on a new connection, and the reasons why senders came back, each"
+        " minute. As many resumes as the replica that left had streams: nothing is lost. Without"
+        " end: a storm; the dashboard Delivery says which senders.",
+        query("sum(round(increase(receiver_resumes_total[$__rate_interval])))", "resumes"),
+        reconnects(),
+    ),
+]
+
+TROUBLE: Final[list[AnyPanel]] = [
+    lines(
+        "How late audio is, 99 % below",
+        "From the arrival of a chunk until every processor has it as an array, and until it is"
+        " durable. Promised: durable within 2 s.",
+        "s",
+        query(
+            "histogram_quantile(0.99, "
+            "sum by (le) (rate(receiver_array_latency_seconds_bucket[$__rate_interval])))",
+            "taken by processors",
+        ),
+        query(
+            "histogram_quantile(0.99, "
+            "sum by (le) (rate(receiver_durable_latency_seconds_bucket[$__rate_interval])))",
+            "durable",
+        ),
+        colours={0: "green", 2: "red"},
+    ),
+    leading(
+        bars(
+            "Refused, by reason",
+            "Connections that a receiver or the gateway turned away, each minute. Normal: none,"
+            " apart from draining during a roll. docs/operations.md has the limits; the receiver's"
+            " log has the address of each.",
+            *refusals(),
+        ),
+        "Gateway",
+        "sonoduct-gateway",
+    ),
+    compare(
+        "Alerts now",
+        "What fires or is about to. docs/runbook.md has a section for each.",
+        "alertname",
+        Column(
+            "replicas or instances",
+            "count by (alertname, severity, alertstate) (ALERTS)",
+            labels={"alertname": "alert", "severity": "severity", "alertstate": "state"},
+        ),
+        sort="state",
+        rising=True,
+        width=8,
+        height=7,
+    ),
+]
+
+OVERVIEW: Final = Board(
+    file="overview.json",
+    uid="sonoduct",
+    title="Sonoduct: overview",
+    description="Is sound arriving, how much, how fast; is anything lost or late; who is down?",
+    rows={
+        "Now": NOW,
+        "Who is there": REPLICAS,
+        "Is sound arriving, and is it safe?": FLOW,
+        "What happened": EVENTS,
+        "What is wrong": TROUBLE,
+    },
+)

@@ -1,0 +1,126 @@
+"""
+Queries, with the ones that several dashboards ask.
+
+They are written without the matchers of the variables: `select` adds them, so that no query lacks
+one.
+"""
+
+import re
+from typing import Final
+
+from grafana_foundation_sdk.builders import prometheus
+from grafana_foundation_sdk.models import common as drawing
+
+DATA_SOURCE: Final = drawing.DataSourceRef(type_val="prometheus", uid="${datasource}")
+
+MATCHERS: Final = {
+    "receiver": 'job=~"$job", replica=~"$replica"',
+    "sender": 'job=~"$job", instance=~"$instance"',
+    "haproxy": 'job=~"$job", instance=~"$gateway"',
+}
+_METRIC: Final = re.compile(r"(?<![\w:])(receiver|sender|haproxy)_\w+(?![\w:])(?:\{(.*?)\})?")
+
+
+def select(expression: str) -> str:
+    """Return *expression* with the variables' matchers on each metric of ours and of HAProxy."""
+
+    def with_matchers(found: re.Match[str]) -> str:
+        name = found[0].partition("{")[0]
+        return f"{name}{{{', '.join(filter(None, (MATCHERS[found[1]], found[2])))}}}"
+
+    return _METRIC.sub(with_matchers, expression)
+
+
+RECEIVER_PROCESS: Final = '{job=~"$job", replica=~"$replica"}'
+"""What a `process_` metric is selected with: only receivers have a replica."""
+SENDER_PROCESS: Final = '{job=~"$job", instance=~"$instance", replica=""}'
+OF_SENDERS: Final = "and on (job, instance) sender_build_info"
+
+
+def query(expression: str, legend: str = "") -> prometheus.Dataquery:
+    """Return a query of *expression* over time, whose series are named by *legend*."""
+    return prometheus.Dataquery().expr(select(expression)).legend_format(legend).range()
+
+
+def builds(service: str, *by: str) -> str:
+    """Return an expression that counts the processes of *service* by *by*, version and revision."""
+    labels = ", ".join((*by, "version", "revision"))
+    short = f'label_replace({service}_build_info, "revision", "$1", "revision", "(.{{1,8}}).*")'
+    return f"count by ({labels}) ({short})"
+
+
+def quantiles(histogram: str, *by: str) -> list[prometheus.Dataquery]:
+    """Return queries of the median and 99th percentile of *histogram*, for each value of *by*."""
+    labels = ", ".join(("le", *by))
+    name = " ".join(f"{{{{{label}}}}}" for label in by)
+    return [
+        query(
+            f"histogram_quantile({share}, "
+            f"sum by ({labels}) (rate({histogram}_bucket[$__rate_interval])))",
+            f"{name} {shown}".strip(),
+        )
+        for share, shown in ((0.5, "median"), (0.99, "99 % below"))
+    ]
+
+
+STATES: Final = {
+    "0": ("running", "green"),
+    "1": ("draining", "yellow"),
+    "2": ("missing", "red"),
+}
+MISSING: Final = '(count(replica:receiver_missing:info{replica=~"$replica"}) or vector(0))'
+STATE: Final = (
+    'min by (replica) (receiver_draining) or 2 * replica:receiver_missing:info{replica=~"$replica"}'
+)
+"""A value of STATES for each replica; in a roll, of the new container, not of the old one."""
+
+
+def replicas() -> list[prometheus.Dataquery]:
+    """Return queries of how many replicas should be present, and how many are."""
+    present = "(count(count by (replica) (receiver_build_info)) or vector(0))"
+    return [
+        query(f"{present} + {MISSING}", "expected"),
+        query(present, "present"),
+    ]
+
+
+def refusals() -> list[prometheus.Dataquery]:
+    """
+    Return queries of the refusals by receivers, by reason, and by the gateway.
+
+    None counts a connection without a request, such as a health check of the port.
+    """
+    gateway = {
+        'haproxy_frontend_requests_denied_total{proxy="streams"}': "over the limit of an address",
+        'haproxy_frontend_denied_connections_total{proxy="streams"}': "far over that limit",
+        'haproxy_backend_connection_errors_total{proxy="receivers"}': "no receiver answered",
+    }
+    return [
+        query(
+            "sum by (reason) (round(increase(receiver_refusals_total[$__rate_interval])))",
+            "receiver: {{reason}}",
+        ),
+        *(
+            query(f"sum(round(increase({counter}[$__rate_interval])))", f"gateway: {legend}")
+            for counter, legend in gateway.items()
+        ),
+    ]
+
+
+def reconnects() -> prometheus.Dataquery:
+    """Return a query of the attempts after the first, by reason."""
+    return query(
+        "sum by (reason) (round(increase(sender_reconnects_total[$__rate_interval])))",
+        "reconnect: {{reason}}",
+    )
+
+
+def unacknowledged() -> list[prometheus.Dataquery]:
+    """Return queries of the units that were sent or received and not acknowledged, at both ends."""
+    return [
+        query(
+            f"sum by (kind) ({end}_units_{verb}_total - {end}_units_acknowledged_total)",
+            f"{end}s: {{{{kind}}}}",
+        )
+        for end, verb in (("sender", "sent"), ("receiver", "received"))
+    ]
