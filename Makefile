@@ -7,7 +7,7 @@ COMPOSE := docker compose
 N ?= 2
 WORKERS ?= 4 # half of the time a test waits: four take 20 s less than two, on two cores
 
-.PHONY: help setup demo test coverage check docs bench bench-peers lock clean up down logs ps status scale roll e2e faults
+.PHONY: help setup demo test coverage check docs dashboards bench bench-peers lock clean up down logs ps status scale roll e2e faults
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ check: .venv/ready ## Format, lint, types, import contracts, plain words
 docs: .venv/ready ## Write the map of modules and the tables of metrics from the code
 	$(BIN)/python docs/modules.py
 	$(BIN)/python docs/metrics.py
+
+dashboards: .venv/ready ## Write Grafana's dashboards from deploy/grafana/*.py
+	$(BIN)/python -m deploy.grafana
 
 bench: .venv/ready ## Measure against the bare library; QUICK=1 for a minute of it; see benchmarks/README.md
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--publish) $(ARGS)
