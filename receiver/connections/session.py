@@ -13,7 +13,7 @@ from receiver.dialects import Dialect
 from receiver.metrics import CODES, REFUSALS, Metrics
 from receiver.processing.processor import Finding
 from receiver.streams.registry import AlreadyCommitted, Lease, StreamRegistry
-from receiver.streams.stream import Holder
+from receiver.streams.stream import Holder, Stream
 from sonoduct import wire
 from sonoduct.runtime.logs import LogLimit
 from sonoduct.wire import Control, Deadlines, Drain, Draining, Error, WireError
@@ -124,6 +124,8 @@ class Session:
             if dropped := self._outbox.dropped:
                 self._metrics.events_dropped.inc(dropped)
                 log.warning("events_dropped", peer=self._link.peer, events=dropped)
+            if (lease := self._lease) is not None:
+                self._log_left(lease.stream)
             await self._give_back(final=not self.dialect.resumable)
 
     def age(self, now: float) -> float:
@@ -345,6 +347,19 @@ class Session:
         lease, self._lease = self._lease, None
         if lease is not None:
             await self._streams.detach(lease, self._holder, final=final)
+
+    def _log_left(self, stream: Stream) -> None:
+        """Say why the connection ends while its stream has not."""
+        hello = stream.hello
+        log.info(
+            "stream_left",
+            stream=hello.stream,
+            name=hello.name,
+            instance=self._hello.instance if self._hello else "",
+            peer=self._link.peer,
+            result=self.result,
+            offset=stream.received,
+        )
 
     def _refused(self, error: wire.WireError) -> None:
         if reason := REFUSALS.get(error.close_code):

@@ -124,9 +124,13 @@ async def test_connections_streams_and_senders(monkeypatch):
             await live.until("receiver_stalled_streams", lambda n: n == 3)
             await first.send(sound(8100))
             await live.until("receiver_stalled_streams", lambda n: n == 2)
-            third.abort()
-            await live.until("receiver_waiting_streams", lambda n: n == 1)
+            with capture_logs() as logs:
+                third.abort()
+                await live.until("receiver_waiting_streams", lambda n: n == 1)
             assert 2 == live.value("receiver_active_streams")
+
+    (left,) = (line for line in logs if line["event"] == "stream_left")
+    assert ("two", "lost", 100) == (left["instance"], left["result"], left["offset"])
 
 
 async def test_handshakes_that_are_refused():
