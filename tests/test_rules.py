@@ -16,6 +16,7 @@ DEPLOY = ROOT / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
 RUNBOOK = "docs/runbook.md"
 DASHBOARDS = {board.uid for board in BOARDS}
+COMPOSE = (ROOT / "docker-compose.yml").read_text()
 
 DATA = {
     path.relative_to(DEPLOY).as_posix(): yaml.safe_load(path.read_text())
@@ -31,6 +32,11 @@ EXPRESSIONS = [(name, rule["expr"]) for name, rule in (ALERTS | RECORDS).items()
 CASES = [(name, case) for name in TESTS for case in DATA[name]["tests"]]
 JOBS = {each["job_name"] for each in DATA["prometheus/prometheus.yml"]["scrape_configs"]}
 SECTIONS = re.findall(r"^## (.*)\n((?:(?!## ).*\n?)*)", (ROOT / RUNBOOK).read_text(), re.MULTILINE)
+
+GRAFANA = "http://" + re.search(r'"(127\.0\.0\.1:)\$\{GRAFANA_PORT:-(\d+)\}:\d+"', COMPOSE).expand(
+    r"\1\2"
+)
+"""Where Grafana is by default: a link in a mail or in Alertmanager has to be a whole one."""
 
 STATES = {"TargetDown", "ReceiverMissing", "NoReceiverReady"}
 """Alerts that have no figure to tell."""
@@ -119,7 +125,7 @@ def test_each_alert_explains_itself(name, rule):
     assert (name not in STATES) == bool(
         re.search(r"\{\{ \$value \| humanize\w* \}\}", notes["description"])
     )
-    assert notes["dashboard"].removeprefix("/d/") in DASHBOARDS
+    assert notes["dashboard"].removeprefix(f"{GRAFANA}/d/") in DASHBOARDS
     assert f"{RUNBOOK}#{name.lower()}" == notes["runbook"]
 
 
@@ -252,7 +258,7 @@ def test_sums_of_rates_fit_their_interval():
 
 def test_prometheus_loads_the_rules():
     """Prometheus finds the rules beside its configuration, where compose mounts them."""
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    compose = yaml.safe_load(COMPOSE)
     mounts = dict(volume.split(":")[:2] for volume in compose["services"]["prometheus"]["volumes"])
     (pattern,) = DATA["prometheus/prometheus.yml"]["rule_files"]
     loaded = {path.relative_to(DEPLOY).as_posix() for path in PROMETHEUS.glob(pattern)}
@@ -262,9 +268,22 @@ def test_prometheus_loads_the_rules():
     assert "/etc/prometheus/prometheus.yml" == mounts["./deploy/prometheus/prometheus.yml"]
 
 
+def test_links_are_changed_with_one_command():
+    """After the command of the guide each link of the rules and of their tests is another one."""
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    old, new, paths = re.search(r"sed -i 's\|(\S+)\|(\S+)\|' ((?:deploy/\S+ ?)+)", guide).groups()
+    found = {path for pattern in paths.split() for path in ROOT.glob(pattern)}
+    linking = {
+        DEPLOY / name for name in RULES + TESTS if "/d/sonoduct" in (DEPLOY / name).read_text()
+    }
+
+    assert GRAFANA == old != new
+    assert linking <= found
+
+
 def test_alertmanager_is_where_prometheus_sends():
     """The service has the name and the port that Prometheus asks for, and its configuration."""
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    compose = yaml.safe_load(COMPOSE)
     (where,) = DATA["prometheus/prometheus.yml"]["alerting"]["alertmanagers"]
     (asked,) = where["dns_sd_configs"]
     service = compose["services"]["alertmanager"]
