@@ -116,10 +116,11 @@ LOSS: Final[list[AnyPanel]] = [
     ),
     lines(
         "Sent and not yet acknowledged",
-        "Frames and bytes of files that one end has and the other has not confirmed. Up to a"
-        " second of audio for each stream is normal, and 0 at rest. Growth means that audio is not"
-        " safe.",
-        "short",
+        "Bytes of audio that senders keep until they are acknowledged, and that receivers hold in"
+        " memory until they are stored and processed. Up to a second of audio for each stream is"
+        " normal, more for files that are sent as fast as possible, and 0 at rest. Growth means"
+        " that audio is not safe yet: look at Oldest unacknowledged.",
+        "bytes",
         *unacknowledged(),
     ),
 ]
@@ -243,9 +244,9 @@ PACE: Final[list[AnyPanel]] = [
     ),
     lines(
         "Memory for unacknowledged audio",
-        "Audio that senders keep until a receiver has acknowledged it.",
+        "Audio that senders keep until a receiver has acknowledged it, of the five with the most.",
         "bytes",
-        query("sum(sender_unacknowledged_bytes)", "kept"),
+        query("topk(5, sum by (instance) (sender_unacknowledged_bytes))", "{{instance}}"),
         width=12,
     ),
     lines(

@@ -10,12 +10,18 @@ NAMED: Final = "* on (server) group_left (replica) server:receiver_gateway:info"
 """Gives the gateway's servers the names of the replicas, whichever container is behind them."""
 
 
-def by_replica(metric: str, matchers: str = "") -> str:
-    """Return an expression of *metric* for each replica; a counter as an increase."""
-    selected = f'{metric}{{proxy="receivers"{matchers}}}'
+GONE: Final = (
+    'unless on (job, instance, server) haproxy_server_status{proxy="receivers", state="MAINT"} == 1'
+)
+"""Leaves out the places of the gateway without a container, which keep a name for an hour."""
+
+
+def by_replica(metric: str) -> str:
+    """Return an expression of *metric* for each replica that is there; a counter as an increase."""
+    selected = f'{metric}{{proxy="receivers"}}'
     if metric.endswith("_total"):
-        selected = f"round(increase({selected}[$__rate_interval]))"
-    return f"sum by (replica) ({selected} {NAMED})"
+        return f"sum by (replica) (round(increase({selected}[$__rate_interval])) {NAMED})"
+    return f"sum by (replica) (({selected} {GONE}) {NAMED})"
 
 
 NOW: Final[list[AnyPanel]] = [

@@ -16,6 +16,8 @@ from deploy.grafana.panels import (
 )
 from deploy.grafana.queries import (
     MISSING,
+    RECEIVER_PROCESS,
+    SENDER_PROCESS,
     STATE,
     STATES,
     builds,
@@ -105,7 +107,8 @@ REPLICAS: Final[list[AnyPanel]] = [
         stat(
             "Replicas",
             "Each receiver. Missing: it was there within the last hour, and left without a drain."
-            " Its streams continue at other receivers: see Resumes and reconnects.",
+            " Its streams continue at other receivers: see Resumes and reconnects. Full: its store"
+            " has no room, so that it takes no audio.",
             "none",
             query(STATE, "{{replica}}"),
             values=STATES,
@@ -128,8 +131,9 @@ REPLICAS: Final[list[AnyPanel]] = [
     leading(
         stat(
             "Store is full in",
-            "At the pace of the last hour. Below a day: make room, or move recordings away;"
-            " nothing is removed by itself. What fills it is on the dashboard Receiver.",
+            "At the pace of the last hour; 0 s: it is full. Below a day: make room, or move"
+            " recordings away; nothing is removed by itself. What fills it is on the dashboard"
+            " Receiver.",
             "s",
             query('min(job:receiver_store_full:eta_seconds{job=~"$job"})'),
             colours={0: "red", 3600: "orange", 86400: "green"},
@@ -163,10 +167,11 @@ FLOW: Final[list[AnyPanel]] = [
     ),
     lines(
         "Sent and not yet acknowledged",
-        "Frames and bytes of files that one end has and the other has not confirmed. Up to a"
-        " second of audio for each stream is normal, and 0 at rest. Growth means that audio is not"
-        " safe yet: senders keep it and send it again.",
-        "short",
+        "Bytes of audio that senders keep until they are acknowledged, and that receivers hold in"
+        " memory until they are stored and processed. Up to a second of audio for each stream is"
+        " normal, more for files that are sent as fast as possible, and 0 at rest. Growth means"
+        " that audio is not safe yet: if need be, senders send it again.",
+        "bytes",
         *unacknowledged(),
     ),
     lines(
@@ -182,8 +187,9 @@ FLOW: Final[list[AnyPanel]] = [
 EVENTS: Final[list[AnyPanel]] = [
     states(
         "Replicas over time",
-        "A band for each receiver: green runs, yellow drains, red is missing. A roll is yellow"
-        " for a moment, one replica after the other; a kill is red at once.",
+        "A band for each receiver: green runs, yellow drains, orange has a full store, red is"
+        " missing. A roll is yellow for a moment, one replica after the other; a kill is red at"
+        " once.",
         query(STATE, "{{replica}}"),
         values=STATES,
     ),
@@ -242,6 +248,77 @@ TROUBLE: Final[list[AnyPanel]] = [
     ),
 ]
 
+PROCESSES: Final[list[AnyPanel]] = [
+    lines(
+        "Processes that answer",
+        "How many processes of each job answered Prometheus. A line that falls for longer than a"
+        " roll takes: docker compose ps says which one is gone or hangs.",
+        "short",
+        query('sum by (job) (up{job=~"$job"})', "{{job}}"),
+        width=6,
+        whole=True,
+    ),
+    lines(
+        "Time since the start",
+        "How long each process has run. A line that falls to 0 again and again: this process ends"
+        " and is started again; docker compose ps shows its exit code.",
+        "s",
+        query(
+            f"time() - max by (replica) (process_start_time_seconds{RECEIVER_PROCESS})",
+            "{{replica}}",
+        ),
+        query(
+            f"time() - max by (job, instance) (process_start_time_seconds{SENDER_PROCESS})",
+            "{{job}} {{instance}}",
+        ),
+        query(
+            "time() - max by (job, instance) (haproxy_process_start_time_seconds)",
+            "{{job}} {{instance}}",
+        ),
+        width=6,
+    ),
+    lines(
+        "File descriptors, of all processes",
+        "As a share of the limit of each process. Above 80 %: raise the limit in"
+        " docker-compose.yml, or more replicas. A share that grows while connections do not is a"
+        " fault of the program.",
+        "percentunit",
+        query(
+            f"max by (replica) (process_open_fds{RECEIVER_PROCESS}"
+            f" / process_max_fds{RECEIVER_PROCESS})",
+            "{{replica}}",
+        ),
+        query(
+            f"topk(5, max by (job, instance) (process_open_fds{SENDER_PROCESS}"
+            f" / process_max_fds{SENDER_PROCESS}))",
+            "{{job}} {{instance}}",
+        ),
+        colours={0: "green", 0.8: "red"},
+        width=6,
+    ),
+    bars(
+        "Log lines, of all processes",
+        "Errors and lost lines, each minute. Lost: the process could not write them, since the"
+        " disk of the engine is full or nothing reads the pipe.",
+        query(
+            'sum(round(increase(receiver_log_lines_total{level="error"}[$__rate_interval])))',
+            "receivers: error",
+        ),
+        query(
+            'sum(round(increase(sender_log_lines_total{level="error"}[$__rate_interval])))',
+            "senders: error",
+        ),
+        query(
+            "sum(round(increase(receiver_log_lines_lost_total[$__rate_interval])))",
+            "receivers: lost",
+        ),
+        query(
+            "sum(round(increase(sender_log_lines_lost_total[$__rate_interval])))", "senders: lost"
+        ),
+        width=6,
+    ),
+]
+
 OVERVIEW: Final = Board(
     file="overview.json",
     uid="sonoduct",
@@ -253,5 +330,6 @@ OVERVIEW: Final = Board(
         "Is sound arriving, and is it safe?": FLOW,
         "What happened": EVENTS,
         "What is wrong": TROUBLE,
+        "Processes": PROCESSES,
     },
 )

@@ -67,10 +67,14 @@ STATES: Final = {
     "0": ("running", "green"),
     "1": ("draining", "yellow"),
     "2": ("missing", "red"),
+    "3": ("full", "orange"),
 }
 MISSING: Final = '(count(replica:receiver_missing:info{replica=~"$replica"}) or vector(0))'
 STATE: Final = (
-    'min by (replica) (receiver_draining) or 2 * replica:receiver_missing:info{replica=~"$replica"}'
+    "min by (replica) (receiver_draining) > 0"
+    " or 3 + (max by (replica) (receiver_store_free_bytes) == 0)"
+    " or min by (replica) (receiver_draining)"
+    ' or 2 * replica:receiver_missing:info{replica=~"$replica"}'
 )
 """A value of STATES for each replica; in a roll, of the new container, not of the old one."""
 
@@ -116,11 +120,8 @@ def reconnects() -> prometheus.Dataquery:
 
 
 def unacknowledged() -> list[prometheus.Dataquery]:
-    """Return queries of the units that were sent or received and not acknowledged, at both ends."""
+    """Return queries of the bytes of audio that either end holds, since it is not safe yet."""
     return [
-        query(
-            f"sum by (kind) ({end}_units_{verb}_total - {end}_units_acknowledged_total)",
-            f"{end}s: {{{{kind}}}}",
-        )
-        for end, verb in (("sender", "sent"), ("receiver", "received"))
+        query("sum(sender_unacknowledged_bytes)", "at senders: not acknowledged"),
+        query("sum(receiver_buffered_bytes)", "at receivers: not stored and processed"),
     ]

@@ -18,8 +18,8 @@ from deploy.grafana.queries import (
 COMPARED: Final[list[AnyPanel]] = [
     compare(
         "Replicas compared",
-        "One row for each receiver. The bad one differs from the others: behind, lagging, failing"
-        " or missing. Another version than its neighbours, and no roll in progress: it was not"
+        "One row for each receiver. The bad one differs from the others: behind, lagging, failing,"
+        " full or missing. Another version than its neighbours, and no roll in progress: it was not"
         " rolled.",
         "replica",
         Column(
@@ -217,6 +217,24 @@ LATENCY: Final[list[AnyPanel]] = [
         "s",
         *quantiles("receiver_ack_latency_seconds"),
         colours={0: "green", 1.25: "red"},
+        width=6,
+    ),
+    lines(
+        "Oldest unacknowledged, by replica",
+        "How long the oldest audio of each receiver has waited for its acknowledgement. Below 2 s"
+        " is normal. A line that climbs: the disk is full or hangs, or a processor does.",
+        "s",
+        query("max by (replica) (receiver_unacknowledged_age_seconds)", "{{replica}}"),
+        colours={0: "green", 10: "red"},
+        width=6,
+    ),
+    lines(
+        "Seconds behind, by replica",
+        "Audio of the worst stream that arrived and is not yet stored and processed. Minutes of it"
+        " are normal for a moment while files are sent as fast as possible.",
+        "s",
+        query("max by (replica) (receiver_behind_seconds)", "{{replica}}"),
+        width=6,
     ),
     lines(
         "Time of a commit",
@@ -225,6 +243,7 @@ LATENCY: Final[list[AnyPanel]] = [
         "s",
         *quantiles("receiver_commit_duration_seconds"),
         colours={0: "green", 0.25: "orange"},
+        width=6,
     ),
     lines(
         "From a chunk to durable",
@@ -233,6 +252,7 @@ LATENCY: Final[list[AnyPanel]] = [
         "s",
         *quantiles("receiver_durable_latency_seconds"),
         colours={0: "green", 2: "red"},
+        width=6,
     ),
     lines(
         "From a chunk to arrays",
@@ -240,29 +260,34 @@ LATENCY: Final[list[AnyPanel]] = [
         " Processors says which one is slow.",
         "s",
         *quantiles("receiver_array_latency_seconds"),
+        width=6,
     ),
     lines(
         "From the end of a stream to its receipt",
-        "Promised: within 5 s, the dashed line. Above: many streams end at once, the disk is slow"
-        " or a processor is behind.",
+        "Promised for samples (pcm): within 5 s, the dashed line. Above: many streams end at once,"
+        " the disk is slow or a processor is behind. The receipt of a file waits until the file is"
+        " decoded, which takes longer for a longer one.",
         "s",
-        *quantiles("receiver_receipt_duration_seconds"),
+        *quantiles("receiver_receipt_duration_seconds", "kind"),
         colours={0: "green", 5: "red"},
+        width=6,
     ),
     lines(
         "Promises that were not kept",
-        "The share of measured chunks that were durable later than 2 s, and of receipts that came"
-        " later than 5 s, over an hour. Normal: 0. Alerts say when the budget burns too fast.",
+        "The share of measured chunks that were durable later than 2 s, and of receipts of"
+        " samples that came later than 5 s, over an hour. Normal: 0. Alerts say when the budget"
+        " burns too fast.",
         "percentunit",
         query('max(job:receiver_durable_late:ratio_rate1h{job=~"$job"})', "durable late"),
         query('max(job:receiver_receipt_late:ratio_rate1h{job=~"$job"})', "receipt late"),
+        width=6,
     ),
 ]
 
 STORE: Final[list[AnyPanel]] = [
     stat(
         "Store is full in",
-        "At the pace of the last hour. Below a day: make room. At 0 nothing new is taken, and"
+        "At the pace of the last hour. Below a day: make room. At 0 s nothing new is taken, and"
         " senders wait.",
         "s",
         query('min(job:receiver_store_full:eta_seconds{job=~"$job"})'),

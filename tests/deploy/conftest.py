@@ -21,7 +21,9 @@ FRONTEND = {"proxy": FRONTENDS}
 STATES = {"UP", "DOWN", "NOLB", "DRAIN", "MAINT"}
 FOREIGN = {
     "ALERTS": {"alertname": set(), "alertstate": {"firing", "pending"}, "severity": set()},
+    "up": {},
     "haproxy_process_build_info": {"version": set()},
+    "haproxy_process_start_time_seconds": {},
     "haproxy_process_idle_time_percent": {},
     "haproxy_frontend_connections_total": FRONTEND,
     "haproxy_frontend_current_sessions": FRONTEND,
