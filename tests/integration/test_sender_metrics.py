@@ -18,6 +18,7 @@ from tests.support.rawclient import running as durable
 from tests.support.recorder import SMALL, Recorder, listening
 from tests.support.relay import Relay, free_port
 from tests.support.sounds import RATE, write
+from tests.support.strangers import tcp_server
 
 
 def parsed(text):
@@ -66,12 +67,21 @@ async def test_a_run_pushes_its_metrics(tmp_path):
     assert 1 <= seen["sender_log_lines_total", "error"]
 
 
-@pytest.mark.parametrize("status", [None, 500])
-async def test_a_push_that_fails_changes_no_exit_code(tmp_path, status):
-    """Without a gateway, or if it refuses, one line says so; every stream has its receipt."""
+@pytest.mark.parametrize("fault", ["absent", "refuses", "no HTTP", "odd host"])
+async def test_a_push_that_fails_changes_no_exit_code(tmp_path, fault):
+    """If the gateway is away, refuses or is another server, one line says so, and no more."""
     path = write(tmp_path / "a.wav")
-    async with listening(Recorder()) as running, gateway(status or 202) as (url, _):
-        place = url if status else f"http://127.0.0.1:{free_port()}"
+    async with (
+        listening(Recorder()) as running,
+        gateway(500) as (refusing, _),
+        tcp_server(b"what?\r\n\r\n") as other,
+    ):
+        place = {
+            "absent": f"http://127.0.0.1:{free_port()}",
+            "refuses": refusing,
+            "no HTTP": other.replace("ws:", "http:"),
+            "odd host": "http://a b",
+        }[fault]
         program, code = await sent(path, "--to", running.url, "--push-gateway", place)
 
     (line,) = (line for line in program.log if line["event"] == "push_failed")
