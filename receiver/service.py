@@ -101,7 +101,7 @@ class Receiver:
             async with asyncio.timeout(rest):
                 await self._server.drain(rest * PLAIN_SHARE)
         except TimeoutError:
-            log.warning("drain_timeout", seconds=self._settings.drain_timeout)
+            log.warning("drain_timeout", timeout=self._settings.drain_timeout)
             self._streams.give_up()
 
 
