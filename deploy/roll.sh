@@ -14,16 +14,33 @@ created() { docker compose ps --quiet --all receiver; }
 healthy() { [ "$(docker inspect --format '{{.State.Health.Status}}' "$1")" = healthy ]; }
 name_of() { docker inspect --format '{{.Name}}' "$1" | tr --delete /; }
 
+tidy() { # what an interrupted roll has left: a container that was replaced, or one that was not
+    local container name
+    for container in $(created); do
+        name=$(name_of "$container")
+        [[ $name == *-leaving ]] || continue
+        if docker inspect "${name%-leaving}" >/dev/null 2>&1; then
+            docker stop "$container" >/dev/null
+            docker rm "$container" >/dev/null
+        else
+            docker rename "$container" "${name%-leaving}"
+        fi
+    done
+}
+
 new= old_name= leaving=
-give_up() { # whatever happens, no half-started replica stays
-    [ -z "$new" ] || docker rm --force "$new" >/dev/null
-    [ -z "$leaving" ] || docker rename "$leaving" "$old_name"
+give_up() { # whatever happens, no half-started replica stays, and the old one gets its name back
+    if [ -n "$new" ]; then
+        docker rm --force "$new" >/dev/null || say "remove the container $new by hand"
+        [ -z "$leaving" ] || docker rename "$leaving" "$old_name" || true # the next roll tries again
+    fi
     say "stopped early; the replicas that are left go on as they were"
 }
 trap give_up EXIT
 
 docker compose build --quiet receiver
 docker compose rm --force receiver 2>/dev/null # a killed replica must not be started again as "new"
+tidy
 old=$(replicas)
 [ -n "$old" ] || { say "no receiver is running; start with: make up"; exit 1; }
 count=$(echo "$old" | wc -l)
@@ -48,7 +65,7 @@ for container in $old; do
         fi
         sleep 0.5
     done
-    new= leaving=
+    new= leaving= # from here on the new one counts; tidy removes an old one that is left
     docker stop "$container" >/dev/null # within stop_grace_period of docker-compose.yml
     docker rm "$container" >/dev/null
     number=$((number + 1))

@@ -135,7 +135,7 @@ def _inspect(command: Callable[[Layout], int], store: Path) -> int:
 
 
 async def _serve(settings: Settings, lines: LogLines) -> int:
-    registry = CollectorRegistry()
+    registry = CollectorRegistry(auto_describe=True)  # for /metrics?name[]=
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
     export_process(registry, "receiver", lines)
     log = get_logger()

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
-from typing import Final
+from typing import Final, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -83,12 +83,16 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """A gauge that is computed at the scrape."""
+    """A gauge or a counter that is read at the scrape."""
 
     help: str
     value: float | Mapping[str, float]
     """The value, or a value for each value of *label*."""
     label: str = ""
+
+
+Look: TypeAlias = Callable[[], tuple[Mapping[str, Present], Mapping[str, Present]]]
+"""Returns gauges, and counters by their names without ``_total``."""
 
 
 class Metrics:
@@ -104,9 +108,8 @@ class Metrics:
         self.traffic = {dialect: Traffic() for dialect in dialects}
         self.units = {kind: Units() for kind in Kind}
         self.processing = {processor: Durations() for processor in processors}
-        self.array, self.durable, self.ack, self.commit, self.receipt = (
-            Durations() for _ in range(5)
-        )
+        self.receipt = {kind: Durations() for kind in Kind}
+        self.array, self.durable, self.ack, self.commit = (Durations() for _ in range(4))
         self._registry = registry
         registry.register(_TrafficCollector(self.traffic, self.units))
         registry.register(_DurationsCollector(self))
@@ -142,13 +145,9 @@ class Metrics:
             "Events not sent: the sender read too slowly, or was not there.",
         )
 
-    def present(self, look: Callable[[], Mapping[str, Present]]) -> None:
-        """Export the gauges, by name, that *look* returns; each scrape calls it on its thread."""
+    def present(self, look: Look) -> None:
+        """Export the gauges and the counters that *look* returns; each scrape calls it once."""
         self._registry.register(_PresentCollector(look))
-
-    def tally(self, look: Callable[[], Mapping[str, Present]]) -> None:
-        """Export what *look* returns as counters, by their names without ``_total``."""
-        self._registry.register(_TallyCollector(look))
 
     def info(self, **labels: str) -> None:
         """Export *labels* of a constant 1, which says what runs."""
@@ -226,32 +225,35 @@ class _DurationsCollector(Collector):
                 "From a chunk until it is durable; of some chunks.",
                 metrics.durable,
             ),
-            ("receipt_duration", "From the end of a stream to its receipt.", metrics.receipt),
         ):
             family = HistogramMetricFamily(f"receiver_{name}_seconds", help_)
             _add(family, [], durations)
             yield family
-        family = HistogramMetricFamily(
-            "receiver_processing_duration_seconds", "One call of a processor.", labels=["processor"]
-        )
-        for processor, durations in metrics.processing.items():
-            _add(family, [processor], durations)
-        yield family
+        for name, help_, label, each in (
+            ("processing_duration", "One call of a processor.", "processor", metrics.processing),
+            (
+                "receipt_duration",
+                "From the end of a stream to its receipt; of files, with their decoding.",
+                "kind",
+                metrics.receipt,
+            ),
+        ):
+            family = HistogramMetricFamily(f"receiver_{name}_seconds", help_, labels=[label])
+            for value, durations in each.items():
+                _add(family, [value], durations)
+            yield family
 
 
 class _PresentCollector(Collector):
-    def __init__(self, look: Callable[[], Mapping[str, Present]]) -> None:
+    def __init__(self, look: Look) -> None:
         self._look = look
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        for name, gauge in self._look().items():
-            yield _filled(GaugeMetricFamily, name, gauge)
-
-
-class _TallyCollector(_PresentCollector):
-    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        for name, count in self._look().items():
-            yield _filled(CounterMetricFamily, name, count)
+        gauges, counters = self._look()
+        for name, each in gauges.items():
+            yield _filled(GaugeMetricFamily, name, each)
+        for name, each in counters.items():
+            yield _filled(CounterMetricFamily, name, each)
 
 
 def _filled(

@@ -67,17 +67,7 @@ class PresentState:
             **self._of_connections(),
             **self._of_streams(slots, late),
             **self._of_processors(stream for stream, _ in late),
-            **self._of_store(),
             **self._of_process(),
-        }
-
-    def counts(self) -> dict[str, Present]:
-        """Return what the store has counted, by the counters' names without ``_total``."""
-        usage = self._store.usage()
-        recordings = {"written": usage.written, "failed": usage.failed}
-        return {
-            "receiver_recordings": Present("Attempts at a recording.", recordings, "result"),
-            "receiver_recorded_bytes": Present("Bytes of recordings written.", usage.written_bytes),
         }
 
     def _of_connections(self) -> dict[str, Present]:
@@ -149,9 +139,15 @@ class PresentState:
             ),
         }
 
-    def _of_store(self) -> dict[str, Present]:
+    def of_store(self) -> tuple[dict[str, Present], dict[str, Present]]:
+        """Return the store's gauges, and what it has counted by its counters' names."""
         usage = self._store.usage()
-        return {
+        recordings = {"written": usage.written, "failed": usage.failed}
+        counts = {
+            "receiver_recordings": Present("Attempts at a recording.", recordings, "result"),
+            "receiver_recorded_bytes": Present("Bytes of recordings written.", usage.written_bytes),
+        }
+        gauges = {
             "receiver_store_total_bytes": Present(
                 "Room of the store without its reserve; `+Inf` with the store `none`.",
                 usage.total_bytes,
@@ -178,6 +174,7 @@ class PresentState:
                 "Seconds for which the oldest of them has waited.", usage.oldest_s
             ),
         }
+        return gauges, counts
 
     def _of_process(self) -> dict[str, Present]:
         traffic = self._processing.metrics.traffic.values()

@@ -101,7 +101,7 @@ class Receiver:
             async with asyncio.timeout(rest):
                 await self._server.drain(rest * PLAIN_SHARE)
         except TimeoutError:
-            log.warning("drain_timeout", seconds=self._settings.drain_timeout)
+            log.warning("drain_timeout", timeout=self._settings.drain_timeout)
             self._streams.give_up()
 
 
@@ -142,8 +142,8 @@ async def serve(
     server = Server(settings, streams, metrics)
     lag = LoopLag()
     present = PresentState(settings, streams, server, store, workers, processing, lag)
-    metrics.present(present.gauges)
-    metrics.tally(present.counts)
+    metrics.present(lambda: (present.gauges(), {}))
+    metrics.present(present.of_store)
     metrics.info(version=version("sonoduct"), protocol=SUBPROTOCOL, revision=revision())
     # The stack ends from the bottom to the top: the port, the tasks, then what they used.
     async with AsyncExitStack() as stack:

@@ -11,7 +11,7 @@ from cyclopts.validators import Number
 
 from sonoduct.audio import decoding
 from sonoduct.audio.decoding import LEAST_MEMORY, DecodeOptions
-from sonoduct.runtime.replica import replica_name
+from sonoduct.runtime.replica import replica_name, require_name
 from sonoduct.wire import CHANNELS, HEADER_BYTES, SAMPLERATES, Deadlines, Encoding, Format
 
 from .processing.processor import find_processors
@@ -162,7 +162,7 @@ class Settings:
     metrics_port: Annotated[int, Parameter(group=LISTENING, validator=Port)] = 8767
     """Port for /metrics and /streams; 0 for any free one."""
 
-    replica: Annotated[str, Parameter(group=LISTENING)] = ""
+    replica: Annotated[str, Parameter(group=LISTENING, validator=require_name)] = ""
     """Name of this receiver in metrics, logs and manifests; by default the host's. `dns` takes the
     name that DNS has for its address: in Compose the container's."""
 

@@ -176,7 +176,7 @@ class Client:
                 except UnreachableError:
                     self._reached = False  # the next stream need not wait so long
                     raise
-                log.info("retrying", **transfer.facts, seconds=round(delay, 2), why=why)
+                log.info("retrying", **transfer.facts, delay=round(delay, 2), why=why)
             self._metrics.reconnects.labels(reason).inc()
             transfer.lost()
             await self.close(why)

@@ -8,6 +8,7 @@ import stat
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
+from http.client import HTTPException
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
@@ -83,7 +84,7 @@ def send_command(
                     log.error("report_failed", path=settings.report, reason=exc.strerror)
 
         progress = Progress(terminal, shown=shown)
-        registry = CollectorRegistry()
+        registry = CollectorRegistry(auto_describe=True)  # for /metrics?name[]=
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
         metrics = Metrics(registry, VERSION)
         export_process(registry, "sender", lines)
@@ -113,7 +114,7 @@ def _push(gateway: str | None, registry: CollectorRegistry) -> None:
     try:
         host = {"instance": socket.gethostname()}
         push_to_gateway(gateway, "sender", registry, host, PUSH_S)
-    except OSError as exc:
+    except (OSError, HTTPException, ValueError) as exc:
         log = get_logger()
         log.warning("push_failed", to=gateway, reason=str(exc))
 
@@ -187,7 +188,7 @@ async def _until_stopped(sending: Sending, paths: Sequence[str]) -> bool:
 
 async def _watch(folder: Path, settings: WatchSettings, lines: LogLines) -> int:
     log = get_logger()
-    registry = CollectorRegistry()
+    registry = CollectorRegistry(auto_describe=True)  # for /metrics?name[]=
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
     metrics = Metrics(registry, VERSION)
     export_process(registry, "sender", lines)

@@ -57,9 +57,14 @@ def require_address(_type: object, value: str) -> None:
 
 def require_web(_type: object, value: str | None) -> None:
     """Refuse a value that is not an address of a web server."""
-    if value is not None and not (
-        urlsplit(value).scheme in ("http", "https") and urlsplit(value).hostname
-    ):
+    if value is None:
+        return
+    try:
+        address = urlsplit(value)
+        good = address.scheme in ("http", "https") and address.hostname and address.port != 0
+    except ValueError:  # the port is not a number
+        good = False
+    if not good:
         raise ValueError(f"address {value!r}, expected http://HOST:PORT or https://HOST:PORT")
 
 

@@ -53,7 +53,9 @@ class Acks:
         self._observe = observe
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
-        self._oldest: float | None = None
+        self._oldest: float | None = None  # when the unit before _end came, of the first that waits
+        self._end = 0
+        self._later: float | None = None  # when the first chunk after _end came
         self._told = self._loop.time()
         self._moved: asyncio.Event | None = None
         self._cancelled = False
@@ -61,7 +63,9 @@ class Acks:
     def took(self, now: float) -> None:
         """Note that a chunk was received, at *now*."""
         if self._oldest is None:
-            self._oldest = now
+            self._oldest, self._end = now, self._inbound.received
+        elif self._later is None:
+            self._later = now
         if self._timer is None:
             self._soon()
 
@@ -77,14 +81,11 @@ class Acks:
     def next(self) -> Ack | None:
         """Return the ack for now; None if it would say nothing new."""
         ack = self._inbound.ack()
-        oldest, waits = self._oldest, self._inbound.held > 0
         if ack is not None:
             self._told = self._loop.time()
-            if oldest is not None:
-                self._observe(self._told - oldest)
-            self._oldest = self._told if waits else None  # not earlier than that, nearly
-        elif not waits:
-            self._oldest = None  # committed says it
+            self._settle()
+        elif not self._inbound.is_open:
+            self._oldest = self._later = None  # committed or cancelled says it
         return ack
 
     def age(self, now: float) -> float:
@@ -119,6 +120,16 @@ class Acks:
             self._moved.set()
         if self._timer is not None:
             self._timer.cancel()
+
+    def _settle(self) -> None:
+        """Note the ack that was just made: chunks that it covers wait no more."""
+        inbound = self._inbound
+        if self._oldest is None or inbound.acknowledged < self._end:
+            return
+        self._observe(self._told - self._oldest)
+        self._oldest, self._end, self._later = self._later, inbound.received, None
+        if inbound.acknowledged == inbound.received:
+            self._oldest = None
 
     def _soon(self) -> None:
         if self._timer is None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
+from ipaddress import ip_address
 from typing import Any, cast
 
 import structlog
@@ -41,8 +42,10 @@ LOGGED_AT_ONCE = 20
 LOGGED_PER_SECOND = 5
 """Lines about faults of peers, so that a flood of faults does not fill the disk."""
 
-MOST_ADDRESS = 64
-"""Characters of an address or a path in the log."""
+SHOWN_CHARACTERS = 64
+"""Of a path in the log."""
+
+IPV6 = 6
 
 _SERVER = re.compile(r"name=[^/;]*/([A-Za-z0-9_.-]{1,64})")
 """The gateway's name for this server: haproxy's ``http-check send-state``."""
@@ -169,16 +172,18 @@ class Server:
         if path in ("/healthz", "/readyz"):
             # 404: no new connection comes, and open ones stay (HAProxy's disable-on-404).
             good = path == "/healthz" or (self.ready and not self._streams.full)
-            if check := _SERVER.search(_last(handshake.headers, "X-Haproxy-Server-State")):
-                self.gateway = check[1], time.time()
+            if path == "/readyz" and self._settings.trust_forwarded:
+                self._note_check(handshake.headers)
             status = HTTPStatus.OK if good else HTTPStatus.NOT_FOUND
             return connection.respond(status, f"{status.phrase}\n")
         if self._settings.trust_forwarded:
-            address = _last(handshake.headers, "X-Forwarded-For")
-            cast("GuardedConnection", connection).forwarded = address[:MOST_ADDRESS]
+            address = client_of(_last(handshake.headers, "X-Forwarded-For"))
+            cast("GuardedConnection", connection).forwarded = address
         if path not in (paths := {each.path for each in DIALECTS}):
             expected = " or ".join(sorted(paths))
-            self._refuse(connection, "path", f"path {path[:MOST_ADDRESS]!r}, expected {expected}")
+            self._refuse(
+                connection, "path", f"path {path[:SHOWN_CHARACTERS]!r}, expected {expected}"
+            )
             return connection.respond(HTTPStatus.NOT_FOUND, f"{path}, expected {expected}\n")
         dialect = accepted(
             Request(
@@ -203,6 +208,10 @@ class Server:
                 guarded.read_frames(self._scratch, self._most)
         return None
 
+    def _note_check(self, headers: Headers) -> None:
+        if check := _SERVER.search(_last(headers, "X-Haproxy-Server-State")):
+            self.gateway = check[1], time.time()
+
     def _refuse(self, connection: ServerConnection, reason: str, why: str) -> None:
         """Count and log a handshake that is refused."""
         self._metrics.refusals.labels(reason).inc()
@@ -219,7 +228,22 @@ class Server:
 def _last(headers: Headers, name: str) -> str:
     """Return the last value of a header, which the nearest proxy has added; empty without."""
     values = headers.get_all(name)
-    return "".join(filter(str.isprintable, values[-1])) if values else ""
+    return values[-1].rpartition(",")[2].strip() if values else ""
+
+
+def client_of(forwarded: str) -> str:
+    """Return the address and the port, if there is one, in *forwarded*; empty if it is neither."""
+    host, colon, port = forwarded.rpartition(":")
+    for address, rest in ((forwarded, ""), (host.strip("[]"), port)):
+        try:
+            known = ip_address(address)
+        except ValueError:
+            continue
+        if not rest:
+            return str(known)
+        if rest.isascii() and rest.isdigit():
+            return f"[{known}]:{rest}" if known.version == IPV6 else f"{known}{colon}{rest}"
+    return ""
 
 
 def reachable(host: str) -> str:

@@ -32,10 +32,10 @@ class Connection:
     peer: str
     dialect: str
     stream: str
-    """The stream's id; empty before the first stream, and between two."""
+    """The first digits of the stream's id; empty before the first stream, and between two."""
     name: str
     instance: str
-    """The sending process."""
+    """The first characters of the sending process's id."""
     format: str
     connected_s: float
     """Seconds since the stream began on this connection; without a stream, since it connected."""
@@ -50,6 +50,9 @@ class Connection:
     idle_s: float
     """Seconds since the last chunk."""
 
+
+SHOWN_DIGITS: Final = 8
+"""Of an id. Whoever knows all of it, and the instance, could claim the stream."""
 
 RETRY_MS: Final = 500
 """The longest wait that a draining receiver asks its senders for."""
@@ -142,9 +145,9 @@ class Session:
         return Connection(
             peer=self._link.peer,
             dialect=self.dialect.name,
-            stream=hello.stream if hello is not None and stream is not None else "",
+            stream=hello.stream[:SHOWN_DIGITS] if hello is not None and stream is not None else "",
             name=hello.name if hello is not None and stream is not None else "",
-            instance=hello.instance if hello is not None else "",
+            instance=hello.instance[:SHOWN_DIGITS] if hello is not None else "",
             format=_words(hello) if hello is not None else "",
             connected_s=round(now - self._since, 3),
             received_s=round(units / format_.samplerate, 3) if format_ is not None else 0.0,
@@ -330,7 +333,7 @@ class Session:
         began = self._loop.time()
         receipt = await self._streams.commit(lease.stream, self._holder, eos)
         now = self._loop.time()
-        self._metrics.receipt.observe(now - began)
+        self._metrics.receipt[lease.stream.hello.kind].observe(now - began)
         self._outbox.put(self._inbound.commit(receipt, now))
         await self._give_back()
         if not self.dialect.resumable:

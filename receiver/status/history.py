@@ -57,7 +57,7 @@ class Status:
 
 
 class History:
-    """The last answers of every replica that was seen."""
+    """The last answers of every replica that was seen. A replica is one process at one address."""
 
     def __init__(self) -> None:
         self._first: dict[str, Answer] = {}
@@ -67,40 +67,47 @@ class History:
 
     def add(self, answers: Iterable[Answer]) -> list[Status]:
         """Return a row for each replica that was ever seen, in the order of their names."""
-        faults, answered = {}, set()
-        for answer in sorted(answers, key=_is_draining, reverse=True):
+        faults: dict[str, str] = {}
+        answered: set[str] = set()
+        for answer in answers:
             if answer.fault:
                 faults[answer.address] = answer.fault
-            else:  # in a roll the new replica has the old one's name; it comes last, and counts
+            else:
                 self._note(answer)
-                answered.add(answer.replica)
+                answered.add(answer.address)
+        here = {self._last[address].replica for address in answered}
+        for address in self._last.keys() - answered:
+            if self._last[address].replica in here:  # a new container has its name: a roll
+                del self._last[address]
+                faults.pop(address, None)
         rows = [
-            self._row(name)
-            if name in answered
-            else _gone(name, last.address, faults.pop(last.address, UNNAMED))
-            for name, last in self._last.items()
+            self._row(address)
+            if address in answered
+            else _gone(last.replica, address, faults.pop(address, UNNAMED))
+            for address, last in self._last.items()
         ]
         rows += [_gone(address, address, fault) for address, fault in faults.items()]
-        return sorted(rows, key=lambda row: row.replica)
+        return sorted(rows, key=lambda row: (row.replica, row.address))
 
     def _note(self, answer: Answer) -> None:
-        name = answer.replica
-        before = self._last.get(name)
-        if before is None or before.address != answer.address:  # another process of this name
-            self._first[name] = before = answer
-        self._before[name], self._last[name] = before, answer
-        rates = self._rates.setdefault(name, deque(maxlen=POINTS))
-        rates.append(_rate("receiver_audio_seconds_total", before, answer))
+        address = answer.address
+        before = self._last.get(address)
+        if before is None or _process(before) != _process(answer):
+            self._first[address] = before = answer
+            self._rates[address] = deque(maxlen=POINTS)
+        self._before[address], self._last[address] = before, answer
+        rate = _rate("receiver_audio_seconds_total", before, answer)
+        self._rates[address].append(rate)
 
-    def _row(self, name: str) -> Status:
-        first, before, last = self._first[name], self._before[name], self._last[name]
-        value, rates = last.totals.get, self._rates[name]
+    def _row(self, address: str) -> Status:
+        first, before, last = self._first[address], self._before[address], self._last[address]
+        value, rates = last.totals.get, self._rates[address]
         free, limit = value("receiver_store_free_bytes", inf), value("receiver_buffer_limit_bytes")
         filling = -_rate("receiver_store_free_bytes", first, last)
         return Status(
-            replica=name,
-            address=last.address,
-            state="draining" if _is_draining(last) else "full" if free <= 0 else "ready",
+            replica=last.replica,
+            address=address,
+            state=_state(last, free),
             version=last.labels.get("version", ""),
             streams=int(value("receiver_active_streams", 0)),
             stalled=int(value("receiver_stalled_streams", 0)),
@@ -116,14 +123,21 @@ class History:
         )
 
 
+def _process(answer: Answer) -> tuple[str, float | None]:
+    """Return what tells a process from a later one at the same address."""
+    return answer.replica, answer.totals.get("process_start_time_seconds")
+
+
 def _rate(metric: str, before: Answer, after: Answer) -> float:
     seconds = after.at - before.at
     change = after.totals.get(metric, 0.0) - before.totals.get(metric, 0.0)
     return change / seconds if seconds > 0 and isfinite(change) else 0.0
 
 
-def _is_draining(answer: Answer) -> bool:
-    return bool(answer.totals.get("receiver_draining"))
+def _state(answer: Answer, free: float) -> str:
+    if answer.totals.get("receiver_draining"):
+        return "draining"
+    return "full" if free <= 0 else "ready"
 
 
 def _gone(replica: str, address: str, fault: str) -> Status:

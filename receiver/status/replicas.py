@@ -87,24 +87,26 @@ def ask(addresses: Sequence[Address]) -> list[Answer]:
         return list(pool.map(_ask, addresses))
 
 
-def ask_connections(addresses: Sequence[Address]) -> list[dict[str, Any]]:
+def ask_connections(
+    addresses: Sequence[Address],
+) -> tuple[list[dict[str, Any]], list[str]]:
     """
-    Return the connections of every replica, each with the key ``replica``.
+    Return the connections of every replica that answers, and a sentence about each other one.
 
-    Raises:
-        OSError: if a replica does not answer; its text has the address.
+    Each connection has the key ``replica`` as well.
     """
     with ThreadPoolExecutor(max(1, len(addresses))) as pool:
         answers = list(pool.map(_ask_connections, addresses))
-    return [each for answer in answers for each in answer]
+    connections = [each for answer in answers if not isinstance(answer, str) for each in answer]
+    return connections, [answer for answer in answers if isinstance(answer, str)]
 
 
-def _ask_connections(address: Address) -> list[dict[str, Any]]:
+def _ask_connections(address: Address) -> list[dict[str, Any]] | str:
     try:
         answer = json.loads(_read(address, "/streams"))
         return [{"replica": answer["replica"], **each} for each in answer["connections"]]
     except (OSError, HTTPException, ValueError, KeyError, TypeError) as exc:
-        raise OSError(f"{_shown(address)}: {_words(exc)}") from exc
+        return f"{_shown(address)}: {_words(exc)}"
 
 
 def _ask(address: Address) -> Answer:

@@ -37,21 +37,25 @@ def show_status(names: Sequence[str], *, once: bool, interval: float, as_json: b
 
 
 def show_streams(names: Sequence[str], *, interval: float, as_json: bool) -> int:
-    """Print the connections once; return the exit code."""
-    try:
-        addresses = find(map(split_address, names))
-        before, began = ask_connections(addresses), time.monotonic()
-        time.sleep(interval)
-        after = ask_connections(addresses)
-    except OSError as exc:
-        faults_console().print(f"receiver: {exc}", soft_wrap=True)
-        return 1
+    """Print the connections once; return the exit code, 1 if a replica did not answer."""
+    addresses, faults = [], []
+    for name in names:
+        try:
+            addresses += find([split_address(name)])
+        except OSError as exc:
+            faults.append(str(exc))
+    before, _ = ask_connections(addresses)
+    began = time.monotonic()
+    time.sleep(interval)
+    after, silent = ask_connections(addresses)
     rows = with_rates(before, after, time.monotonic() - began)
     if as_json:
         _print_json(rows)
     else:
         results_console().print(connections_table(rows))
-    return 0
+    for fault in (*faults, *silent):
+        faults_console().print(f"receiver: {fault}", soft_wrap=True)
+    return 1 if faults or silent else 0
 
 
 def with_rates(

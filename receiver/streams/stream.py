@@ -138,7 +138,7 @@ class Stream(ABC):
             self._units.acknowledged += claim.offset - self._told
         self.claim = claim
         self.received = self._told = claim.offset
-        self._probe.cancel()
+        self._probe.resume(claim.offset)
 
     @abstractmethod
     async def unpacked(self) -> None:
@@ -160,11 +160,11 @@ class Stream(ABC):
 
     def advanced(self) -> None:
         """Tell the holder if `released` has moved (called by the store and the pipeline)."""
-        probe = self._probe
-        if probe.untaken and self.taken >= probe.end:
-            probe.taken()
-        if probe.unkept and self.claim.kept >= probe.end:
-            probe.kept()
+        untaken, unkept = self._probe.untaken, self._probe.unkept
+        if untaken.first and (taken := self.taken) >= untaken.first:
+            untaken.pass_(taken)
+        if unkept.first and self.claim.kept >= unkept.first:
+            unkept.pass_(self.claim.kept)
         released = self.released
         if released != self._told:
             self._units.acknowledged += released - self._told

@@ -106,10 +106,12 @@ class Deliveries:
                 facts[key] = value
         if outcome.reconnects:
             facts["reconnects"] = outcome.reconnects
-        if outcome.receipt is not None:
-            facts["digest"] = outcome.receipt.digest
+        if (receipt := outcome.receipt) is not None:
+            facts |= {"frames": receipt.frames, "seconds": round(receipt.seconds, 3)}
+            facts["digest"] = receipt.digest
+        facts["elapsed"] = round(outcome.elapsed, 3)
         if outcome.good:
-            log.info("stream_ended", **facts, seconds=round(outcome.elapsed, 3))
+            log.info("stream_ended", **facts)
         else:
             log.error("stream_ended", **facts, error=outcome.error)
         self._record(outcome)

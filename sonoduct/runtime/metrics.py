@@ -16,7 +16,7 @@ from prometheus_client import (
     start_http_server,
 )
 from prometheus_client.core import CounterMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client.registry import Collector, RestrictedRegistry
 
 from .logs import LogLines
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
 
 REVISION: Final = "SONODUCT_REVISION"
+
+Registry = CollectorRegistry | RestrictedRegistry
 
 Pages = Mapping[str, Callable[[], object]]
 """By the path: what returns the page, which is sent as JSON."""
@@ -62,10 +64,15 @@ def metrics_endpoint(
 class Labelled(CollectorRegistry):
     """A registry whose series have more labels than those of *registry*, whose metrics it has."""
 
-    def __init__(self, registry: CollectorRegistry, labels: Mapping[str, str]) -> None:
+    def __init__(self, registry: Registry, labels: Mapping[str, str]) -> None:
         super().__init__()
         self._registry = registry
         self._labels = dict(labels)
+
+    def restricted_registry(self, names: Iterable[str]) -> Labelled:  # type: ignore[override]  # it is used as a registry
+        """Return the same with the metrics that have samples of these *names*."""
+        assert isinstance(self._registry, CollectorRegistry)  # restricted once
+        return Labelled(self._registry.restricted_registry(names), self._labels)
 
     def collect(self) -> Iterator[Metric]:
         """Yield each metric with its samples, to which the labels are added."""

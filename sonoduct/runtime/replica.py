@@ -13,6 +13,13 @@ ASK_S: Final = 5.0
 """Time for DNS to answer, before the service listens."""
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_ALLOWED: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+def require_name(_type: object, value: str) -> None:
+    """Refuse a *value* that cannot stand in a header, a label and a log."""
+    if value and not _ALLOWED.fullmatch(value):
+        raise ValueError(f"name {value!r}, expected letters, digits, dots, - and _, at most 64")
 
 
 def replica_name(setting: str) -> str:

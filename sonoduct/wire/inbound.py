@@ -82,6 +82,8 @@ class Inbound:
         """The unit after the last one that was received."""
         self.released = 0
         """The unit before which everything is stored and processed."""
+        self.acknowledged = 0
+        """The unit before which the last ack has promised what the sender asked for."""
         self.deadline = now + deadlines.hello
         """The time at which silence becomes an error."""
         self._deadlines = deadlines
@@ -130,6 +132,7 @@ class Inbound:
         """Accept the claim: the next chunk starts at *offset*."""
         self.phase = Phase.OPEN
         self.epoch, self.received, self.released = epoch, offset, offset
+        self.acknowledged = offset
         self.deadline = now + self._deadlines.progress
         self._credit, self._terms = Grant(terms.window), terms
         self._told = self._standing()  # opened says it
@@ -162,6 +165,11 @@ class Inbound:
         return self._credit.outstanding
 
     @property
+    def is_open(self) -> bool:
+        """Whether a stream is under way."""
+        return self.phase in (Phase.OPEN, Phase.ENDING)
+
+    @property
     def busy(self) -> bool:
         """Whether the sender waits for the receiver to store, process or commit."""
         return self.held > 0 or self.phase is Phase.ENDING
@@ -178,12 +186,13 @@ class Inbound:
 
     def ack(self) -> Ack | None:
         """Return the acknowledgement to send; None if nothing has changed since the last one."""
-        if self.phase not in (Phase.OPEN, Phase.ENDING):
+        if not self.is_open:
             return None
         ack = self._standing()
         if ack == self._told:
             return None
         self._told = ack
+        self.acknowledged = ack.received if self._terms.ack is Level.RECEIVED else self.released
         self._credit.announce()
         return ack
 

@@ -24,6 +24,23 @@ def replica(container):
     return only
 
 
+def test_a_roll_that_fails(system):
+    """If the new replica does not become healthy, it goes, and the old ones have their names."""
+    old = {named(each): each for each in system.settle(2)}
+    rolled = subprocess.run(
+        [ROOT / "deploy" / "roll.sh"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**system.env, "ROLL_TIMEOUT": "0"},
+    )
+
+    assert 1 == rolled.returncode
+    assert "is not healthy after 0 s" in rolled.stderr
+    assert "stopped early" in rolled.stderr
+    assert old == {named(each): each for each in system.containers("receiver")}
+
+
 def test_roll(system, tmp_path, figure):
     """
     Every stream moves, none fails, and there are as many replicas as before, all new.
@@ -35,6 +52,8 @@ def test_roll(system, tmp_path, figure):
     docker("kill", min(system.settle(3)))
     old = system.containers("receiver")
     names = {named(each) for each in old}
+    left = min(old)  # as an earlier roll that was killed would have left it
+    docker("rename", left, f"{named(left)}-leaving")
     with loaded(tmp_path, system.url, seconds=40) as load:
         await_streams(old)
         started = time.monotonic()

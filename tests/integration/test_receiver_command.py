@@ -70,6 +70,8 @@ async def test_a_stream_through_the_command():
         scraped = urllib.request.urlopen(f"http://127.0.0.1:{ready['metrics_port']}/metrics")
         with scraped:
             lines = scraped.read().decode().splitlines()
+        with urllib.request.urlopen(f"{scraped.url}?name[]=receiver_draining") as answer:
+            one = answer.read().decode().splitlines()
         program.interrupt(signal.SIGINT)
 
         assert 0 == await program.ended()
@@ -80,6 +82,7 @@ async def test_a_stream_through_the_command():
     events = [line["event"] for line in program.log]
     assert (1, 1) == (events.count("stream_opened"), events.count("stream_ended"))
     name = f'replica="{socket.gethostname()}"'
+    assert [f"receiver_draining{{{name}}} 0.0"] == one[2:]
     assert f'receiver_streams_total{{{name},result="committed"}} 1.0' in lines
     assert f"receiver_frames_total{{{name}}} 16000.0" in lines
     assert f'receiver_log_lines_total{{level="error",{name}}} 0.0' in lines

@@ -80,10 +80,7 @@ AT_FIRST = {
     },
     **{
         (f"receiver_{name}_seconds_{part}",): 0
-        for name in (
-            *("ack_latency", "commit_duration", "array_latency", "durable_latency"),
-            "receipt_duration",
-        )
+        for name in (*("ack_latency", "commit_duration", "array_latency", "durable_latency"),)
         for part in ("count", "sum")
     },
     **{
@@ -103,6 +100,11 @@ AT_FIRST = {
     **{
         (f"receiver_processor_{name}", ("processor", "recorder")): 0
         for name in ("behind_seconds", "stuck_calls", "switched_off")
+    },
+    **{
+        (f"receiver_receipt_duration_seconds_{part}", ("kind", kind)): 0
+        for kind in ("pcm", "file")
+        for part in ("count", "sum")
     },
     ("receiver_connection_limit",): SMALL["max_connections"],
     ("receiver_processing_duration_seconds_count", ("processor", "recorder")): 0,

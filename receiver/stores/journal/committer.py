@@ -173,7 +173,7 @@ class Committer:
                 streams=len(group),
                 bytes=size,  # new since the last group; 0 if a full disk is tried again
                 failed=len(outcomes) - outcomes.count(None),
-                seconds=round(seconds, 6),
+                elapsed=round(seconds, 6),
             )
         self.full = any(isinstance(each, DiskFull) for each in outcomes)
         for claim, (_, entries), error in zip(claims, group, outcomes, strict=True):

@@ -150,8 +150,8 @@ class Janitor:
                 self.failed += 1
                 log.error("recording_failed", stream=journal.stream, reason=str(made))
                 continue
-            self.waiting.pop(journal, None)
             if made is not None:
+                self.waiting.pop(journal, None)
                 self.written += 1
                 self.written_bytes += self._disk.size(made)
                 log.info("recording_written", stream=journal.stream, path=str(made))
@@ -196,7 +196,8 @@ class Janitor:
             self.require_running()
             if facts is None:
                 count += 1
-                size += self._layout.journal(stream).size()
+                with suppress(OSError):  # the visit says what is wrong
+                    size += self._layout.journal(stream).size()
             if facts is not None and self._is_settled(stream, facts, last, look):
                 continue
             journal = self._layout.journal(stream)
@@ -231,6 +232,7 @@ class Janitor:
 
     def _sweep_one(self, journal: Journal) -> bool:
         if (done := journal.done()) is not None:
+            self.waiting.pop(journal, None)  # if another receiver has made its recording
             if self._disk.names(journal.folder) == [DONE] and not self._is_due(journal, done):
                 return False
             with journal.lock() as mine:

@@ -8,6 +8,7 @@ from receiver.status.history import POINTS, UNNAMED, History
 from receiver.status.replicas import Answer
 
 PLACE = "10.0.0.1:8767"
+NAMED = {"replica": "one"}
 
 
 def answer(at, name="one", address=PLACE, **totals):
@@ -57,7 +58,6 @@ def test_a_replica_that_is_gone():
     history.add([answer(0), answer(0, "two", "10.0.0.2:8767")])
     rows = history.add([Answer(PLACE, 1, fault="refused"), Answer("10.0.0.3:8767", 1, fault="no")])
 
-    assert [("10.0.0.3:8767", "gone", "no"), ("one", "gone", "refused"), ("two", "gone", UNNAMED)]
     assert [
         ("10.0.0.3:8767", "gone", "no"),
         ("one", "gone", "refused"),
@@ -66,15 +66,33 @@ def test_a_replica_that_is_gone():
 
 
 def test_a_roll():
-    """The new replica counts under the name that both have, and its rates begin anew."""
+    """Both replicas have a row while both are there; then the new one has the name alone."""
     history = History()
     history.add([answer(0, audio_seconds_total=100)])
     new = answer(1, address="10.0.0.9:8767", audio_seconds_total=1)
-    (row,) = history.add([new, answer(1, audio_seconds_total=101, draining=1.0)])
+    rows = history.add([new, answer(1, audio_seconds_total=101, draining=1.0)])
 
-    assert ("ready", "10.0.0.9:8767", 0.0) == (row.state, row.address, row.audio_rate)
-    (row,) = history.add([answer(2, address="10.0.0.9:8767", audio_seconds_total=4)])
-    assert 3.0 == row.audio_rate
+    assert [(PLACE, "draining", 1.0), ("10.0.0.9:8767", "ready", 0.0)] == [
+        (row.address, row.state, row.audio_rate) for row in rows
+    ]
+    gone = Answer(PLACE, 2, fault="refused")
+    (row,) = history.add([answer(2, address="10.0.0.9:8767", audio_seconds_total=4), gone])
+    assert ("10.0.0.9:8767", "ready", 3.0) == (row.address, row.state, row.audio_rate)
+
+
+def test_a_restart_at_the_same_address():
+    """Its counters begin anew, and its rates with them: none is below 0."""
+    history = History()
+    before = Answer(
+        PLACE, 0, {"receiver_audio_seconds_total": 110, "process_start_time_seconds": 5}, NAMED
+    )
+    after = Answer(
+        PLACE, 1, {"receiver_audio_seconds_total": 3, "process_start_time_seconds": 9}, NAMED
+    )
+    history.add([before])
+    (row,) = history.add([after])
+
+    assert (0.0, (0.0,)) == (row.audio_rate, row.audio_rates)
 
 
 def test_the_past_is_limited():

@@ -49,10 +49,11 @@ async def test_a_live_receiver():
                 answered("status", place, "--once", *quick),
                 answered("status", place, "--json", *quick),
                 answered("streams", place, *quick),
-                answered("streams", place, "--json", *quick),
+                answered("streams", place, f"127.0.0.1:{free_port()}", "--json", *quick),
             )
 
-    assert [0, 0, 0, 0] == [code for code, *_ in (shown, status, streams, listed)]
+    assert [0, 0, 0, 1] == [code for code, *_ in (shown, status, streams, listed)]
+    assert "Connection refused" in listed[2], "the others are listed, and the silent one is named"
     assert re.search(r"^n1 +ready +1 ", shown[1], re.MULTILINE)
     row = json.loads(status[1])
     assert ("n1", "ready", 1, None) == (
@@ -84,13 +85,13 @@ async def test_a_server_that_is_no_receiver():
     """Another server's metrics, or its error, are a fault with a reason."""
     with metrics_endpoint(CollectorRegistry(), "127.0.0.1", 0) as port:
         (answer,) = await asyncio.to_thread(ask, [("127.0.0.1", port)])
-        with pytest.raises(OSError, match=rf"^127.0.0.1:{port}: "):
-            await asyncio.to_thread(ask_connections, [("127.0.0.1", port)])
+        connections, (fault,) = await asyncio.to_thread(ask_connections, [("127.0.0.1", port)])
     async with http_server(500) as url:
         place = split_address(url.partition("//")[2])
         (broken,) = await asyncio.to_thread(ask, [place])
 
     assert "no receiver answers here" == answer.fault
+    assert ([], True) == (connections, fault.startswith(f"127.0.0.1:{port}: "))
     assert "HTTP Error 500" in broken.fault
 
 

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from sonoduct.runtime.replica import replica_name
+from sonoduct.runtime.replica import replica_name, require_name
 
 ANSWERING = """#!/bin/sh
 [ "$1 $2 $3" = "-s hosts:dns hosts" ] || exit 3
@@ -45,3 +45,16 @@ def test_without_an_answer(getent, text):
         getent(text)
 
     assert socket.gethostname() == replica_name("dns")
+
+
+@pytest.mark.parametrize("name", ["", "dns", "sonoduct-receiver-1", "north.example_2", "x" * 64])
+def test_names_that_are_taken(name):
+    """Names that can stand in a header, a label and a log."""
+    require_name(str, name)
+
+
+@pytest.mark.parametrize("name", ["a b", "a\nb", "-a", "x" * 65, "ü"])
+def test_names_that_are_refused(name):
+    """The error names the value and what is expected."""
+    with pytest.raises(ValueError, match="expected letters, digits"):
+        require_name(str, name)

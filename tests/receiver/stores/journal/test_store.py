@@ -896,7 +896,7 @@ async def test_debug_events(tmp_path, disk):
             await committed(claim)
 
     told = [
-        {key: value for key, value in each.items() if key not in ("seconds", "log_level")}
+        {key: value for key, value in each.items() if key not in ("elapsed", "log_level")}
         for each in logs
         if each["log_level"] == "debug"
     ]
