@@ -31,12 +31,19 @@ RECORDS = {rule["record"]: rule for group in GROUPS for rule in group["rules"] i
 EXPRESSIONS = [(name, rule["expr"]) for name, rule in (ALERTS | RECORDS).items()]
 CASES = [(name, case) for name in TESTS for case in DATA[name]["tests"]]
 JOBS = {each["job_name"] for each in DATA["prometheus/prometheus.yml"]["scrape_configs"]}
+SHOWN = {
+    json.loads(path.read_text())["uid"]: json.loads(path.read_text())
+    for path in sorted((DEPLOY / "grafana" / "dashboards").iterdir())
+}
 SECTIONS = re.findall(r"^## (.*)\n((?:(?!## ).*\n?)*)", (ROOT / RUNBOOK).read_text(), re.MULTILINE)
 
 GRAFANA = "http://" + re.search(r'"(127\.0\.0\.1:)\$\{GRAFANA_PORT:-(\d+)\}:\d+"', COMPOSE).expand(
     r"\1\2"
 )
 """Where Grafana is by default: a link in a mail or in Alertmanager has to be a whole one."""
+
+OTHERS = {"nofile", "dmesg"}
+"""Words that the runbook has from Docker and Linux."""
 
 STATES = {"TargetDown", "ReceiverMissing", "NoReceiverReady"}
 """Alerts that have no figure to tell."""
@@ -95,6 +102,25 @@ def series(case):
     return {re.match(r"[\w:]+", each["series"])[0] for each in case["input_series"]}
 
 
+def told(metric):
+    """Return *metric* and, if a rule records it, all that this rule reads."""
+    if metric not in RECORDS:
+        return {metric}
+    return {metric}.union(*map(told, metrics(RECORDS[metric]["expr"])))
+
+
+def asked(board):
+    """Return the names of the series that the panels of a dashboard read."""
+    queries = (query for panel in board["panels"] for query in panel.get("targets", ()))
+    return set().union(*(metrics(query["expr"]) for query in queries))
+
+
+def bare(expression):
+    """Return the expression of a panel as it is if all jobs, replicas and instances are chosen."""
+    rest = re.sub(r'\b\w+=~"\$\w+"(, )?', "", expression)
+    return re.sub(r"(, )?\}", "}", rest).replace("{}", "")
+
+
 def seconds(duration):
     return int(duration.removesuffix("s"))
 
@@ -142,10 +168,67 @@ def test_each_section_says_what_to_do(title, text):
 
 def test_dashboards_of_alerts_are_provisioned():
     """Each dashboard that an alert links to is one that Grafana gets."""
-    files = (DEPLOY / "grafana" / "dashboards").glob("*.json")
-    missing = DASHBOARDS - {json.loads(path.read_text())["uid"] for path in files}
+    assert set() == DASHBOARDS - set(SHOWN)
 
-    assert set() == missing
+
+@pytest.mark.parametrize(("name", "rule"), ALERTS.items())
+def test_each_alert_is_seen_on_its_dashboard(name, rule):
+    """A panel of the dashboard that it links to shows a metric that it watches."""
+    board = SHOWN[rule["annotations"]["dashboard"].rpartition("/")[2]]
+    watched = set().union(*map(told, metrics(rule["expr"])))
+
+    assert watched & asked(board)
+
+
+@pytest.mark.parametrize(("title", "text"), SECTIONS)
+def test_each_section_names_panels_that_exist(title, text):
+    """They are on the dashboards that it names, one of them on the one that the alert links to."""
+    named = re.findall(r"\*(\w+)\s▸\s([^*]+)\*", text)
+    linked = SHOWN[ALERTS[title]["annotations"]["dashboard"].rpartition("/")[2]]
+    there = {
+        (board["title"].removeprefix("Sonoduct: ").capitalize(), panel["title"])
+        for board in SHOWN.values()
+        for panel in board["panels"]
+        if panel["type"] != "row"
+    }
+
+    assert [] == [each for each in named if each not in there]
+    assert linked["title"].removeprefix("Sonoduct: ").capitalize() in dict(named)
+    assert text.count("▸") == len(named)
+    assert not re.search(r"(Overview|Receiver|Delivery|Processors|Gateway):", text)
+
+
+def test_the_runbook_names_what_the_guide_has():
+    """Each event, field, setting and value that the runbook names in backticks exists."""
+    guide = (ROOT / "docs" / "operations.md").read_text()
+    events, _ = re.findall(r"^\| event \| by .*\n((?:\|.*\n)*)", guide, re.MULTILINE)
+    logged = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\|[^|]*\|", events, re.MULTILINE))))
+    tables = set(re.findall(r"`([\w.]+)`", "".join(re.findall(r"^\|.*", guide, re.MULTILINE))))
+    text = "".join(text for _, text in SECTIONS)
+    quoted = re.findall(r"`([^`]+)`", text)
+    searched = {
+        event
+        for each in quoted
+        for pattern in re.findall(r"grep (?:-E )?'?([a-z_|()]+)", each)
+        for event in alternatives(pattern)
+    }
+    words = {each for each in quoted if re.fullmatch("[a-z]+(_[a-z]+)*", each)}
+    settings = {name for each in quoted for name in re.findall(r"\b[A-Z]+_[A-Z_]+\b", each)}
+
+    assert len(searched) > len(ALERTS) / 4
+    assert set() == {each for each in searched if not any(map(re.compile(each).match, logged))}
+    assert set() == {each for each in words if "_" in each} - logged
+    assert set() == words - logged - tables - OTHERS
+    assert set() == settings - tables
+
+
+def alternatives(pattern):
+    """Yield the words that a pattern of grep with one or no choice stands for."""
+    before, choice, after = re.fullmatch(r"([^(|]*)\(?([^()]*)\)?(.*)", pattern).groups()
+    if "|" in pattern and "(" not in pattern:
+        yield from pattern.split("|")
+    else:
+        yield from (f"{before}{each}{after}" for each in choice.split("|"))
 
 
 @pytest.mark.parametrize(("rule", "expression"), EXPRESSIONS)
@@ -168,7 +251,7 @@ def test_each_matcher_of_a_rule_can_match(known, rule, expression):
 
 def test_each_recorded_series_is_used():
     """An alert, another rule or a dashboard reads it."""
-    boards = "".join(map(Path.read_text, (DEPLOY / "grafana" / "dashboards").glob("*.json")))
+    boards = json.dumps(SHOWN)
     read = set().union(*(metrics(expression) for _, expression in EXPRESSIONS))
 
     assert [] == [rule for rule in RECORDS if rule not in read and rule not in boards]
@@ -215,6 +298,24 @@ def test_each_recorded_series_is_tested(rule):
     seen_in_ratios = {"job:receiver_receipt_late:rate5m", "job:receiver_durable_late:rate5m"}
 
     assert rule in compared | seen_in_ratios
+
+
+def test_panels_are_tested_as_they_are():
+    """What a test of promtool says of an expression of a panel holds for the panel."""
+    tested = {
+        check["expr"].strip()
+        for case in DATA["prometheus/tests/panels.yml"]["tests"]
+        for check in case["promql_expr_test"]
+    }
+    queries = (
+        query["expr"]
+        for board in SHOWN.values()
+        for panel in board["panels"]
+        for query in panel.get("targets", ())
+    )
+
+    assert tested
+    assert set() == tested - set(map(bare, queries))
 
 
 def test_healthy_systems_have_every_series():

@@ -144,7 +144,7 @@ OVER_TIME: Final[list[AnyPanel]] = [
     bars(
         "Failures",
         "Processors that raised or hung and were cut off from a stream, each minute. The"
-        " receiver's log has the traceback and the stream.",
+        " receiver's log has the stream and the reason.",
         query(
             "sum by (processor, reason) "
             "(round(increase(receiver_processor_failures_total[$__rate_interval])))",
