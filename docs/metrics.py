@@ -31,7 +31,7 @@ def families() -> dict[str, list[Metric]]:
 
 
 async def _of_receiver(registry: CollectorRegistry) -> list[Metric]:
-    settings = receiver.Settings(host="127.0.0.1", port=0, store="none")
+    settings = receiver.Settings(host="127.0.0.1", port=0, store="none", trust_forwarded=True)
     async with receiver.serve(settings, registry=registry) as running:
         check = urllib.request.Request(  # it is our own address
             f"http://127.0.0.1:{running.port}/readyz",
