@@ -251,10 +251,12 @@ TROUBLE: Final[list[AnyPanel]] = [
 PROCESSES: Final[list[AnyPanel]] = [
     lines(
         "Processes that answer",
-        "How many processes of each job answered Prometheus. A line that falls for longer than a"
-        " roll takes: docker compose ps says which one is gone or hangs.",
+        "How many processes of each job answered Prometheus, and how many did not although their"
+        " addresses are known. No answer for longer than a roll takes: docker compose ps says which"
+        " one hangs.",
         "short",
         query('sum by (job) (up{job=~"$job"})', "{{job}}"),
+        query('count by (job) (up{job=~"$job"} == 0)', "{{job}}: no answer"),
         width=6,
         whole=True,
     ),
