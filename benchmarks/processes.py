@@ -73,9 +73,11 @@ def child(target, *args):
 class Program:
     """A running command, and where it listens."""
 
-    def __init__(self, pid, url):
+    def __init__(self, pid, url, metrics=""):
         self.pid = pid
         self.url = url
+        self.metrics = metrics
+        """Address of its metrics, if it has any."""
         self.spent = None
         """CPU seconds of it and of its children, if it has ended and was started by `ending`."""
 
@@ -88,7 +90,9 @@ def receiver(*options, limits=()):
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, stderr=said, preexec_fn=more_descriptors)  # noqa: S603, PLW1509  # ours
         try:
-            yield Program(process.pid, _ready(process, said)["url"])
+            ready = _ready(process, said)
+            metrics = f"http://127.0.0.1:{ready['metrics_port']}/metrics"
+            yield Program(process.pid, ready["url"], metrics)
             process.send_signal(signal.SIGTERM)
             if process.wait(WAIT_S):
                 raise RuntimeError(f"receiver ended with {process.returncode}\n{_tail(said)}")

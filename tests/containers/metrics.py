@@ -3,6 +3,8 @@
 import json
 import urllib.parse
 import urllib.request
+from collections import Counter
+from itertools import pairwise
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -36,6 +38,21 @@ def query(prometheus, expression):
     """Return the values of an instant query, as pairs of labels and value."""
     answer = _get(prometheus, "query", query=expression)
     return [(each["metric"], float(each["value"][1])) for each in answer["result"]]
+
+
+def counted(prometheus, name, *by):
+    """
+    Return what all processes have counted under *name* in the last hour, by the labels *by*.
+
+    It is exact, since `increase` would extrapolate: a value below the one before is a new
+    process's. What is 0 is left out.
+    """
+    totals = Counter()
+    for series in _get(prometheus, "query", query=f"{name}[1h]")["result"]:
+        values = [float(value) for _, value in series["values"]]
+        ends = [before for before, after in pairwise(values) if after < before]
+        totals[tuple(series["metric"].get(label, "") for label in by)] += sum(ends) + values[-1]
+    return {labels: total for labels, total in totals.items() if total}
 
 
 def targets(prometheus, job):

@@ -1,6 +1,5 @@
 """The real images, end to end: each encoding, decoded on either side."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import soundfile
 
 from tests.containers.deadlines import until
 from tests.containers.engine import ROOT, CommandFailedError, docker, inside
+from tests.containers.recordings import manifests
 from tests.support.sounds import same, samples, write
 
 pytestmark = pytest.mark.containers
@@ -34,23 +34,14 @@ def send(system, sounds, *arguments):
     return system.compose(*run, *arguments, "--to", "ws://gateway:8766", "--progress", "never")
 
 
-MANIFESTS = """
-import json, pathlib
-for path in pathlib.Path("/recordings/audio").glob("*.json"):
-    print(json.dumps(json.loads(path.read_text())))
-"""
-
-
 def recorded(system, names, *, whole):
     """Wait until all *names* have a recording; return the manifests by name."""
     (receiver, *_) = system.containers("receiver")
 
     def found():
-        lines = inside(receiver, "python", "-c", MANIFESTS).splitlines()
-        manifests = [json.loads(line) for line in lines]
         return {
             Path(each["name"]).name: each
-            for each in manifests
+            for each in manifests(receiver)
             if whole == bool(each["receipt"].get("sha256"))
         }
 

@@ -96,6 +96,30 @@ async def test_what_waits_is_seen(tmp_path, monkeypatch):
             await receiver.until(f"receiver_{name}_seconds", lambda value: value == 0)
 
 
+async def test_an_ack_of_what_has_come_makes_no_unit_younger(tmp_path, monkeypatch):
+    """While chunks come and none is durable, the age grows and no ack is measured."""
+    monkeypatch.setattr("receiver.connections.outbox.INTERVAL_S", 0.05)
+    recorder = Recorder()
+    async with (
+        running(recorder, store=str(tmp_path / "store"), **OPEN) as receiver,
+        speaking(receiver.url) as client,
+    ):
+        recorder.gate.clear()
+        await client.greet()
+        for number in range(1, 11):
+            await client.send(sound(1000)[: 100 * number * FORMAT.frame_bytes])
+            await client.acknowledged()
+        age = receiver.value("receiver_unacknowledged_age_seconds")
+        measured = receiver.value("receiver_ack_latency_seconds_count")
+        recorder.gate.set()
+        await client.until(wire.Ack, lambda ack: ack.durable == 1000)
+
+        assert age > 0.4
+        assert 0 == measured
+        assert 1 == receiver.value("receiver_ack_latency_seconds_count")
+        assert receiver.value("receiver_ack_latency_seconds_sum") > 0.4
+
+
 async def test_nothing_becomes_durable_without_a_store():
     """With the store `none` only the processors are measured."""
     async with running(Recorder()) as receiver, speaking(receiver.url) as client:
