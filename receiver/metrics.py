@@ -26,7 +26,8 @@ DECODERS: Final = ("soundfile", "ffmpeg", "none")
 """The last one stands for files that no decoder opens."""
 WEBSOCKET_FAULTS: Final = (1002, 1007, 1009)
 """Broken frames, text that is no UTF-8, a message that is too large."""
-CODES: Final = (4400, 4408, 4409, 4413, 4416, 4423, 4429, 4460, 4500, *WEBSOCKET_FAULTS)
+CODES: Final = (4400, 4408, 4413, 4416, 4460, 4500, *WEBSOCKET_FAULTS)
+"""Faults of the peer. 4409 is a result of its own, and 4410, 4423 and 4507 are refusals."""
 REFUSALS: Final = {1012: "draining", 1013: "memory", 4410: "gone", 4423: "held", 4507: "store"}
 """Why a stream is refused, by the close code."""
 UNANSWERED: Final = ("connections", "path", "subprotocol")
@@ -171,7 +172,10 @@ class _TrafficCollector(Collector):
     def collect(self) -> Iterator[CounterMetricFamily]:
         by_dialect = {
             "receiver_chunks_received": ("Chunks received.", "chunks"),
-            "receiver_received_bytes": ("Bytes of those messages, headers included.", "bytes"),
+            "receiver_received_bytes": (
+                "Bytes of those chunks, with their headers; chunks of plain clients are made here.",
+                "bytes",
+            ),
         }
         for name, (help_, field) in by_dialect.items():
             family = CounterMetricFamily(name, help_, labels=["dialect"])

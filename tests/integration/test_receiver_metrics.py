@@ -16,11 +16,8 @@ from tests.support.recorder import Recorder
 CODES = [
     "4400",
     "4408",
-    "4409",
     "4413",
     "4416",
-    "4423",
-    "4429",
     "4460",
     "4500",
     "1002",
