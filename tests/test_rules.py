@@ -51,6 +51,7 @@ STATES = {"TargetDown", "ReceiverMissing", "NoReceiverReady"}
 FOREIGN = {
     "up": {},
     "haproxy_process_start_time_seconds": {},
+    "haproxy_process_idle_time_percent": {},
     "haproxy_server_status": {"proxy": {"receivers"}, "state": {"UP"}},
     "haproxy_frontend_current_sessions": {"proxy": {"streams"}},
     "haproxy_frontend_limit_sessions": {"proxy": {"streams"}},

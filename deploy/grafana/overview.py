@@ -256,9 +256,10 @@ PROCESSES: Final[list[AnyPanel]] = [
         " one hangs.",
         "short",
         query('sum by (job) (up{job=~"$job"})', "{{job}}"),
-        query('count by (job) (up{job=~"$job"} == 0)', "{{job}}: no answer"),
+        query('count(up{job=~"$job"}) - sum(up{job=~"$job"})', "no answer"),
         width=6,
         whole=True,
+        paint={"no answer": "red"},
     ),
     lines(
         "Time since the start",
@@ -318,6 +319,7 @@ PROCESSES: Final[list[AnyPanel]] = [
             "sum(round(increase(sender_log_lines_lost_total[$__rate_interval])))", "senders: lost"
         ),
         width=6,
+        paint={"receivers: error": "red", "senders: error": "orange"},
     ),
 ]
 
