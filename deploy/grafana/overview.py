@@ -34,7 +34,7 @@ NOW: Final[list[AnyPanel]] = [
         "Seconds of audio that arrive per second: 50 is as much as 50 live streams. 0 beside"
         " connected streams: they stall; look at Oldest unacknowledged.",
         "suffix: s/s",
-        query("sum(rate(receiver_audio_seconds_total[1m])) or vector(0)"),
+        query("sum(rate(receiver_audio_seconds_total[30s])) or vector(0)"),
     ),
     stat(
         "Streams and senders now",

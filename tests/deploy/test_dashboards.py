@@ -31,7 +31,7 @@ UNUSED = {
 }
 """Exported metrics that no panel and no rule shows, and why."""
 ONE_VALUE = {
-    True: {"1m", "5m", "$__range"},
+    True: {"30s", "1m", "5m", "$__range"},
     False: {"$__rate_interval", "$__interval"},
 }
 """Windows of queries of one value, at the end of the range, and of those over time."""
