@@ -116,9 +116,21 @@ def asked(board):
     return set().union(*(metrics(query["expr"]) for query in queries))
 
 
+WINDOWS = {
+    "$__rate_interval": "20s",
+    "$__interval_ms": "15000",
+    "$__interval": "15s",
+    "$__range_s": "600",
+    "$__range": "10m",
+}
+"""Grafana's variables, as the tests of panels have them."""
+
+
 def bare(expression):
     """Return the expression of a panel as it is if all jobs, replicas and instances are chosen."""
     rest = re.sub(r'\b\w+=~"\$\w+"(, )?', "", expression)
+    for variable, value in WINDOWS.items():
+        rest = rest.replace(variable, value)
     return re.sub(r"(, )?\}", "}", rest).replace("{}", "")
 
 
@@ -302,7 +314,7 @@ def test_each_recorded_series_is_tested(rule):
 
 
 def test_panels_are_tested_as_they_are():
-    """What a test of promtool says of an expression of a panel holds for the panel."""
+    """What a test of promtool says of an expression holds for the panel, or for the mark."""
     tested = {
         check["expr"].strip()
         for case in DATA["prometheus/tests/panels.yml"]["tests"]
@@ -311,8 +323,8 @@ def test_panels_are_tested_as_they_are():
     queries = (
         query["expr"]
         for board in SHOWN.values()
-        for panel in board["panels"]
-        for query in panel.get("targets", ())
+        for asking in (*board["panels"], {"targets": board["annotations"]["list"]})
+        for query in asking.get("targets", ())
     )
 
     assert tested
@@ -412,3 +424,33 @@ def test_alertmanager_knows_the_alerts():
 
     assert receivers >= {route["receiver"] for route in routes if "receiver" in route}
     assert set() == named - set(ALERTS)
+
+
+def silenced(source, target, labels):
+    """Return whether the alert *source* silences *target* where both have *labels*."""
+
+    def matches(matcher, name):
+        operator, pattern = re.fullmatch(r'alertname(!=|=~|!~|=)"(.*)"', matcher).groups()
+        return (re.fullmatch(pattern, name) is not None) == (not operator.startswith("!"))
+
+    return any(
+        all(matches(each, source) for each in rule["source_matchers"])
+        and all(matches(each, target) for each in rule["target_matchers"])
+        and labels >= set(rule.get("equal", ()))
+        for rule in DATA["alertmanager/alertmanager.yml"]["inhibit_rules"]
+    )
+
+
+def test_a_full_store_is_one_message():
+    """It silences what follows from it, also at the gateway, and nothing else."""
+    others = set(ALERTS) - {"StoreFull"}
+    follow = {
+        *("StoreNearlyFull", "StoreFullSoon", "ClientsRefused", "StreamsStalled"),
+        *("UnacknowledgedAgeGrowing", "BufferNearLimit"),
+        *("AudioDurableLate", "AudioDurableLateSlowly", "ReceiptsLate", "ReceiptsLateSlowly"),
+    }
+
+    assert follow | {"NoReceiverReady"} == {
+        name for name in others if silenced("StoreFull", name, {"job"})
+    }
+    assert {"NoReceiverReady"} == {name for name in others if silenced("StoreFull", name, set())}

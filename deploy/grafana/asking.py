@@ -74,7 +74,9 @@ class Prometheus:
         built_in = {
             "__rate_interval": f"{max(step + SCRAPE_S, 4 * SCRAPE_S):.0f}s",
             "__interval": f"{step:.0f}s",
+            "__interval_ms": f"{1000 * step:.0f}",
             "__range": f"{shown.end - shown.start:.0f}s",
+            "__range_s": f"{shown.end - shown.start:.0f}",
         }
         return re.sub(
             r"\$([a-z_]+)",

@@ -91,16 +91,23 @@ STARTED: Final = (
     f"1000 * process_start_time_seconds{RECEIVER_PROCESS}"
     " * on (job, instance) group_left (version, revision) receiver_build_info"
 )
-FIRING: Final = 'max by (alertname, severity) (ALERTS{alertstate="firing"})'
-BEFORE: Final = 'max by (alertname, severity) (ALERTS{alertstate="firing"} offset 1m)'
+FIRING: Final = 'max_over_time(ALERTS{alertstate="firing"}[$__interval]'
+BEGINS: Final = (
+    f"max by (alertname, severity) ({FIRING}))"
+    f" unless max by (alertname, severity) ({FIRING} offset $__interval))"
+)
+"""Not all the time that an alert fires, which would colour everything."""
 
 
 def _annotations() -> list[Builder[model.AnnotationQuery]]:
-    """Return marks of a moment, or of the time from the first to the last value above 0."""
-    drains = "max by (replica) (receiver_draining) == 1"
-    gone = 'replica:receiver_missing:info{replica=~"$replica"}'
-    full = "min by (job) (receiver_store_free_bytes) == bool 0"
-    begins = f"{FIRING} unless {BEFORE}"  # all the time that it fires would colour everything
+    """
+    Return marks of a moment, or of the time from the first to the last value above 0.
+
+    Each is asked for all of a step, since most things are shorter than one.
+    """
+    drains = "max by (replica) (max_over_time(receiver_draining[$__interval])) == 1"
+    gone = 'max_over_time(replica:receiver_missing:info{replica=~"$replica"}[$__interval])'
+    full = "min by (job) (min_over_time(receiver_store_free_bytes[$__interval])) == bool 0"
     started = _annotation(
         "Starts", "green", STARTED, "{{replica}} started {{version}} {{revision}}"
     )
@@ -109,7 +116,7 @@ def _annotations() -> list[Builder[model.AnnotationQuery]]:
         _annotation("Drains", "yellow", drains, "{{replica}} drains"),
         _annotation("Kills", "red", gone, "{{replica}} is gone"),
         _annotation("Disk full", "purple", full, "The store is full"),
-        _annotation("Alerts", "orange", begins, "{{alertname}} ({{severity}})"),
+        _annotation("Alerts", "orange", BEGINS, "{{alertname}} ({{severity}})"),
     ]
 
 

@@ -38,8 +38,8 @@ NOW: Final[list[AnyPanel]] = [
         "Delivered in this range",
         "Sources with a receipt: sent now, or known from before.",
         "short",
-        query('sum(round(increase(sender_streams_total{result="sent"}[$__range])))', "sent"),
-        query('sum(round(increase(sender_streams_total{result="known"}[$__range])))', "known"),
+        query('sum(counted(sender_streams_total{result="sent"}[$__range])) or vector(0)', "sent"),
+        query('sum(counted(sender_streams_total{result="known"}[$__range])) or vector(0)', "known"),
         decimals=0,
     ),
     stat(
@@ -47,9 +47,11 @@ NOW: Final[list[AnyPanel]] = [
         "Sources that a sender gave up, and those that were interrupted. Names and errors are in"
         " the sender's log: lines stream_ended with result failed.",
         "short",
-        query('sum(round(increase(sender_streams_total{result="failed"}[$__range])))', "failed"),
         query(
-            'sum(round(increase(sender_streams_total{result="interrupted"}[$__range])))',
+            'sum(counted(sender_streams_total{result="failed"}[$__range])) or vector(0)', "failed"
+        ),
+        query(
+            'sum(counted(sender_streams_total{result="interrupted"}[$__range])) or vector(0)',
             "interrupted",
         ),
         colours=ZERO_IS_GOOD,
@@ -69,11 +71,10 @@ NOW: Final[list[AnyPanel]] = [
         " reconnects, and loses nothing. Above 1 %: look at the reasons of reconnects.",
         "percentunit",
         query(
-            "sum(increase(sender_resent_bytes_total[$__range]))"
-            " / (sum(increase(sender_sent_bytes_total[$__range])) > 0)"
+            "sum(counted(sender_resent_bytes_total[$__range]))"
+            " / (sum(counted(sender_sent_bytes_total[$__range])) > 0) or vector(0)"
         ),
         colours={0: "green", 0.01: "yellow", 0.1: "red"},
-        empty="0 %",
     ),
 ]
 
@@ -155,12 +156,12 @@ SENDERS: Final[list[AnyPanel]] = [
         ),
         Column(
             "reconnects",
-            "sum by (instance) (round(increase(sender_reconnects_total[$__range])))",
+            "sum by (instance) (counted(sender_reconnects_total[$__range]))",
             decimals=0,
         ),
         Column(
             "failed",
-            'sum by (instance) (round(increase(sender_streams_total{result="failed"}[$__range])))',
+            'sum by (instance) (counted(sender_streams_total{result="failed"}[$__range]))',
             colours={0: "text", 1: "red"},
             decimals=0,
         ),
@@ -183,29 +184,28 @@ SENDERS: Final[list[AnyPanel]] = [
 WHY: Final[list[AnyPanel]] = [
     bars(
         "Reconnects by reason",
-        "Attempts after the first, each minute. Drained is a replica that stops; lost is a cut"
+        "Attempts after the first. Drained is a replica that stops; lost is a cut"
         " network or a kill; refused and overloaded: nothing takes the stream. Without end: a"
         " storm.",
         reconnects(),
     ),
     bars(
         "Sources that ended",
-        "Each minute, by result. Known: delivered before, and proved again.",
+        "By result. Known: delivered before, and proved again.",
         query(
-            "sum by (result) (round(increase(sender_streams_total[$__rate_interval])))",
+            "sum by (result) (counted(sender_streams_total[$__interval]))",
             "{{result}}",
         ),
         paint={"sent": "green", "interrupted": "yellow", "failed": "red"},
     ),
     bars(
         "Log lines",
-        "Warnings and errors of senders, each minute. Lost: lines that nothing took in time.",
+        "Warnings and errors of senders. Lost: lines that nothing took in time.",
         query(
-            "sum by (level) (round(increase("
-            'sender_log_lines_total{level=~"warning|error"}[$__rate_interval])))',
+            'sum by (level) (counted(sender_log_lines_total{level=~"warning|error"}[$__interval]))',
             "{{level}}",
         ),
-        query("sum(round(increase(sender_log_lines_lost_total[$__rate_interval])))", "lost"),
+        query("sum(counted(sender_log_lines_lost_total[$__interval]))", "lost"),
         paint={"warning": "yellow", "error": "red"},
     ),
 ]

@@ -16,11 +16,14 @@ GONE: Final = (
 """Leaves out the places of the gateway without a container, which keep a name for an hour."""
 
 
+LOADS: Final = "sum by (replica) (receiver_active_connections)"
+
+
 def by_replica(metric: str) -> str:
-    """Return an expression of *metric* for each replica that is there; a counter as an increase."""
+    """Return an expression of *metric* for each replica that is there; a counter as events."""
     selected = f'{metric}{{proxy="receivers"}}'
     if metric.endswith("_total"):
-        return f"sum by (replica) (round(increase({selected}[$__rate_interval])) {NAMED})"
+        return f"sum by (replica) (counted({selected}[$__interval]) {NAMED})"
     return f"sum by (replica) (({selected} {GONE}) {NAMED})"
 
 
@@ -61,14 +64,14 @@ NOW: Final[list[AnyPanel]] = [
         " receiver answered.",
         "short",
         query(
-            'sum(round(increase(haproxy_frontend_requests_denied_total{proxy="streams"}[$__range])))'
-            " + sum(round(increase("
-            'haproxy_frontend_denied_connections_total{proxy="streams"}[$__range])))',
+            'sum(counted(haproxy_frontend_requests_denied_total{proxy="streams"}[$__range]))'
+            " + sum(counted("
+            'haproxy_frontend_denied_connections_total{proxy="streams"}[$__range])) or vector(0)',
             "limits of an address",
         ),
         query(
-            "sum(round(increase("
-            'haproxy_backend_connection_errors_total{proxy="receivers"}[$__range])))',
+            "sum(counted("
+            'haproxy_backend_connection_errors_total{proxy="receivers"}[$__range])) or vector(0)',
             "no receiver",
         ),
         colours=ZERO_IS_GOOD,
@@ -88,20 +91,21 @@ BALANCE: Final[list[AnyPanel]] = [
     ),
     lines(
         "Most loaded replica against the average",
-        "1 is even. Above 1.5 for long, with many streams: the new ones are few; roll, and"
-        " senders spread again.",
+        "As receivers count connections. 1 is even, or the most loaded one has no more than 10"
+        " above the average. Above 1.5 for long: new streams are few; roll, and senders spread"
+        " again.",
         "short",
         query(
-            f"max({by_replica('haproxy_server_current_sessions')})"
-            f" / (avg({by_replica('haproxy_server_current_sessions')}) > 0)",
+            f"max({LOADS}) / avg({LOADS}) and max({LOADS}) > 10 + avg({LOADS}) or avg({LOADS}) ^ 0",
             "most / average",
         ),
         colours={0: "green", 1.5: "orange"},
     ),
     bars(
         "New connections by replica",
-        "Connections that the gateway gave to each receiver, each minute. The one with the fewest"
-        " connections gets the next, so a new replica gets most of them for a while.",
+        "Connections that the gateway gave to each receiver. The one with the fewest"
+        " connections gets the next, so a new replica gets most of them for a while. When a replica"
+        " takes the place of one that left, the bar of that moment has the connections of both.",
         query(by_replica("haproxy_server_sessions_total"), "{{replica}}"),
     ),
 ]
@@ -124,14 +128,14 @@ HEALTH: Final[list[AnyPanel]] = [
     ),
     bars(
         "Checks that failed",
-        "Health checks without a good answer, each minute, by replica. A few at the end of a"
+        "Health checks without a good answer, by replica. A few at the end of a"
         " container are normal.",
         query(by_replica("haproxy_server_check_failures_total"), "{{replica}}"),
         width=6,
     ),
     bars(
         "Refused, by reason",
-        "Connections that a receiver or the gateway turned away, each minute. One connection of"
+        "Connections that a receiver or the gateway turned away. One connection of"
         " an address too many: GATEWAY_CLIENT_CONNECTIONS and GATEWAY_CLIENT_RATE; its address is"
         " in the gateway's log.",
         *refusals(),
@@ -139,16 +143,15 @@ HEALTH: Final[list[AnyPanel]] = [
     ),
     bars(
         "Connections tried again",
-        "Each minute. The first receiver did not answer, and the gateway tried once more, at"
+        "The first receiver did not answer, and the gateway tried once more, at"
         " another one. Normal for a second after a replica left.",
         query(
-            'sum(round(increase(haproxy_backend_retry_warnings_total{proxy="receivers"}'
-            "[$__rate_interval])))",
+            'sum(counted(haproxy_backend_retry_warnings_total{proxy="receivers"}[$__interval]))',
             "tried again",
         ),
         query(
-            'sum(round(increase(haproxy_backend_redispatch_warnings_total{proxy="receivers"}'
-            "[$__rate_interval])))",
+            'sum(counted(haproxy_backend_redispatch_warnings_total{proxy="receivers"}'
+            "[$__interval]))",
             "at another receiver",
         ),
         width=6,

@@ -20,6 +20,7 @@ from deploy.grafana.queries import (
     SENDER_PROCESS,
     STATE,
     STATES,
+    WORST_STATE,
     builds,
     query,
     reconnects,
@@ -33,8 +34,7 @@ NOW: Final[list[AnyPanel]] = [
         "Seconds of audio that arrive per second: 50 is as much as 50 live streams. 0 beside"
         " connected streams: they stall; look at Oldest unacknowledged.",
         "suffix: s/s",
-        query("sum(rate(receiver_audio_seconds_total[$__rate_interval])) or vector(0)"),
-        graph=True,
+        query("sum(rate(receiver_audio_seconds_total[30s])) or vector(0)"),
     ),
     stat(
         "Streams and senders now",
@@ -79,10 +79,11 @@ NOW: Final[list[AnyPanel]] = [
             " same fault, so they are not added up. Above 0: the dashboard Delivery.",
             "short",
             query(
-                'sum(round(increase(sender_streams_total{result="failed"}[$__range])))', "senders"
+                'sum(counted(sender_streams_total{result="failed"}[$__range])) or vector(0)',
+                "senders",
             ),
             query(
-                'sum(round(increase(receiver_streams_total{result="failed"}[$__range])))',
+                'sum(counted(receiver_streams_total{result="failed"}[$__range])) or vector(0)',
                 "receivers",
             ),
             colours=ZERO_IS_GOOD,
@@ -96,7 +97,6 @@ NOW: Final[list[AnyPanel]] = [
         "Alerts that fire now; the table below names them, and docs/runbook.md says what to do.",
         "short",
         query('count(ALERTS{alertstate="firing"}) or vector(0)'),
-        graph=True,
         colours=ZERO_IS_GOOD,
         decimals=0,
     ),
@@ -124,7 +124,6 @@ REPLICAS: Final[list[AnyPanel]] = [
         " or cut off. Above 0: docker compose ps, then the log of the one that is missing.",
         "short",
         query(MISSING),
-        graph=True,
         colours=ZERO_IS_GOOD,
         decimals=0,
     ),
@@ -189,16 +188,16 @@ EVENTS: Final[list[AnyPanel]] = [
         "Replicas over time",
         "A band for each receiver: green runs, yellow drains, orange has a full store, red is"
         " missing. A roll is yellow for a moment, one replica after the other; a kill is red at"
-        " once.",
-        query(STATE, "{{replica}}"),
+        " once. In a long range each step shows the worst of its time.",
+        query(WORST_STATE, "{{replica}}"),
         values=STATES,
     ),
     bars(
         "Resumes and reconnects",
-        "Streams continued on a new connection, and the reasons why senders came back, each"
-        " minute. As many resumes as the replica that left had streams: nothing is lost. Without"
-        " end: a storm; the dashboard Delivery says which senders.",
-        query("sum(round(increase(receiver_resumes_total[$__rate_interval])))", "resumes"),
+        "Streams continued on a new connection, and the reasons why senders came back. As many"
+        " resumes as the replica that left had streams: nothing is lost. Without end: a storm; the"
+        " dashboard Delivery says which senders.",
+        query("sum(counted(receiver_resumes_total[$__interval]))", "resumes"),
         reconnects(),
     ),
 ]
@@ -224,7 +223,7 @@ TROUBLE: Final[list[AnyPanel]] = [
     leading(
         bars(
             "Refused, by reason",
-            "Connections that a receiver or the gateway turned away, each minute. Normal: none,"
+            "Connections that a receiver or the gateway turned away. Normal: none,"
             " apart from draining during a roll. docs/operations.md has the limits; the receiver's"
             " log has the address of each.",
             *refusals(),
@@ -301,23 +300,21 @@ PROCESSES: Final[list[AnyPanel]] = [
     ),
     bars(
         "Log lines, of all processes",
-        "Errors and lost lines, each minute. Lost: the process could not write them, since the"
+        "Errors and lost lines. Lost: the process could not write them, since the"
         " disk of the engine is full or nothing reads the pipe.",
         query(
-            'sum(round(increase(receiver_log_lines_total{level="error"}[$__rate_interval])))',
+            'sum(counted(receiver_log_lines_total{level="error"}[$__interval]))',
             "receivers: error",
         ),
         query(
-            'sum(round(increase(sender_log_lines_total{level="error"}[$__rate_interval])))',
+            'sum(counted(sender_log_lines_total{level="error"}[$__interval]))',
             "senders: error",
         ),
         query(
-            "sum(round(increase(receiver_log_lines_lost_total[$__rate_interval])))",
+            "sum(counted(receiver_log_lines_lost_total[$__interval]))",
             "receivers: lost",
         ),
-        query(
-            "sum(round(increase(sender_log_lines_lost_total[$__rate_interval])))", "senders: lost"
-        ),
+        query("sum(counted(sender_log_lines_lost_total[$__interval]))", "senders: lost"),
         width=6,
         paint={"receivers: error": "red", "senders: error": "orange"},
     ),

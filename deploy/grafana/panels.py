@@ -44,13 +44,11 @@ def stat(
     names: bool = False,
     decimals: int | None = None,
     values: Mapping[str, tuple[str, str]] | None = None,
-    graph: bool = False,
 ) -> stats.Panel:
     """
     Return a panel of large numbers, the values at the end of the range.
 
-    A series that has ended is not shown. With a graph its last value would be, so that the queries
-    of a graph must always have a value.
+    They are asked for that moment, so that a series that has ended is not shown, and panels agree.
 
     Args:
         title: Says what the number means.
@@ -64,11 +62,10 @@ def stat(
         names: Whether each number has the name of its series.
         decimals: How many; as many as fit without it.
         values: For values that have a text and a colour of their own.
-        graph: Whether a small graph of the past is behind the number.
 
     """
     several = names or len(queries) > 1
-    asked = [each.range() if graph else each.instant() for each in queries]
+    asked = [each.instant() for each in queries]
     panel = _common(stats.Panel(), title, description, unit, asked, width, height)
     panel = (
         panel.thresholds(_thresholds(colours))
@@ -76,7 +73,7 @@ def stat(
         .color_mode(
             drawing.BigValueColorMode.BACKGROUND if values else drawing.BigValueColorMode.VALUE
         )
-        .graph_mode(drawing.BigValueGraphMode.AREA if graph else drawing.BigValueGraphMode.NONE)
+        .graph_mode(drawing.BigValueGraphMode.NONE)
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .text_mode(
             drawing.BigValueTextMode.VALUE_AND_NAME if several else drawing.BigValueTextMode.VALUE
@@ -153,13 +150,18 @@ def bars(
     height: int = 7,
     paint: Mapping[str, str] | None = None,
 ) -> timeseries.Panel:
-    """Return a panel that counts events: one bar a minute, or longer in a long range."""
+    """
+    Return a panel that counts events: one bar for each 15 s, or for longer in a long range.
+
+    A bar ends at its time, so that it covers the window of a query with `$__interval`.
+    """
     panel = lines(
         title, description, "short", *queries, width=width, height=height, whole=True, paint=paint
     )
     return (
-        panel.interval("1m")
+        panel.interval("15s")
         .draw_style(drawing.GraphDrawStyle.BARS)
+        .bar_alignment(drawing.BarAlignment.BEFORE)
         .fill_opacity(80)
         .line_width(0)
         .axis_soft_max(4)

@@ -31,7 +31,7 @@ NOW: Final[list[AnyPanel]] = [
         "Processors that raised or hung and were cut off from a stream. The stream itself is"
         " stored.",
         "short",
-        query("sum(round(increase(receiver_processor_failures_total[$__range])))"),
+        query("sum(counted(receiver_processor_failures_total[$__range])) or vector(0)"),
         colours=ZERO_IS_GOOD,
         decimals=0,
         width=6,
@@ -50,7 +50,7 @@ COMPARED: Final[list[AnyPanel]] = [
     compare(
         "Processors compared",
         "One row for each processor, over all replicas. Slow: calls take long. Waiting: seconds"
-        " behind. Share of real time above 1 for one stream: it can never keep up.",
+        " behind. Share of real time above 100 % for one stream: it can never keep up.",
         "processor",
         Column(
             "switched off",
@@ -66,7 +66,7 @@ COMPARED: Final[list[AnyPanel]] = [
         ),
         Column(
             "failed",
-            "sum by (processor) (round(increase(receiver_processor_failures_total[$__range])))",
+            "sum by (processor) (counted(receiver_processor_failures_total[$__range]))",
             colours={0: "text", 1: "red"},
             decimals=0,
         ),
@@ -91,7 +91,7 @@ COMPARED: Final[list[AnyPanel]] = [
             "share of real time",
             "sum by (processor) (rate(receiver_processing_duration_seconds_sum[1m]))"
             " / scalar(sum(rate(receiver_audio_seconds_total[1m])) > 0)",
-            decimals=3,
+            unit="percentunit",
         ),
         sort="behind",
         height=5,
@@ -122,8 +122,8 @@ OVER_TIME: Final[list[AnyPanel]] = [
     ),
     lines(
         "Computing per second of audio",
-        "Seconds of computing for each second of audio. 0.1: one core serves ten live streams.",
-        "short",
+        "Time of computing for each second of audio. 100 ms: one core serves ten live streams.",
+        "s",
         query(
             "sum by (processor) "
             "(rate(receiver_processing_duration_seconds_sum[$__rate_interval]))"
@@ -143,11 +143,10 @@ OVER_TIME: Final[list[AnyPanel]] = [
     ),
     bars(
         "Failures",
-        "Processors that raised or hung and were cut off from a stream, each minute. The"
+        "Processors that raised or hung and were cut off from a stream. The"
         " receiver's log has the stream and the reason.",
         query(
-            "sum by (processor, reason) "
-            "(round(increase(receiver_processor_failures_total[$__rate_interval])))",
+            "sum by (processor, reason) (counted(receiver_processor_failures_total[$__interval]))",
             "{{processor}} {{reason}}",
         ),
     ),

@@ -2,7 +2,7 @@
 Queries, with the ones that several dashboards ask.
 
 They are written without the matchers of the variables: `select` adds them, so that no query lacks
-one.
+one. `counted(COUNTER[WINDOW])` in a query is the exact number of events; `select` says how.
 """
 
 import re
@@ -20,21 +20,55 @@ MATCHERS: Final = {
 }
 _METRIC: Final = re.compile(r"(?<![\w:])(receiver|sender|haproxy)_\w+(?![\w:])(?:\{(.*?)\})?")
 
+RECEIVER_PROCESS: Final = '{job=~"$job", replica=~"$replica"}'
+"""What a `process_` metric is selected with: only receivers have a replica."""
+SENDER_PROCESS: Final = '{job=~"$job", instance=~"$instance", replica=""}'
+OF_SENDERS: Final = "and on (job, instance) sender_build_info"
+
+_COUNTED: Final = re.compile(r"counted\(((receiver|sender|haproxy)_\w+(?:\{.*?\})?)\[(.*?)\]\)")
+_STARTED: Final = {
+    "receiver": f"process_start_time_seconds{RECEIVER_PROCESS}",
+    "sender": f"process_start_time_seconds{SENDER_PROCESS}",
+    "haproxy": "haproxy_process_start_time_seconds",
+}
+_SECONDS: Final = {"$__interval": "$__interval_ms / 1000", "$__range": "$__range_s"}
+FIRST_SCRAPE_S: Final = 60
+"""A process is scraped within this time of its start."""
+
+
+def _count(counter: str, service: str, window: str) -> str:
+    """
+    Return an expression of the events that *counter* has counted within *window*.
+
+    `increase` extrapolates, and misses what a process counts before it is scraped first. This is
+    the difference between the values at both ends of the window, so that the bars of a panel add up
+    to the events. A process that began in the window counts whole. `increase` is left for one that
+    began anew at its address, and for one that Prometheus did not know although it is old.
+    """
+    last = f"last_over_time({counter}[{window}])"
+    young = f"time() - last_over_time({_STARTED[service]}[{window}])"
+    return (
+        f"(({last} - {counter} offset {window} >= 0"
+        f" or {last} and on (job, instance) {young} < {_SECONDS[window]} + {FIRST_SCRAPE_S})"
+        f" unless resets({counter}[{window}]) > 0"
+        f" or round(increase({counter}[{window}])))"
+    )
+
 
 def select(expression: str) -> str:
-    """Return *expression* with the variables' matchers on each metric of ours and of HAProxy."""
+    """
+    Return *expression* as Grafana asks it.
+
+    Each metric of ours and of HAProxy gets the variables' matchers, and `counted` is written out.
+    """
 
     def with_matchers(found: re.Match[str]) -> str:
         name = found[0].partition("{")[0]
         return f"{name}{{{', '.join(filter(None, (MATCHERS[found[1]], found[2])))}}}"
 
-    return _METRIC.sub(with_matchers, expression)
-
-
-RECEIVER_PROCESS: Final = '{job=~"$job", replica=~"$replica"}'
-"""What a `process_` metric is selected with: only receivers have a replica."""
-SENDER_PROCESS: Final = '{job=~"$job", instance=~"$instance", replica=""}'
-OF_SENDERS: Final = "and on (job, instance) sender_build_info"
+    return _METRIC.sub(
+        with_matchers, _COUNTED.sub(lambda found: _count(*found.groups()), expression)
+    )
 
 
 def query(expression: str, legend: str = "") -> prometheus.Dataquery:
@@ -77,14 +111,25 @@ STATE: Final = (
     ' or 2 * replica:receiver_missing:info{replica=~"$replica"}'
 )
 """A value of STATES for each replica; in a roll, of the new container, not of the old one."""
+WORST_STATE: Final = (
+    '2 * max by (replica) (max_over_time(replica:receiver_missing:info{replica=~"$replica"}'
+    "[$__interval]))"
+    " or max by (replica) (max_over_time(receiver_draining[$__interval])) > 0"
+    " or 3 + (min by (replica) (min_over_time(receiver_store_free_bytes[$__interval])) == 0)"
+    " or max by (replica) (max_over_time(receiver_draining[$__interval]))"
+)
+"""The worst value of STATES in each step, of all containers of a replica: a drain is short."""
 
 
 def replicas() -> list[prometheus.Dataquery]:
     """Return queries of how many replicas should be present, and how many are."""
-    present = "(count(count by (replica) (receiver_build_info)) or vector(0))"
+    present = "count by (replica) (receiver_build_info)"
+    # A replica that has just been killed is not missing until the rule runs.
+    seen = "count by (replica) (last_over_time(receiver_draining[$__rate_interval]) == 0)"
+    missing = 'replica:receiver_missing:info{replica=~"$replica"}'
     return [
-        query(f"{present} + {MISSING}", "expected"),
-        query(present, "present"),
+        query(f"count({present} or {seen} or {missing}) or vector(0)", "expected"),
+        query(f"count({present}) or vector(0)", "present"),
     ]
 
 
@@ -101,11 +146,11 @@ def refusals() -> list[prometheus.Dataquery]:
     }
     return [
         query(
-            "sum by (reason) (round(increase(receiver_refusals_total[$__rate_interval])))",
+            "sum by (reason) (counted(receiver_refusals_total[$__interval]))",
             "receiver: {{reason}}",
         ),
         *(
-            query(f"sum(round(increase({counter}[$__rate_interval])))", f"gateway: {legend}")
+            query(f"sum(counted({counter}[$__interval]))", f"gateway: {legend}")
             for counter, legend in gateway.items()
         ),
     ]
@@ -114,7 +159,7 @@ def refusals() -> list[prometheus.Dataquery]:
 def reconnects() -> prometheus.Dataquery:
     """Return a query of the attempts after the first, by reason."""
     return query(
-        "sum by (reason) (round(increase(sender_reconnects_total[$__rate_interval])))",
+        "sum by (reason) (counted(sender_reconnects_total[$__interval]))",
         "reconnect: {{reason}}",
     )
 

@@ -65,7 +65,7 @@ COMPARED: Final[list[AnyPanel]] = [
         ),
         Column(
             "errors",
-            'sum by (replica) (round(increase(receiver_log_lines_total{level="error"}[$__range])))',
+            'sum by (replica) (counted(receiver_log_lines_total{level="error"}[$__range]))',
             colours={0: "text", 1: "red"},
             decimals=0,
         ),
@@ -135,16 +135,16 @@ STREAMS: Final[list[AnyPanel]] = [
         "Streams continued on a new connection, and connections cut because a newer one claimed"
         " their stream. Both follow a cut network or a replica that left; without end, look for"
         " two senders of one stream.",
-        query("sum(round(increase(receiver_resumes_total[$__rate_interval])))", "resumes"),
-        query("sum(round(increase(receiver_fenced_total[$__rate_interval])))", "fenced"),
+        query("sum(counted(receiver_resumes_total[$__interval]))", "resumes"),
+        query("sum(counted(receiver_fenced_total[$__interval]))", "fenced"),
         width=6,
     ),
     bars(
         "Streams that ended",
-        "Each minute, by result. Committed is the good one: the sender has its receipt."
+        "By result. Committed is the good one: the sender has its receipt."
         " Abandoned: the sender did not come back. Failed: the log says why.",
         query(
-            "sum by (result) (round(increase(receiver_streams_total[$__rate_interval])))",
+            "sum by (result) (counted(receiver_streams_total[$__interval]))",
             "{{result}}",
         ),
         width=6,
@@ -152,10 +152,10 @@ STREAMS: Final[list[AnyPanel]] = [
     ),
     bars(
         "Connections that ended",
-        "Each minute, by result. Lost: the network or the sender broke off. Error: the peer did"
+        "By result. Lost: the network or the sender broke off. Error: the peer did"
         " not keep to the protocol. Drained: the receiver stopped.",
         query(
-            "sum by (result) (round(increase(receiver_connections_total[$__rate_interval])))",
+            "sum by (result) (counted(receiver_connections_total[$__interval]))",
             "{{result}}",
         ),
         width=6,
@@ -344,9 +344,9 @@ STORE: Final[list[AnyPanel]] = [
     ),
     bars(
         "Recordings made",
-        "Each minute. Failed: the journal stays, and the receiver's log says why.",
+        "Failed: the journal stays, and the receiver's log says why.",
         query(
-            "sum by (result) (round(increase(receiver_recordings_total[$__rate_interval])))",
+            "sum by (result) (counted(receiver_recordings_total[$__interval]))",
             "{{result}}",
         ),
         width=8,
@@ -375,49 +375,49 @@ STORE: Final[list[AnyPanel]] = [
 ERRORS: Final[list[AnyPanel]] = [
     bars(
         "Refused, by reason",
-        "Connections that a receiver or the gateway turned away, each minute. Normal: none, apart"
+        "Connections that a receiver or the gateway turned away. Normal: none, apart"
         " from draining during a roll. The receiver's log has the address of each.",
         *refusals(),
         width=12,
     ),
     bars(
         "Protocol errors by code",
-        "Connections closed for a fault of the peer, each minute, by close code. docs/protocol.md"
+        "Connections closed for a fault of the peer, by close code. docs/protocol.md"
         " lists the codes; the log has the address and the reason.",
         query(
-            "sum by (code) (round(increase(receiver_protocol_errors_total[$__rate_interval])))",
+            "sum by (code) (counted(receiver_protocol_errors_total[$__interval]))",
             "{{code}}",
         ),
         width=12,
     ),
     bars(
         "Files that no decoder reads",
-        "Compressed files that the receiver could not decode, each minute, by the decoder that"
+        "Compressed files that the receiver could not decode, by the decoder that"
         " tried last. The file is kept as it was sent.",
         query(
-            "sum by (decoder) (round(increase(receiver_decode_errors_total[$__rate_interval])))",
+            "sum by (decoder) (counted(receiver_decode_errors_total[$__interval]))",
             "{{decoder}}",
         ),
         width=6,
     ),
     bars(
         "Log lines",
-        "Warnings and errors, each minute; docker compose logs receiver shows them. Lost: lines"
+        "Warnings and errors; docker compose logs receiver shows them. Lost: lines"
         " that nothing took in time.",
         query(
-            "sum by (level) (round(increase("
-            'receiver_log_lines_total{level=~"warning|error"}[$__rate_interval])))',
+            "sum by (level) (counted("
+            'receiver_log_lines_total{level=~"warning|error"}[$__interval]))',
             "{{level}}",
         ),
-        query("sum(round(increase(receiver_log_lines_lost_total[$__rate_interval])))", "lost"),
+        query("sum(counted(receiver_log_lines_lost_total[$__interval]))", "lost"),
         width=9,
         paint={"warning": "yellow", "error": "red"},
     ),
     bars(
         "Events that senders missed",
-        "Results of processors that a sender read too slowly, or was not there for, each minute."
+        "Results of processors that a sender read too slowly, or was not there for."
         " The audio is not affected.",
-        query("sum(round(increase(receiver_events_dropped_total[$__rate_interval])))", "dropped"),
+        query("sum(counted(receiver_events_dropped_total[$__interval]))", "dropped"),
         width=9,
     ),
 ]
@@ -467,8 +467,9 @@ PROCESS: Final[list[AnyPanel]] = [
     ),
     lines(
         "Buffer fill",
-        "Audio held in memory, as a share of the limit. Near 100 %: processors or the store are"
-        " too slow, and senders wait for credit.",
+        "Audio held in memory, as a share of the limit. Near 100 % is normal while files are sent"
+        " as fast as possible: senders wait for credit. If audio waits as well (Oldest"
+        " unacknowledged, above 10 s), processors or the store are too slow.",
         "percentunit",
         query(
             "max by (replica) (receiver_buffered_bytes / receiver_buffer_limit_bytes)",

@@ -33,6 +33,7 @@ LEGEND_PX: Final = 16
 LEGEND_LINES: Final = 3
 NUMBERS_ACROSS: Final = 8
 TIMES_ACROSS: Final = 7
+TIMES_GAP_PX: Final = 12
 SMALLEST_TEXT: Final = 8.0
 LARGEST_TEXT: Final = 22.0
 MINUTE_S: Final = 60
@@ -183,8 +184,10 @@ class Picture:
         if not found:
             self._say("No data", box)
             return
-        colours = values.by_name([name for name, _ in found]) | _painted(panel)
-        legend = self._legend([(name, colours[name]) for name, _ in found], box)
+        telling = {name for name, series in found if any(value > 0 for value in series.values)}
+        names = sorted({name for name, _ in found}, key=lambda name: (name not in telling, name))
+        colours = values.by_name(names) | _painted(panel)
+        legend = self._legend([(name, colours[name]) for name in names], box)
         axes = self._time_axes(box.inside(66, 4, 14, legend + 22))
         least = config["custom"].get("axisSoftMax", 0)
         if config["custom"].get("drawStyle") == "bars":
@@ -237,9 +240,14 @@ class Picture:
         start, end = self.shown.start, self.shown.end
         axes.set_xlim(start, end)
         nice = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
-        pitch = next((each for each in nice if (end - start) / each <= TIMES_ACROSS), nice[-1])
+        pitch, form = nice[-1], "%H:%M"
+        for each in nice:
+            form = "%H:%M" if each >= MINUTE_S else "%H:%M:%S"
+            fits = box.width / (self.canvas.measure("00:00:00"[: len(form)], 8.5) + TIMES_GAP_PX)
+            if (end - start) / each <= min(fits, TIMES_ACROSS):
+                pitch = each
+                break
         times = range(math.ceil(start / pitch) * pitch, int(end) + 1, pitch)
-        form = "%H:%M" if pitch >= MINUTE_S else "%H:%M:%S"
         axes.set_xticks(list(times), [time.strftime(form, time.localtime(at)) for at in times])
         for mark in self.marks:
             at = max(mark.start, start)
@@ -393,12 +401,14 @@ def _runs(series: Series, step: float) -> Iterator[tuple[float, float]]:
 def _bars(
     axes: Axes, found: Sequence[tuple[str, Series]], colours: Mapping[str, str], width: float
 ) -> float:
-    """Draw stacked bars, and return the height of the axis that they need."""
+    """Draw stacked bars that end at their times, and return the height of the axis they need."""
     tops: dict[float, float] = {}
     for name, series in found:
         heights = [0 if math.isnan(value) else value for value in series.values]
         below = [tops.get(at, 0.0) for at in series.times]
-        axes.bar(series.times, heights, width, below, color=colours[name], alpha=0.85)
+        axes.bar(
+            series.times, heights, -width, below, align="edge", color=colours[name], alpha=0.85
+        )
         tops.update(
             (at, under + height)
             for at, under, height in zip(series.times, below, heights, strict=True)

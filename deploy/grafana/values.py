@@ -17,7 +17,7 @@ COLOURS: Final = {
 }
 PALETTE: Final = (
     "#73BF69", "#F2CC0C", "#5794F2", "#FF9830", "#B877D9",
-    "#8AB8FF", "#37872D", "#FFA6B0", "#C4A484", "#3D71D9",
+    "#2BC4C4", "#A0714F", "#F4A6D7", "#8E9AAF", "#2E7D5B", "#D6E685", "#4A4FCF",
 )  # fmt: skip
 """Like Grafana's, without the reds: a line that is red by chance looks like an alarm."""
 
@@ -66,7 +66,7 @@ def _scale(value: float, unit: str) -> tuple[float, str]:
 def _number(value: float, decimals: int | None) -> str:
     """Return *value* with three digits, or with *decimals* after its point."""
     if decimals is None:
-        decimals = max(0, 2 - math.floor(math.log10(abs(value)))) if abs(value) >= 1 else 2
+        decimals = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
     text = f"{value:.{decimals}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
@@ -94,5 +94,5 @@ def by_threshold(value: float, config: Mapping[str, Any], text: str) -> str:
 
 
 def by_name(names: Iterable[str]) -> dict[str, str]:
-    """Return a colour for each name; the same names have the same colours on each panel."""
-    return dict(zip(sorted(set(names)), cycle(PALETTE), strict=False))
+    """Return a colour for each name, in their order; a long list repeats them at its end."""
+    return dict(zip(dict.fromkeys(names), cycle(PALETTE), strict=False))

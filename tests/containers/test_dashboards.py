@@ -10,7 +10,13 @@ from tests.containers.engine import ROOT, docker
 
 pytestmark = pytest.mark.containers
 
-VARIABLES = {"__rate_interval": "1m", "__range": "30m", "__interval": "15s"}
+VARIABLES = {
+    "__rate_interval": "1m",
+    "__interval": "15s",
+    "__interval_ms": "15000",
+    "__range": "30m",
+    "__range_s": "1800",
+}
 
 
 def expressions():

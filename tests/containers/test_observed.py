@@ -312,9 +312,14 @@ def alerting(system, alert):
     return query(system.prometheus, f'ALERTS{{alertname="{alert}"}}')
 
 
+def values(system, expression):
+    """Return the values of an instant query, without their labels."""
+    return [value for _, value in query(system.prometheus, expression)]
+
+
 def free(system):
     """Return the bytes that the store has left, according to each replica."""
-    return [value for _, value in query(system.prometheus, "receiver_store_free_bytes")]
+    return values(system, "receiver_store_free_bytes")
 
 
 @pytest.fixture(name="moments", scope="module")
@@ -356,11 +361,10 @@ def fill(system, figure):
     late.replace(system.audio / "late.wav")
     until(lambda: alerting(system, "StoreFull"), bool, 20, "alerts")
     for expression, shows in (
-        ("job:receiver_store_full:eta_seconds", lambda left: left == 0),
-        ("max(receiver_unacknowledged_age_seconds)", lambda age: age > OLD_S),
+        ("job:receiver_store_full:eta_seconds", lambda left: left == [0]),
+        ("max(receiver_unacknowledged_age_seconds)", lambda ages: max(ages, default=0) > OLD_S),
     ):
-        read = lambda expression=expression: query(system.prometheus, expression)[0][1]  # noqa: E731  # for until
-        until(read, shows, 20, expression)
+        until(lambda expression=expression: values(system, expression), shows, 20, expression)
     seen = time.time()
     inside(one, "rm", "/recordings/filler")
     figure(f"the disk was full for {time.time() - began:.1f} s")
@@ -425,12 +429,20 @@ def _shown(system):
 @pytest.fixture(name="pictures", scope="module")
 def _pictures(tmp_path_factory):
     """Return the folder for pictures: SONODUCT_PICTURES, or a temporary one."""
-    return Path(os.environ.get("SONODUCT_PICTURES") or tmp_path_factory.mktemp("pictures"))
+    folder = Path(os.environ.get("SONODUCT_PICTURES") or tmp_path_factory.mktemp("pictures"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def asked(board, prometheus, shown):
-    """Yield the title and the expression of each query of a panel, and whether it has data."""
+    """
+    Yield the title and the expression of each query of a panel, and whether it has data.
+
+    A panel that says what it means to have none is left out.
+    """
     for panel in board["panels"]:
+        if panel.get("fieldConfig", {}).get("defaults", {}).get("noValue"):
+            continue
         for target in panel.get("targets") or ():
             if target.get("instant"):
                 found = prometheus.at_end(target["expr"], shown)
@@ -468,6 +480,40 @@ def test_picture(system, shown, pictures, name):
     draw(system, shown, name, pictures / f"{name}.png")
 
 
+def overview(title, number=0):
+    """Return the expression of a query of a panel of the overview."""
+    board = json.loads((render.FOLDER / "overview.json").read_text())
+    (panel,) = [each for each in board["panels"] if each["title"] == title]
+    return panel["targets"][number]["expr"]
+
+
+def test_panels_count_what_happened(system, shown):
+    """Bars add up to the events, and numbers have what happened before the first scrape."""
+    prometheus = Prometheus(system.prometheus, {})
+    bar_s = 15
+    until_last_bar = Range(shown.start, shown.end + bar_s)
+    (bars,) = prometheus.over_time(overview("Resumes and reconnects"), until_last_bar, bar_s)
+    (failed,) = prometheus.at_end(overview("Failed in this range"), shown)
+
+    assert counted(system.prometheus, "receiver_resumes_total") == {
+        (): sum(value for value in bars.values if not math.isnan(value))
+    }
+    assert [1] == failed.values
+
+
+def test_timeline_shows_what_is_short(system, shown):
+    """Each replica drained in the roll, one was missing after the kill, and both were full."""
+    states = Prometheus(system.prometheus, {}).over_time(
+        overview("Replicas over time"), shown, shown.step(800)
+    )
+    drained, missed, full = (
+        {each.labels["replica"] for each in states if state in each.values} for state in (1, 2, 3)
+    )
+
+    assert 2 == len(drained) == len(full)
+    assert 1 == len(missed)
+
+
 AT = {
     "killed": ("Missing replicas", 1),
     "rolled": ("Missing replicas", 0),
@@ -481,9 +527,7 @@ def test_overview_at(system, moments, pictures, shown, moment):
     """During a trouble the overview says so, and can be drawn."""
     then = Range(shown.start, moments[moment])
     draw(system, then, "overview", pictures / f"overview-{moment}.png")
-    board = json.loads((render.FOLDER / "overview.json").read_text())
     title, value = AT[moment]
-    (panel,) = [each for each in board["panels"] if each["title"] == title]
-    (found,) = Prometheus(system.prometheus, {}).at_end(panel["targets"][0]["expr"], then)
+    (found,) = Prometheus(system.prometheus, {}).at_end(overview(title), then)
 
     assert [value] == found.values

@@ -30,8 +30,11 @@ UNUSED = {
     "process_virtual_memory_bytes": "resident memory is what a limit counts",
 }
 """Exported metrics that no panel and no rule shows, and why."""
-FIXED_WINDOWS = {"1m", "5m"}
-"""Windows of tables, which have one value, at the end of the range."""
+ONE_VALUE = {
+    True: {"30s", "1m", "5m", "$__range"},
+    False: {"$__rate_interval", "$__interval"},
+}
+"""Windows of queries of one value, at the end of the range, and of those over time."""
 
 
 def panels(dashboard):
@@ -227,12 +230,18 @@ def test_variables_are_heard(file, dashboards):
 
 @each_file
 def test_counters_are_seen_as_rates(file, dashboards):
-    """A counter is shown as a rate or an increase, since it begins anew with its process."""
+    """
+    A counter is shown as a rate or as events, since it begins anew with its process.
+
+    Events are the difference over a window, or an increase where the process is another one.
+    """
     bare = [
         (title, counter)
         for title, expression in expressions(dashboards[file])
         for counter in re.findall(
-            r"(?<!rate\()(?<!increase\()\b\w+_(?:total|bucket|sum|count)\b(?=\{)", expression
+            r"(?<!rate\()(?<!increase\()(?<!resets\()(?<!last_over_time\()"
+            r"\b\w+_(?:total|bucket|sum|count)\b(?=\{)(?!\{[^}]*\} offset )",
+            expression,
         )
     ]
 
@@ -241,14 +250,17 @@ def test_counters_are_seen_as_rates(file, dashboards):
 
 @each_file
 def test_windows_fit_the_range(file, dashboards):
-    """Over time a rate takes Grafana's window; only a table, which has one value, has its own."""
+    """
+    A rate takes Grafana's window over time, and events the time from one value to the next.
+
+    Only tables and large numbers, which are one value, have a window of their own.
+    """
     wrong = [
         (panel["title"], window)
         for panel in panels(dashboards[file])
         for target in panel["targets"]
         for window in re.findall(r"\[(.*?)\]", target["expr"])
-        if window not in {"$__rate_interval", "$__range"}
-        and not (panel["type"] == "table" and window in FIXED_WINDOWS)
+        if window not in ONE_VALUE[bool(target.get("instant"))]
     ]
 
     assert [] == wrong

@@ -6,6 +6,7 @@ import threading
 import urllib.parse
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 
 import pytest
 
@@ -15,6 +16,7 @@ from deploy.grafana.render import Picture
 
 START, END = 1_700_000_000.0, 1_700_000_600.0
 PNG = b"\x89PNG\r\n"
+TIMES = "timeseries"
 
 
 @contextmanager
@@ -108,14 +110,70 @@ def test_no_series_is_no_data(board):
     assert empty == [text for text in texts(figure) if text == "No data"]
 
 
+def one_of_many(path, parameters):
+    """Answer with twenty series of long names, of which the last one alone is not 0."""
+    times = range(int(START), int(END), 15)
+    return [
+        {
+            "metric": {"reason": f"a reason that takes much room {number:02}"},
+            "values": [[at, "1" if number == 19 else "0"] for at in times],
+        }
+        for number in range(20)
+    ]
+
+
+def drawn(panel, answer, width):
+    """Return the picture of *panel*, which takes the whole width."""
+    board = {
+        "title": "One panel",
+        "annotations": {"list": []},
+        "templating": {"list": []},
+        "panels": [{**panel, "gridPos": {"x": 0, "y": 0, "w": 24, "h": 8}}],
+    }
+    with answering(answer) as (address, _):
+        prometheus = Prometheus(address, {})
+        return Picture(board, prometheus, Range(START, END), THEMES["dark"], width).draw()
+
+
+def test_a_legend_begins_with_what_is_not_0(dashboards):
+    """A legend without room for all series has the ones that tell something."""
+    panel = {
+        **next(each for each in dashboards["overview.json"]["panels"] if each["type"] == TIMES),
+        "targets": [{"expr": "a", "legendFormat": "{{reason}}"}],
+    }
+    shown = [text for text in texts(drawn(panel, one_of_many, 500)) if text.startswith("a reason")]
+
+    assert "a reason that takes much room 19" in shown
+    assert len(shown) < 20
+
+
+@pytest.mark.parametrize("width", [250, 400, 800, 1600])
+def test_times_do_not_overlap(dashboards, width):
+    """The times below a panel have room, however narrow it is."""
+    panel = next(each for each in dashboards["overview.json"]["panels"] if each["type"] == TIMES)
+    figure = drawn(panel, two_replicas, width)
+    figure.draw_without_rendering()
+    spans = [
+        [label.get_window_extent() for label in axes.get_xticklabels()] for axes in figure.axes
+    ]
+
+    assert spans[0]
+    assert all(left.x1 < right.x0 for each in spans for left, right in pairwise(each))
+
+
 def test_variables_are_put_in():
     """A query has the chosen values, everything for those not chosen, and windows that fit."""
-    expression = 'rate(a{job=~"$job", replica=~"$replica"}[$__rate_interval]) + b[$__range]'
+    expression = (
+        'rate(a{job=~"$job", replica=~"$replica"}[$__rate_interval]) + b[$__range]'
+        " + c[$__interval] < $__interval_ms + $__range_s"
+    )
     with answering(two_replicas) as (address, asked):
         prometheus = Prometheus(address, {"replica": "two"})
         prometheus.over_time(expression, Range(START, END), 10)
 
-    assert 'rate(a{job=~".+", replica=~"two"}[20s]) + b[600s]' == asked[0]["query"]
+    assert asked[0]["query"] == (
+        'rate(a{job=~".+", replica=~"two"}[20s]) + b[600s] + c[10s] < 10000 + 600'
+    )
 
 
 def test_gaps_stay_gaps():

@@ -1,5 +1,7 @@
 """The tool that draws dashboards writes values as Grafana does."""
 
+from itertools import combinations
+
 import pytest
 
 from deploy.grafana import values
@@ -33,6 +35,8 @@ MAPPINGS = {"mappings": [{"type": "value", "options": {"2": {"text": "missing", 
         (1_234_567, "Bps", None, "1.23 MB/s"),
         (1234.5, "suffix: s/s", None, "1234 s/s"),
         (0.5, "percentunit", None, "50%"),
+        (0.000_312, "percentunit", None, "0.0312%"),
+        (0.000_5, "short", None, "0.0005"),
         (float("inf"), "bytes", None, "∞"),
     ],
 )
@@ -64,7 +68,18 @@ def test_a_mapped_value_has_its_text():
     assert values.mapped(1.0, MAPPINGS) is None
 
 
-def test_same_names_have_the_same_colours():
-    """The order of the series does not matter, and series of one panel differ."""
-    assert values.by_name(["a", "b", "c"]) == values.by_name(["c", "b", "a"])
-    assert 3 == len(set(values.by_name(["a", "b", "c"]).values()))
+def test_names_have_colours_of_their_own():
+    """The first names of a long list do not share a colour."""
+    names = [str(number) for number in range(20)]
+    found = values.by_name(names)
+
+    assert names == list(found)
+    assert 12 == len({found[name] for name in names[:12]})
+
+
+@pytest.mark.parametrize(("one", "other"), [*combinations(values.PALETTE, 2)])
+def test_colours_differ(one, other):
+    """No two colours of lines look alike."""
+    red, green, blue = (int(one[at : at + 2], 16) - int(other[at : at + 2], 16) for at in (1, 3, 5))
+
+    assert 2 * red**2 + 4 * green**2 + 3 * blue**2 > 110**2
