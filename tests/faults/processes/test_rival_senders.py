@@ -24,7 +24,7 @@ HOW = ("--realtime", "--speed", "8", "--connect-timeout", "60")
 TAKEOVER_S = 10 if FULL else 3
 """Without progress, until another sender may go on; 10 s is the default."""
 
-BACKOFF_S = 10 if FULL else 7
+BACKOFF_S = 11
 """What a sender that was refused for so long waits at most until it asks again."""
 
 KILLED_S = 15

@@ -66,10 +66,10 @@ def scanned_first():
     """Let a claim scan before it puts up its fence."""
     real_fence = fence._fence
 
-    def scan(journal, known, hello):
+    def scan(journal, known, hello, origin):
         last = journal.last_segment(fence.MOST_EPOCHS)
         tail = last and last.tail(journal.disk.sync_file(last.path))
-        writer = real_fence(journal, known, hello)
+        writer = real_fence(journal, known, hello, origin)
         writer.scanned = tail
         return writer
 
