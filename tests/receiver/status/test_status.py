@@ -2,7 +2,13 @@
 
 import asyncio
 import json
+import os
+import pty
 import re
+import signal
+import struct
+import termios
+from fcntl import ioctl
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -170,3 +176,33 @@ def test_durations(seconds, shown):
 def test_wrong_usage():
     """A replica's address is checked before anything is asked."""
     assert {"status", "streams"} <= set(app)
+
+
+async def test_a_terminal_is_drawn_again_and_again():
+    """On a terminal `status` goes on until Ctrl-C: bars grow, and a replica that ends is gone."""
+    master, slave = pty.openpty()
+    ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
+    async with started(COMMANDS / "receiver", "serve", env=FREE | {"RECEIVER_REPLICA": "n1"}) as on:
+        place = f"127.0.0.1:{(await on.said('receiver_ready'))['metrics_port']}"
+        process = await asyncio.create_subprocess_exec(
+            *(COMMANDS / "receiver", "status", place, "--interval", "0.1"),
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=os.environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"},
+        )
+        os.close(slave)
+        screen = b""
+        async with asyncio.timeout(20):
+            while "▁▁▁".encode() not in screen:
+                screen += await asyncio.to_thread(os.read, master, 65_536)
+            on.interrupt(signal.SIGTERM)
+            while b"gone" not in screen:
+                screen += await asyncio.to_thread(os.read, master, 65_536)
+        process.send_signal(signal.SIGINT)
+        code = await process.wait()
+    os.close(master)
+
+    assert 130 == code
+    assert re.search(r"n1 +\x1b\[32mready", screen.decode())
+    assert re.search(r"n1 +\x1b\[1;31mgone.*Connection re(?:fused|set)", screen.decode())
