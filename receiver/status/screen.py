@@ -32,7 +32,7 @@ def replicas_table(rows: Sequence[Status], console: Console) -> Table:
     table.add_column("state")
     table.add_column("streams", justify="right")
     table.add_column("x real time", justify="right")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for heading in ("bytes/s", "ack age", "behind", "buffers", "store left", "full in", "failures"):
         table.add_column(heading, justify="right", no_wrap=True)
     bars = ASCII_BARS if console.options.ascii_only else BARS

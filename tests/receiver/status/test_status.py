@@ -182,6 +182,8 @@ async def test_a_terminal_is_drawn_again_and_again():
     """On a terminal `status` goes on until Ctrl-C: bars grow, and a replica that ends is gone."""
     master, slave = pty.openpty()
     ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
+    foreign = ("COLUMNS", "LINES", "PYTHONASYNCIODEBUG")
+    env = {name: value for name, value in os.environ.items() if name not in foreign}
     async with started(COMMANDS / "receiver", "serve", env=FREE | {"RECEIVER_REPLICA": "n1"}) as on:
         place = f"127.0.0.1:{(await on.said('receiver_ready'))['metrics_port']}"
         process = await asyncio.create_subprocess_exec(
@@ -189,7 +191,7 @@ async def test_a_terminal_is_drawn_again_and_again():
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env=os.environ | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"},
+            env=env | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"},
         )
         os.close(slave)
         screen = b""
