@@ -88,7 +88,7 @@ def send_command(
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it untyped
         metrics = Metrics(registry, VERSION)
         export_process(registry, "sender", lines)
-        stack.callback(_push, settings.push_gateway, registry)
+        stack.callback(push, settings.push_gateway, registry)
         if settings.metrics_port is not None:
             stack.enter_context(
                 metrics_endpoint(registry, settings.metrics_host, settings.metrics_port)
@@ -107,7 +107,7 @@ def send_command(
     return 0 if all(outcome.good for outcome in outcomes) and not unwritten else 1
 
 
-def _push(gateway: str | None, registry: CollectorRegistry) -> None:
+def push(gateway: str | None, registry: CollectorRegistry) -> None:
     """Push the metrics; each host has one group there, which this replaces."""
     if gateway is None:
         return

@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from sender.client import Client
+from sender.commands import push
 from sender.metrics import Metrics
 from sender.settings import Settings
 from tests.support.clients import connected
@@ -69,25 +71,29 @@ async def test_a_run_pushes_its_metrics(tmp_path):
     assert 1 <= seen["sender_log_lines_total", "error"]
 
 
-@pytest.mark.parametrize("fault", ["absent", "refuses", "no HTTP", "odd host"])
-async def test_a_push_that_fails_changes_no_exit_code(tmp_path, fault):
-    """If the gateway is away, refuses or is another server, one line says so, and no more."""
-    path = write(tmp_path / "a.wav")
-    async with (
-        listening(Recorder()) as running,
-        gateway(500) as (refusing, _),
-        tcp_server(b"what?\r\n\r\n") as other,
-    ):
-        place = {
-            "absent": f"http://127.0.0.1:{free_port()}",
-            "refuses": refusing,
-            "no HTTP": other.replace("ws:", "http:"),
-            "odd host": "http://a b",
-        }[fault]
+async def test_a_push_that_fails_changes_no_exit_code(tmp_path):
+    """Without a gateway one line says so; every stream has its receipt."""
+    path, place = write(tmp_path / "a.wav"), f"http://127.0.0.1:{free_port()}"
+    async with listening(Recorder()) as running:
         program, code = await sent(path, "--to", running.url, "--push-gateway", place)
 
     (line,) = (line for line in program.log if line["event"] == "push_failed")
     assert (0, place, "warning") == (code, line["to"], line["level"])
+
+
+@pytest.mark.parametrize("fault", ["refuses", "no HTTP", "odd host"])
+async def test_a_gateway_that_cannot_be_pushed_to(fault):
+    """If the gateway refuses, is another server, or has no possible name, one line says so."""
+    async with gateway(500) as (refusing, _), tcp_server(b"what?\r\n\r\n") as other:
+        place = {
+            "refuses": refusing,
+            "no HTTP": other.replace("ws:", "http:"),
+            "odd host": "http://a b",
+        }[fault]
+        with capture_logs() as logs:
+            await asyncio.to_thread(push, place, CollectorRegistry())
+
+    assert [("push_failed", place)] == [(line["event"], line["to"]) for line in logs]
 
 
 async def test_a_run_that_can_be_scraped(tmp_path):

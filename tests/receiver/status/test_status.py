@@ -9,6 +9,7 @@ import signal
 import struct
 import termios
 from fcntl import ioctl
+from functools import partial
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -17,7 +18,7 @@ from rich.console import Console
 from receiver.__main__ import app
 from receiver.status.replicas import ask, ask_connections, find, split_address
 from receiver.status.screen import ASCII_BARS, connections_table, duration, sparkline
-from receiver.status.show import with_rates
+from receiver.status.show import show_status, show_streams, with_rates
 from sonoduct.runtime.metrics import metrics_endpoint
 from tests.support.commands import COMMANDS, started
 from tests.support.rawclient import FORMAT, sound, speaking
@@ -33,14 +34,14 @@ FREE = {
 }
 
 
-async def answered(*arguments):
-    """Run `receiver` with *arguments*; return its exit code and its standard output."""
-    async with started(COMMANDS / "receiver", *arguments) as program:
-        code = await program.ended()
-        return code, program.out, "".join(program.errors)
+async def answered(command, capsys, *names, **how):
+    """Run a command in this process; return its exit code, standard output and standard error."""
+    code = await asyncio.to_thread(partial(command, names, interval=0.1, **how))
+    said = capsys.readouterr()
+    return code, said.out, said.err
 
 
-async def test_a_live_receiver():
+async def test_a_live_receiver(capsys):
     """Both commands show the stream that is under way, as tables and as JSON."""
     env = FREE | {"RECEIVER_REPLICA": "n1"}
     async with started(COMMANDS / "receiver", "serve", env=env) as on:
@@ -50,13 +51,11 @@ async def test_a_live_receiver():
             await client.greet()
             await client.send(sound(FORMAT.samplerate))
             await client.acknowledged()
-            quick = ("--interval", "0.1")
-            shown, status, streams, listed = await asyncio.gather(
-                answered("status", place, "--once", *quick),
-                answered("status", place, "--json", *quick),
-                answered("streams", place, *quick),
-                answered("streams", place, f"127.0.0.1:{free_port()}", "--json", *quick),
-            )
+            silent = f"127.0.0.1:{free_port()}"
+            shown = await answered(show_status, capsys, place, once=True, as_json=False)
+            status = await answered(show_status, capsys, place, once=False, as_json=True)
+            streams = await answered(show_streams, capsys, place, as_json=False)
+            listed = await answered(show_streams, capsys, place, silent, as_json=True)
 
     assert [0, 0, 0, 1] == [code for code, *_ in (shown, status, streams, listed)]
     assert "Connection refused" in listed[2], "the others are listed, and the silent one is named"
@@ -73,13 +72,12 @@ async def test_a_live_receiver():
     )
 
 
-async def test_replicas_that_do_not_answer():
+async def test_replicas_that_do_not_answer(capsys):
     """`status` shows each in its row; both commands exit with 1 and name the place."""
     silent = f"127.0.0.1:{free_port()}"
-    status, streams = await asyncio.gather(
-        answered("status", silent, "nowhere.invalid", "--once", "--interval", "0.1"),
-        answered("streams", silent),
-    )
+    names = (silent, "nowhere.invalid")
+    status = await answered(show_status, capsys, *names, once=True, as_json=False)
+    streams = await answered(show_streams, capsys, *names, as_json=False)
 
     assert 1 == status[0] == streams[0]
     assert re.search(rf"^{silent} +gone +Connection refused", status[1], re.MULTILINE)
