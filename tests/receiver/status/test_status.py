@@ -1,14 +1,10 @@
 """The commands `receiver status` and `receiver streams` against real receivers."""
 
 import asyncio
+import io
 import json
-import os
-import pty
 import re
-import signal
-import struct
-import termios
-from fcntl import ioctl
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -16,12 +12,13 @@ from prometheus_client import CollectorRegistry
 from rich.console import Console
 
 from receiver.__main__ import app
+from receiver.status import show
 from receiver.status.replicas import ask, ask_connections, find, split_address
 from receiver.status.screen import ASCII_BARS, connections_table, duration, sparkline
 from receiver.status.show import show_status, show_streams, with_rates
 from sonoduct.runtime.metrics import metrics_endpoint
 from tests.support.commands import COMMANDS, started
-from tests.support.rawclient import FORMAT, sound, speaking
+from tests.support.rawclient import FORMAT, running, sound, speaking
 from tests.support.relay import free_port
 from tests.support.strangers import http_server
 
@@ -176,33 +173,30 @@ def test_wrong_usage():
     assert {"status", "streams"} <= set(app)
 
 
-async def test_a_terminal_is_drawn_again_and_again():
+async def test_a_terminal_is_drawn_again_and_again(monkeypatch):
     """On a terminal `status` goes on until Ctrl-C: bars grow, and a replica that ends is gone."""
-    master, slave = pty.openpty()
-    ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 200, 0, 0))
-    foreign = ("COLUMNS", "LINES", "PYTHONASYNCIODEBUG")
-    env = {name: value for name, value in os.environ.items() if name not in foreign}
-    async with started(COMMANDS / "receiver", "serve", env=FREE | {"RECEIVER_REPLICA": "n1"}) as on:
-        place = f"127.0.0.1:{(await on.said('receiver_ready'))['metrics_port']}"
-        process = await asyncio.create_subprocess_exec(
-            *(COMMANDS / "receiver", "status", place, "--interval", "0.1"),
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env=env | {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"},
-        )
-        os.close(slave)
-        screen = b""
-        async with asyncio.timeout(20):
-            while "▁▁▁".encode() not in screen:
-                screen += await asyncio.to_thread(os.read, master, 65_536)
-            on.interrupt(signal.SIGTERM)
-            while b"gone" not in screen:
-                screen += await asyncio.to_thread(os.read, master, 65_536)
-        process.send_signal(signal.SIGINT)
-        code = await process.wait()
-    os.close(master)
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
+    monkeypatch.setattr(show, "results_console", lambda: console)
+    async with running(replica="n1") as live:
+        endpoint = metrics_endpoint(live.registry, "127.0.0.1", 0, labels={"replica": "n1"})
+        place = f"127.0.0.1:{endpoint.__enter__()}"
+        looks = iter([lambda: None] * 3 + [lambda: endpoint.__exit__(None, None, None)])
 
-    assert 130 == code
-    assert re.search(r"n1 +\x1b\[32mready", screen.decode())
-    assert re.search(r"n1 +\x1b\[1;31mgone.*Connection re(?:fused|set)", screen.decode())
+        def wait(_seconds):
+            """Do what happens between two looks; then Ctrl-C comes."""
+            if (event := next(looks, None)) is None:
+                raise KeyboardInterrupt
+            event()
+
+        monkeypatch.setattr(show.time, "sleep", wait)
+
+        def look():
+            with suppress(KeyboardInterrupt):
+                show_status([place], once=False, interval=1, as_json=False)
+
+        await asyncio.to_thread(look)
+    screen = console.file.getvalue()
+
+    assert re.search(r"n1 +\x1b\[32mready", screen)
+    assert ["▁▁", "▁▁▁", "▁▁▁▁"] == re.findall(r"▁+", screen)
+    assert re.search(r"n1 +\x1b\[1;31mgone.*Connection refused", screen)
