@@ -26,6 +26,7 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
+from sonoduct.runtime.address import place
 from sonoduct.wire import CONTROL_BYTES, REPLICA_HEADER, SUBPROTOCOL, Buffer
 
 from .errors import NotAReceiverError, OddAnswerError
@@ -217,8 +218,7 @@ def _facts(connection: ClientConnection) -> dict[str, str]:
     if (response := connection.response) and (names := response.headers.get_all(REPLICA_HEADER)):
         facts["replica"] = "".join(filter(str.isprintable, names[-1]))[:MOST_NAME]
     if isinstance(address := connection.remote_address, tuple):
-        host, port = address[:2]
-        facts["peer"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        facts["peer"] = place(*address[:2])
     return facts
 
 

@@ -25,6 +25,7 @@ from receiver.dialects import DIALECTS, Request, accepted
 from receiver.metrics import Metrics
 from receiver.settings import PLAIN_MESSAGE, Settings
 from receiver.streams.registry import StreamRegistry
+from sonoduct.runtime.address import place, url_host
 from sonoduct.runtime.logs import LogLimit
 from sonoduct.wire import HEADER_BYTES, REPLICA_HEADER
 
@@ -44,8 +45,6 @@ LOGGED_PER_SECOND = 5
 
 SHOWN_CHARACTERS = 64
 """Of a path in the log."""
-
-IPV6 = 6
 
 _SERVER = re.compile(r"name=[^/;]*/([A-Za-z0-9_.-]{1,64})")
 """The gateway's name for this server: haproxy's ``http-check send-state``."""
@@ -233,7 +232,7 @@ def _last(headers: Headers, name: str) -> str:
 
 def client_of(forwarded: str) -> str:
     """Return the address and the port, if there is one, in *forwarded*; empty if it is neither."""
-    host, colon, port = forwarded.rpartition(":")
+    host, _, port = forwarded.rpartition(":")
     for address, rest in ((forwarded, ""), (host.strip("[]"), port)):
         try:
             known = ip_address(address)
@@ -242,7 +241,7 @@ def client_of(forwarded: str) -> str:
         if not rest:
             return str(known)
         if rest.isascii() and rest.isdigit():
-            return f"[{known}]:{rest}" if known.version == IPV6 else f"{known}{colon}{rest}"
+            return place(str(known), rest)
     return ""
 
 
@@ -250,7 +249,7 @@ def reachable(host: str) -> str:
     """Return the host for the address of a receiver on this machine that listens on *host*."""
     if host in EVERYWHERE:
         return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
+    return url_host(host)
 
 
 def _place(host: str, port: int) -> dict[str, Any]:

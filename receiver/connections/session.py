@@ -38,7 +38,7 @@ class Connection:
     """The first characters of the sending process's id."""
     format: str
     connected_s: float
-    """Seconds since the stream began on this connection; without a stream, since it connected."""
+    """Seconds since the stream began here; without a stream, since the last one ended."""
     received_s: float
     """Seconds of audio received since then; 0 for a file's bytes."""
     received_bytes: int
@@ -148,7 +148,7 @@ class Session:
             stream=hello.stream[:SHOWN_DIGITS] if hello is not None and stream is not None else "",
             name=hello.name if hello is not None and stream is not None else "",
             instance=hello.instance[:SHOWN_DIGITS] if hello is not None else "",
-            format=_words(hello) if hello is not None else "",
+            format=_words(hello) if hello is not None and stream is not None else "",
             connected_s=round(now - self._since, 3),
             received_s=round(units / format_.samplerate, 3) if format_ is not None else 0.0,
             received_bytes=units * unit_bytes,
@@ -348,6 +348,7 @@ class Session:
 
     async def _give_back(self, *, final: bool = False) -> None:
         lease, self._lease = self._lease, None
+        self._since = self._loop.time()
         if lease is not None:
             await self._streams.detach(lease, self._holder, final=final)
 

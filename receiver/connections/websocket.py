@@ -14,6 +14,7 @@ from websockets.protocol import State
 
 from receiver.dialects import Dialect
 from receiver.metrics import WEBSOCKET_FAULTS
+from sonoduct.runtime.address import place
 from sonoduct.wire import Buffer, WireError, error_for
 
 from .frames import FrameReader
@@ -163,8 +164,7 @@ def peer_of(connection: ServerConnection) -> str:
     address = connection.remote_address
     if not isinstance(address, tuple):  # already closed
         return "unknown"
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return place(*address[:2])
 
 
 def _closed(exc: ConnectionClosed) -> LinkClosedError:

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from sonoduct.runtime.address import place
+
 PORT: Final = 8767
 TIMEOUT_S: Final = 2.0
 MOST: Final = 64
@@ -106,11 +108,11 @@ def _ask_connections(address: Address) -> list[dict[str, Any]] | str:
         answer = json.loads(_read(address, "/streams"))
         return [{"replica": answer["replica"], **each} for each in answer["connections"]]
     except (OSError, HTTPException, ValueError, KeyError, TypeError) as exc:
-        return f"{_shown(address)}: {_words(exc)}"
+        return f"{place(*address)}: {_words(exc)}"
 
 
 def _ask(address: Address) -> Answer:
-    shown = _shown(address)
+    shown = place(*address)
     try:
         text = _read(address, "/metrics")
         now = time.monotonic()
@@ -131,14 +133,9 @@ def _ask(address: Address) -> Answer:
 def _read(address: Address, path: str) -> str:
     # Replicas are near: never through a proxy.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"http://{_shown(address)}{path}", timeout=TIMEOUT_S) as answer:
+    with opener.open(f"http://{place(*address)}{path}", timeout=TIMEOUT_S) as answer:
         body: bytes = answer.read(MOST_BYTES)
     return body.decode(errors="replace")
-
-
-def _shown(address: Address) -> str:
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _words(error: Exception) -> str:

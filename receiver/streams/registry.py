@@ -239,6 +239,7 @@ class StreamRegistry:
         slot = self._slots.pop(stream.hello.stream)
         holder, slot.holder = slot.holder, None  # a holder that waits for a turn is late
         self._metrics.streams.labels(result).inc()
+        stream.log_unheard()
         facts = {"instance": slot.instance, "peer": holder.origin.peer if holder else None}
         log.info("stream_ended", result=result, **stream.facts, **facts)
 

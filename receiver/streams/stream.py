@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
+
 from receiver.metrics import Traffic
 from receiver.processing.pipeline import Pipeline, Processing
 from receiver.processing.processor import Finding, StreamInfo
@@ -15,6 +17,8 @@ from sonoduct.wire import Chunk, Eos, Format, Hello, Kind, Level, Receipt, WireE
 from sonoduct.wire.records import Origin
 
 from .probe import Probe
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +60,7 @@ class Stream(ABC):
             metrics.durable.observe if durable else None,
         )
         self._told = claim.offset  # the last `released` that a holder knows of
+        self._unheard = 0  # events that no connection was there for
 
     def __repr__(self) -> str:
         held = "held" if self.holder else "without a connection"
@@ -139,6 +144,13 @@ class Stream(ABC):
         self.claim = claim
         self.received = self._told = claim.offset
         self._probe.resume(claim.offset)
+        self.log_unheard()
+
+    def log_unheard(self) -> None:
+        """Say how many events found no connection, when one is there again or the stream ends."""
+        if self._unheard:
+            log.warning("events_dropped", stream=self.hello.stream, events=self._unheard)
+            self._unheard = 0
 
     @abstractmethod
     async def unpacked(self) -> None:
@@ -178,6 +190,7 @@ class Stream(ABC):
             self.holder.found(processor, finding)
         else:
             self._processing.dropped(1)
+            self._unheard += 1
 
     def _new_pipeline(self, audio_format: Format, offset: int) -> Pipeline:
         """Open the processors for samples in *audio_format*, from frame *offset* on."""

@@ -351,6 +351,8 @@ async def test_connections_as_json():
                 kind, page = await asyncio.to_thread(read, "/streams")
                 _, metrics = await asyncio.to_thread(read, "/metrics")
                 (now,) = receiver.inside.connections
+                await client.commit()
+                (idle,) = receiver.inside.connections
 
     assert ("application/json", ["talk"]) == (kind, json.loads(page))
     assert 'receiver_active_streams{replica="north-1"} 1.0' in metrics
@@ -360,6 +362,8 @@ async def test_connections_as_json():
     assert stream[:8] == now.stream, "whoever has all of it could claim the stream"
     assert (1.0, SECOND * 4, 0.0) == (now.received_s, now.received_bytes, now.behind_s)
     assert now.peer.startswith("127.0.0.1:")
+    assert ("", "", "", 0.0) == (idle.stream, idle.name, idle.format, idle.received_s)
+    assert idle.connected_s < now.connected_s
 
 
 def test_a_name_is_settled_once():

@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from receiver import Finding
 from sonoduct import wire
@@ -219,8 +220,14 @@ async def test_events_without_a_connection_are_counted():
             await receiver.until("receiver_active_streams", lambda active: not active)
             hang.released.set()
             dropped = await receiver.until("receiver_events_dropped_total", bool)
+            with capture_logs() as logs:
+                async with speaking(receiver.url, client.outbound) as again:
+                    await again.greet()
 
     assert 2 == dropped
+    stream = client.outbound.hello.stream
+    lines = [line for line in logs if line["event"] == "events_dropped"]
+    assert [(stream, 2)] == [(line["stream"], line["events"]) for line in lines]
 
 
 async def test_events_arrive_during_the_stream():
