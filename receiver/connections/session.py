@@ -258,7 +258,8 @@ class Session:
             if not self.dialect.credit and self._lease is not None:
                 # A chunk that is larger than the window never fits; then it is refused.
                 window = self._lease.terms.window
-                await self._acks.room_for(min(len(message.message), window))
+                cost = self._inbound.cost(len(message.message))
+                await self._acks.room_for(min(cost, window))
             if not self._stopped:
                 self._take(message)
         elif not self._stopped:
