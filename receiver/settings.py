@@ -66,6 +66,9 @@ class Limits:
     max_connections: Annotated[int, Parameter(group=LISTENING, validator=Positive)] = 500
     """Connections at once; one more is answered with HTTP 503."""
 
+    address_connections: Annotated[int, Parameter(group=ACCESS, validator=Positive)] = 125
+    """Connections at once of one address without a token; of IPv6, of one /64 network."""
+
     memory_bytes: Annotated[int, Parameter(group=MEMORY, validator=Positive)] = 256 * 1024 * 1024
     """Bytes of audio that all streams together may hold in memory."""
 

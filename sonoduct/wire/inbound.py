@@ -274,5 +274,5 @@ class Inbound:
             raise Malformed(what, seen=size, expected=f"{expected} of one or more")
         end = offset + units
         size += HEADER_BYTES
-        self._credit.spend(end, size if size > terms.chunk_cost else terms.chunk_cost)
+        self._credit.spend(end, max(terms.chunk_cost, size))
         self.received = end
