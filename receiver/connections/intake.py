@@ -147,9 +147,13 @@ class Intake:
         if limit is not None and meter.places >= limit:
             whose = "token" if token else "address"
             raise Full("address", f"{meter.places} connections of one {whose}, expected fewer")
-        free = self.most - self.taken
-        if free <= (0 if not meter.places else self.most // NEWCOMERS):
+        if self.taken >= self.most or (meter.places and self.is_short):
             raise Full("connections", f"{self.taken} connections, expected fewer")
+
+    @property
+    def is_short(self) -> bool:
+        """Whether only the places for newcomers are left."""
+        return self.most - self.taken <= self.most // NEWCOMERS
 
     def enter(self, meter: Meter) -> None:
         """Count one more connection of the client of *meter*."""
