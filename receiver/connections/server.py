@@ -30,7 +30,7 @@ from receiver.streams.registry import StreamRegistry
 from sonoduct.runtime.address import place, url_host
 from sonoduct.runtime.logs import LogLimit
 from sonoduct.runtime.tls import load, names_in, server_context
-from sonoduct.wire import HEADER_BYTES, REPLICA_HEADER, Overloaded
+from sonoduct.wire import HEADER_BYTES, REPLICA_HEADER
 
 from .access import Access, Refused
 from .frames import SCRATCH_BYTES
@@ -322,8 +322,7 @@ class Server:
                 ranked.append((idleness, places, session))
         if not ranked:
             return False
-        session = max(ranked, key=lambda each: each[:2])[2]
-        session.stop(Overloaded("places are short, and this connection can wait"))
+        max(ranked, key=lambda each: each[:2])[2].give_way()
         return True
 
     def _note_check(self, headers: Headers) -> None:

@@ -129,6 +129,7 @@ class Session:
         self._step = 0
         """Bytes of the window that are worth a commit and an ack."""
         self._stopped = False
+        self._tasks: asyncio.TaskGroup | None = None
         self._handled: asyncio.Event | None = None  # while a control message is handled
 
     def __repr__(self) -> str:
@@ -141,6 +142,7 @@ class Session:
         log.debug("connection_opened", peer=self._link.peer, dialect=self.dialect.name)
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 self._outbox.open(tasks)
                 await self._serve()
         finally:
@@ -155,6 +157,12 @@ class Session:
     def age(self, now: float) -> float:
         """Return the age of the oldest unit without an ack, in seconds; any thread may ask."""
         return self._acks.age(now)
+
+    def give_way(self) -> None:
+        """Close the connection for a newcomer, which may have its memory at once."""
+        self.stop(wire.Overloaded("places are short, and this connection can wait"))
+        assert self._tasks is not None  # it runs
+        self._tasks.create_task(self._give_back(final=not self.dialect.resumable))
 
     def idleness(self, now: float) -> int:
         """
