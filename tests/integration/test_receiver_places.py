@@ -134,6 +134,7 @@ async def test_handshakes_that_never_come_are_counted():
 async def test_a_flood_of_small_messages_is_closed(monkeypatch, block):
     """Beside another client, one that goes on without a pause gets 4429."""
     monkeypatch.setattr("receiver.connections.intake.PATIENCE_S", 0.3)
+    monkeypatch.setattr("receiver.connections.server.CLOSE_TIMEOUT_S", 0.1)
     subprotocol = wire.SUBPROTOCOL if block[0] == PING else None
     async with running() as receiver, speaking(receiver.url, "127.0.0.2") as other:
         await other.greet()
