@@ -159,6 +159,8 @@ async def _serve(settings: Settings, lines: LogLines) -> int:
             settings.metrics_port,
             labels={"replica": settings.name},
             pages=pages,
+            config=settings.metrics_config,
+            hosts=settings.hosts,
         ) as metrics_port:
             async with serve(settings, registry=registry) as receiver:
                 pages["/streams"] = lambda: {

@@ -14,6 +14,7 @@ from sonoduct.audio.decoding import LEAST_MEMORY, DecodeOptions
 from sonoduct.runtime.address import is_loopback
 from sonoduct.runtime.replica import replica_name, require_name
 from sonoduct.runtime.tls import TlsFiles, server_context
+from sonoduct.runtime.webconfig import read_web_config
 from sonoduct.wire import CHANNELS, HEADER_BYTES, SAMPLERATES, Deadlines, Encoding, Format
 
 from .clients import read_tokens
@@ -56,6 +57,11 @@ def _findable(_type: object, value: tuple[str, ...]) -> None:
 def _tokens(_type: object, value: str | None) -> None:
     if value is not None:
         read_tokens(value)
+
+
+def _web_config(_type: object, value: str | None) -> None:
+    if value is not None:
+        read_web_config(value)
 
 
 @Parameter(name="*")
@@ -184,6 +190,10 @@ class Settings:
 
     metrics_port: Annotated[int, Parameter(group=LISTENING, validator=Port)] = 8767
     """Port for /metrics and /streams; 0 for any free one."""
+
+    metrics_config: Annotated[str | None, Parameter(group=LISTENING, validator=_web_config)] = None
+    """File with TLS, users and a rate limit for /metrics and /streams, in the format of Prometheus'
+    exporters."""
 
     replica: Annotated[str, Parameter(group=LISTENING, validator=require_name)] = ""
     """Name of this receiver in metrics, logs and manifests; by default the host's. `dns` takes the

@@ -8,24 +8,18 @@ name can be bound to that address anew. So `Origin` must be listed, and `Host` m
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import Final
 
 from receiver.clients import Client, Tokens, read_tokens
+from sonoduct.runtime.address import is_known_host
 from sonoduct.wire import Hello, Unauthorised
 
 SHOWN_CHARACTERS: Final = 64
 """Of a header in the log."""
-
-LOCAL: Final = "localhost"
-
-_HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::\d{1,5})?", re.ASCII)
-"""RFC 9110, section 7.2."""
 
 
 class Refused(Exception):
@@ -53,7 +47,6 @@ class Access:
     def __post_init__(self) -> None:
         self.tokens: Tokens | None = None
         self._origins = frozenset(map(str.lower, self.origins))
-        self._hosts = frozenset(map(str.lower, self.hosts))
         self.reload()
 
     def reload(self) -> None:
@@ -73,10 +66,9 @@ class Access:
         Raises:
             Refused: if it is a name that is not configured.
         """
-        name = _name_in(host)
-        if name == LOCAL or name in self._hosts or _is_address(name):
+        if is_known_host(host, self.hosts):
             return
-        expected = f"an address, {LOCAL}, or a name that --hosts lists"
+        expected = "an address, localhost, or a name that --hosts lists"
         sentence = f"Host {host[:SHOWN_CHARACTERS]!r}, expected {expected}"
         raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "host", sentence)
 
@@ -121,17 +113,3 @@ def _missing(credential: str) -> str:
     if credential:
         return "the token is not known, expected one that the receiver has"
     return "no token, expected the header Authorization: Bearer TOKEN"
-
-
-def _name_in(host: str) -> str:
-    """Return the name or address in the header *host*, without its port; empty if it is neither."""
-    found = _HOST.fullmatch(host)
-    return (found[1] or found[2]).lower().rstrip(".") if found else ""
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ip_address(name)
-    except ValueError:
-        return False
-    return True

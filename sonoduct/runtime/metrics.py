@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
+from urllib.parse import parse_qs
 
-from prometheus_client import (
-    CollectorRegistry,
-    Metric,
-    ProcessCollector,
-    make_wsgi_app,
-    start_http_server,
-)
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.core import CounterMetricFamily
+from prometheus_client.exposition import choose_encoder, gzip_accepted
 from prometheus_client.registry import Collector, RestrictedRegistry
 
 from .logs import LogLines
-
-if TYPE_CHECKING:
-    from wsgiref.types import StartResponse, WSGIEnvironment
+from .web import Page, Query, web_server
 
 REVISION: Final = "SONODUCT_REVISION"
+
+FRESH_S: Final = 0.1
+"""Between two scrapes that look at the metrics; in between, the last answer is sent again."""
 
 Registry = CollectorRegistry | RestrictedRegistry
 
@@ -39,26 +39,22 @@ def metrics_endpoint(
     *,
     labels: Mapping[str, str] | None = None,
     pages: Pages | None = None,
+    config: str | None = None,
+    hosts: tuple[str, ...] = (),
 ) -> Iterator[int]:
     """
     Serve *registry* while the context is open; yield the port. With port 0 any free one is taken.
 
-    Every series gets *labels* as well. *pages* are served beside ``/metrics``.
+    Every series gets *labels* as well. *pages* are served beside ``/metrics``. *config* and *hosts*
+    say who may ask, as in `web_server`.
 
     Raises:
         OSError: if the port is taken; the message names it.
+        ValueError: if *config* is not valid.
     """
-    try:
-        server, thread = start_http_server(port, host, registry)
-    except OSError as exc:
-        raise OSError(exc.errno, f"metrics on {host}:{port}: {exc.strerror}") from exc
-    server.set_app(_Site(Labelled(registry, labels or {}), {} if pages is None else pages))
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    site = Site(Labelled(registry, labels or {}), {} if pages is None else pages)
+    with web_server(site, host, port, config=config, hosts=hosts) as taken:
+        yield taken
 
 
 class Labelled(CollectorRegistry):
@@ -115,18 +111,51 @@ class _LogCollector(Collector):
         )
 
 
-class _Site:
-    """The application behind the endpoint: metrics at every path, except for the pages."""
+class Site:
+    """The pages of the endpoint: metrics at every path, except for those of *pages*."""
 
-    def __init__(self, registry: CollectorRegistry, pages: Pages) -> None:
-        self._metrics: Any = make_wsgi_app(registry)
+    def __init__(
+        self, registry: Labelled, pages: Pages, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._registry = registry
         self._pages = pages
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last: dict[tuple[str, ...], Page] = {}  # of this moment
+        self._at = -FRESH_S
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        page = self._pages.get(environ["PATH_INFO"])
-        if page is None:
-            answer: Iterable[bytes] = self._metrics(environ, start_response)
-            return answer
-        body = json.dumps(page()).encode() + b"\n"
-        start_response("200 OK", [("Content-Type", "application/json")])
-        return [body]
+    def __call__(self, query: Query) -> Page:
+        """Return the page, or the last one if it is fresh; of others, one is made at a time."""
+        encoder, kind = choose_encoder(query.headers.get("Accept") or "")
+        packed = gzip_accepted(query.headers.get("Accept-Encoding") or "")
+        names = parse_qs(query.query).get("name[]", [])
+        key = query.path if query.path in self._pages else "", kind, str(packed), *sorted(names)
+        with self._lock:
+            if self._clock() - self._at >= FRESH_S:
+                self._last.clear()
+            elif key in self._last:
+                return self._last[key]
+            elif self._last:  # another form of what is fresh: in its turn
+                time.sleep(max(0.0, self._at + FRESH_S - self._clock()))
+                self._last.clear()
+            page = self._last[key] = self._made(query.path, encoder, kind, names, packed=packed)
+            self._at = self._clock()
+            return page
+
+    def _made(
+        self,
+        path: str,
+        encoder: Callable[..., bytes],
+        kind: str,
+        names: list[str],
+        *,
+        packed: bool,
+    ) -> Page:
+        page = self._pages.get(path)
+        if page is not None:
+            return Page(json.dumps(page()).encode() + b"\n", "application/json")
+        registry = self._registry.restricted_registry(names) if names else self._registry
+        body = encoder(registry)
+        if packed:
+            return Page(gzip.compress(body, 5), kind, headers={"Content-Encoding": "gzip"})
+        return Page(body, kind)

@@ -7,6 +7,7 @@ from receiver.processing import workers
 from receiver.stores.journal import committer
 from receiver.streams import registry
 from sender import retry
+from sonoduct.runtime import metrics
 
 
 @pytest.fixture(autouse=True)
@@ -18,3 +19,4 @@ def _short_intervals(monkeypatch):
     monkeypatch.setattr(workers, "WATCH_INTERVAL_S", 0.05)
     monkeypatch.setattr(registry, "SWEEP_INTERVAL_S", 0.05)
     monkeypatch.setattr(retry, "FIRST_S", 0.02)
+    monkeypatch.setattr(metrics, "FRESH_S", 0.0)
