@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -110,7 +110,7 @@ def ask(program: str, file: OpenFile) -> FfmpegInfo:
         NotAudio: if it finds no audio.
         LimitReached: if it takes too long.
     """
-    limits = file.child_limits
+    limits = replace(file.child_limits, threads=True)
     look = [program, *INPUT, *_input(file)]
     with closing(Child(look, file.rewound(), limits, SAID_BYTES, file.cancellation)) as child:
         try:
@@ -192,7 +192,9 @@ class FfmpegRun(ChildRun):
         output = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-bitexact")
         sink = ("-c:a", f"pcm_{encoding}", "-f", "wav", "pipe:1")
         self._ignored = others - {codec} | PICTURES
-        super().__init__([program, *INPUT, *decode, *_input(file), *output, *sink], file)
+        super().__init__(
+            [program, *INPUT, *decode, *_input(file), *output, *sink], file, threads=True
+        )
         try:
             self.wav_format = read_header(self.read)
         except BaseException:

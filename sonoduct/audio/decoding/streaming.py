@@ -79,7 +79,11 @@ class StreamDecoder:
             OSError: if no process can be started.
         """
         limits = ChildLimits(
-            memory_bytes=memory_bytes, cpu_seconds=None, wall_seconds=None, network=network
+            memory_bytes=memory_bytes,
+            cpu_seconds=None,
+            wall_seconds=None,
+            network=network,
+            threads=True,
         )
         self._child = Child([program, *_BEFORE, *source, *_AFTER], stdin, limits, SAID_BYTES)
         self._turn = threading.Lock()

@@ -12,7 +12,10 @@ CODE = Path(__file__).parents[3]
 
 CALLS = "trace=%network,%process,io_uring_setup,open,openat,openat2,creat"
 
-OWN = (sys.prefix, sys.base_prefix, "/usr/", "/lib", "/etc/", "/proc/", "/sys/", "/dev/null")
+OWN = (
+    *(sys.prefix, sys.base_prefix, "/usr/", "/lib", "/etc/", "/proc/", "/sys/"),
+    *("/dev/null", "/dev/urandom"),
+)
 """What Python and the loader of programs open."""
 
 DECODERS = (sndfile.__file__, launch.__file__, "/dev/stdin")
