@@ -7,7 +7,6 @@ refused if its error is EPERM, EACCES or ENOSYS; with every other error it had r
 own code, so arguments that do no harm are enough.
 """
 
-# ruff: noqa: PTH, S606  # the calls themselves, and the kernel refuses them
 
 import ctypes
 import errno
