@@ -21,17 +21,19 @@ from websockets.http11 import Request as Handshake
 from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
-from receiver.dialects import DIALECTS, Request, accepted
+from receiver.dialects import DIALECTS, Dialect, Request, accepted
 from receiver.metrics import Metrics
 from receiver.settings import PLAIN_MESSAGE, Settings
 from receiver.streams.registry import StreamRegistry
 from sonoduct.runtime.address import place, url_host
 from sonoduct.runtime.logs import LogLimit
+from sonoduct.runtime.tls import load, names_in, server_context
 from sonoduct.wire import HEADER_BYTES, REPLICA_HEADER
 
+from .access import Access, Refused
 from .frames import SCRATCH_BYTES
 from .session import Connection, Session
-from .websocket import GuardedConnection, WebSocketLink, peer_of
+from .websocket import GuardedConnection, WebSocketLink, address_of, peer_of
 
 log = structlog.get_logger()
 
@@ -40,8 +42,8 @@ CLOSE_TIMEOUT_S = 5
 EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared, not bound
 
 LOGGED_AT_ONCE = 20
-LOGGED_PER_SECOND = 5
-"""Lines about faults of peers, so that a flood of faults does not fill the disk."""
+LOGGED_PER_SECOND = 10
+"""Lines about faults and refusals of peers, so that a flood of them does not fill the disk."""
 
 SHOWN_CHARACTERS = 64
 """Of a path in the log."""
@@ -62,6 +64,8 @@ class Server:
         self._settings = settings
         self._streams = streams
         self._metrics = metrics
+        self._access = Access(settings.tokens, settings.origins, settings.hosts)
+        self._tls = server_context(settings.tls)
         self._limit = LogLimit(LOGGED_AT_ONCE, LOGGED_PER_SECOND)
         self._now = asyncio.get_running_loop().time
         self._sessions: dict[Session, asyncio.Task[None] | None] = {}
@@ -86,6 +90,7 @@ class Server:
             select_subprotocol=_select,
             compression=None,  # samples hardly deflate: 15 MB/s instead of over 1 GB/s
             create_connection=GuardedConnection,
+            ssl=self._tls,
             max_size=PLAIN_MESSAGE,
             max_queue=(8, 2),
             open_timeout=self._settings.limits.hello_timeout,
@@ -118,6 +123,17 @@ class Server:
                 oldest = age
         return counts, oldest
 
+    def reload(self) -> None:
+        """
+        Read the tokens and the certificate again; connections stay.
+
+        Raises:
+            ValueError: if a file is not valid; what it said before holds on.
+        """
+        self._access.reload()
+        if self._tls is not None:
+            load(self._tls, self._settings.tls)
+
     async def drain(self, plain_timeout: float) -> None:
         """Drain every session; clients that cannot resume get *plain_timeout* seconds."""
         async with asyncio.TaskGroup() as tasks:
@@ -142,6 +158,8 @@ class Server:
         for handshake in (guarded.request, guarded.response):
             if handshake is not None:
                 handshake.headers.clear()  # read by now: 4 KiB for each connection
+        client = guarded.client
+        assert client is not None  # _admit has refused the others
         if not dialect.credit:
             link.hold_little()
         session = Session(
@@ -152,6 +170,8 @@ class Server:
             self._settings.limits.deadlines,
             self._limit,
             self._settings.name,
+            client,
+            self._access.own,
         )
         self._sessions[session] = asyncio.current_task()
         try:
@@ -175,37 +195,54 @@ class Server:
                 self._note_check(handshake.headers)
             status = HTTPStatus.OK if good else HTTPStatus.NOT_FOUND
             return connection.respond(status, f"{status.phrase}\n")
+        guarded = cast("GuardedConnection", connection)
         if self._settings.trust_forwarded:
-            address = client_of(_last(handshake.headers, "X-Forwarded-For"))
-            cast("GuardedConnection", connection).forwarded = address
-        if path not in (paths := {each.path for each in DIALECTS}):
-            expected = " or ".join(sorted(paths))
-            self._refuse(
-                connection, "path", f"path {path[:SHOWN_CHARACTERS]!r}, expected {expected}"
+            guarded.forwarded = client_of(_last(handshake.headers, "X-Forwarded-For"))
+        request = self._request(handshake)
+        dialect = accepted(request)
+        try:
+            self._require_path(path)
+            self._access.require_host(request.headers.get("Host", ""))
+            self._access.require_origin(handshake.headers.get_all("Origin"))
+            guarded.client = self._access.client(
+                address_of(guarded),
+                (dialect or DIALECTS[-1]).credential(request),
+                names_in(guarded.transport.get_extra_info("peercert")),
             )
-            return connection.respond(HTTPStatus.NOT_FOUND, f"{path}, expected {expected}\n")
-        dialect = accepted(
-            Request(
-                target=handshake.path,
-                subprotocols=_offered(handshake.headers),
-                headers=handshake.headers,
-                default=self._settings.plain_format,
-            )
-        )
-        if len(self._sessions) >= self._settings.limits.max_connections:
-            name = DIALECTS[-1].name if dialect is None else dialect.name
-            self._metrics.connections.labels(name, "refused").inc()
-            why = f"{len(self._sessions)} connections, expected fewer"
-            self._refuse(connection, "connections", why)
-            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no connection is left\n")
-        if dialect is None:
+            self._require_place(dialect)
+        except Refused as exc:
+            self._refuse(connection, exc.reason, str(exc))
+            response = connection.respond(exc.status, f"{exc}\n")
+            if exc.status is HTTPStatus.UNAUTHORIZED:
+                response.headers["WWW-Authenticate"] = "Bearer"
+            return response
+        if dialect is None:  # _select refuses the subprotocols
             self._refuse(connection, "subprotocol", "subprotocols that no dialect has")
-        if dialect is not None:  # otherwise _select refuses the subprotocols
-            guarded = cast("GuardedConnection", connection)
+        else:
             guarded.dialect = dialect
             if dialect.credit:
                 guarded.read_frames(self._scratch, self._most)
         return None
+
+    def _request(self, handshake: Handshake) -> Request:
+        return Request(
+            target=handshake.path,
+            subprotocols=_offered(handshake.headers),
+            headers=_joined(handshake.headers),
+            default=self._settings.plain_format,
+        )
+
+    def _require_path(self, path: str) -> None:
+        if path not in (paths := {each.path for each in DIALECTS}):
+            sentence = f"path {path[:SHOWN_CHARACTERS]!r}, expected {' or '.join(sorted(paths))}"
+            raise Refused(HTTPStatus.NOT_FOUND, "path", sentence)
+
+    def _require_place(self, dialect: Dialect | None) -> None:
+        if len(self._sessions) >= self._settings.limits.max_connections:
+            name = DIALECTS[-1].name if dialect is None else dialect.name
+            self._metrics.connections.labels(name, "refused").inc()
+            sentence = f"{len(self._sessions)} connections, expected fewer"
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "connections", sentence)
 
     def _note_check(self, headers: Headers) -> None:
         if check := _SERVER.search(_last(headers, "X-Haproxy-Server-State")):
@@ -222,6 +259,11 @@ class Server:
     ) -> None:
         """Tell the client, and the gateway's log, which receiver answers."""
         response.headers[REPLICA_HEADER] = self._settings.name
+
+
+def _joined(headers: Headers) -> Headers:
+    """Return *headers* with one value for each name (RFC 9110, section 5.3)."""
+    return Headers({name: ", ".join(headers.get_all(name)) for name in headers})
 
 
 def _last(headers: Headers, name: str) -> str:

@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
+from receiver.clients import Client
 from receiver.dialects import Dialect
 from receiver.metrics import WEBSOCKET_FAULTS
 from sonoduct.runtime.address import place
@@ -33,10 +34,13 @@ class GuardedConnection(ServerConnection):
     """
 
     # With one more attribute its dictionary would not share keys any more: 1.3 KiB for each.
-    __slots__ = ("_early", "dialect", "forwarded", "take")
+    __slots__ = ("_early", "client", "dialect", "forwarded", "take")
 
     dialect: Dialect | None
     """The dialect that accepted the handshake."""
+
+    client: Client | None
+    """Whom the connection belongs to, once the handshake is accepted."""
 
     forwarded: str
     """The client's address as the gateway says; empty without a gateway that may say it."""
@@ -46,7 +50,7 @@ class GuardedConnection(ServerConnection):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.dialect = self.take = None
+        self.client = self.dialect = self.take = None
         self.forwarded = ""
         self._early = False  # until the answer to the handshake: whether frames have come
 
@@ -165,6 +169,13 @@ def peer_of(connection: ServerConnection) -> str:
     if not isinstance(address, tuple):  # already closed
         return "unknown"
     return place(*address[:2])
+
+
+def address_of(connection: ServerConnection) -> str:
+    """Return the same without the port; empty if it is not known."""
+    peer = peer_of(connection)
+    host = peer.rpartition(":")[0] if peer.count(":") == 1 or "]:" in peer else peer
+    return "" if peer == "unknown" else host.strip("[]")
 
 
 def _closed(exc: ConnectionClosed) -> LinkClosedError:

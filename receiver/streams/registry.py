@@ -240,13 +240,15 @@ class StreamRegistry:
         holder, slot.holder = slot.holder, None  # a holder that waits for a turn is late
         self._metrics.streams.labels(result).inc()
         stream.log_unheard()
-        facts = {"instance": slot.instance, "peer": holder.origin.peer if holder else None}
-        log.info("stream_ended", result=result, **stream.facts, **facts)
+        peer = holder.facts if holder else {"peer": None}
+        size = stream.received * stream.unit_bytes
+        facts = {**stream.facts, "bytes": size, "instance": slot.instance, **peer}
+        log.info("stream_ended", result=result, **facts)
 
 
 def _facts(hello: Hello, holder: Holder) -> dict[str, str]:
     """Return the fields of the log that name the sending process and its address."""
-    return {"instance": hello.instance, "peer": holder.origin.peer}
+    return {"instance": hello.instance, **holder.facts}
 
 
 @dataclass(slots=True)

@@ -18,6 +18,7 @@ CODES = [
     "4408",
     "4413",
     "4416",
+    "4429",
     "4460",
     "4500",
     "1002",
@@ -88,8 +89,8 @@ AT_FIRST = {
     **{
         ("receiver_refusals_total", ("reason", reason)): 0
         for reason in (
-            *("connections", "path", "subprotocol"),
-            *("draining", "gone", "held", "memory", "store"),
+            *("connections", "early", "host", "origin", "path", "rate", "subprotocol", "token"),
+            *("draining", "gone", "held", "memory", "name", "store"),
         )
     },
     **{("receiver_active_connections", ("dialect", dialect)): 0 for dialect in DIALECTS},
