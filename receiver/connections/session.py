@@ -351,7 +351,7 @@ class Session:
             sender_stream=sender_stream,
         )
         traffic = self._metrics.traffic[self.dialect.name]
-        return Holder(traffic, self._release, self._found, self.stop, origin)
+        return Holder(traffic, self._release, self._found, self.stop, origin, self._client.key)
 
     async def _commit(self, eos: wire.Eos) -> None:
         lease = self._lease

@@ -35,6 +35,8 @@ class Holder:
     """Take nothing more from the peer, and close the connection with this error."""
     origin: Origin = Origin()  # noqa: RUF009  # it is frozen
     """This receiver, and the peer."""
+    client: str = ""
+    """Whom the connection belongs to, among those who take turns."""
 
     @property
     def facts(self) -> dict[str, str]:

@@ -7,7 +7,6 @@ refused if its error is EPERM, EACCES or ENOSYS; with every other error it had r
 own code, so arguments that do no harm are enough.
 """
 
-
 import ctypes
 import errno
 import json
