@@ -140,7 +140,7 @@ async def test_a_source_that_is_closed_while_it_is_read(tmp_path):
     (tmp_path / "a.m4a").write_bytes(b"anything")
     program = script(
         tmp_path / "ffmpeg",
-        "case $* in *pcm_*) "
+        "case $* in *-c:a*) "
         r"printf 'RIFF\377\377\377\377WAVEfmt \20\0\0\0\3\0\1\0\100\37\0\0\0\175\0\0\4\0\40\0"
         r"data\377\377\377\377'; printf '1234'; " + HANG + " ;; esac"
         "\necho \"Input #0, mp3, from 'x':\n  Stream #0:0: Audio: mp3, 8000 Hz, mono, fltp\" >&2",

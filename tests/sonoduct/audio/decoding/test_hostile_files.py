@@ -63,7 +63,7 @@ def read_all_and_forget(decoder):
 def program(path, commands):
     """Write a false ffmpeg that describes an MP3, and runs *commands* instead of decoding."""
     text = f"""case "$*" in
-*pcm_*) {commands} ;;
+*-c:a*) {commands} ;;
 *) echo "Input #0, mp3, from 'x':" >&2
    echo "  Stream #0:0: Audio: mp3, 8000 Hz, mono, fltp" >&2; exit 1 ;;
 esac"""
@@ -246,3 +246,15 @@ def test_system_calls(tmp_path):
         if process != parent and not path.startswith(OWN)
     }
     assert {sndfile.__file__, launch.__file__, "/dev/stdin"} == opened
+
+
+def test_pictures_are_not_decoded(tmp_path, opened):
+    """A film's pictures go to no decoder, and its sound is decoded; a codec of radios is refused."""
+    encode(tmp_path / "film.mov", "-f", "lavfi", "-i", "testsrc=d=1:s=64x64", "-c:a", "aac")
+    encode(tmp_path / "radio.nut", "-c:a", "aptx", channels=2)
+    decoder = opened(tmp_path / "film.mov")
+
+    assert read_all(decoder)
+    assert "" == decoder.warning
+    with pytest.raises(NotAudio, match="^no audio: ffmpeg: "):
+        opened(tmp_path / "radio.nut")
