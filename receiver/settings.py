@@ -22,6 +22,12 @@ from .processing.processor import find_processors
 MINIMUM_WINDOW: Final = 64 * 1024
 """Bytes that every connection is sure to get, however many there are."""
 
+CHUNK_COST: Final = 1024
+"""
+Bytes that a chunk counts against its window, if it has fewer: Python's objects for a waiting chunk
+take 0.7 KiB, whatever its size.
+"""
+
 PLAIN_MESSAGE: Final = 1024 * 1024
 """Bytes of the largest message: the tutorial's 4096 frames of float32 in 64 channels."""
 
@@ -59,6 +65,9 @@ class Limits:
 
     max_connections: Annotated[int, Parameter(group=LISTENING, validator=Positive)] = 500
     """Connections at once; one more is answered with HTTP 503."""
+
+    address_connections: Annotated[int, Parameter(group=ACCESS, validator=Positive)] = 125
+    """Connections at once of one address without a token; of IPv6, of one /64 network."""
 
     memory_bytes: Annotated[int, Parameter(group=MEMORY, validator=Positive)] = 256 * 1024 * 1024
     """Bytes of audio that all streams together may hold in memory."""

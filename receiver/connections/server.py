@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, cast
@@ -21,6 +22,7 @@ from websockets.http11 import Request as Handshake
 from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
+from receiver.clients import Client, network_of
 from receiver.dialects import DIALECTS, Dialect, Request, accepted
 from receiver.metrics import Metrics
 from receiver.settings import PLAIN_MESSAGE, Settings
@@ -32,6 +34,7 @@ from sonoduct.wire import HEADER_BYTES, REPLICA_HEADER
 
 from .access import Access, Refused
 from .frames import SCRATCH_BYTES
+from .intake import HANDSHAKE_S, Account, Full, Intake
 from .session import Connection, Session
 from .websocket import GuardedConnection, WebSocketLink, address_of, peer_of
 
@@ -66,6 +69,8 @@ class Server:
         self._metrics = metrics
         self._access = Access(settings.tokens, settings.origins, settings.hosts)
         self._tls = server_context(settings.tls)
+        limits = settings.limits
+        self._intake = Intake(limits.max_connections, limits.address_connections)
         self._limit = LogLimit(LOGGED_AT_ONCE, LOGGED_PER_SECOND)
         self._now = asyncio.get_running_loop().time
         self._sessions: dict[Session, asyncio.Task[None] | None] = {}
@@ -89,7 +94,7 @@ class Server:
             process_response=self._sign,
             select_subprotocol=_select,
             compression=None,  # samples hardly deflate: 15 MB/s instead of over 1 GB/s
-            create_connection=GuardedConnection,
+            create_connection=cast("type[ServerConnection]", partial(GuardedConnection, self)),
             ssl=self._tls,
             max_size=PLAIN_MESSAGE,
             max_queue=(8, 2),
@@ -145,11 +150,34 @@ class Server:
 
     async def watch(self) -> None:
         """Have every session check its deadlines; run this as a task."""
-        loop = asyncio.get_running_loop()
+        last = self._now()
         while True:
             await asyncio.sleep(CHECK_S)
+            now = self._now()
+            self._intake.look(now, now - last)
+            last = now
             for session in list(self._sessions):
-                session.check_deadlines(loop.time())
+                session.check(now)
+
+    def let_in(self, connection: GuardedConnection) -> bool:
+        """Give *connection* a place for its handshake, if its address may have one more."""
+        if not self._settings.trust_forwarded:  # otherwise the gateway limits its clients
+            address = network_of(address_of(connection))
+            connection.meter = self._intake.meter(address, self._now())
+        if not self._intake.let_in(connection.meter):
+            connection.meter = None
+            self._refuse(connection, "address", "too many connections without a handshake")
+            return False
+        connection.handshaking = True
+        return True
+
+    def let_out(self, connection: GuardedConnection) -> None:
+        """Take back the place of *connection*, which is gone."""
+        if connection.handshaking:
+            connection.handshaking = False
+            self._intake.let_on(connection.meter)
+        if connection.inside and connection.meter is not None:
+            self._intake.leave(connection.meter)
 
     async def _serve(self, connection: ServerConnection) -> None:
         guarded = cast("GuardedConnection", connection)
@@ -204,12 +232,14 @@ class Server:
             self._require_path(path)
             self._access.require_host(request.headers.get("Host", ""))
             self._access.require_origin(handshake.headers.get_all("Origin"))
+            self._require_rate(guarded)
             guarded.client = self._access.client(
                 address_of(guarded),
                 (dialect or DIALECTS[-1]).credential(request),
                 names_in(guarded.transport.get_extra_info("peercert")),
             )
-            self._require_place(dialect)
+            if dialect is not None:
+                self._give_place(guarded, guarded.client, dialect)
         except Refused as exc:
             self._refuse(connection, exc.reason, str(exc))
             response = connection.respond(exc.status, f"{exc}\n")
@@ -220,8 +250,7 @@ class Server:
             self._refuse(connection, "subprotocol", "subprotocols that no dialect has")
         else:
             guarded.dialect = dialect
-            if dialect.credit:
-                guarded.read_frames(self._scratch, self._most)
+            guarded.read_frames(self._scratch, self._most)
         return None
 
     def _request(self, handshake: Handshake) -> Request:
@@ -237,12 +266,44 @@ class Server:
             sentence = f"path {path[:SHOWN_CHARACTERS]!r}, expected {' or '.join(sorted(paths))}"
             raise Refused(HTTPStatus.NOT_FOUND, "path", sentence)
 
-    def _require_place(self, dialect: Dialect | None) -> None:
-        if len(self._sessions) >= self._settings.limits.max_connections:
-            name = DIALECTS[-1].name if dialect is None else dialect.name
-            self._metrics.connections.labels(name, "refused").inc()
-            sentence = f"{len(self._sessions)} connections, expected fewer"
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "connections", sentence)
+    def _require_rate(self, connection: GuardedConnection) -> None:
+        """
+        Charge the handshake to its address.
+
+        Raises:
+            Refused: if frames came early, or if the address is over its share.
+        """
+        if connection.early:
+            sentence = "frames before the answer to the handshake, expected them after it"
+            raise Refused(HTTPStatus.BAD_REQUEST, "early", sentence)
+        now, intake = self._now(), self._intake
+        meter = intake.meter(network_of(address_of(connection)), now)
+        meter.charge(HANDSHAKE_S, intake.share, now)
+        if intake.crowded and meter.wait(intake.share, now):
+            sentence = "too many handshakes of one address, expected fewer in a second"
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "rate", sentence)
+
+    def _give_place(self, connection: GuardedConnection, client: Client, dialect: Dialect) -> None:
+        """
+        Give the connection one of its client's places.
+
+        Raises:
+            Refused: if there is none.
+        """
+        now, intake = self._now(), self._intake
+        meter = intake.meter(client.key, now)
+        quota = client.token.connections if client.token is not None else None
+        try:
+            intake.require_place(meter, quota, token=client.token is not None)
+        except Full as exc:
+            self._metrics.connections.labels(dialect.name, "refused").inc()
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, exc.reason, str(exc)) from None
+        if connection.handshaking:
+            connection.handshaking = False
+            intake.let_on(connection.meter)
+        intake.enter(meter)
+        connection.meter, connection.inside = meter, True
+        connection.account = Account(intake, meter, now)
 
     def _note_check(self, headers: Headers) -> None:
         if check := _SERVER.search(_last(headers, "X-Haproxy-Server-State")):

@@ -21,6 +21,7 @@ from sonoduct.runtime.logs import LogLimit
 from sonoduct.wire import Control, Deadlines, Drain, Draining, Error, WireError
 from sonoduct.wire.records import Origin
 
+from .intake import CONTROL_S
 from .link import Link, LinkClosedError
 from .outbox import Acks, Outbox
 
@@ -68,6 +69,7 @@ _RESULTS: Final = {4409: "fenced", 1012: "drained", 1013: "refused", 4423: "refu
 _GOODBYES: Final = (1000, 1001)
 
 LEAVING: Final = "receiver stops"
+SHARE: Final = "no more than a share of the receiver's time"
 
 
 class Session:
@@ -168,9 +170,11 @@ class Session:
             idle_s=round(now - max(self._since, stream.last_chunk if stream else 0.0), 3),
         )
 
-    def check_deadlines(self, now: float) -> None:
-        """Stop if the peer is silent for too long; repeat the last ack if the peer waits."""
+    def check(self, now: float) -> None:
+        """Stop if the peer is silent for too long, or abusive; repeat the last ack if it waits."""
         self._acks.keepalive(now)
+        if not self._stopped and self._link.is_abusive:
+            self.stop(wire.TooFast("messages", seen="small ones without a pause", expected=SHARE))
         if self._stopped or self._acks.waiting:  # if it waits, the receiver is slow, not the peer
             return
         try:
@@ -258,7 +262,8 @@ class Session:
             if not self.dialect.credit and self._lease is not None:
                 # A chunk that is larger than the window never fits; then it is refused.
                 window = self._lease.terms.window
-                await self._acks.room_for(min(len(message.message), window))
+                cost = self._inbound.cost(len(message.message))
+                await self._acks.room_for(min(cost, window))
             if not self._stopped:
                 self._take(message)
         elif not self._stopped:
@@ -309,6 +314,7 @@ class Session:
 
     async def _control(self, message: wire.Message) -> None:
         self._handled = handled = asyncio.Event()
+        self._link.work(CONTROL_S)
         try:
             self._inbound.feed(message, self._loop.time())
             match message:

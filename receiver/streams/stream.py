@@ -36,7 +36,7 @@ class Holder:
     origin: Origin = Origin()  # noqa: RUF009  # it is frozen
     """This receiver, and the peer."""
     client: str = ""
-    """Whom the connection belongs to, among those who take turns."""
+    """Name of the client for fair shares."""
 
     @property
     def facts(self) -> dict[str, str]:

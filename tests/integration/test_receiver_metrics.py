@@ -266,7 +266,10 @@ async def test_the_ack_latency_is_of_one_stream():
 async def test_events_are_dropped_if_a_sender_does_not_read():
     """Acks and the receipt still come; the receiver drops events and counts them."""
     faulty = Faulty("process", lambda: {"text": "x" * 1000}, victims=("noisy",))
-    async with running(faulty) as receiver, speaking(receiver.url, name="noisy") as client:
+    async with (
+        running(faulty, limits={"window_bytes": 16 * 1024 * 1024}) as receiver,
+        speaking(receiver.url, name="noisy") as client,
+    ):
         await client.greet()
         transport = client.connection.transport
         transport.pause_reading()
