@@ -14,6 +14,7 @@ from cyclopts.validators import Number
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from structlog import get_logger
 
+from sonoduct.runtime.guards import log_missing_guards
 from sonoduct.runtime.logs import LogLines, configure
 from sonoduct.runtime.loop import run_loop
 from sonoduct.runtime.metrics import export_process, metrics_endpoint
@@ -172,6 +173,7 @@ async def _serve(settings: Settings, lines: LogLines) -> int:
                     log.warning("receiver_open", host=settings.host, tokens_needed=needed)
                 with stop_event() as stop, on_hangup(partial(_reload, receiver)):
                     log.info("receiver_ready", url=receiver.url, metrics_port=metrics_port)
+                    await log_missing_guards()
                     await stop.wait()
                     log.info("receiver_draining")
                     await receiver.drain()

@@ -145,7 +145,13 @@ async def serve(
     processing = Processing(factories, workers, metrics, settings.limits.max_stuck_calls)
     store = open_store(settings, metrics)
     unpackers = ThreadPoolExecutor(settings.workers, "unpacking")
-    decoders = Decoders(settings.decode_options, settings.decoders, metrics)
+    decoders = Decoders(
+        settings.decode_options,
+        settings.decoders,
+        settings.decode_queue,
+        settings.limits.stream_bytes,
+        metrics,
+    )
     durable = store.level is Level.DURABLE
     make = partial(_stream, processing, decoders, unpackers, durable=durable)
     streams = StreamRegistry(store, processing, make, metrics, settings.limits)

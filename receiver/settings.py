@@ -109,7 +109,8 @@ class Limits:
     """Calls cut off since the start; a processor that reaches it is switched off."""
 
     stream_bytes: Annotated[int, Parameter(group=STORE, validator=Positive)] = 64 * 1024**3
-    """Bytes of audio of the longest stream that is stored."""
+    """Bytes of audio of the longest stream that is stored; a file counts with its bytes, and with
+    its decoded samples."""
 
     reserve_bytes: Annotated[int, Parameter(group=STORE, validator=Number(gte=0))] = (
         512 * 1024 * 1024
@@ -245,7 +246,12 @@ class Settings:
     """Threads of each processor, and threads that decompress chunks."""
 
     decoders: Annotated[int, Parameter(group=DECODING_GROUP, validator=Number(gte=1, lte=64))] = 2
-    """Files decoded at once, each in its own process; others wait."""
+    """Files decoded at once, each in its own process, and one more for a sender who has none there;
+    others wait."""
+
+    decode_queue: Annotated[int, Parameter(group=DECODING_GROUP, validator=Positive)] = 100
+    """Files that wait for a decoder; beyond it, one of the sender with the most waiting is refused
+    with 1013, and comes again later."""
 
     samplerate: Annotated[
         int, Parameter(group=PLAIN, validator=Number(gte=1, lte=SAMPLERATES.stop - 1))

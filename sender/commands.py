@@ -20,6 +20,7 @@ from structlog import get_logger
 
 from sonoduct.runtime.command import INTERRUPTED
 from sonoduct.runtime.console import faults_console, results_console
+from sonoduct.runtime.guards import log_missing_guards
 from sonoduct.runtime.logs import LogLines, configure
 from sonoduct.runtime.loop import run_loop
 from sonoduct.runtime.metrics import export_process, metrics_endpoint
@@ -201,6 +202,7 @@ async def _watch(folder: Path, settings: WatchSettings, lines: LogLines) -> int:
             open_ledger(settings.ledger, settings.ledger_entries) as ledger,
         ):
             log.info("sender_watching", folder=printable(folder), to=settings.to, metrics_port=port)
+            await log_missing_guards()
             await Watch(folder, settings, metrics, deliveries, ledger).run(uuid.uuid4().hex, stop)
     except OSError as exc:
         log.error("sender_failed", reason=str(exc))

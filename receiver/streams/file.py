@@ -29,14 +29,17 @@ from sonoduct.wire import (
     Format,
     Hello,
     Level,
+    Overloaded,
     ProcessingFailed,
     Receipt,
     StorageFailed,
+    TooLarge,
     Value,
     WireError,
 )
 
 from .stream import Stream
+from .turns import Ticket, Turns
 
 log = structlog.get_logger()
 
@@ -89,6 +92,8 @@ class FileStream(Stream):
         self._decoders = decoders
         self._decoding: asyncio.Task[Decoded] | None = None
         self._interruption: WireError | None = None
+        self._owner = ""
+        """The client that takes turns with others."""
 
     @property
     @override
@@ -138,7 +143,7 @@ class FileStream(Stream):
     async def commit(self, eos: Eos, level: Level) -> Receipt:
         """Decode the file once it is stored and its digest is right."""
         assert self.holder is not None  # eos comes from the holder
-        traffic = self.holder.traffic
+        traffic, self._owner = self.holder.traffic, self.holder.client
 
         async def receipt(digest: str) -> Receipt:
             decoded = await self._decoded(digest)
@@ -178,7 +183,9 @@ class FileStream(Stream):
             self._decoding = None
 
     async def _decode(self, digest: str) -> Decoded:
-        async with self._decoders.open(self.claim.spool, digest) as opened:
+        async with self._decoders.open(
+            self.claim.spool, digest, self._owner, self.received
+        ) as opened:
             audio_format = opened.decoder.format
             pipeline = self._new_pipeline(audio_format, 0)
             try:
@@ -196,10 +203,16 @@ class FileStream(Stream):
             )
 
     async def _feed(self, pipeline: Pipeline, opened: OpenFile) -> int:
-        """Feed all samples to *pipeline*; return how many frames there were."""
+        """
+        Feed all samples to *pipeline*; return how many frames there were.
+
+        Raises:
+            TooLarge: if a recording of them would be larger than a stream may be.
+        """
         frames, frame_bytes = 0, opened.decoder.format.frame_bytes
         while data := await self._decoders.read(opened):
             end = frames + len(data) // frame_bytes
+            self._decoders.require_fit(end * frame_bytes)
             pipeline.feed(frames, end, data)
             await pipeline.settled(behind=AHEAD * (end - frames))
             frames = end
@@ -230,24 +243,43 @@ class OpenFile(NamedTuple):
 class Decoders:
     """Runs decoders for streams; a decoder that fails ends its stream with an error."""
 
-    def __init__(self, decode_options: DecodeOptions, at_once: int, metrics: Metrics) -> None:
-        """Run up to *at_once* decoders; other files wait for their turn."""
+    def __init__(
+        self,
+        decode_options: DecodeOptions,
+        at_once: int,
+        most: int,
+        stream_bytes: int,
+        metrics: Metrics,
+    ) -> None:
+        """
+        Run up to *at_once* decoders, as `Turns` says; *most* other files wait for their turn.
+
+        A file may have *stream_bytes* of samples.
+        """
         self._decode_options = decode_options
         self._metrics = metrics
-        self._turns = asyncio.Semaphore(at_once)
-        self._threads = ThreadPoolExecutor(at_once, "decoding")
+        self._most = most
+        self._stream_bytes = stream_bytes
+        self._turns = Turns(at_once, most)
+        self._granted: dict[Ticket, asyncio.Future[None]] = {}
+        self._threads = ThreadPoolExecutor(at_once + 1, "decoding")
         self._loop = asyncio.get_running_loop()
 
     @asynccontextmanager
-    async def open(self, spool: Spool, digest: str) -> AsyncIterator[OpenFile]:
+    async def open(
+        self, spool: Spool, digest: str, owner: str, size: int
+    ) -> AsyncIterator[OpenFile]:
         """
         Wait for a turn, then decode the file that *spool* makes; the context's end kills the child.
 
+        The file has *size* bytes and came from *owner*.
+
         Raises:
+            Overloaded: if too many files wait; it has lost nothing, and may come again.
             ProcessingFailed: if the file cannot be decoded.
             StorageFailed: if the disk refuses, or if the file's digest is not *digest*.
         """
-        async with self._turns:
+        async with self._turn(owner, size):
             cancellation = Cancellation()
             opening = self._loop.run_in_executor(
                 self._threads, self._open, spool, digest, cancellation
@@ -265,6 +297,35 @@ class Decoders:
             finally:  # in another thread: one of ours may be waiting in read()
                 await asyncio.to_thread(opened.decoder.close)
 
+    @asynccontextmanager
+    async def _turn(self, owner: str, size: int) -> AsyncIterator[None]:
+        ticket = self._turns.take(owner, size)
+        granted = self._granted[ticket] = self._loop.create_future()
+        if refused := self._turns.crowded_out():
+            what, seen = "files that wait for a decoder", self._most + 1
+            error = Overloaded(what, seen=seen, expected=f"<= {self._most}")
+            waits = self._granted.pop(refused)
+            if not waits.done():  # its stream gave up in this moment
+                waits.set_exception(error)
+        self._start()
+        try:
+            await granted
+            yield
+        finally:
+            self._granted.pop(ticket, None)
+            started = granted.done() and not granted.cancelled() and not granted.exception()
+            self._turns.give_back(ticket, started=started)
+            self._start()
+
+    def _start(self) -> None:
+        """Let every file begin whose turn it is."""
+        while ticket := self._turns.next():
+            granted = self._granted[ticket]
+            if granted.done():  # its stream gave up in this moment
+                self._turns.give_back(ticket, started=True)
+            else:
+                granted.set_result(None)
+
     async def read(self, opened: OpenFile) -> Buffer:
         """
         Return the canonical bytes of the next block; no bytes at the end.
@@ -281,6 +342,17 @@ class Decoders:
             raise self._fault(decoder.decoder, exc) from exc
         except OSError as exc:
             raise StorageFailed(f"file to be decoded: {exc.strerror}") from exc
+
+    def require_fit(self, size: int) -> None:
+        """
+        Check the *size* of a recording, in bytes, as far as its file is decoded.
+
+        Raises:
+            TooLarge: if it is larger than a stream may be.
+        """
+        if size > self._stream_bytes:
+            what, most = "bytes of the decoded file", self._stream_bytes
+            raise TooLarge(what, seen=f"at least {size}", expected=f"<= {most}")
 
     def close(self) -> None:
         """Start no further decoder."""

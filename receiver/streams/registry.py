@@ -116,12 +116,14 @@ class StreamRegistry:
         Raises:
             BadChecksum: if the digest is wrong; this ends the stream.
             ProcessingFailed: if the file is not audio; the stream ends, its sender may try again.
+            TooLarge: if the decoded file is larger than a stream may be; the stream ends.
+            Overloaded: if too many files wait for a decoder; the stream waits for its sender.
             Fenced: if *holder* does not hold the stream any more.
         """
         async with self._turn(stream, holder):
             try:
                 receipt = await stream.commit(eos, self._store.level)
-            except (wire.BadChecksum, wire.ProcessingFailed):
+            except (wire.BadChecksum, wire.ProcessingFailed, wire.TooLarge):
                 self._end(stream, "failed")
                 raise
             self._end(stream, "committed")

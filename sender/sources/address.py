@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from sender.errors import SourceError
 from sonoduct.audio.decoding import (
+    CODECS,
     CONTAINERS,
     DecodeOptions,
     NoDecoder,
@@ -86,5 +87,6 @@ def input_options(text: str, timeout: float) -> tuple[str, ...]:
     return (
         *("-protocol_whitelist", ",".join(PROTOCOLS)),
         *("-format_whitelist", ",".join((*CONTAINERS, *PLAYLISTS))),
+        *("-codec_whitelist", ",".join(CODECS)),
         *(*how, "-i", text),
     )

@@ -1,4 +1,8 @@
-"""Child processes with limits, whose output is read, and that any thread can kill."""
+"""
+Child processes with limits, whose output is read, and that any thread can kill.
+
+A child sees its libraries and its input. `missing_guards` tells what this kernel cannot do of it.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,14 @@ import selectors
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 from . import launch
@@ -27,6 +34,27 @@ _ENVIRONMENT: Final = {"HOME": "/", "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREA
 HOME: without it Python asks a name service, through a socket. The others: by default glibc reserves
 64 MiB of addresses for each thread, and numpy takes 60 ms to start threads that are not used.
 """
+
+LIBRARIES: Final = (
+    *("/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib", "/usr/local/lib64"),
+    *("/etc/ld.so.cache", "/nix/store", "/dev/null", "/dev/urandom"),
+)
+"""What programs of every kind read. Names that do not exist are left out."""
+
+NETWORK_FILES: Final = (
+    *("/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf", "/etc/gai.conf"),
+    *("/etc/services", "/etc/protocols"),
+    *("/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/ssl/cert.pem", "/etc/pki/tls/certs"),
+    *("/etc/pki/ca-trust/extracted", "/etc/ca-certificates", "/usr/share/ca-certificates"),
+    *("/usr/local/share/ca-certificates", "/etc/crypto-policies", "/usr/share/crypto-policies"),
+)
+"""What programs with network read besides: names of hosts, and certificates."""
+
+_SCRIPT: Final = b"#!"
+_SCRIPT_BYTES: Final = 256
+"""Of its first line, the kernel looks at so many."""
+
+_PACKAGES: Final = ("site-packages", "dist-packages")
 
 
 class Cancellation:
@@ -83,12 +111,16 @@ class ChildLimits:
     network: bool = False
     """Whether the child may use sockets."""
 
+    threads: bool = False
+    """Whether the child may start threads; a process it can never start."""
+
 
 class Child:
     """
     One run of a program, with *stdin* as its standard input.
 
-    It cannot change files, and only with *network* use sockets, as far as the operating system can
+    It reads its libraries and its input, and nothing else. It can change nothing, send no signal
+    and start no process, and only with *network* use sockets, as far as the operating system can
     enforce that. Methods block; one thread uses a child, and any thread may `kill` it.
     """
 
@@ -99,19 +131,19 @@ class Child:
         limits: ChildLimits,
         kept: int = KEPT_BYTES,
         cancellation: Cancellation | None = None,
+        reads: Sequence[str] = (),
     ) -> None:
         """
         Start *command*, whose first word is an absolute path.
 
-        The last *kept* bytes of its standard error are kept; *cancellation* can kill it.
+        The last *kept* bytes of its standard error are kept; *cancellation* can kill it. It may
+        read the files and folders *reads* besides its libraries.
 
         Raises:
             OSError: if no process can be started.
         """
-        network = "network" if limits.network else ""
-        arguments = [str(limits.memory_bytes), str(limits.cpu_seconds or ""), network]
         self._process = subprocess.Popen(  # noqa: S603  # no shell; callers pass no path of a user's
-            [sys.executable, "-I", "-S", launch.__file__, *arguments, *command],
+            [sys.executable, "-I", "-S", launch.__file__, *_arguments(command, limits, reads)],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -223,3 +255,56 @@ class Child:
             self.kill()
             raise OutOfTime
         return {key.fd for key, _ in ready}
+
+
+def missing_guards() -> list[str]:
+    """
+    Return what this kernel cannot keep from a child, each as one sentence; it takes 20 ms.
+
+    Raises:
+        OSError: if no process can be started.
+    """
+    limits = ChildLimits(memory_bytes=2**30, cpu_seconds=None, wall_seconds=10)
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123  # a descriptor
+        child = Child([], nothing.fileno(), limits)
+    try:
+        return child.read(KEPT_BYTES).decode().splitlines()
+    except OutOfTime:
+        return ["the launcher of decoders does not answer"]
+    finally:
+        child.close()
+
+
+def _arguments(command: Sequence[str], limits: ChildLimits, reads: Sequence[str]) -> list[str]:
+    """Return the launcher's arguments."""
+    paths = [*LIBRARIES, *(NETWORK_FILES if limits.network else ()), *reads]
+    if command:
+        paths += _needs(command[0])
+    bounds = [str(limits.memory_bytes), str(limits.cpu_seconds or "")]
+    allowed = ["network" if limits.network else "", "threads" if limits.threads else ""]
+    return [*bounds, *allowed, str(len(paths)), *paths, *command]
+
+
+def _needs(program: str) -> list[str]:
+    """Return *program*, the libraries beside it, and what it runs in: a script's interpreter."""
+    if program == sys.executable:
+        return _python()
+    try:
+        with open(program, "rb") as file:  # noqa: PTH123  # as any other file
+            line = file.readline(_SCRIPT_BYTES)
+    except OSError:
+        return []  # the launcher says why
+    found = Path(program).resolve()
+    script = line.startswith(_SCRIPT) and line.removeprefix(_SCRIPT).split()
+    interpreter = [os.fsdecode(script[0])] if script else []
+    return [str(found), str(found.parent.parent / "lib"), *interpreter]
+
+
+@cache
+def _python() -> list[str]:
+    """Return the files and folders of this Python and of the packages installed for it."""
+    found = Path(sys.executable).resolve()
+    packages = [each for each in sys.path if Path(each).name in _PACKAGES]
+    own = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib")]
+    settings = str(Path(sys.prefix, "pyvenv.cfg"))
+    return [str(found), str(found.parent.parent / "lib"), *own, settings, *packages]

@@ -15,6 +15,7 @@ from tests.support.bombs import write_bomb
 from tests.support.clients import connected
 from tests.support.commands import outcomes, sending, sent
 from tests.support.corpus import FFMPEG, LOSSLESS, encode, ffmpeg, read_all, truth
+from tests.support.programs import HANG, script
 from tests.support.rawclient import running
 from tests.support.recorder import Recorder, listening
 from tests.support.relay import Relay
@@ -121,9 +122,7 @@ async def test_without_ffmpeg_the_rest_is_sent(tmp_path):
 
 async def test_a_decoder_that_hangs(tmp_path):
     """The sender kills a decoder at its time limit, also while the decoder only looks at a file."""
-    hanging = tmp_path / "ffmpeg"
-    hanging.write_text("#!/bin/sh\nsleep 60\n")
-    hanging.chmod(0o755)
+    hanging = script(tmp_path / "ffmpeg", HANG)
     (tmp_path / "a.m4a").write_bytes(b"anything")
     async with listening(Recorder()) as running:
         async with sending(
@@ -139,15 +138,14 @@ async def test_a_decoder_that_hangs(tmp_path):
 async def test_a_source_that_is_closed_while_it_is_read(tmp_path):
     """Closing does not wait for a decoder that hangs; the read ends with an error."""
     (tmp_path / "a.m4a").write_bytes(b"anything")
-    script = tmp_path / "ffmpeg"
-    script.write_text(
-        "#!/bin/sh\ncase $* in *pcm_*) "
+    program = script(
+        tmp_path / "ffmpeg",
+        "case $* in *-c:a*) "
         r"printf 'RIFF\377\377\377\377WAVEfmt \20\0\0\0\3\0\1\0\100\37\0\0\0\175\0\0\4\0\40\0"
-        r"data\377\377\377\377'; printf '1234'; sleep 60 ;; esac"
-        "\necho \"Input #0, mp3, from 'x':\n  Stream #0:0: Audio: mp3, 8000 Hz, mono, fltp\" >&2\n"
+        r"data\377\377\377\377'; printf '1234'; " + HANG + " ;; esac"
+        "\necho \"Input #0, mp3, from 'x':\n  Stream #0:0: Audio: mp3, 8000 Hz, mono, fltp\" >&2",
     )
-    script.chmod(0o755)
-    source = AudioFile(tmp_path / "a.m4a", options=DecodeOptions(ffmpeg=str(script)))
+    source = AudioFile(tmp_path / "a.m4a", options=DecodeOptions(ffmpeg=str(program)))
 
     assert b"1234" == source.read(0, 1)
 

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from tests.support.clients import connected
 from tests.support.commands import sending, sent, watching
+from tests.support.programs import script
 from tests.support.recorder import SMALL, Recorder, listening
 from tests.support.relay import Relay, free_port
 from tests.support.sounds import noise, same, samples, write
@@ -123,10 +124,10 @@ async def test_while_standard_input_waits(tmp_path):
 
 def hanging(folder):
     """Write an ffmpeg that never answers, and a file for it."""
-    program = folder / "ffmpeg"
-    program.write_text(f"#!/bin/sh\nread line < {folder}/gate\n")
-    program.chmod(0o755)
-    os.mkfifo(folder / "gate")
+    for name in ("bin", "lib"):  # a program may read the libraries beside it
+        (folder / name).mkdir()
+    program = script(folder / "bin" / "ffmpeg", f"read line < {folder}/lib/gate")
+    os.mkfifo(folder / "lib" / "gate")
     (folder / "files").mkdir()
     (folder / "files" / "a.m4a").write_bytes(b"anything")
     return program
@@ -139,7 +140,7 @@ async def asked(folder):
 
     def opened():
         with suppress(OSError):  # ffmpeg has not opened its end
-            gates.append(os.open(folder / "gate", os.O_WRONLY | os.O_NONBLOCK))
+            gates.append(os.open(folder / "lib" / "gate", os.O_WRONLY | os.O_NONBLOCK))
         return gates
 
     await until(opened, SOON_S)

@@ -17,6 +17,7 @@ from .errors import LimitReached as LimitReached
 from .errors import NoDecoder as NoDecoder
 from .errors import NotAudio as NotAudio
 from .errors import Unfit as Unfit
+from .ffmpeg import CODECS as CODECS
 from .ffmpeg import CONTAINERS as CONTAINERS
 from .ffmpeg import find_ffmpeg as find_ffmpeg
 from .opening import open_decoder as open_decoder

@@ -6,7 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -26,11 +26,51 @@ CONTAINERS: Final = (
 )
 """Formats that hold their own audio. Playlists name other files and addresses instead."""
 
-INPUT: Final = (
-    *("-nostdin", "-hide_banner", "-protocol_whitelist", "file,subfile"),
-    *("-format_whitelist", ",".join(CONTAINERS)),
+_NUMBERS: Final = [f"pcm_{kind}{bits}" for kind in "su" for bits in (16, 24, 32)]
+CODECS: Final = (
+    *(
+        f"{each}{end}"
+        for each in (*_NUMBERS, "pcm_s64", "pcm_f32", "pcm_f64")
+        for end in ("le", "be")
+    ),
+    *("pcm_s8", "pcm_u8", "pcm_alaw", "pcm_mulaw", "pcm_f16le", "pcm_f24le", "pcm_dvd"),
+    *("pcm_bluray", "pcm_lxf", "pcm_s8_planar", "pcm_s16le_planar", "pcm_s16be_planar"),
+    *("pcm_s24le_planar", "pcm_s32le_planar", "pcm_vidc", "s302m", "8svx_exp", "8svx_fib"),
+    *("adpcm_ms", "adpcm_ima_wav", "adpcm_ima_qt", "adpcm_ct", "adpcm_swf", "adpcm_yamaha"),
+    *(
+        "adpcm_sbpro_2",
+        "adpcm_sbpro_3",
+        "adpcm_sbpro_4",
+        "g722",
+        "g723_1",
+        "g726",
+        "g726le",
+        "g729",
+    ),
+    *("gsm", "gsm_ms", "libgsm", "libgsm_ms", "ilbc", "libilbc", "qcelp", "truespeech"),
+    *("amrnb", "amrwb", "libopencore_amrnb", "libopencore_amrwb", "speex", "libspeex"),
+    *("mp1", "mp1float", "mp2", "mp2float", "mp3", "mp3float", "mp3adu", "mp3adufloat"),
+    *("mp3on4", "mp3on4float", "aac", "aac_fixed", "aac_latm", "libfdk_aac"),
+    *("ac3", "ac3_fixed", "eac3", "dca", "mlp", "truehd", "vorbis", "libvorbis", "opus", "libopus"),
+    *("flac", "alac", "ape", "tta", "tak", "wavpack", "mpc7", "mpc8", "als", "ralf"),
+    *("wmav1", "wmav2", "wmapro", "wmavoice", "wmalossless", "xma1", "xma2", "nellymoser"),
+    *("cook", "sipr", "real_144", "real_288", "atrac3", "atrac3al", "atrac3plus", "atrac3plusal"),
+    *("qdm2", "qdmc", "mace3", "mace6", "dst"),
+    *("dsd_lsbf", "dsd_msbf", "dsd_lsbf_planar", "dsd_msbf_planar"),
 )
-"""ffmpeg may open only its standard input, which is the file: no path, no address."""
+"""Decoders of audio in these formats: no decoder of pictures, and none of games' formats."""
+
+LISTS: Final = (
+    *("-format_whitelist", ",".join(CONTAINERS)),
+    *("-codec_whitelist", ",".join(CODECS)),
+)
+
+INPUT: Final = ("-nostdin", "-hide_banner", *LISTS)
+"""
+ffmpeg may open only its standard input, which is the file: no path, no address.
+
+The protocols are behind it, in `_input`.
+"""
 
 STDIN: Final = "file:/dev/stdin"
 """By this name ffmpeg can seek in the file, which an MP4 may need. As a pipe it could not."""
@@ -60,7 +100,7 @@ PICTURES: Final = frozenset({"IMGUTILS"})
 """The part of ffmpeg that decodes covers."""
 _NOISE: Final = re.compile(
     r"Task finished|Terminating thread|Error while filtering|Conversion failed"
-    r"|Nothing was written|Application provided invalid, non monotonically"
+    r"|Nothing was written|Last message repeated|Application provided invalid, non monotonically"
 )
 """Lines that only follow from another line, or from joined files, whose times start again."""
 
@@ -110,7 +150,7 @@ def ask(program: str, file: OpenFile) -> FfmpegInfo:
         NotAudio: if it finds no audio.
         LimitReached: if it takes too long.
     """
-    limits = file.child_limits
+    limits = replace(file.child_limits, threads=True)
     look = [program, *INPUT, *_input(file)]
     with closing(Child(look, file.rewound(), limits, SAID_BYTES, file.cancellation)) as child:
         try:
@@ -121,12 +161,13 @@ def ask(program: str, file: OpenFile) -> FfmpegInfo:
         return understand(child.errors, child.last_line)
 
 
-def _input(file: OpenFile) -> tuple[str, str]:
+def _input(file: OpenFile) -> tuple[str, ...]:
     """Return ffmpeg's input: *file* without tags, which some of its decoders take for audio."""
     part = file.part
     if part.size == file.size:
-        return "-i", STDIN
-    return "-i", f"subfile,,start,{part.start},end,{part.end},,:{STDIN}"
+        return "-protocol_whitelist", "file", "-i", STDIN
+    shown = f"subfile,,start,{part.start},end,{part.end},,:{STDIN}"
+    return "-protocol_whitelist", "file,subfile", "-i", shown
 
 
 def understand(text: str, last: str) -> FfmpegInfo:
@@ -192,7 +233,9 @@ class FfmpegRun(ChildRun):
         output = ("-map", "0:a:0", "-vn", "-sn", "-dn", "-map_metadata", "-1", "-bitexact")
         sink = ("-c:a", f"pcm_{encoding}", "-f", "wav", "pipe:1")
         self._ignored = others - {codec} | PICTURES
-        super().__init__([program, *INPUT, *decode, *_input(file), *output, *sink], file)
+        super().__init__(
+            [program, *INPUT, *decode, *_input(file), *output, *sink], file, threads=True
+        )
         try:
             self.wav_format = read_header(self.read)
         except BaseException:

@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import Final, Protocol
 
 import xxhash
@@ -219,10 +220,27 @@ class SecondHandle:
 class ChildRun(Run):
     """A program that decodes its standard input."""
 
-    def __init__(self, command: Sequence[str], file: OpenFile) -> None:
-        """Start *command* with *file* as its standard input."""
-        self._limits = file.child_limits
-        self._child = Child(command, file.rewound(), self._limits, cancellation=file.cancellation)
+    def __init__(
+        self,
+        command: Sequence[str],
+        file: OpenFile,
+        *,
+        threads: bool = False,
+        reads: Sequence[str] = (),
+    ) -> None:
+        """
+        Start *command* with *file* as its standard input.
+
+        It may start *threads*, and may read the files *reads* besides its libraries.
+        """
+        self._limits = replace(file.child_limits, threads=threads)
+        self._child = Child(
+            command,
+            file.rewound(),
+            self._limits,
+            cancellation=file.cancellation,
+            reads=reads,
+        )
         self.warning = ""
 
     @override
@@ -276,7 +294,8 @@ class SndFileChildRun(ChildRun):
             GaveUp: if libsndfile does not know the file.
         """
         how = (file.requested or sndfile.AUTO, str(offset), json.dumps(shown))
-        super().__init__([sys.executable, "-I", sndfile.__file__, *how], file)
+        program = sndfile.__file__
+        super().__init__([sys.executable, "-I", program, *how], file, reads=(program,))
         try:
             self.header = self._header()
         except BaseException:

@@ -15,7 +15,7 @@ from sonoduct.wire import Encoding, Format
 
 from .decoder import require_fit
 from .errors import GaveUp, NotAudio
-from .ffmpeg import CONTAINERS, PICTURES, SAID_BYTES, read_header, understand
+from .ffmpeg import LISTS, PICTURES, SAID_BYTES, read_header, understand
 
 FIRST_BYTES: Final = 64 * 1024
 SAMPLE_BYTES: Final = 4
@@ -32,7 +32,7 @@ _AFTER: Final = (
     *("-c:a", "pcm_f32le", "-flush_packets", "1", "-f", "wav", "pipe:1"),
 )
 PIPE: Final = (
-    *("-protocol_whitelist", "pipe", "-format_whitelist", ",".join(CONTAINERS)),
+    *("-protocol_whitelist", "pipe", *LISTS),
     *("-i", "pipe:0"),
 )
 """Standard input, read from front to back; nothing else can be opened."""
@@ -79,7 +79,11 @@ class StreamDecoder:
             OSError: if no process can be started.
         """
         limits = ChildLimits(
-            memory_bytes=memory_bytes, cpu_seconds=None, wall_seconds=None, network=network
+            memory_bytes=memory_bytes,
+            cpu_seconds=None,
+            wall_seconds=None,
+            network=network,
+            threads=True,
         )
         self._child = Child([program, *_BEFORE, *source, *_AFTER], stdin, limits, SAID_BYTES)
         self._turn = threading.Lock()

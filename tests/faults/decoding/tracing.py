@@ -1,6 +1,7 @@
 """The system calls of programs and their children: how to run strace, and how to read it."""
 
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,10 @@ CODE = Path(__file__).parents[3]
 
 CALLS = "trace=%network,%process,io_uring_setup,open,openat,openat2,creat"
 
-OWN = (sys.prefix, sys.base_prefix, "/usr/", "/lib", "/etc/", "/proc/", "/sys/", "/dev/null")
+OWN = (
+    *(sys.prefix, sys.base_prefix, "/usr/", "/lib", "/etc/", "/proc/", "/sys/"),
+    *("/dev/null", "/dev/urandom"),
+)
 """What Python and the loader of programs open."""
 
 DECODERS = (sndfile.__file__, launch.__file__, "/dev/stdin")
@@ -32,7 +36,7 @@ _ENDED = re.compile(r"^(\d+) +(\S+) \+\+\+ ", re.MULTILINE)
 _AWAITED = re.compile(r"^\d+ +(\S+) .*\bwait4\b.* = (\d+)$", re.MULTILINE)
 """strace may miss how a child ends that is killed; whoever has waited for it does not."""
 
-_OPENED = re.compile(r'(?:open\w*|creat)\([^"]*"([^"]*)".* = \d')
+_OPENED = re.compile(r'(?!.*O_PATH)(?:open\w*|creat)\([^"]*"([^"]*)".* = \d')
 
 
 def traced(trace, *command):
@@ -93,6 +97,7 @@ class Trace:
         assert not foreign, foreign
         own = (*OWN, str(CODE), *map(str, places))
         opened = [each[1] for each in self.of_program(_OPENED) if not each[1].startswith(own)]
+        opened = [path for path in opened if path != shutil.which("ffmpeg")]  # is it a script?
         assert not opened, opened
 
     def require_offline(self):

@@ -25,7 +25,7 @@ def registry():
 
 @pytest.fixture
 async def decoders(registry):
-    made = Decoders(DecodeOptions(), 1, Metrics(registry, ()))
+    made = Decoders(DecodeOptions(), 1, 2, 10**9, Metrics(registry, ()))
     yield made
     made.close()
 
@@ -45,7 +45,9 @@ async def test_a_file_is_decoded_in_blocks(tmp_path, decoders, monkeypatch):
     """The blocks have the file's frames, for any size of block."""
     monkeypatch.setattr("receiver.streams.file.BLOCK_BYTES", 1000)
     blocks = []
-    async with decoders.open(spooling(write(tmp_path / "a.wav", 3000)), "digest") as opened:
+    async with decoders.open(
+        spooling(write(tmp_path / "a.wav", 3000)), "digest", "owner", 1
+    ) as opened:
         while data := await decoders.read(opened):
             blocks.append(data)
 
@@ -59,7 +61,7 @@ async def test_one_after_the_other(tmp_path, decoders):
     path, order = write(tmp_path / "a.wav"), []
 
     async def use(name):
-        async with decoders.open(spooling(path), "digest"):
+        async with decoders.open(spooling(path), "digest", "owner", 1):
             order.append(f"{name} begins")
             for _ in range(10):  # the other one could open its file here
                 await asyncio.to_thread(path.read_bytes)
@@ -91,7 +93,7 @@ async def test_a_decoder_is_closed_if_its_stream_gives_up(
     path = write(tmp_path / "a.wav")
 
     async def use(spool):
-        async with decoders.open(spool, "digest") as opened:
+        async with decoders.open(spool, "digest", "owner", 1) as opened:
             return await decoders.read(opened)
 
     first = asyncio.create_task(use(spooling(path, (lambda: None) if already_open else wait)))
@@ -112,14 +114,69 @@ async def test_a_decoder_is_closed_if_its_stream_gives_up(
 async def test_a_file_that_is_another_one_is_not_decoded(tmp_path, decoders):
     """A file may be damaged after it was written: its digest is checked before decoding."""
     with pytest.raises(wire.StorageFailed, match="decoded digest, expected other"):
-        async with decoders.open(spooling(write(tmp_path / "a.wav")), "other"):
+        async with decoders.open(spooling(write(tmp_path / "a.wav")), "other", "owner", 1):
             pass
 
 
 async def test_a_disk_that_refuses_is_not_the_files_fault(tmp_path, decoders, registry):
     """The sender gets an error after which it tries again."""
     with pytest.raises(wire.StorageFailed, match="No such file"):
-        async with decoders.open(spooling(tmp_path / "gone"), "digest"):
+        async with decoders.open(spooling(tmp_path / "gone"), "digest", "owner", 1):
             pass
 
     assert 0 == registry.get_sample_value("receiver_decode_errors_total", {"decoder": "none"})
+
+
+async def hold(decoders, path, owner, opened, release):
+    """Open *path* for *owner*, tell *opened*, and keep the decoder until *release*."""
+    async with decoders.open(spooling(path), "digest", owner, 1):
+        opened.append(owner)
+        await release.wait()
+
+
+async def test_another_owner_need_not_wait(tmp_path, decoders):
+    """While one owner's file is decoded and more of them wait, a file of another one begins."""
+    path, opened, release = write(tmp_path / "a.wav"), [], asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        for owner in ("many", "many", "one"):
+            tasks.create_task(hold(decoders, path, owner, opened, release))
+        await until(lambda: len(opened) == 2, PATIENCE_S)
+        assert ["many", "one"] == sorted(opened)
+        release.set()
+
+    assert 3 == len(opened)
+
+
+async def test_too_many_files_wait(tmp_path, decoders):
+    """The file that is refused can come again, and the others get their turn."""
+    path, opened, release = write(tmp_path / "a.wav"), [], asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(3):  # one is decoded, two wait
+            tasks.create_task(hold(decoders, path, "many", opened, release))
+        await until(lambda: opened, PATIENCE_S)
+        with pytest.raises(
+            wire.Overloaded, match="^files that wait for a decoder 3, expected <= 2"
+        ):
+            await hold(decoders, path, "many", opened, release)
+        release.set()
+    await hold(decoders, path, "many", opened, release)
+
+    assert ["many"] * 4 == opened
+
+
+async def test_who_gives_up_while_waiting_gives_its_place_back(tmp_path, decoders):
+    """A stream that waits may be cancelled, also in the moment in which its turn comes."""
+    path, opened, release = write(tmp_path / "a.wav"), [], asyncio.Event()
+    first = asyncio.create_task(hold(decoders, path, "a", opened, release))
+    await until(lambda: opened, PATIENCE_S)
+    waiting = [asyncio.create_task(hold(decoders, path, "a", opened, release)) for _ in range(2)]
+    await asyncio.sleep(0)
+    release.set()
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(first, *waiting, return_exceptions=True)
+    async with asyncio.timeout(PATIENCE_S):
+        await hold(decoders, path, "a", opened, release)
+
+    assert 0 == decoders._turns.waiting
+    assert {} == decoders._granted

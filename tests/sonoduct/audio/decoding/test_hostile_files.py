@@ -19,14 +19,19 @@ from sonoduct.audio.decoding import GaveUp, LimitReached, Limits, NoDecoder, Not
 from sonoduct.runtime import launch
 from tests.support.bombs import write_bomb
 from tests.support.corpus import encode, read_all, write
+from tests.support.programs import HANG, script
 
 MEGABYTE = 1_000_000
 
 
-def peak(process):
-    """Return the largest memory of a process so far, in bytes."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status)[1])
+def peak(group):
+    """Return the largest memory of a process in a group so far, in bytes."""
+    peaks = []
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with suppress(OSError):  # it has ended meanwhile
+            if os.getpgid(int(status.parent.name)) == group:
+                peaks.append(int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]))
+    return 1024 * max(peaks)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is looked at in /proc")
@@ -55,17 +60,14 @@ def read_all_and_forget(decoder):
         pass
 
 
-def program(path, script):
-    """Write a false ffmpeg that describes an MP3, and runs *script* instead of decoding."""
-    path.write_text(f"""#!/bin/sh
-case "$*" in
-*pcm_*) {script} ;;
+def program(path, commands):
+    """Write a false ffmpeg that describes an MP3, and runs *commands* instead of decoding."""
+    text = f"""case "$*" in
+*-c:a*) {commands} ;;
 *) echo "Input #0, mp3, from 'x':" >&2
    echo "  Stream #0:0: Audio: mp3, 8000 Hz, mono, fltp" >&2; exit 1 ;;
-esac
-""")
-    path.chmod(0o755)
-    return str(path)
+esac"""
+    return str(script(path, text))
 
 
 HEADER = (
@@ -76,30 +78,38 @@ HEADER = (
 
 
 @pytest.mark.parametrize(
-    ("script", "error", "reason"),
+    ("commands", "error", "reason"),
     [
-        ("sleep 60", LimitReached, "it kept its reader waiting for 1.5 s and was killed"),
+        (HANG, LimitReached, "it kept its reader waiting for 1.5 s and was killed"),
         ("exit 7", NotAudio, "no audio: ffmpeg: exit code 7"),
         ("echo what >&2; exit 7", NotAudio, "no audio: ffmpeg: what"),
         ("kill -SEGV $$", NotAudio, "no audio: ffmpeg: killed by SIGSEGV"),
-        ("yes", NotAudio, "no audio: ffmpeg: it wrote b'y"),
-        ("yes >&2", (LimitReached, NotAudio), "it kept its reader waiting|used up|CPU time limit"),
-        ("head -c 100 /dev/zero", NotAudio, "no audio: ffmpeg: it wrote"),
-        (HEADER + "sleep 60", LimitReached, "ffmpeg at frame 2: it kept its reader waiting"),
+        ("while :; do echo y; done", NotAudio, "no audio: ffmpeg: it wrote b'y"),
+        (
+            "while :; do echo y >&2; done",
+            (LimitReached, NotAudio),
+            "it kept its reader waiting|used up|CPU time limit",
+        ),
+        ("printf %100s", NotAudio, "no audio: ffmpeg: it wrote"),
+        (HEADER + HANG, LimitReached, "ffmpeg at frame 2: it kept its reader waiting"),
         (HEADER + "exit 7", GaveUp, "ffmpeg at frame 2: exit code 7"),
         (HEADER + "echo '[x] Error during demuxing: what' >&2", GaveUp, "frame 2: Error during"),
         (HEADER + "echo bad >&2; exit 7", GaveUp, "ffmpeg at frame 2: bad"),
         (HEADER + "echo so >&2; kill -ABRT $$", GaveUp, "at frame 2: killed by SIGABRT after: so"),
         (HEADER + "printf 123; kill -9 $$", GaveUp, "ffmpeg at frame 2: killed by SIGKILL"),
         (HEADER + "while :; do :; done", LimitReached, "ffmpeg at frame 2: it (kept|has used)"),
-        (HEADER + "cat /dev/zero", LimitReached, "frame .* bytes of samples, expected at most"),
+        (
+            HEADER + "while :; do printf %9999s; done",
+            LimitReached,
+            "frame .* bytes of samples, expected at most",
+        ),
     ],
 )
-def test_decoders_that_fail(tmp_path, opened, script, error, reason):
+def test_decoders_that_fail(tmp_path, opened, commands, error, reason):
     """The error says why, and at which frame if decoding had begun."""
     (tmp_path / "a.mp3").write_bytes(b"anything")
     limits = Limits(wall_seconds=1.5, cpu_seconds=1, least_output=MEGABYTE)
-    ffmpeg = program(tmp_path / "ffmpeg", script)
+    ffmpeg = program(tmp_path / "ffmpeg", commands)
     started = time.monotonic()
     with pytest.raises(error, match=reason) as raised:
         read_all(opened(tmp_path / "a.mp3", limits=limits, ffmpeg=ffmpeg), 2)
@@ -111,7 +121,7 @@ def test_decoders_that_fail(tmp_path, opened, script, error, reason):
 def test_closing_a_hanging_decoder_ends_its_read(tmp_path, opened):
     """If another thread closes a decoder that hangs, the read does not wait for its limit."""
     (tmp_path / "a.mp3").write_bytes(b"anything")
-    decoder = opened(tmp_path / "a.mp3", ffmpeg=program(tmp_path / "ffmpeg", HEADER + "sleep 60"))
+    decoder = opened(tmp_path / "a.mp3", ffmpeg=program(tmp_path / "ffmpeg", HEADER + HANG))
     timer = threading.Timer(0.2, decoder.close)
     timer.start()
     started = time.monotonic()
@@ -201,7 +211,10 @@ for path in sys.argv[2:]:
         print(exc)
 """
 
-OWN = (sys.prefix, sys.base_prefix, "/usr/", "/lib", "/etc/", "/proc/", "/sys/", "/dev/null")
+OWN = (
+    *(sys.prefix, sys.base_prefix, "/usr/", "/lib", "/etc/", "/proc/", "/sys/"),
+    *("/dev/null", "/dev/urandom"),
+)
 """Where the files are that Python and the loader of programs open."""
 
 
@@ -233,3 +246,16 @@ def test_system_calls(tmp_path):
         if process != parent and not path.startswith(OWN)
     }
     assert {sndfile.__file__, launch.__file__, "/dev/stdin"} == opened
+
+
+def test_pictures_are_not_decoded(tmp_path, opened):
+    """A film's pictures go to no decoder, and its sound is decoded; a rare codec is refused."""
+    pictures = ("-f", "lavfi", "-i", "testsrc=d=1:s=64x64")
+    encode(tmp_path / "film.mov", *pictures, "-map", "0:a", "-map", "1:v", "-c:a", "aac")
+    encode(tmp_path / "rare.wav", "-c:a", "dfpwm")
+    decoder = opened(tmp_path / "film.mov")
+
+    assert read_all(decoder)
+    assert "" == decoder.warning
+    with pytest.raises(NotAudio, match="^libsndfile: .*; no audio: ffmpeg: "):
+        opened(tmp_path / "rare.wav")
