@@ -21,9 +21,9 @@ from sender.errors import (
 from sender.metrics import Metrics
 from sender.opening import OpenSource
 from sender.settings import Settings
-from sender.sources import printable
 from sender.terminal import Outcome, Progress
 from sender.transfer import Transfer
+from sonoduct.text import clean
 from sonoduct.wire import Receipt, WireError
 
 log = structlog.get_logger()
@@ -130,7 +130,7 @@ class _Attempt:
         outbound = self.transfer.outbound if self.transfer else None
         via = self.transfer.via if self.transfer else {}
         return Outcome(
-            name=printable(self.name),
+            name=clean(self.name),
             result=result,
             stream=outbound.hello.stream if outbound else "",
             instance=outbound.hello.instance if outbound else "",
@@ -138,7 +138,7 @@ class _Attempt:
             peer=via.get("peer", ""),
             elapsed=time.monotonic() - self.started,
             receipt=self.receipt,
-            error=None if error is None else printable(error) or type(error).__name__,
+            error=None if error is None else clean(error) or type(error).__name__,
             retry=isinstance(error, UnreachableError | NotAReceiverError | NoThreadError | OSError),
             unreadable=isinstance(error, SourceError) and isinstance(error.__cause__, OSError),
             sent_bytes=outbound.sent_bytes if outbound else 0,

@@ -20,9 +20,9 @@ from sender.ledger import Ledger
 from sender.metrics import Metrics
 from sender.opening import open_file
 from sender.settings import WatchSettings
-from sender.sources import printable
 from sender.terminal import Outcome
 from sonoduct.runtime.child import Cancellation
+from sonoduct.text import clean
 
 from .delivery import Deliveries, no_thread
 from .find import Fault, summary, walk
@@ -212,7 +212,7 @@ class Watch:
         self._say_faults(faults)
         if new := found.left_out.keys() - self._left_out.keys():
             kinds = summary(Counter({kind: found.left_out[kind] for kind in new}))
-            log.info("files_left_out", path=printable(self._folder), kinds=printable(kinds))
+            log.info("files_left_out", path=clean(self._folder), kinds=clean(kinds))
         self._left_out = found.left_out
         return _looks(found.files), [fault.path for fault in faults]
 
@@ -221,11 +221,11 @@ class Watch:
         before, self._faults = self._faults, dict(faults)
         for path, reason in faults:
             if before.get(path) != reason:
-                folder = printable(path)
+                folder = clean(path)
                 log.error("folder_unreadable", folder=folder, reason=reason, uid=os.getuid())
         for path in before.keys() - self._faults.keys():
             if _there(path):
-                log.info("folder_readable", folder=printable(path))
+                log.info("folder_readable", folder=clean(path))
 
     async def _work(self, client: Client) -> None:
         try:

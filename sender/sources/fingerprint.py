@@ -12,8 +12,9 @@ import xxhash
 from typing_extensions import override
 
 from sender.errors import SourceError
+from sonoduct.text import clean
 
-from . import Source, printable
+from . import Source
 
 SAMPLE_BYTES: Final = 64 * 1024
 """Bytes that are read at the start, in the middle and at the end of a file."""
@@ -102,7 +103,7 @@ class UnchangedFile(Source):
         Raises:
             SourceError: if it cannot be read, or is not a regular file.
         """
-        self.name = name or printable(path)
+        self.name = name or clean(path)
         self._path = path
         try:
             self._fingerprint = Fingerprint(path)
