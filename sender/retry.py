@@ -83,7 +83,8 @@ class RetryPolicy:
         code = _code(error)
         if code not in RETRYABLE:
             raise error_for(code, str(error)) if isinstance(error, LinkClosedError) else error
-        again = self._progress(code, now, owed_s, busy=working or code == HELD)
+        busy = working or code == HELD
+        again = self._progress(code, now, owed_s, busy=busy)
         if code == CHECKSUM and self._complete:
             raise error  # the digest of the whole stream, not the checksum of one chunk
         if again and code in ONCE:
@@ -97,7 +98,8 @@ class RetryPolicy:
                 f"{self._settings.to}: no progress for {waited:.1f} s, expected some within "
                 f"{limit:g} s; last: {error}"
             ) from error
-        if (stuck := now - self._acknowledged_at) >= self._settings.busy_timeout > limit:
+        stuck = now - self._acknowledged_at
+        if busy and stuck >= self._settings.busy_timeout:
             raise UnreachableError(
                 f"{self._settings.to}: busy for {stuck:.1f} s, expected progress within "
                 f"{self._settings.busy_timeout:g} s; last: {error}"

@@ -211,7 +211,7 @@ class Transfer:
         if isinstance(message, Ack):
             if message.epoch != outbound.epoch or phase is Phase.GREETING:
                 return  # late, of another claim
-            self.working = phase is Phase.ENDING
+            self.working = phase is Phase.ENDING and outbound.acknowledged == acknowledged
         if isinstance(message, Cancelled):
             raise Gone("the receiver gave the stream up")
         if outbound.acknowledged > acknowledged:

@@ -218,7 +218,12 @@ class Link:
 
     async def close(self, why: str = "done") -> None:
         """Close; return when the peer has answered, or did not in time. *why* is for the log."""
-        await self._connection.close()
+        with suppress(
+            TimeoutError
+        ):  # the library has a limit, but not for a peer that reads nothing
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._connection.close()
+        self._connection.transport.abort()
         self._say_closed(why)
 
     def _say_closed(self, why: str) -> None:
@@ -290,7 +295,7 @@ async def open_link(
         raise _judged(url, exc) from exc
     assert isinstance(connection, _Connection)  # create_connection
     if connection.subprotocol != subprotocol:
-        await connection.close()
+        connection.transport.abort()
         raise NotAReceiverError(
             f"{url}: subprotocol {connection.subprotocol}, expected {subprotocol}; "
             "the tutorial's server takes --protocol plain"
