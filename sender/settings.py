@@ -283,6 +283,9 @@ class SendSettings(Settings):
     protocol: Annotated[str, Parameter(group=RECEIVER, validator=require_protocol)] = "sonoduct"
     """`plain` speaks the tutorial's dialect: no resume, no receipt, no bar."""
 
+    follow_links: Annotated[bool, Parameter(group=INPUT, negative=())] = False
+    """Take files behind links that lead out of a folder as well, and walk linked folders."""
+
     raw: Annotated[str | None, Parameter(group=INPUT, validator=require_raw)] = None
     """Standard input is samples without a header: ENCODING:SAMPLERATE:CHANNELS."""
 
@@ -363,7 +366,10 @@ class WatchSettings(Settings):
 
     retry: Annotated[float, Parameter(group=FOLDER, validator=Positive)] = 30.0
     """Longest wait in seconds between attempts at a file that cannot be read for now; the first
-    wait is short."""
+    wait is short. Also the wait after a token or a certificate was refused."""
+
+    follow_links: Annotated[bool, Parameter(group=FOLDER, negative=())] = False
+    """Take files behind links that lead out of a folder as well, and walk linked folders."""
 
     metrics_host: Annotated[str, Parameter(group=METRICS)] = "0.0.0.0"  # noqa: S104  # a container is reached from outside
     """Address of /metrics."""

@@ -128,6 +128,8 @@ class Outcome:
     error: str | None = None
     retry: bool = False
     """Whether trying again may help: the receiver, not the file, was the cause."""
+    refused: bool = False
+    """Whether a token or a certificate was refused, which a person has to mend."""
     unreadable: bool = False
     """Whether the operating system refused to read the file, for a reason that may pass."""
     sent_bytes: int = 0

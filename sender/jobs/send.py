@@ -100,7 +100,7 @@ class Sending:
     def _files(self, paths: Iterable[str]) -> Iterator[NamedSource]:
         taken: set[str] = set()
         for path in paths:
-            found = find_files(path)
+            found = find_files(path, follow_links=self._settings.follow_links)
             for fault in found.faults:
                 self._deliveries.fail(str(fault.path), SourceError(str(fault)))
             if found.left_out:
@@ -111,4 +111,5 @@ class Sending:
                 if (real := os.path.realpath(file)) in taken:
                     continue  # two clients would take the one stream from each other
                 taken.add(real)
-                yield str(file), partial(open_file, file, self._settings, self._cancellation)
+                opening = partial(open_file, file, self._settings, self._cancellation, found.folder)
+                yield str(file), opening
