@@ -30,6 +30,12 @@ class Access:
     client_cert: str | None = None
     client_key: str | None = None
 
+    @property
+    def for_tls(self) -> str:
+        """The names of the options that only TLS can use, of those that are given."""
+        given = {"--ca-file": self.ca_file, "--client-cert": self.client_cert}
+        return " and ".join(name for name, file in given.items() if file is not None)
+
     def headers(self) -> dict[str, str]:
         """
         Return the headers that show the token; none without a token. This blocks.

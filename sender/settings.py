@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from cyclopts import Group, Parameter
+from cyclopts import CycloptsError, Group, Parameter
 from cyclopts.validators import Number
 
 from sonoduct.audio.decoding import LEAST_MEMORY, DecodeOptions, Limits
@@ -31,7 +31,9 @@ def require_websocket(_type: object, value: str) -> None:
     except ValueError:  # the port is not a number
         good = False
     if good and address.username is not None:  # the log names the address
-        raise ValueError("address with a user or password in it, expected --token-file")
+        # The library would show the value of a ValueError.
+        message = "--to: address with a user or password in it, expected --token-file"
+        raise CycloptsError(msg=message, verbose=False)
     if not good:
         raise ValueError(f"address {value!r}, expected ws://HOST:PORT or wss://HOST:PORT")
 
@@ -235,9 +237,6 @@ class Settings(DecodeSettings):
         return Access(self.token_file, self.ca_file, self.client_cert, self.client_key)
 
     def __post_init__(self) -> None:
-        files = {"ca-file": self.ca_file, "client-cert": self.client_cert}
-        if not self.to.startswith("wss:") and (given := [name for name in files if files[name]]):
-            raise ValueError(f"{' and '.join(given)} with {self.to}, expected wss://")
         if self.client_key and not self.client_cert:
             raise ValueError("client-key without client-cert, expected both")
         if self.untouched and (given := [name for name, value in self._touching if value]):

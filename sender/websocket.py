@@ -132,6 +132,9 @@ class _Connection(ClientConnection):
     excess = ""
     """What was too much."""
 
+    lost: Exception | None = None
+    """Why the connection was lost, if it was not closed; TLS tells here what a peer refuses."""
+
     @override
     def process_event(self, event: Event) -> None:
         if self.excess:
@@ -142,6 +145,11 @@ class _Connection(ClientConnection):
                 self.transport.abort()
                 return
         super().process_event(event)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = exc
+        super().connection_lost(exc)
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -254,6 +262,8 @@ async def open_link(
         OSError: if no server answers, or a receiver is full; trying again may help.
     """
     within, address = min(within, OPEN_TIMEOUT_S), _parsed(url)
+    if access.for_tls and not address.secure:
+        raise NotAReceiverError(f"{url}: {access.for_tls} without TLS, expected wss://")
     headers = await asyncio.to_thread(access.headers) if access.token_file else {}
     tls = await asyncio.to_thread(access.tls) if address.secure else None
     try:
@@ -265,13 +275,14 @@ async def open_link(
         raise ConnectionError(f"{url}: {_sentence(exc, within)}") from exc
     # Leave some of the time for the other addresses: the next attempt begins with the next one.
     handshake = within if addresses == 1 else max(within / addresses, min(within / 2, HANDSHAKE_S))
+    made: list[_Connection] = []
     try:
         connection = await connect(
             url,
             sock=sock,  # websockets follows no redirect from a given socket
             ssl=tls,
             additional_headers=headers,
-            create_connection=_Connection,
+            create_connection=_noting(made),
             logger=_QUIET,
             subprotocols=[Subprotocol(subprotocol)] if subprotocol else None,
             compression=None,  # samples hardly deflate: 15 MB/s instead of over 1 GB/s
@@ -292,7 +303,7 @@ async def open_link(
     except ConnectionClosed as exc:  # reset before the handshake
         raise ConnectionError(f"{url}: closed during the handshake") from exc
     except InvalidHandshake as exc:
-        raise _judged(url, exc) from exc
+        raise _judged(url, exc, made[0].lost, address) from exc
     assert isinstance(connection, _Connection)  # create_connection
     if connection.subprotocol != subprotocol:
         connection.transport.abort()
@@ -306,13 +317,24 @@ async def open_link(
 
 
 def _parsed(url: str) -> WebSocketURI:
+    if "@" in url.partition("//")[2].partition("/")[0]:  # the log names the address
+        raise NotAReceiverError("address with a user or password in it, expected a token's file")
     try:
-        address = parse_uri(url)
+        return parse_uri(url)
     except (InvalidURI, ValueError) as exc:  # ValueError: the port is not a number
         raise NotAReceiverError(f"{url}: {exc}, expected ws://HOST:PORT") from exc
-    if address.username is not None:  # the log names the address
-        raise NotAReceiverError("address with a user or password in it, expected a token's file")
-    return address
+
+
+def _noting(made: list[_Connection]) -> type[ClientConnection]:
+    """Return a class of connections that are added to *made*, whatever becomes of them."""
+
+    class Noted(_Connection):
+        @override
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            made.append(self)
+            super().connection_made(transport)
+
+    return Noted
 
 
 def _facts(connection: ClientConnection) -> dict[str, str]:
@@ -324,8 +346,17 @@ def _facts(connection: ClientConnection) -> dict[str, str]:
     return facts
 
 
-def _judged(url: str, error: InvalidHandshake) -> Exception:
-    """Return an OSError if trying again may help: it broke off, or no receiver has room."""
+def _judged(
+    url: str, error: InvalidHandshake, lost: Exception | None, address: WebSocketURI
+) -> Exception:
+    """
+    Return an OSError if trying again may help: it broke off, or no receiver has room.
+
+    *lost* is why the connection was lost. With TLS 1.3 a server looks at the client's certificate
+    after the client has finished its handshake; some close then without a word.
+    """
+    if isinstance(lost, ssl.SSLError):
+        return _lost(url, lost, OPEN_TIMEOUT_S)
     if isinstance(error, InvalidStatus):
         status = error.response.status_code
         if status in _REFUSED:
@@ -334,7 +365,8 @@ def _judged(url: str, error: InvalidHandshake) -> Exception:
             return ConnectionError(f"{url}: HTTP {status}, no receiver has room")
         return OddAnswerError(f"{url}: HTTP {status}, expected a WebSocket handshake")
     if isinstance(error, InvalidMessage) and isinstance(error.__cause__, EOFError):
-        return ConnectionError(f"{url}: closed during the handshake")
+        hint = "; it may want a client certificate" if address.secure else ""
+        return ConnectionError(f"{url}: closed during the handshake{hint}")
     return OddAnswerError(f"{url}: {clean(error, MOST_WORDS)}, expected a WebSocket handshake")
 
 

@@ -25,7 +25,7 @@ CLOSE = 0x88
 
 
 @asynccontextmanager
-async def speaking(serve_one):
+async def speaking(serve_one, **how):
     """Serve each connection with *serve_one*, which gets the library's connection."""
 
     async def guarded(connection):
@@ -36,7 +36,7 @@ async def speaking(serve_one):
         guarded,
         "127.0.0.1",
         0,
-        subprotocols=[wire.SUBPROTOCOL],
+        **{"subprotocols": [wire.SUBPROTOCOL], **how},
         compression=None,
         max_size=None,
         close_timeout=0.1,
@@ -145,7 +145,7 @@ async def _take_all(connection):
         pass
 
 
-def ending(*messages, endless=None, cut=False):
+def ending(*messages, endless=None, cut=False, **how):
     """Acknowledge everything; after eos say *messages*, and repeat *endless* or cut."""
 
     async def serve_one(connection):
@@ -164,7 +164,7 @@ def ending(*messages, endless=None, cut=False):
                 return
         await connection.wait_closed()
 
-    return speaking(serve_one)
+    return speaking(serve_one, **how)
 
 
 def ack(units, epoch=1, **changed):
