@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -16,10 +17,10 @@ from structlog import get_logger
 from sonoduct.runtime.logs import LogLines, configure
 from sonoduct.runtime.loop import run_loop
 from sonoduct.runtime.metrics import export_process, metrics_endpoint
-from sonoduct.runtime.signals import stop_event
+from sonoduct.runtime.signals import on_hangup, stop_event
 from sonoduct.wire import StorageFailed
 
-from .service import serve
+from .service import Receiver, serve
 from .settings import Settings
 from .status.replicas import split_address
 from .stores.journal import Layout, PosixDisk
@@ -124,6 +125,17 @@ def streams_command(
     return show_streams(addresses, interval=looking.interval, as_json=looking.json)
 
 
+def _reload(receiver: Receiver) -> None:
+    """Read the files again that SIGHUP renews; a file that is not valid changes nothing."""
+    log = get_logger()
+    try:
+        receiver.reload()
+    except ValueError as exc:
+        log.error("reload_failed", reason=str(exc))
+    else:
+        log.info("receiver_reloaded")
+
+
 def _inspect(command: Callable[[Layout], int], store: Path) -> int:
     try:
         layout = Layout(PosixDisk(), store.absolute())
@@ -143,7 +155,7 @@ async def _serve(settings: Settings, lines: LogLines) -> int:
     try:
         with metrics_endpoint(
             registry,
-            settings.host,
+            settings.metrics_host,
             settings.metrics_port,
             labels={"replica": settings.name},
             pages=pages,
@@ -153,12 +165,15 @@ async def _serve(settings: Settings, lines: LogLines) -> int:
                     "replica": settings.name,
                     "connections": [asdict(each) for each in receiver.connections],
                 }
-                with stop_event() as stop:
+                if settings.open:
+                    needed = "by every client" if settings.tokens else "by none"
+                    log.warning("receiver_open", host=settings.host, tokens_needed=needed)
+                with stop_event() as stop, on_hangup(partial(_reload, receiver)):
                     log.info("receiver_ready", url=receiver.url, metrics_port=metrics_port)
                     await stop.wait()
                     log.info("receiver_draining")
                     await receiver.drain()
-    except (OSError, StorageFailed) as exc:
+    except (OSError, ValueError, StorageFailed) as exc:
         log.error("receiver_failed", reason=str(exc))
         return 1
     log.info("receiver_stopped")

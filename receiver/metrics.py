@@ -26,11 +26,28 @@ DECODERS: Final = ("soundfile", "ffmpeg", "none")
 """The last one stands for files that no decoder opens."""
 WEBSOCKET_FAULTS: Final = (1002, 1007, 1009)
 """Broken frames, text that is no UTF-8, a message that is too large."""
-CODES: Final = (4400, 4408, 4413, 4416, 4460, 4500, *WEBSOCKET_FAULTS)
-"""Faults of the peer. 4409 is a result of its own, and 4410, 4423 and 4507 are refusals."""
-REFUSALS: Final = {1012: "draining", 1013: "memory", 4410: "gone", 4423: "held", 4507: "store"}
+CODES: Final = (4400, 4408, 4413, 4416, 4429, 4460, 4500, *WEBSOCKET_FAULTS)
+"""Faults of the peer. 4409 is a result of its own, and the codes of `REFUSALS` are refusals."""
+REFUSALS: Final = {
+    1012: "draining",
+    1013: "memory",
+    4401: "token",
+    4403: "name",
+    4410: "gone",
+    4423: "held",
+    4507: "store",
+}
 """Why a stream is refused, by the close code."""
-UNANSWERED: Final = ("connections", "path", "subprotocol")
+UNANSWERED: Final = (
+    "connections",
+    "early",
+    "host",
+    "origin",
+    "path",
+    "rate",
+    "subprotocol",
+    "token",
+)
 """Why a handshake is refused."""
 
 BOUNDS_S: Final = (

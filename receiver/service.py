@@ -75,7 +75,8 @@ class Receiver:
     ) -> None:
         self.port = port
         """The port on which it listens."""
-        self.url = f"ws://{reachable(settings.host)}:{port}"
+        scheme = "wss" if settings.tls_cert else "ws"
+        self.url = f"{scheme}://{reachable(settings.host)}:{port}"
         """The address for `sender send --to`."""
         self._server = server
         self._streams = streams
@@ -86,6 +87,15 @@ class Receiver:
     def connections(self) -> list[Connection]:
         """What every connection does now; any thread may ask."""
         return self._present.connections
+
+    def reload(self) -> None:
+        """
+        Read the files of tokens and of the certificate again; connections stay.
+
+        Raises:
+            ValueError: if a file is not valid; what it said before holds on.
+        """
+        self._server.reload()
 
     async def drain(self) -> None:
         """

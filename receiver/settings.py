@@ -11,13 +11,22 @@ from cyclopts.validators import Number
 
 from sonoduct.audio import decoding
 from sonoduct.audio.decoding import LEAST_MEMORY, DecodeOptions
+from sonoduct.runtime.address import is_loopback
 from sonoduct.runtime.replica import replica_name, require_name
+from sonoduct.runtime.tls import TlsFiles, server_context
 from sonoduct.wire import CHANNELS, HEADER_BYTES, SAMPLERATES, Deadlines, Encoding, Format
 
+from .clients import read_tokens
 from .processing.processor import find_processors
 
 MINIMUM_WINDOW: Final = 64 * 1024
 """Bytes that every connection is sure to get, however many there are."""
+
+CHUNK_COST: Final = 1024
+"""
+Bytes that a chunk counts against its window, if it has fewer: Python's objects for a waiting chunk
+take 0.7 KiB, whatever its size.
+"""
 
 PLAIN_MESSAGE: Final = 1024 * 1024
 """Bytes of the largest message: the tutorial's 4096 frames of float32 in 64 channels."""
@@ -25,12 +34,14 @@ PLAIN_MESSAGE: Final = 1024 * 1024
 DECODING: Final = decoding.Limits()
 
 LISTENING: Final = Group("Listening", sort_key=1)
-STORE: Final = Group("Storing streams", sort_key=2)
-PROCESSORS: Final = Group("Processors", sort_key=3)
-PLAIN: Final = Group("Plain clients", sort_key=4)
-MEMORY: Final = Group("Memory", sort_key=5)
-TIMES: Final = Group("Time limits", sort_key=6)
-DECODING_GROUP: Final = Group("Decoding files", sort_key=7)
+ACCESS: Final = Group("Who may connect", sort_key=2)
+TLS: Final = Group("Encryption", sort_key=3)
+STORE: Final = Group("Storing streams", sort_key=4)
+PROCESSORS: Final = Group("Processors", sort_key=5)
+PLAIN: Final = Group("Plain clients", sort_key=6)
+MEMORY: Final = Group("Memory", sort_key=7)
+TIMES: Final = Group("Time limits", sort_key=8)
+DECODING_GROUP: Final = Group("Decoding files", sort_key=9)
 """Headings of the help, in this order. Options stand below them in the order of the fields."""
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -42,6 +53,11 @@ def _findable(_type: object, value: tuple[str, ...]) -> None:
     find_processors(value)
 
 
+def _tokens(_type: object, value: str | None) -> None:
+    if value is not None:
+        read_tokens(value)
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Limits:
@@ -49,6 +65,9 @@ class Limits:
 
     max_connections: Annotated[int, Parameter(group=LISTENING, validator=Positive)] = 500
     """Connections at once; one more is answered with HTTP 503."""
+
+    address_connections: Annotated[int, Parameter(group=ACCESS, validator=Positive)] = 125
+    """Connections at once of one address without a token; of IPv6, of one /64 network."""
 
     memory_bytes: Annotated[int, Parameter(group=MEMORY, validator=Positive)] = 256 * 1024 * 1024
     """Bytes of audio that all streams together may hold in memory."""
@@ -153,11 +172,15 @@ class Limits:
 class Settings:
     """What `receiver.serve` takes; the defaults are those of the container."""
 
-    host: Annotated[str, Parameter(group=LISTENING)] = "0.0.0.0"  # noqa: S104  # a container is reached from outside; its network is its own
-    """Address to listen on; `::` stands for every address, of IPv4 and of IPv6."""
+    host: Annotated[str, Parameter(group=LISTENING)] = "127.0.0.1"
+    """Address to listen on; `::` stands for every address, of IPv4 and of IPv6. Any but this
+    machine's own needs --tokens or --open."""
 
     port: Annotated[int, Parameter(group=LISTENING, validator=Port)] = 8766
     """Port for streams and for /healthz and /readyz; 0 for any free one."""
+
+    metrics_host: Annotated[str, Parameter(group=LISTENING)] = "127.0.0.1"
+    """Address of /metrics and /streams."""
 
     metrics_port: Annotated[int, Parameter(group=LISTENING, validator=Port)] = 8767
     """Port for /metrics and /streams; 0 for any free one."""
@@ -169,6 +192,30 @@ class Settings:
     trust_forwarded: Annotated[bool, Parameter(group=LISTENING, negative=())] = False
     """Take clients' addresses from the header X-Forwarded-For: only behind a gateway that sets
     it."""
+
+    tokens: Annotated[str | None, Parameter(group=ACCESS, validator=_tokens)] = None
+    """File of the tokens that clients need, in TOML; SIGHUP has it read again."""
+
+    open: Annotated[bool, Parameter(group=ACCESS, negative=())] = False
+    """Take streams of every client that reaches the port, at any address, without tokens."""
+
+    origins: Annotated[tuple[str, ...], Parameter(group=ACCESS, negative=())] = ()
+    """Origins of web pages that may connect, such as https://studio.example; by default none."""
+
+    hosts: Annotated[tuple[str, ...], Parameter(group=ACCESS, negative=())] = ()
+    """Names in the addresses by which clients reach the receiver. `localhost`, and addresses
+    without a name, need not be listed."""
+
+    tls_cert: Annotated[str | None, Parameter(group=TLS)] = None
+    """File of the certificate for TLS, as PEM, and of those above it; with it the port speaks
+    nothing else."""
+
+    tls_key: Annotated[str | None, Parameter(group=TLS)] = None
+    """File of the certificate's key, without a password. SIGHUP has both files read again."""
+
+    tls_client_ca: Annotated[str | None, Parameter(group=TLS)] = None
+    """File of the authorities whose client certificates count: a name in them may stand for a
+    token."""
 
     store: Annotated[str, Parameter(group=STORE)] = "recordings"
     """Folder that stores every stream; `none` stores nothing and only feeds the processors."""
@@ -214,10 +261,21 @@ class Settings:
 
     limits: Limits = field(default_factory=Limits)
 
+    def __post_init__(self) -> None:
+        if not (self.tokens or self.open or is_loopback(self.host)):
+            expected = "127.0.0.1, or --tokens FILE, or --open"
+            raise ValueError(f"host {self.host or 'empty'} without tokens, expected {expected}")
+        server_context(self.tls)
+
     @cached_property
     def name(self) -> str:
         """The name of this receiver; the first call may ask DNS."""
         return replica_name(self.replica)
+
+    @property
+    def tls(self) -> TlsFiles:
+        """The files for TLS."""
+        return TlsFiles(self.tls_cert, self.tls_key, self.tls_client_ca)
 
     @property
     def decode_options(self) -> DecodeOptions:

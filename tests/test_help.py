@@ -77,7 +77,8 @@ GROUPS = {
     ("sender", "probe"): ["Files", "Output", "Limits of decoding"],
     ("sender", "devices"): [],
     ("receiver", "serve"): [
-        *("Listening", "Storing streams", "Processors", "Plain clients", "Memory", "Time limits"),
+        *("Listening", "Who may connect", "Encryption", "Storing streams", "Processors"),
+        *("Plain clients", "Memory", "Time limits"),
         "Decoding files",
     ],
     ("receiver", "export"): ["Options"],
@@ -100,7 +101,7 @@ def test_defaults_are_readable(capsys, monkeypatch):
     assert "[default: 4194304 = 4 MiB]" in text
     assert "[default: levels]" in text
     assert "[default: 22]" in text
-    assert "[default: 0.0.0.0]" in text
+    assert "[default: 127.0.0.1]" in text
 
 
 def meanings(module):

@@ -36,6 +36,13 @@ class Link(Protocol):
             WireError: if the peer broke WebSocket's own rules, so that the library closed it.
         """
 
+    def work(self, seconds: float) -> None:
+        """Charge the client with *seconds* of work beside the one of reading its messages."""
+
+    @property
+    def is_abusive(self) -> bool:
+        """Whether the client takes more than its share, again and again, for next to no audio."""
+
     @property
     def has_room(self) -> bool:
         """Whether `send` would return at once, because the peer reads."""

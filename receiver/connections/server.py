@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from ipaddress import ip_address
 from typing import Any, cast
@@ -21,17 +22,21 @@ from websockets.http11 import Request as Handshake
 from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
-from receiver.dialects import DIALECTS, Request, accepted
+from receiver.clients import Client, network_of
+from receiver.dialects import DIALECTS, Dialect, Request, accepted
 from receiver.metrics import Metrics
 from receiver.settings import PLAIN_MESSAGE, Settings
 from receiver.streams.registry import StreamRegistry
 from sonoduct.runtime.address import place, url_host
 from sonoduct.runtime.logs import LogLimit
+from sonoduct.runtime.tls import load, names_in, server_context
 from sonoduct.wire import HEADER_BYTES, REPLICA_HEADER
 
+from .access import Access, Refused
 from .frames import SCRATCH_BYTES
+from .intake import HANDSHAKE_S, Account, Full, Intake
 from .session import Connection, Session
-from .websocket import GuardedConnection, WebSocketLink, peer_of
+from .websocket import GuardedConnection, WebSocketLink, address_of, peer_of
 
 log = structlog.get_logger()
 
@@ -40,8 +45,8 @@ CLOSE_TIMEOUT_S = 5
 EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared, not bound
 
 LOGGED_AT_ONCE = 20
-LOGGED_PER_SECOND = 5
-"""Lines about faults of peers, so that a flood of faults does not fill the disk."""
+LOGGED_PER_SECOND = 10
+"""Lines about faults and refusals of peers, so that a flood of them does not fill the disk."""
 
 SHOWN_CHARACTERS = 64
 """Of a path in the log."""
@@ -62,6 +67,10 @@ class Server:
         self._settings = settings
         self._streams = streams
         self._metrics = metrics
+        self._access = Access(settings.tokens, settings.origins, settings.hosts)
+        self._tls = server_context(settings.tls)
+        limits = settings.limits
+        self._intake = Intake(limits.max_connections, limits.address_connections)
         self._limit = LogLimit(LOGGED_AT_ONCE, LOGGED_PER_SECOND)
         self._now = asyncio.get_running_loop().time
         self._sessions: dict[Session, asyncio.Task[None] | None] = {}
@@ -85,7 +94,8 @@ class Server:
             process_response=self._sign,
             select_subprotocol=_select,
             compression=None,  # samples hardly deflate: 15 MB/s instead of over 1 GB/s
-            create_connection=GuardedConnection,
+            create_connection=cast("type[ServerConnection]", partial(GuardedConnection, self)),
+            ssl=self._tls,
             max_size=PLAIN_MESSAGE,
             max_queue=(8, 2),
             open_timeout=self._settings.limits.hello_timeout,
@@ -118,6 +128,17 @@ class Server:
                 oldest = age
         return counts, oldest
 
+    def reload(self) -> None:
+        """
+        Read the tokens and the certificate again; connections stay.
+
+        Raises:
+            ValueError: if a file is not valid; what it said before holds on.
+        """
+        self._access.reload()
+        if self._tls is not None:
+            load(self._tls, self._settings.tls)
+
     async def drain(self, plain_timeout: float) -> None:
         """Drain every session; clients that cannot resume get *plain_timeout* seconds."""
         async with asyncio.TaskGroup() as tasks:
@@ -129,11 +150,34 @@ class Server:
 
     async def watch(self) -> None:
         """Have every session check its deadlines; run this as a task."""
-        loop = asyncio.get_running_loop()
+        last = self._now()
         while True:
             await asyncio.sleep(CHECK_S)
+            now = self._now()
+            self._intake.look(now, now - last)
+            last = now
             for session in list(self._sessions):
-                session.check_deadlines(loop.time())
+                session.check(now)
+
+    def let_in(self, connection: GuardedConnection) -> bool:
+        """Give *connection* a place for its handshake, if its address may have one more."""
+        if not self._settings.trust_forwarded:  # otherwise the gateway limits its clients
+            address = network_of(address_of(connection))
+            connection.meter = self._intake.meter(address, self._now())
+        if not self._intake.let_in(connection.meter):
+            connection.meter = None
+            self._refuse(connection, "address", "too many connections without a handshake")
+            return False
+        connection.handshaking = True
+        return True
+
+    def let_out(self, connection: GuardedConnection) -> None:
+        """Take back the place of *connection*, which is gone."""
+        if connection.handshaking:
+            connection.handshaking = False
+            self._intake.let_on(connection.meter)
+        if connection.inside and connection.meter is not None:
+            self._intake.leave(connection.meter)
 
     async def _serve(self, connection: ServerConnection) -> None:
         guarded = cast("GuardedConnection", connection)
@@ -142,6 +186,8 @@ class Server:
         for handshake in (guarded.request, guarded.response):
             if handshake is not None:
                 handshake.headers.clear()  # read by now: 4 KiB for each connection
+        client = guarded.client
+        assert client is not None  # _admit has refused the others
         if not dialect.credit:
             link.hold_little()
         session = Session(
@@ -152,6 +198,8 @@ class Server:
             self._settings.limits.deadlines,
             self._limit,
             self._settings.name,
+            client,
+            self._access.own,
         )
         self._sessions[session] = asyncio.current_task()
         try:
@@ -175,37 +223,87 @@ class Server:
                 self._note_check(handshake.headers)
             status = HTTPStatus.OK if good else HTTPStatus.NOT_FOUND
             return connection.respond(status, f"{status.phrase}\n")
+        guarded = cast("GuardedConnection", connection)
         if self._settings.trust_forwarded:
-            address = client_of(_last(handshake.headers, "X-Forwarded-For"))
-            cast("GuardedConnection", connection).forwarded = address
-        if path not in (paths := {each.path for each in DIALECTS}):
-            expected = " or ".join(sorted(paths))
-            self._refuse(
-                connection, "path", f"path {path[:SHOWN_CHARACTERS]!r}, expected {expected}"
+            guarded.forwarded = client_of(_last(handshake.headers, "X-Forwarded-For"))
+        request = self._request(handshake)
+        dialect = accepted(request)
+        try:
+            self._require_path(path)
+            self._access.require_host(request.headers.get("Host", ""))
+            self._access.require_origin(handshake.headers.get_all("Origin"))
+            self._require_rate(guarded)
+            guarded.client = self._access.client(
+                address_of(guarded),
+                (dialect or DIALECTS[-1]).credential(request),
+                names_in(guarded.transport.get_extra_info("peercert")),
             )
-            return connection.respond(HTTPStatus.NOT_FOUND, f"{path}, expected {expected}\n")
-        dialect = accepted(
-            Request(
-                target=handshake.path,
-                subprotocols=_offered(handshake.headers),
-                headers=handshake.headers,
-                default=self._settings.plain_format,
-            )
-        )
-        if len(self._sessions) >= self._settings.limits.max_connections:
-            name = DIALECTS[-1].name if dialect is None else dialect.name
-            self._metrics.connections.labels(name, "refused").inc()
-            why = f"{len(self._sessions)} connections, expected fewer"
-            self._refuse(connection, "connections", why)
-            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "no connection is left\n")
-        if dialect is None:
+            if dialect is not None:
+                self._give_place(guarded, guarded.client, dialect)
+        except Refused as exc:
+            self._refuse(connection, exc.reason, str(exc))
+            response = connection.respond(exc.status, f"{exc}\n")
+            if exc.status is HTTPStatus.UNAUTHORIZED:
+                response.headers["WWW-Authenticate"] = "Bearer"
+            return response
+        if dialect is None:  # _select refuses the subprotocols
             self._refuse(connection, "subprotocol", "subprotocols that no dialect has")
-        if dialect is not None:  # otherwise _select refuses the subprotocols
-            guarded = cast("GuardedConnection", connection)
+        else:
             guarded.dialect = dialect
-            if dialect.credit:
-                guarded.read_frames(self._scratch, self._most)
+            guarded.read_frames(self._scratch, self._most)
         return None
+
+    def _request(self, handshake: Handshake) -> Request:
+        return Request(
+            target=handshake.path,
+            subprotocols=_offered(handshake.headers),
+            headers=_joined(handshake.headers),
+            default=self._settings.plain_format,
+        )
+
+    def _require_path(self, path: str) -> None:
+        if path not in (paths := {each.path for each in DIALECTS}):
+            sentence = f"path {path[:SHOWN_CHARACTERS]!r}, expected {' or '.join(sorted(paths))}"
+            raise Refused(HTTPStatus.NOT_FOUND, "path", sentence)
+
+    def _require_rate(self, connection: GuardedConnection) -> None:
+        """
+        Charge the handshake to its address.
+
+        Raises:
+            Refused: if frames came early, or if the address is over its share.
+        """
+        if connection.early:
+            sentence = "frames before the answer to the handshake, expected them after it"
+            raise Refused(HTTPStatus.BAD_REQUEST, "early", sentence)
+        now, intake = self._now(), self._intake
+        meter = intake.meter(network_of(address_of(connection)), now)
+        meter.charge(HANDSHAKE_S, intake.share, now)
+        if intake.crowded and meter.wait(intake.share, now):
+            sentence = "too many handshakes of one address, expected fewer in a second"
+            raise Refused(HTTPStatus.TOO_MANY_REQUESTS, "rate", sentence)
+
+    def _give_place(self, connection: GuardedConnection, client: Client, dialect: Dialect) -> None:
+        """
+        Give the connection one of its client's places.
+
+        Raises:
+            Refused: if there is none.
+        """
+        now, intake = self._now(), self._intake
+        meter = intake.meter(client.key, now)
+        quota = client.token.connections if client.token is not None else None
+        try:
+            intake.require_place(meter, quota, token=client.token is not None)
+        except Full as exc:
+            self._metrics.connections.labels(dialect.name, "refused").inc()
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, exc.reason, str(exc)) from None
+        if connection.handshaking:
+            connection.handshaking = False
+            intake.let_on(connection.meter)
+        intake.enter(meter)
+        connection.meter, connection.inside = meter, True
+        connection.account = Account(intake, meter, now)
 
     def _note_check(self, headers: Headers) -> None:
         if check := _SERVER.search(_last(headers, "X-Haproxy-Server-State")):
@@ -222,6 +320,11 @@ class Server:
     ) -> None:
         """Tell the client, and the gateway's log, which receiver answers."""
         response.headers[REPLICA_HEADER] = self._settings.name
+
+
+def _joined(headers: Headers) -> Headers:
+    """Return *headers* with one value for each name (RFC 9110, section 5.3)."""
+    return Headers({name: ", ".join(headers.get_all(name)) for name in headers})
 
 
 def _last(headers: Headers, name: str) -> str:

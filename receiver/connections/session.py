@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import structlog
 from msgspec.structs import replace
 
+from receiver.clients import Client
 from receiver.dialects import Dialect
 from receiver.metrics import CODES, REFUSALS, Metrics
 from receiver.processing.processor import Finding
@@ -19,10 +21,14 @@ from sonoduct.runtime.logs import LogLimit
 from sonoduct.wire import Control, Deadlines, Drain, Draining, Error, WireError
 from sonoduct.wire.records import Origin
 
+from .intake import CONTROL_S
 from .link import Link, LinkClosedError
 from .outbox import Acks, Outbox
 
 log = structlog.get_logger()
+
+Own: TypeAlias = Callable[..., wire.Hello]
+"""Returns a hello as a client's own, or raises Unauthorised or Forbidden: `Access.own`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +36,8 @@ class Connection:
     """What a connection does at one moment: a line of `receiver streams`."""
 
     peer: str
+    token: str
+    """Name of the client's token; empty without tokens."""
     dialect: str
     stream: str
     """The first digits of the stream's id; empty before the first stream, and between two."""
@@ -61,6 +69,7 @@ _RESULTS: Final = {4409: "fenced", 1012: "drained", 1013: "refused", 4423: "refu
 _GOODBYES: Final = (1000, 1001)
 
 LEAVING: Final = "receiver stops"
+SHARE: Final = "no more than a share of the receiver's time"
 
 
 class Session:
@@ -78,9 +87,17 @@ class Session:
         metrics: Metrics,
         deadlines: Deadlines,
         limit: LogLimit,
-        replica: str = "",
+        replica: str,
+        client: Client,
+        own: Own,
     ) -> None:
-        """*limit* bounds how many faults of peers are logged; *replica* names this receiver."""
+        """
+        *limit* bounds how many faults of peers are logged; *replica* names this receiver.
+
+        *own* makes a hello the *client*'s own, and refuses streams that are not the client's.
+        """
+        self._client = client
+        self._own = own
         self._limit = limit
         self._hello: wire.Hello | None = None
         self.dialect = dialect
@@ -90,13 +107,8 @@ class Session:
         self._link = link
         self._streams = streams
         self._metrics = metrics
-        self._holder = Holder(
-            metrics.traffic[dialect.name],
-            self._release,
-            self._found,
-            self.stop,
-            Origin(replica=replica, peer=link.peer),
-        )
+        self._replica = replica
+        self._holder = self._holder_of("")
         self._since = self._loop.time()
         self._first = 0  # the unit at which the present stream began on this connection
         if not dialect.credit:  # its hello comes with its first audio
@@ -144,6 +156,7 @@ class Session:
         format_ = hello.format if hello is not None else None
         return Connection(
             peer=self._link.peer,
+            token=self._holder.origin.token,
             dialect=self.dialect.name,
             stream=hello.stream[:SHOWN_DIGITS] if hello is not None and stream is not None else "",
             name=hello.name if hello is not None and stream is not None else "",
@@ -157,9 +170,11 @@ class Session:
             idle_s=round(now - max(self._since, stream.last_chunk if stream else 0.0), 3),
         )
 
-    def check_deadlines(self, now: float) -> None:
-        """Stop if the peer is silent for too long; repeat the last ack if the peer waits."""
+    def check(self, now: float) -> None:
+        """Stop if the peer is silent for too long, or abusive; repeat the last ack if it waits."""
         self._acks.keepalive(now)
+        if not self._stopped and self._link.is_abusive:
+            self.stop(wire.TooFast("messages", seen="small ones without a pause", expected=SHARE))
         if self._stopped or self._acks.waiting:  # if it waits, the receiver is slow, not the peer
             return
         try:
@@ -247,7 +262,8 @@ class Session:
             if not self.dialect.credit and self._lease is not None:
                 # A chunk that is larger than the window never fits; then it is refused.
                 window = self._lease.terms.window
-                await self._acks.room_for(min(len(message.message), window))
+                cost = self._inbound.cost(len(message.message))
+                await self._acks.room_for(min(cost, window))
             if not self._stopped:
                 self._take(message)
         elif not self._stopped:
@@ -298,6 +314,7 @@ class Session:
 
     async def _control(self, message: wire.Message) -> None:
         self._handled = handled = asyncio.Event()
+        self._link.work(CONTROL_S)
         try:
             self._inbound.feed(message, self._loop.time())
             match message:
@@ -314,7 +331,10 @@ class Session:
     async def _open(self, hello: wire.Hello) -> None:
         self._hello = hello
         try:
-            granted = await self._streams.claim(hello, self._holder)
+            own = self._own(self._client, hello, named=self.dialect.resumable)
+            self._hello = own
+            self._holder = self._holder_of(hello.stream if own.stream != hello.stream else "")
+            granted = await self._streams.claim(own, self._holder)
         except wire.WireError as exc:
             self._refused(exc)
             raise
@@ -326,6 +346,18 @@ class Session:
         self._lease, self._step = granted, granted.terms.step
         claim = granted.stream.claim
         self._outbox.put(self._inbound.open(claim.epoch, claim.offset, granted.terms, now))
+
+    def _holder_of(self, sender_stream: str) -> Holder:
+        """Return this connection as the holder of a stream that the sender knows by that id."""
+        token = self._client.token
+        origin = Origin(
+            replica=self._replica,
+            peer=self._link.peer,
+            token=token.name if token is not None else "",
+            sender_stream=sender_stream,
+        )
+        traffic = self._metrics.traffic[self.dialect.name]
+        return Holder(traffic, self._release, self._found, self.stop, origin)
 
     async def _commit(self, eos: wire.Eos) -> None:
         lease = self._lease
@@ -360,7 +392,7 @@ class Session:
             stream=hello.stream,
             name=hello.name,
             instance=self._hello.instance if self._hello else "",
-            peer=self._link.peer,
+            **self._holder.facts,
             result=self.result,
             offset=stream.received,
         )
@@ -373,7 +405,7 @@ class Session:
         if (more := self._limit.take()) is not None:
             log.warning(
                 "connection_closed",
-                peer=self._link.peer,
+                **self._holder.facts,
                 dialect=self.dialect.name,
                 stream=self._hello and self._hello.stream,
                 code=error.close_code,

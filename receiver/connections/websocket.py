@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final, Protocol
 
 from typing_extensions import override
 from websockets.asyncio.server import ServerConnection
@@ -12,13 +12,28 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 
+from receiver.clients import Client
 from receiver.dialects import Dialect
 from receiver.metrics import WEBSOCKET_FAULTS
 from sonoduct.runtime.address import place
 from sonoduct.wire import Buffer, WireError, error_for
 
 from .frames import FrameReader
+from .intake import Account, Meter
 from .link import Link, LinkClosedError, Take
+
+END: Final = b"\r\n\r\n"
+"""Of a handshake."""
+
+
+class Door(Protocol):
+    """Lets connections in before their handshake, and hears of their end."""
+
+    def let_in(self, connection: GuardedConnection) -> bool:
+        """Return whether *connection*, which was just made, may send a handshake."""
+
+    def let_out(self, connection: GuardedConnection) -> None:
+        """Note that *connection*, which was let in, is gone."""
 
 
 class GuardedConnection(ServerConnection):
@@ -33,39 +48,68 @@ class GuardedConnection(ServerConnection):
     """
 
     # With one more attribute its dictionary would not share keys any more: 1.3 KiB for each.
-    __slots__ = ("_early", "dialect", "forwarded", "take")
+    __slots__ = (
+        *("_asked", "_door", "account", "client", "dialect", "early", "forwarded"),
+        *("handshaking", "inside", "meter", "reader", "take"),
+    )
+
+    account: Account
+    """Where its frames are charged, once the handshake is accepted."""
+
+    client: Client | None
+    """Whom the connection belongs to, once the handshake is accepted."""
 
     dialect: Dialect | None
     """The dialect that accepted the handshake."""
 
+    early: bool
+    """Whether frames have come before the answer to the handshake: RFC 6455, section 4.1."""
+
     forwarded: str
     """The client's address as the gateway says; empty without a gateway that may say it."""
+
+    handshaking: bool
+    """Whether the connection has a place for its handshake."""
+
+    inside: bool
+    """Whether the connection has a place, beyond its handshake."""
+
+    meter: Meter | None
+    """The meter of its client, or of its address before the handshake."""
+
+    reader: FrameReader | None
+    """Reads for it, once the handshake is accepted."""
 
     take: Take | None
     """Takes binary messages at once, while a session waits for the next message."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, door: Door, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.dialect = self.take = None
+        self.client = self.dialect = self.meter = self.reader = self.take = None
         self.forwarded = ""
-        self._early = False  # until the answer to the handshake: whether frames have come
+        self._door = door
+        self._asked = b""  # the end of the handshake so far
+        self.early = self.handshaking = self.inside = False
 
     def data_received(self, data: bytes) -> None:
-        """Note whether the client's request is all that has come."""
-        self._early = not data.endswith(b"\r\n\r\n")
+        """Keep from the library what comes behind the request, before the answer to it."""
+        if self.reader is None:
+            if self._asked == END:  # the request was whole before
+                self.early = True
+                return
+            request, end, rest = (self._asked + data).partition(END)
+            if rest:
+                self.early = True
+                data = data[: len(data) - len(rest)]
+            self._asked = end or request[1 - len(END) :]
         super().data_received(data)
 
     def read_frames(self, scratch: memoryview, most: int) -> None:
-        """
-        Read frames by a `FrameReader` from now on; call this before the handshake is answered.
-
-        A client that sends frames before the answer breaks RFC 6455, section 4.1. The library reads
-        for it, because it may have read half of a frame.
-        """
-        if not self._early:
-            self.transport.pause_reading()
-            self.transport.set_protocol(FrameReader(self, scratch, most))
-            self.transport.resume_reading()
+        """Read frames by a `FrameReader` from now on; call this before the answer is sent."""
+        self.transport.pause_reading()
+        self.reader = FrameReader(self, scratch, most)
+        self.transport.set_protocol(self.reader)
+        self.transport.resume_reading()
 
     @property
     def takes_frame(self) -> bool:
@@ -88,6 +132,13 @@ class GuardedConnection(ServerConnection):
         """Resume reading only if there is room for both messages and answers."""
         super().connection_made(transport)
         self.recv_messages.resume = self._resume_reading
+        if not self._door.let_in(self):
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the connection's place back."""
+        self._door.let_out(self)
+        super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         """Stop reading as well: an answer would not fit into the write buffer."""
@@ -99,9 +150,21 @@ class GuardedConnection(ServerConnection):
         super().resume_writing()
         self._resume_reading()
 
-    def _resume_reading(self) -> None:
-        if not (self.paused or self.recv_messages.paused):
+    @property
+    def holds_back(self) -> bool:
+        """Whether there is no room for a message, or for an answer."""
+        return self.paused or self.recv_messages.paused
+
+    def read_on(self) -> None:
+        """Read from the transport, unless the connection is held back, or its reader rests."""
+        if not (self.holds_back or (self.reader is not None and self.reader.rests)):
             self.transport.resume_reading()
+
+    def _resume_reading(self) -> None:
+        if self.reader is not None and not self.holds_back:
+            self.reader.resume()
+        else:
+            self.read_on()
 
 
 class WebSocketLink(Link):
@@ -121,6 +184,15 @@ class WebSocketLink(Link):
         messages = self._connection.recv_messages
         messages.high, messages.low = 1, 0
         self._connection.ping_timeout = None
+
+    @override
+    def work(self, seconds: float) -> None:
+        self._connection.account.work(seconds, asyncio.get_running_loop().time())
+
+    @property
+    @override
+    def is_abusive(self) -> bool:
+        return self._connection.account.is_abusive(asyncio.get_running_loop().time())
 
     @override
     async def receive(self, take: Take | None = None) -> str | bytes:
@@ -165,6 +237,13 @@ def peer_of(connection: ServerConnection) -> str:
     if not isinstance(address, tuple):  # already closed
         return "unknown"
     return place(*address[:2])
+
+
+def address_of(connection: ServerConnection) -> str:
+    """Return the same without the port; empty if it is not known."""
+    peer = peer_of(connection)
+    host = peer.rpartition(":")[0] if peer.count(":") == 1 or "]:" in peer else peer
+    return "" if peer == "unknown" else host.strip("[]")
 
 
 def _closed(exc: ConnectionClosed) -> LinkClosedError:

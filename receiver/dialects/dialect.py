@@ -50,12 +50,18 @@ class Dialect(ABC):
     """Whether its clients keep to the window; if not, the receiver stops reading instead."""
 
     resumable: ClassVar[bool]
-    """Whether its clients can come back for their stream."""
+    """Whether its clients can come back for their stream; they choose its id and its name."""
 
     @classmethod
     @abstractmethod
     def accepts(cls, request: Request) -> Self | None:
         """Return a dialect for the connection that *request* opens; None for another's client."""
+
+    @classmethod
+    def credential(cls, request: Request) -> str:
+        """Return the token in *request*; empty without (RFC 6750, section 2.1)."""
+        scheme, _, token = request.headers.get("Authorization", "").strip().partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else ""
 
     def greet(self) -> Iterable[Message]:
         """

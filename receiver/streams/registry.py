@@ -17,7 +17,7 @@ import structlog
 
 from receiver.metrics import Metrics
 from receiver.processing.pipeline import Processing
-from receiver.settings import Limits
+from receiver.settings import CHUNK_COST, Limits
 from receiver.stores import Store
 from sonoduct import wire
 from sonoduct.wire import Draining, Eos, Fenced, Held, Hello, Level, Receipt, Terms, WireError
@@ -213,7 +213,8 @@ class StreamRegistry:
         level = self._store.level
         ack = hello.ack if level is Level.DURABLE else level
         kept = level is Level.DURABLE
-        return Lease(slot.stream, Terms(window, self._limits.max_chunk(window), ack, kept))
+        terms = Terms(window, self._limits.max_chunk(window), ack, kept, CHUNK_COST)
+        return Lease(slot.stream, terms)
 
     def _tidy(self, stream: str, slot: Slot, holder: Holder) -> None:
         """Take the stream from *holder* if its claim was refused."""
@@ -240,13 +241,15 @@ class StreamRegistry:
         holder, slot.holder = slot.holder, None  # a holder that waits for a turn is late
         self._metrics.streams.labels(result).inc()
         stream.log_unheard()
-        facts = {"instance": slot.instance, "peer": holder.origin.peer if holder else None}
-        log.info("stream_ended", result=result, **stream.facts, **facts)
+        peer = holder.facts if holder else {"peer": None}
+        size = stream.received * stream.unit_bytes
+        facts = {**stream.facts, "bytes": size, "instance": slot.instance, **peer}
+        log.info("stream_ended", result=result, **facts)
 
 
 def _facts(hello: Hello, holder: Holder) -> dict[str, str]:
     """Return the fields of the log that name the sending process and its address."""
-    return {"instance": hello.instance, "peer": holder.origin.peer}
+    return {"instance": hello.instance, **holder.facts}
 
 
 @dataclass(slots=True)

@@ -36,6 +36,16 @@ class Holder:
     origin: Origin = Origin()  # noqa: RUF009  # it is frozen
     """This receiver, and the peer."""
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """The fields of the log that name the peer."""
+        facts = {"peer": self.origin.peer}
+        if self.origin.token:
+            facts["token"] = self.origin.token
+        if self.origin.sender_stream:
+            facts["sender_stream"] = self.origin.sender_stream
+        return facts
+
 
 class Stream(ABC):
     """Joins the store, the processors and the connection that holds the stream, if one does."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 
 def url_host(host: str) -> str:
     """Return *host* as it stands in a URL."""
@@ -11,3 +13,11 @@ def url_host(host: str) -> str:
 def place(host: str, port: int | str) -> str:
     """Return *host* and *port* as they stand in a URL."""
     return f"{url_host(host)}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches *host*: an address, or the name ``localhost``."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

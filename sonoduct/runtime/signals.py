@@ -1,10 +1,10 @@
-"""SIGTERM and SIGINT as an event that a service waits for."""
+"""SIGTERM and SIGINT as an event that a service waits for, and SIGHUP as a call."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
@@ -34,6 +34,17 @@ def stop_event() -> Iterator[asyncio.Event]:
         yield event
     finally:
         _restore(loop)
+
+
+@contextmanager
+def on_hangup(call: Callable[[], None]) -> Iterator[None]:
+    """Make *call* at every SIGHUP while the context is open: services read files again then."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, call)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
 
 
 def _restore(loop: asyncio.AbstractEventLoop) -> None:

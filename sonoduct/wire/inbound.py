@@ -39,6 +39,8 @@ class Terms(msgspec.Struct, frozen=True):
     """The promise of its acknowledgements."""
     kept: bool
     """Whether released units survive a power cut; if not, `durable` stays 0 in every ack."""
+    chunk_cost: int = 0
+    """Bytes that a message counts, if it has fewer: it takes memory beside its bytes."""
 
     @property
     def step(self) -> int:
@@ -141,6 +143,7 @@ class Inbound:
             offset=offset,
             window=terms.window,
             max_chunk=terms.max_chunk,
+            chunk_cost=terms.chunk_cost,
             ack=terms.ack,
         )
 
@@ -178,6 +181,10 @@ class Inbound:
     def room(self) -> int:
         """Bytes of messages that may come; the sender may not know all of them yet."""
         return self._credit.edge - self._credit.added
+
+    def cost(self, size: int) -> int:
+        """Return the bytes that a message of *size* bytes counts against the window."""
+        return max(size, self._terms.chunk_cost)
 
     @property
     def unannounced(self) -> int:
@@ -217,7 +224,7 @@ class Inbound:
         Raises:
             Stalled: if the peer was silent past its deadline although it could have sent.
         """
-        smallest = HEADER_BYTES + self._unit_bytes
+        smallest = self.cost(HEADER_BYTES + self._unit_bytes)
         could_send = self.phase is Phase.OPEN and self.room >= smallest
         waiting = self.phase is Phase.GREETING or could_send
         if waiting and now >= self.deadline:
@@ -247,12 +254,12 @@ class Inbound:
 
     def _take(self, chunk: Chunk) -> None:
         """Check everything about *chunk*, then count it."""
-        units, offset = chunk.units, chunk.offset
+        units, offset, terms = chunk.units, chunk.offset, self._terms
         if chunk.epoch != self.epoch:
             raise Malformed("chunk epoch", seen=chunk.epoch, expected=self.epoch)
         if offset != self.received:
             raise Gap("chunk offset", seen=offset, expected=self.received)
-        size, limit = len(chunk.message) - HEADER_BYTES, self._terms.max_chunk
+        size, limit = len(chunk.message) - HEADER_BYTES, terms.max_chunk
         if size > limit:
             raise TooLarge("payload bytes", seen=size, expected=f"<= {limit}")
         canonical = units * self._unit_bytes
@@ -266,5 +273,6 @@ class Inbound:
             what, expected = f"payload bytes of {units} units", f"{self._unit_bytes} for each"
             raise Malformed(what, seen=size, expected=f"{expected} of one or more")
         end = offset + units
-        self._credit.spend(end, HEADER_BYTES + size)
+        size += HEADER_BYTES
+        self._credit.spend(end, max(terms.chunk_cost, size))
         self.received = end

@@ -139,6 +139,8 @@ class Opened(_Message, frozen=True, kw_only=True, tag="opened"):
     """Bytes of messages that may be sent beyond the acknowledged ones."""
     max_chunk: Count
     """Bytes of the largest payload."""
+    chunk_cost: Count = 0
+    """Bytes that a chunk counts against the window, if its message has fewer."""
     ack: Level = Level.DURABLE
     """The promise of this receiver's acknowledgements; never more than the sender requested."""
     state: State = State.OPEN

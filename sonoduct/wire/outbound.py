@@ -89,7 +89,7 @@ class Outbound:
         """Whether the digest covers the source from its first unit on."""
         self._furthest = 0
         self._ledger = Ledger()
-        self._window = 0
+        self._window = self._chunk_cost = 0
         self._digest = Digest()
         self._offered: Receipt | None = None
 
@@ -115,7 +115,7 @@ class Outbound:
         if self._ledger.messages >= MOST_MESSAGES:
             return 0
         credit = self._ledger.settled + self._window - self._ledger.added
-        return min(credit - HEADER_BYTES, self.max_chunk)
+        return min(credit - HEADER_BYTES, self.max_chunk) if credit >= self._chunk_cost else 0
 
     @property
     def unacknowledged(self) -> int:
@@ -204,7 +204,7 @@ class Outbound:
         self._account(units, HEADER_BYTES + len(carried))
         self.position += units
         self._furthest = max(self._furthest, self.position)
-        self._ledger.add(self.position, HEADER_BYTES + size)
+        self._ledger.add(self.position, max(HEADER_BYTES + size, self._chunk_cost))
         return header, carried
 
     def eos(self) -> Eos:
@@ -250,6 +250,9 @@ class Outbound:
         if not fits or opened.max_chunk > opened.window - HEADER_BYTES:
             expected = f"{self.hello.unit_bytes}, one unit, to below the window"
             raise Malformed("max_chunk", seen=opened.max_chunk, expected=expected)
+        if opened.chunk_cost > opened.window:
+            raise Malformed("chunk_cost", seen=opened.chunk_cost, expected="at most the window")
+        self._chunk_cost = opened.chunk_cost
         self.phase = Phase.OPEN
         # Another sender may have claimed the stream in between.
         others = opened.epoch > self.epoch + 1 and self.epoch > 0

@@ -29,6 +29,10 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Name of the receiver."""
     peer: str = ""
     """Address of the sender, or of the gateway before the receiver."""
+    token: str = ""
+    """Name of the sender's token."""
+    sender_stream: str = ""
+    """With a token: the id that the sender knows the stream by."""
 
 
 class Record(NamedTuple):

@@ -83,7 +83,7 @@ def test_ports(services):
     }
 
     assert {
-        "gateway": [("0.0.0.0", 8766)],  # noqa: S104  # compared only
+        "gateway": [("127.0.0.1", 8766)],
         "prometheus": [("127.0.0.1", 9090)],
         "alertmanager": [("127.0.0.1", 9093)],
         "grafana": [("127.0.0.1", 3000)],

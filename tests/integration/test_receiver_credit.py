@@ -112,7 +112,7 @@ async def test_the_last_byte_of_the_window_may_be_used():
 
     assert opened.window == client.outbound.sent_bytes
     assert 0 == full.window
-    assert (4400, "bytes over the window 36, expected 0") == (code, reason)
+    assert (4400, "bytes over the window 1024, expected 0") == (code, reason)
 
 
 async def test_a_waiting_sender_hears_that_the_receiver_lives(monkeypatch):

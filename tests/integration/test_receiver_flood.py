@@ -68,6 +68,7 @@ def test_without_the_guard_the_receiver_reads_the_whole_flood(monkeypatch):
 
     class Unguarded(Watched):
         pause_writing = receiver.connections.server.ServerConnection.pause_writing
+        holds_back = False
 
     monkeypatch.setattr(receiver.connections.server, "GuardedConnection", Unguarded)
 

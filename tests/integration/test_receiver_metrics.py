@@ -18,6 +18,7 @@ CODES = [
     "4408",
     "4413",
     "4416",
+    "4429",
     "4460",
     "4500",
     "1002",
@@ -88,8 +89,8 @@ AT_FIRST = {
     **{
         ("receiver_refusals_total", ("reason", reason)): 0
         for reason in (
-            *("connections", "path", "subprotocol"),
-            *("draining", "gone", "held", "memory", "store"),
+            *("connections", "early", "host", "origin", "path", "rate", "subprotocol", "token"),
+            *("draining", "gone", "held", "memory", "name", "store"),
         )
     },
     **{("receiver_active_connections", ("dialect", dialect)): 0 for dialect in DIALECTS},
@@ -265,7 +266,10 @@ async def test_the_ack_latency_is_of_one_stream():
 async def test_events_are_dropped_if_a_sender_does_not_read():
     """Acks and the receipt still come; the receiver drops events and counts them."""
     faulty = Faulty("process", lambda: {"text": "x" * 1000}, victims=("noisy",))
-    async with running(faulty) as receiver, speaking(receiver.url, name="noisy") as client:
+    async with (
+        running(faulty, limits={"window_bytes": 16 * 1024 * 1024}) as receiver,
+        speaking(receiver.url, name="noisy") as client,
+    ):
         await client.greet()
         transport = client.connection.transport
         transport.pause_reading()

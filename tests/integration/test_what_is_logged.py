@@ -60,7 +60,7 @@ async def test_a_receiver_without_room_for_connections():
             await one.greet()
             reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
             writer.write(
-                b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                b"GET / HTTP/1.1\r\nHost: [::1]\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
             )
             await reader.read()

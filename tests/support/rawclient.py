@@ -172,9 +172,18 @@ def outbound(stream=None, instance="one", format_=FORMAT, **hello):
 
 
 @asynccontextmanager
-async def speaking(url, half=None, **hello):
-    """Connect for a stream; *half*, from an earlier connection, resumes its stream."""
+async def speaking(url, half=None, *, token="", tls=None, **hello):
+    """
+    Connect for a stream, perhaps with a *token*, and with *tls* settings.
+
+    *half*, from an earlier connection, resumes its stream.
+    """
     async with connect(
-        url, subprotocols=[Subprotocol(wire.SUBPROTOCOL)], compression=None, close_timeout=2
+        url,
+        subprotocols=[Subprotocol(wire.SUBPROTOCOL)],
+        compression=None,
+        close_timeout=2,
+        additional_headers={"Authorization": f"Bearer {token}"} if token else None,
+        ssl=tls,
     ) as connection:
         yield Client(connection, half or outbound(**hello))

@@ -10,7 +10,7 @@ TEXT, BINARY, PING = 0x81, 0x82, 0x89
 
 HANDSHAKE = (
     "GET {target} HTTP/1.1\r\n"
-    "Host: receiver\r\n"
+    "Host: localhost\r\n"
     "Upgrade: websocket\r\n"
     "Connection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"

@@ -97,6 +97,7 @@ async def listening(recorder, port=0, registry=None, **limits):
         port=port,
         drain_lead=0,
         store="none",
+        hosts=("twice.test", "many.test"),
         limits=receiver.Limits(**limits),
     )
     async with receiver.serve(settings, processors=[recorder], registry=registry) as running:

@@ -66,6 +66,10 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The sending process."""
     replica: str = ""
     peer: str = ""
+    token: str = ""
+    """Name of the sender's token."""
+    sender_stream: str = ""
+    """With a token: the id that the sender knows the stream by."""
 
 
 class Complete(NamedTuple):
@@ -122,6 +126,8 @@ class Journal:
                 instance=each.hello.instance,
                 replica=each.origin.replica,
                 peer=each.origin.peer,
+                token=each.origin.token,
+                sender_stream=each.origin.sender_stream,
             )
             for each in found
             if each is not None and not each.part.number

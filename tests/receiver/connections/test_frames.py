@@ -31,9 +31,37 @@ class Connection:
     """Notes what a reader hands over: messages, and bytes for the library."""
 
     takes_frame = True
+    holds_back = False
 
     def __init__(self):
         self.seen = []
+        self.loop = self.account = self.transport = self
+        self.waiting = []
+        self.frames = 0
+
+    def time(self):
+        """Return the same moment always."""
+        return 0.0
+
+    def call_soon(self, call):
+        """Note a reader's next turn."""
+        self.waiting.append(call)
+        return call
+
+    def charge(self, frames, _size, _now):
+        """Count frames; the client is never over its share."""
+        self.frames += frames
+        return 0.0
+
+    def wait(self, _now):
+        """Let the reader go on."""
+        return 0.0
+
+    def pause_reading(self):
+        """Nothing comes until the reader's next turn, as `read` sees to."""
+
+    def read_on(self):
+        """The next bytes may come."""
 
     def take_frame(self, message):
         """Note a message."""
@@ -56,6 +84,8 @@ def read(connection, data, sizes):
         room[:size] = data[:size]
         reader.buffer_updated(size)
         data = data[size:]
+        while connection.waiting:
+            connection.waiting.pop()()
 
 
 @given(
@@ -69,9 +99,10 @@ def read(connection, data, sizes):
     ),
     st.randoms(use_true_random=False),
     st.sampled_from((1, 3, 20, 300, 2000)),
+    st.integers(1, 4),
 )
 @settings(deadline=None, max_examples=60)  # a busy machine is slow
-def test_frames_in_pieces_of_any_size(sent, chance, most):
+def test_frames_in_pieces_of_any_size(sent, chance, most, turn):
     """However the bytes are cut, the same messages and the same other bytes come, in order."""
     connection, expected = Connection(), Connection()
     for opcode, payload, mask in sent:
@@ -81,10 +112,12 @@ def test_frames_in_pieces_of_any_size(sent, chance, most):
             expected.data_received(frame(opcode, payload, mask))
     data = b"".join(frame(*each) for each in sent)
 
-    with patch.object(frames, "DIRECT_BYTES", 130):  # so that both ways are taken
+    # So that both ways are taken, and turns end between frames.
+    with patch.object(frames, "DIRECT_BYTES", 130), patch.object(frames, "SLICE", turn):
         read(connection, data, iter(lambda: chance.randint(1, most), 0))
 
     assert expected.seen == connection.seen
+    assert len(sent) == connection.frames
 
 
 def test_a_connection_that_takes_no_frame_gets_all_bytes():
@@ -196,24 +229,21 @@ async def closed(peer):
     return int.from_bytes(heard[close + 2 : close + 4])
 
 
-async def test_frames_before_the_answer_to_the_handshake():
-    """The library reads for a client that does not wait; half a frame may have come by then."""
-    half, payload = outbound(), b"\x82\x82\x80\x80" * FRAMES  # it looks like headers
-    hello = frame(TEXT, wire.encode_control(half.greet()).encode())
+@pytest.mark.parametrize("more", [b"\x82", b"GET", b"\r\n\r\n"])
+@pytest.mark.parametrize("cut", [1, 3, 200])
+async def test_frames_before_the_answer_to_the_handshake(more, cut):
+    """A client that does not wait is refused: its bytes would be read without being charged."""
     request = HANDSHAKE.format(target="/") + f"Sec-WebSocket-Protocol: {wire.SUBPROTOCOL}\r\n\r\n"
+    data = request.encode() + more
     async with running() as receiver:
         reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
-        writer.write(request.encode() + hello[:9])
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(hello[9:])
-        answer = await reader.readuntil(b"}")
-        half.feed(wire.decode_control(answer[answer.index(b"{") :].decode()))
-        writer.write(frame(BINARY, b"".join(half.chunk(FRAMES, payload))))
-        writer.write(frame(TEXT, wire.encode_control(half.eos()).encode()))
-        answer = await reader.readuntil(digest(payload).encode())
+        writer.writelines((data[:-cut], data[-cut:]))
+        answer = await reader.read()
         writer.close()
+        refused = receiver.value("receiver_refusals_total", reason="early")
 
-    assert b'"committed"' in answer
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert 1 == refused
 
 
 async def test_a_message_within_a_fragmented_one():

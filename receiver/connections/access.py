@@ -1,0 +1,137 @@
+"""
+Access: which handshakes a receiver refuses before it answers them, and which client has sent them.
+
+A page of any origin can open a WebSocket to an address that its user's browser reaches, and a host
+name can be bound to that address anew. So `Origin` must be listed, and `Host` must be an address,
+`localhost` or configured.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http import HTTPStatus
+from ipaddress import ip_address
+from typing import Final
+
+from receiver.clients import Client, Tokens, read_tokens
+from sonoduct.wire import Hello, Unauthorised
+
+SHOWN_CHARACTERS: Final = 64
+"""Of a header in the log."""
+
+LOCAL: Final = "localhost"
+
+_HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([\w.-]+))(?::\d{1,5})?", re.ASCII)
+"""RFC 9110, section 7.2."""
+
+
+class Refused(Exception):
+    """A handshake is refused: with a status, a reason for metrics, and a sentence."""
+
+    def __init__(self, status: HTTPStatus, reason: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.reason = reason
+
+
+def _today() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Access:
+    """Decides who may connect; `reload` replaces the tokens while connections are open."""
+
+    tokens_file: str | None = None
+    origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    today: Callable[[], datetime] = _today
+
+    def __post_init__(self) -> None:
+        self.tokens: Tokens | None = None
+        self._origins = frozenset(map(str.lower, self.origins))
+        self._hosts = frozenset(map(str.lower, self.hosts))
+        self.reload()
+
+    def reload(self) -> None:
+        """
+        Read the file of tokens again; connections stay, and their next streams need a valid token.
+
+        Raises:
+            ValueError: if the file is not valid; the tokens from before stay.
+        """
+        if self.tokens_file is not None:
+            self.tokens = read_tokens(self.tokens_file)
+
+    def require_host(self, host: str) -> None:
+        """
+        Check the header `Host`.
+
+        Raises:
+            Refused: if it is a name that is not configured.
+        """
+        name = _name_in(host)
+        if name == LOCAL or name in self._hosts or _is_address(name):
+            return
+        expected = f"an address, {LOCAL}, or a name that --hosts lists"
+        sentence = f"Host {host[:SHOWN_CHARACTERS]!r}, expected {expected}"
+        raise Refused(HTTPStatus.MISDIRECTED_REQUEST, "host", sentence)
+
+    def require_origin(self, origins: Iterable[str]) -> None:
+        """
+        Check the header `Origin`, which browsers send.
+
+        Raises:
+            Refused: if it is not listed.
+        """
+        for origin in origins:
+            if origin.lower() not in self._origins:
+                shown = repr(origin[:SHOWN_CHARACTERS])
+                sentence = f"Origin {shown}, expected none, or one that --origins lists"
+                raise Refused(HTTPStatus.FORBIDDEN, "origin", sentence)
+
+    def client(self, address: str, credential: str, certificate: Iterable[str] = ()) -> Client:
+        """
+        Return the client at *address*, whose token *credential* or a *certificate*'s name shows.
+
+        Raises:
+            Refused: if there are tokens, and it has none that is valid.
+        """
+        if self.tokens is None:
+            return Client(address)
+        token = self.tokens.find(credential) if credential else None
+        token = token or self.tokens.of_certificate(list(certificate))
+        client = Client(address, token)
+        try:
+            client.require_current(self.tokens, self.today())
+        except Unauthorised as exc:
+            sentence = str(exc) if token else _missing(credential)
+            raise Refused(HTTPStatus.UNAUTHORIZED, "token", sentence) from None
+        return client
+
+    def own(self, client: Client, hello: Hello, *, named: bool) -> Hello:
+        """Return *hello* as *client*'s own; see `Client.own`."""
+        return client.own(hello, self.tokens, self.today(), named=named)
+
+
+def _missing(credential: str) -> str:
+    if credential:
+        return "the token is not known, expected one that the receiver has"
+    return "no token, expected the header Authorization: Bearer TOKEN"
+
+
+def _name_in(host: str) -> str:
+    """Return the name or address in the header *host*, without its port; empty if it is neither."""
+    found = _HOST.fullmatch(host)
+    return (found[1] or found[2]).lower().rstrip(".") if found else ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
