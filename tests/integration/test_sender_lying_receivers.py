@@ -1,6 +1,7 @@
 """Receivers that lie: each stream ends within patience, in one line, with little memory."""
 
 import asyncio
+import json
 import os
 import re
 import time
@@ -70,6 +71,35 @@ async def test_a_liar_cannot_take_memory(tmp_path, name):
     assert 1 == code
     assert 0 < peak < MOST_MIB
     assert [] == [line for line in program.errors if not line.startswith("{")]
+
+
+@pytest.mark.parametrize("cuts", [0, 1])
+async def test_a_receiver_that_works_for_long_is_waited_for(tmp_path, cuts):
+    """It repeats its last ack for longer than patience while it decodes; another may take over."""
+    left = [False] * cuts + [True]
+    loop = asyncio.get_running_loop()
+
+    async def serve_one(connection):
+        end = left.pop(0)
+        await connection.recv()
+        await connection.send(opened())
+        while isinstance(message := await connection.recv(), bytes):
+            pass
+        done = loop.time() + 2 * PATIENCE_S
+        while loop.time() < done:
+            await connection.send(ack(16_000))
+            await asyncio.sleep(liars.PAUSE_S)
+        if end:
+            digest = json.loads(message)["digest"]
+            await connection.send(liars.receipt().replace("DIGEST", digest))
+            await connection.wait_closed()
+
+    settings = {"patience": PATIENCE_S, "ack": "received"}
+    async with liars.speaking(serve_one) as url, connected(url, **settings) as client:
+        result = await client.send(write(tmp_path / "a.wav"))
+
+    assert 16_000 == result.frames
+    assert [] == left
 
 
 async def test_many_pings_are_no_fault(tmp_path):
