@@ -2,6 +2,7 @@
 
 import datetime as dt
 import http.server
+import logging
 import os
 import re
 import socket
@@ -9,6 +10,7 @@ import ssl
 import threading
 from contextlib import suppress
 from http import HTTPStatus
+from itertools import pairwise
 
 import pytest
 import trustme
@@ -30,6 +32,9 @@ from tests.support.sounds import write
 from tests.support.strangers import tcp_server
 
 TOKEN = "s3cret-Token.of/the+studio="  # noqa: S105  # no server takes it
+
+
+RETRY = dt.timedelta(seconds=0.4)
 
 
 @pytest.fixture(name="path")
@@ -193,6 +198,19 @@ async def test_the_token_is_never_shown(tmp_path, path, token):
     assert TOKEN not in repr(Access(str(token))) + repr(Settings(token_file=str(token)))
 
 
+async def test_the_library_does_not_log_the_token(caplog, path, token):
+    """A program that embeds the sender may log everything that any library says."""
+    caplog.set_level(logging.DEBUG)
+    async with (
+        receiver(process_request=Gate()) as url,
+        connected(url, token_file=str(token), ack="received") as client,
+    ):
+        await client.send(path)
+
+    client_side = [each for each in caplog.records if each.name != "websockets.server"]
+    assert TOKEN not in "".join(each.getMessage() for each in client_side)
+
+
 async def test_a_token_does_not_follow_a_redirect(path, token):
     """No other address gets it, and not this one twice."""
     asked = []
@@ -254,7 +272,7 @@ async def test_a_watcher_outlives_a_refusal(tmp_path, token):
     folder.mkdir()
     path = write(folder / "a.wav")
     gate = Gate(HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
-    options = ("--token-file", token, "--retry", "0.4", "--ack", "received")
+    options = ("--token-file", token, "--retry", RETRY.total_seconds(), "--ack", "received")
     async with (
         receiver(process_request=gate) as url,
         watching(folder, url, *options, settle="0.1") as program,
@@ -267,6 +285,8 @@ async def test_a_watcher_outlives_a_refusal(tmp_path, token):
     ends = [line for line in program.log if line["event"] == "stream_ended"]
     assert ["failed", "failed", "sent"] == [line["result"] for line in ends]
     assert "the receiver refuses the token, or wants one" in ends[0]["error"]
+    times = [dt.datetime.fromisoformat(line["timestamp"]) for line in ends]
+    assert all(later - one > RETRY for one, later in pairwise(times))
     assert 3 == len(gate.seen)
 
 

@@ -73,7 +73,7 @@ async def test_a_liar_cannot_take_memory(tmp_path, name):
     assert [] == [line for line in program.errors if not line.startswith("{")]
 
 
-@pytest.mark.parametrize("cuts", [0, 1])
+@pytest.mark.parametrize("cuts", [0, 2])
 async def test_a_receiver_that_works_for_long_is_waited_for(tmp_path, cuts):
     """It repeats its last ack for longer than patience while it decodes; another may take over."""
     left = [False] * cuts + [True]
@@ -100,6 +100,18 @@ async def test_a_receiver_that_works_for_long_is_waited_for(tmp_path, cuts):
 
     assert 16_000 == result.frames
     assert [] == left
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("pings", "more than 1000 pings"), ("fragments", "more than 64 fragments")],
+)
+async def test_a_flood_is_cut_off(tmp_path, name, words):
+    """It does not last for as long as patience, in which it would take memory."""
+    error = await fault_of(LIARS[name](), write(tmp_path / "a.wav"), patience=15)
+
+    assert isinstance(error, wire.WireError)
+    assert f"connection closed with 1008 {words}" == str(error)
 
 
 async def test_many_pings_are_no_fault(tmp_path):
