@@ -47,6 +47,9 @@ LONGEST_WAIT_S: Final = 0.5
 PATIENCE_S: Final = 10.0
 """Seconds over its share, without a break, after which a connection of small messages is closed."""
 
+CALM_S: Final = 1.0
+"""Seconds within its share that end the time over it."""
+
 SMALL_BYTES: Final = 1024
 """Messages count as small if they have fewer bytes on average."""
 
@@ -147,9 +150,13 @@ class Intake:
         if limit is not None and meter.places >= limit:
             whose = "token" if token else "address"
             raise Full("address", f"{meter.places} connections of one {whose}, expected fewer")
-        free = self.most - self.taken
-        if free <= (0 if not meter.places else self.most // NEWCOMERS):
+        if self.taken >= self.most or (meter.places and self.is_short):
             raise Full("connections", f"{self.taken} connections, expected fewer")
+
+    @property
+    def is_short(self) -> bool:
+        """Whether only the places for newcomers are left."""
+        return self.most - self.taken <= self.most // NEWCOMERS
 
     def enter(self, meter: Meter) -> None:
         """Count one more connection of the client of *meter*."""
@@ -181,15 +188,15 @@ class Intake:
 class Account:
     """One connection's own meter, and its client's; also the memory of how long it is over."""
 
-    __slots__ = ("_bytes", "_client", "_intake", "_messages", "_over", "_own", "_since")
+    __slots__ = ("_begun", "_bytes", "_client", "_intake", "_last", "_messages", "_own")
 
     def __init__(self, intake: Intake, client: Meter, now: float) -> None:
         self._intake = intake
         self._client = client
         self._own = Meter(now)
-        self._over = now
-        self._since = now
-        self._messages = self._bytes = 0
+        self._begun: float | None = None  # when it came to be over its share
+        self._last = now  # when it was over its share last
+        self._messages = self._bytes = 0  # since then
 
     def charge(self, messages: int, size: int, now: float) -> float:
         """Add *messages* of *size* bytes in all; return the seconds to wait before the next."""
@@ -214,14 +221,16 @@ class Account:
         else:
             of_client = self._client.wait(self._intake.share, now)
             wait = max(self._own.wait(CONNECTION_SHARE, now), of_client)
-        if wait <= 0.0:
-            if now - self._since > 1.0:  # it was within its share for a second
-                self._over, self._messages, self._bytes = now, 0, 0
-        else:
-            self._since = now
+        if wait > 0.0:
+            if self._begun is None:
+                self._begun, self._messages, self._bytes = now, 0, 0
+            self._last = now
+        elif now - self._last > CALM_S:
+            self._begun = None
         return wait
 
     def is_abusive(self, now: float) -> bool:
         """Whether it was over its share for `PATIENCE_S`, with messages of next to no bytes."""
-        small = self._bytes < SMALL_BYTES * self._messages
-        return small and now - self._since < 1.0 and now - self._over > PATIENCE_S
+        if self._begun is None or now - self._last > CALM_S:
+            return False
+        return now - self._begun > PATIENCE_S and self._bytes < SMALL_BYTES * self._messages

@@ -34,7 +34,7 @@ from sonoduct.wire import HEADER_BYTES, REPLICA_HEADER
 
 from .access import Access, Refused
 from .frames import SCRATCH_BYTES
-from .intake import HANDSHAKE_S, Account, Full, Intake
+from .intake import HANDSHAKE_S, Account, Full, Intake, Meter
 from .session import Connection, Session
 from .websocket import GuardedConnection, WebSocketLink, address_of, peer_of
 
@@ -296,14 +296,34 @@ class Server:
         try:
             intake.require_place(meter, quota, token=client.token is not None)
         except Full as exc:
-            self._metrics.connections.labels(dialect.name, "refused").inc()
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, exc.reason, str(exc)) from None
+            if exc.reason == "address" or not self._make_room(meter, now):
+                self._metrics.connections.labels(dialect.name, "refused").inc()
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, exc.reason, str(exc)) from None
+        else:
+            if intake.is_short and not meter.places:
+                self._make_room(meter, now)
         if connection.handshaking:
             connection.handshaking = False
             intake.let_on(connection.meter)
         intake.enter(meter)
         connection.meter, connection.inside = meter, True
         connection.account = Account(intake, meter, now)
+
+    def _make_room(self, meter: Meter, now: float) -> bool:
+        """
+        Close the connection that can be spared best, of a client that has more than *meter*'s.
+
+        Return False if there is none.
+        """
+        ranked = []
+        for session in self._sessions:
+            places = self._intake.meter(session.client.key, now).places
+            if places > meter.places + 1 and (idleness := session.idleness(now)):
+                ranked.append((idleness, places, session))
+        if not ranked:
+            return False
+        max(ranked, key=lambda each: each[:2])[2].give_way()
+        return True
 
     def _note_check(self, headers: Headers) -> None:
         if check := _SERVER.search(_last(headers, "X-Haproxy-Server-State")):

@@ -62,6 +62,15 @@ class Connection:
 SHOWN_DIGITS: Final = 8
 """Of an id. Whoever knows all of it, and the instance, could claim the stream."""
 
+SPARED_S: Final = 5.0
+"""Seconds of a stream, or between two, for which a connection is spared when places are short."""
+
+SLOW: Final = 0.8
+"""Seconds of audio in a second: a stream with less can wait better than a live one."""
+
+SLOW_FILE: Final = 16 * 1024
+"""Bytes in a second that stand for the sample rate of a file: two minutes of MP3 in a minute."""
+
 RETRY_MS: Final = 500
 """The longest wait that a draining receiver asks its senders for."""
 
@@ -96,7 +105,7 @@ class Session:
 
         *own* makes a hello the *client*'s own, and refuses streams that are not the client's.
         """
-        self._client = client
+        self.client = client
         self._own = own
         self._limit = limit
         self._hello: wire.Hello | None = None
@@ -120,6 +129,7 @@ class Session:
         self._step = 0
         """Bytes of the window that are worth a commit and an ack."""
         self._stopped = False
+        self._tasks: asyncio.TaskGroup | None = None
         self._handled: asyncio.Event | None = None  # while a control message is handled
 
     def __repr__(self) -> str:
@@ -132,6 +142,7 @@ class Session:
         log.debug("connection_opened", peer=self._link.peer, dialect=self.dialect.name)
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 self._outbox.open(tasks)
                 await self._serve()
         finally:
@@ -146,6 +157,29 @@ class Session:
     def age(self, now: float) -> float:
         """Return the age of the oldest unit without an ack, in seconds; any thread may ask."""
         return self._acks.age(now)
+
+    def give_way(self) -> None:
+        """Close the connection for a newcomer, which may have its memory at once."""
+        self.stop(wire.Overloaded("places are short, and this connection can wait"))
+        assert self._tasks is not None  # it runs
+        self._tasks.create_task(self._give_back(final=not self.dialect.resumable))
+
+    def idleness(self, now: float) -> int:
+        """
+        Return how well this connection can be spared when places are short; 0 for not at all.
+
+        That is 3 if it has no stream, 2 if its stream is slower than its own sample rate, and 1 if
+        it waits for the end of its stream.
+        """
+        if self._stopped or now - self._since < SPARED_S:
+            return 0
+        if (lease := self._lease) is None:
+            return 3 if self._handled is None else 0
+        if self._handled is not None:
+            return 1
+        hello, received = lease.stream.hello, lease.stream.received - self._first
+        per_second = hello.format.samplerate if hello.format is not None else SLOW_FILE
+        return 2 if received < SLOW * per_second * (now - self._since) else 0
 
     def now(self, now: float) -> Connection:
         """Return what this connection does at *now*; called by any thread."""
@@ -331,7 +365,7 @@ class Session:
     async def _open(self, hello: wire.Hello) -> None:
         self._hello = hello
         try:
-            own = self._own(self._client, hello, named=self.dialect.resumable)
+            own = self._own(self.client, hello, named=self.dialect.resumable)
             self._hello = own
             self._holder = self._holder_of(hello.stream if own.stream != hello.stream else "")
             granted = await self._streams.claim(own, self._holder)
@@ -349,7 +383,7 @@ class Session:
 
     def _holder_of(self, sender_stream: str) -> Holder:
         """Return this connection as the holder of a stream that the sender knows by that id."""
-        token = self._client.token
+        token = self.client.token
         origin = Origin(
             replica=self._replica,
             peer=self._link.peer,
@@ -357,7 +391,7 @@ class Session:
             sender_stream=sender_stream,
         )
         traffic = self._metrics.traffic[self.dialect.name]
-        return Holder(traffic, self._release, self._found, self.stop, origin)
+        return Holder(traffic, self._release, self._found, self.stop, origin, self.client.key)
 
     async def _commit(self, eos: wire.Eos) -> None:
         lease = self._lease

@@ -23,6 +23,7 @@ from sonoduct import wire
 from sonoduct.wire import Draining, Eos, Fenced, Held, Hello, Level, Receipt, Terms, WireError
 
 from .budget import Budget
+from .claims import ClaimRate
 from .stream import Holder, MakeStream, Stream
 
 log = structlog.get_logger()
@@ -39,6 +40,8 @@ class Lease:
 
     stream: Stream
     terms: Terms
+    offset: int
+    """The unit at which the connection continued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class StreamRegistry:
         self._metrics = metrics
         self._limits = limits
         self._slots: dict[str, Slot] = {}
+        self._claims = ClaimRate()
         self._now = asyncio.get_running_loop().time
 
     @property
@@ -90,6 +94,7 @@ class StreamRegistry:
             Fenced: if a newer claim came in the meantime.
             Overloaded: if there is no memory for another window.
             Draining: if the receiver stops.
+            TooFast: if the client has claimed the stream too often, and sent nothing.
             Gone: if the stream was cancelled or has expired.
             Malformed: if the stream exists in another format.
             StorageFailed: if the disk refuses.
@@ -138,6 +143,8 @@ class StreamRegistry:
     async def detach(self, lease: Lease, holder: Holder, *, final: bool) -> None:
         """Take the stream back from *holder*; if *final*, its sender cannot come back for it."""
         stream = lease.stream
+        if stream.received > lease.offset:
+            self._claims.forgive(stream.hello.stream, holder.client)
         slot = self._slots.get(stream.hello.stream)
         if slot is not None and slot.holder is holder:
             slot.holder = stream.holder = None
@@ -177,16 +184,18 @@ class StreamRegistry:
             yield
 
     def _take_over(self, hello: Hello, holder: Holder) -> Slot:
-        slot = self._slots.get(hello.stream)
+        slot, now = self._slots.get(hello.stream), self._now()
+        if slot is not None:
+            slot.require_free(hello, now, self._limits.takeover_timeout)
+        self._claims.count(hello.stream, holder.client, now)
         if slot is None:
-            slot = Slot(hello.instance, holder, self._now())
-            self._slots[hello.stream] = slot
+            slot = self._slots[hello.stream] = Slot(hello.instance, holder, now)
             return slot
-        slot.give_way(hello, self._now(), self._limits.takeover_timeout)
+        slot.give_way()
         if slot.holder is not None:
             self._metrics.fenced.inc()
             log.info("holder_fenced", stream=hello.stream, **_facts(hello, holder))
-        slot.instance, slot.holder, slot.since = hello.instance, holder, self._now()
+        slot.instance, slot.holder, slot.since = hello.instance, holder, now
         return slot
 
     async def _claim(self, hello: Hello, slot: Slot, holder: Holder) -> Lease | AlreadyCommitted:
@@ -214,7 +223,7 @@ class StreamRegistry:
         ack = hello.ack if level is Level.DURABLE else level
         kept = level is Level.DURABLE
         terms = Terms(window, self._limits.max_chunk(window), ack, kept, CHUNK_COST)
-        return Lease(slot.stream, terms)
+        return Lease(slot.stream, terms, claim.offset)
 
     def _tidy(self, stream: str, slot: Slot, holder: Holder) -> None:
         """Take the stream from *holder* if its claim was refused."""
@@ -272,24 +281,26 @@ class Slot:
         """The event loop's time of the last chunk, or of the holder's coming or leaving."""
         return max(self.since, self.stream.last_chunk) if self.stream is not None else self.since
 
-    def give_way(self, hello: Hello, now: float, limit: float) -> None:
+    def require_free(self, hello: Hello, now: float, limit: float) -> None:
         """
-        Make the holder give way to *hello*: to its own sender at once, to others when it idles.
+        Check that *hello* may take the stream: its own sender may at once, others if it idles.
 
         Raises:
             Held: if the holder has made progress within *limit* seconds.
         """
-        if self.holder is None:
-            return
         idle = now - self.progress
-        if self.instance != hello.instance and idle < limit:
+        if self.holder is not None and self.instance != hello.instance and idle < limit:
             expected = f"{limit:g} before another sender may take it over"
             what = "stream is held; seconds without progress"
             raise Held(what, seen=round(idle, 1), expected=expected)
-        fenced = Fenced(NEWER)
-        self.holder.stop(fenced)
-        if self.stream is not None:
-            self.stream.interrupt(fenced)
+
+    def give_way(self) -> None:
+        """Stop the holder, if there is one."""
+        if self.holder is not None:
+            fenced = Fenced(NEWER)
+            self.holder.stop(fenced)
+            if self.stream is not None:
+                self.stream.interrupt(fenced)
 
     def require(self, holder: Holder) -> None:
         """

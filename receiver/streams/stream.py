@@ -35,6 +35,8 @@ class Holder:
     """Take nothing more from the peer, and close the connection with this error."""
     origin: Origin = Origin()  # noqa: RUF009  # it is frozen
     """This receiver, and the peer."""
+    client: str = ""
+    """Name of the client for fair shares."""
 
     @property
     def facts(self) -> dict[str, str]:
