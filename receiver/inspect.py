@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from sonoduct.runtime.console import faults_console, results_console
+from sonoduct.text import clean
 
 from .stores.journal.export import export, find_journal
 from .stores.journal.layout import Layout
@@ -33,7 +34,7 @@ def export_stream(layout: Layout, stream: str, output: Path | None) -> int:
         )
     results_console().print(f"{made.path}: {made.length} {made.unit}", soft_wrap=True)
     if made.fault is not None:
-        faults_console().print(f"it ends early: {made.fault}", soft_wrap=True)
+        faults_console().print(f"it ends early: {clean(made.fault)}", soft_wrap=True)
     return int(made.fault is not None)
 
 
@@ -50,7 +51,8 @@ def verify_store(layout: Layout) -> int:
             progress.update(task, advance=1)
             if finding.fault is not None:
                 bad += 1
-                faults.print(f"{finding.state} {finding.what}: {finding.fault}", soft_wrap=True)
+                fault = clean(f"{finding.what}: {finding.fault}")
+                faults.print(f"{finding.state} {fault}", soft_wrap=True)
     results.print(
         f"{counts['recording']} recordings, {counts['complete']} complete journals, "
         f"{counts['open']} open ones, {frames} frames: {bad} damaged",

@@ -172,7 +172,13 @@ class Client:
                     raise
                 growing, policy.reached = transfer.source.growing, self._reached
                 try:
-                    delay, reason = policy.delay_after(exc, now(), growing=growing)
+                    delay, reason = policy.delay_after(
+                        exc,
+                        now(),
+                        growing=growing,
+                        working=transfer.working,
+                        owed_s=transfer.unacknowledged_s,
+                    )
                 except UnreachableError:
                     self._reached = False  # the next stream need not wait so long
                     raise
@@ -184,6 +190,8 @@ class Client:
 
     async def _connect(self) -> Link:
         turn, self._turn = self._turn, self._turn + 1
-        link = await open_link(self._settings.to, within=self._settings.connect_timeout, turn=turn)
+        within = min(self._settings.connect_timeout, self._settings.patience)
+        access = self._settings.access
+        link = await open_link(self._settings.to, within=within, turn=turn, access=access)
         self._turn = turn  # this address answers: begin with it the next time
         return link

@@ -25,6 +25,7 @@ from sonoduct.runtime.logs import LogLines, configure
 from sonoduct.runtime.loop import run_loop
 from sonoduct.runtime.metrics import export_process, metrics_endpoint
 from sonoduct.runtime.signals import stop_event
+from sonoduct.text import clean
 
 from .dialects import dialect_of
 from .errors import SourceError
@@ -37,7 +38,6 @@ from .ledger import open_ledger
 from .metrics import Metrics
 from .opening import Inputs
 from .settings import FILES, FOLDER, INPUT, ProbeSettings, SendSettings, WatchSettings
-from .sources import printable
 from .sources.microphone import input_devices
 from .terminal import Outcome, Progress, print_devices, print_table, write_line
 
@@ -102,7 +102,7 @@ def send_command(
         interrupted = run_loop(_until_stopped(sending, paths))
     print_table(sorted(outcomes, key=attrgetter("name")), results)
     if sending.left_out:
-        results.print(f"left out: {printable(summary(sending.left_out))}", soft_wrap=True)
+        results.print(f"left out: {clean(summary(sending.left_out))}", soft_wrap=True)
     if interrupted:
         return INTERRUPTED
     return 0 if all(outcome.good for outcome in outcomes) and not unwritten else 1
@@ -140,7 +140,7 @@ def devices_command() -> int:
     try:
         found = input_devices()
     except SourceError as exc:
-        faults_console().print(f"sender: {exc}", soft_wrap=True)
+        faults_console().print(f"sender: {clean(exc)}", soft_wrap=True)
         return 1
     print_devices(found, results_console())
     return 0
@@ -201,7 +201,7 @@ async def _watch(folder: Path, settings: WatchSettings, lines: LogLines) -> int:
             stop_event() as stop,
             open_ledger(settings.ledger, settings.ledger_entries) as ledger,
         ):
-            log.info("sender_watching", folder=printable(folder), to=settings.to, metrics_port=port)
+            log.info("sender_watching", folder=clean(folder), to=settings.to, metrics_port=port)
             await log_missing_guards()
             await Watch(folder, settings, metrics, deliveries, ledger).run(uuid.uuid4().hex, stop)
     except OSError as exc:

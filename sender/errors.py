@@ -37,3 +37,12 @@ class OddAnswerError(NotAReceiverError):
 
     It ends a stream only if no receiver has answered at this address before.
     """
+
+
+class AccessError(OddAnswerError):
+    """
+    The receiver refuses this sender, or the sender this receiver: a token, a certificate.
+
+    A person has to mend it. It ends a stream if the sender has not got in before; if it has, a
+    token or a certificate is being replaced, and the stream waits for that.
+    """

@@ -41,19 +41,30 @@ OpenSource = Callable[[], Source]
 """Waits for the first audio of an input; returns its source, or raises a SourceError."""
 
 
-def open_file(path: Path, settings: Settings, cancellation: Cancellation | None = None) -> Source:
+def open_file(
+    path: Path,
+    settings: Settings,
+    cancellation: Cancellation | None = None,
+    folder: Path | None = None,
+) -> Source:
     """
     Return the audio file at *path*: decoded and converted, or unchanged, as *settings* say.
 
-    *cancellation* ends the decoder.
+    *cancellation* ends the decoder. If *path* was found in *folder*, no link may lead out of it.
 
     Raises:
         SourceError: if it cannot be read, has no audio, or does not fit the settings.
     """
     if settings.untouched:
-        return WholeFile(path)
+        return WholeFile(path, folder)
     requested = settings.exact_encoding
-    file = AudioFile(path, requested, options=settings.decode_options, cancellation=cancellation)
+    file = AudioFile(
+        path,
+        requested,
+        options=settings.decode_options,
+        cancellation=cancellation,
+        folder=folder,
+    )
     return converted(file, settings.conversion, requested)
 
 

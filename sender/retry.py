@@ -52,15 +52,26 @@ class RetryPolicy:
         self._settings = settings
         self._chance = chance
         self._bound = FIRST_S
-        self._progress_at = now
+        self._progress_at = self._acknowledged_at = now
         self._acknowledged = 0
         self._last_code = 0
 
-    def delay_after(self, error: Exception, now: float, *, growing: bool) -> tuple[float, str]:
+    def delay_after(
+        self,
+        error: Exception,
+        now: float,
+        *,
+        growing: bool,
+        working: bool = False,
+        owed_s: float = 0.0,
+    ) -> tuple[float, str]:
         """
         Return the seconds to wait before the next attempt, and the reason as metrics call it.
 
-        While the source is *growing* patience has no end: it counts from when the source stops.
+        While the source is *growing* patience has no end: it counts from when the source stops. It
+        counts from now as well if the receiver said that it is *working* on the whole stream, or
+        that another sender holds the stream, but only for the settings' `busy_timeout`. For the
+        last *owed_s* seconds the receiver has acknowledged nothing, although units waited for it.
 
         Raises:
             WireError: if *error* will not go away by trying again.
@@ -72,19 +83,26 @@ class RetryPolicy:
         code = _code(error)
         if code not in RETRYABLE:
             raise error_for(code, str(error)) if isinstance(error, LinkClosedError) else error
-        again = self._progress(code, now)
+        busy = working or code == HELD
+        again = self._progress(code, now, owed_s, busy=busy)
         if code == CHECKSUM and self._complete:
             raise error  # the digest of the whole stream, not the checksum of one chunk
         if again and code in ONCE:
             raise error
         if growing:
-            self._progress_at = now
+            self._progress_at = self._acknowledged_at = now
         waited = now - self._progress_at
         limit = self._settings.patience if self.reached else self._settings.connect_timeout
         if waited >= limit:
             raise UnreachableError(
                 f"{self._settings.to}: no progress for {waited:.1f} s, expected some within "
                 f"{limit:g} s; last: {error}"
+            ) from error
+        stuck = now - self._acknowledged_at
+        if busy and stuck >= self._settings.busy_timeout:
+            raise UnreachableError(
+                f"{self._settings.to}: busy for {stuck:.1f} s, expected progress within "
+                f"{self._settings.busy_timeout:g} s; last: {error}"
             ) from error
         unanswered = not isinstance(error, LinkClosedError | WireError)
         reason = "refused" if unanswered else REASONS.get(code, "error")
@@ -100,14 +118,21 @@ class RetryPolicy:
             return True
         return outbound.phase is Phase.ENDING and outbound.acknowledged == outbound.position
 
-    def _progress(self, code: int, now: float) -> bool:
-        """Note progress; return whether this attempt failed like the last one, without any."""
+    def _progress(self, code: int, now: float, owed_s: float, *, busy: bool) -> bool:
+        """
+        Note progress; return whether this attempt failed like the last one, without any.
+
+        Only units count that were never acknowledged before. A receiver may continue at an earlier
+        one, and it must not hold the sender by going to and fro.
+        """
         further = self._outbound.acknowledged > self._acknowledged
-        if further or code == HELD:  # the sender that holds the stream makes progress
-            self._progress_at = now
         if further:
+            self._acknowledged = self._outbound.acknowledged
+            self._acknowledged_at = max(self._acknowledged_at, now - owed_s)
+            self._progress_at = max(self._progress_at, self._acknowledged_at)
             self._bound = FIRST_S
-        self._acknowledged = self._outbound.acknowledged
+        if busy:
+            self._progress_at = now
         again, self._last_code = code == self._last_code and not further, code
         return again
 

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from cyclopts import Group, Parameter
+from cyclopts import CycloptsError, Group, Parameter
 from cyclopts.validators import Number
 
 from sonoduct.audio.decoding import LEAST_MEMORY, DecodeOptions, Limits
 from sonoduct.wire import SAMPLERATES, Encoding, Level
 
+from .access import Access, read_token
+from .errors import AccessError
 from .sources.address import parse_address
 from .sources.converted import Conversion, parse_channels
 from .sources.pipe import parse_raw
@@ -28,8 +30,21 @@ def require_websocket(_type: object, value: str) -> None:
         good = address.scheme in ("ws", "wss") and address.hostname and address.port != 0
     except ValueError:  # the port is not a number
         good = False
+    if good and address.username is not None:  # the log names the address
+        # The library would show the value of a ValueError.
+        message = "--to: address with a user or password in it, expected --token-file"
+        raise CycloptsError(msg=message, verbose=False)
     if not good:
         raise ValueError(f"address {value!r}, expected ws://HOST:PORT or wss://HOST:PORT")
+
+
+def require_token(_type: object, value: str | None) -> None:
+    """Refuse a file without a usable token."""
+    if value is not None:
+        try:
+            read_token(value)
+        except AccessError as exc:
+            raise ValueError(str(exc)) from exc
 
 
 def require_channels(_type: object, value: str | None) -> None:
@@ -146,6 +161,20 @@ class Settings(DecodeSettings):
     )
     """The receiver's address."""
 
+    token_file: Annotated[str | None, Parameter(group=RECEIVER, validator=require_token)] = None
+    """File with the token that the receiver wants; read for each connection, so that it can be
+    replaced."""
+
+    ca_file: Annotated[str | None, Parameter(group=RECEIVER)] = None
+    """With wss: file with the certificates of the only authorities to believe, in PEM; by default
+    those of the system."""
+
+    client_cert: Annotated[str | None, Parameter(group=RECEIVER)] = None
+    """With wss: file with the certificate that the sender shows, in PEM."""
+
+    client_key: Annotated[str | None, Parameter(group=RECEIVER)] = None
+    """File with the key of --client-cert, if it is not in the same file; without a password."""
+
     encoding: Annotated[
         Literal["auto", "s16le", "s24le", "f32le", "flac", "file"], Parameter(group=AUDIO)
     ] = "auto"
@@ -193,12 +222,23 @@ class Settings(DecodeSettings):
     silence_timeout: Annotated[float, Parameter(group=PATIENCE, validator=Positive)] = 60.0
     """Seconds without an answer after which the sender tries another connection."""
 
+    busy_timeout: Annotated[float, Parameter(group=PATIENCE, validator=Positive)] = 86400.0
+    """Seconds without any progress, although the receiver says that it still works on the whole
+    stream or that another sender holds it, after which a stream fails."""
+
     @property
     def exact_encoding(self) -> Encoding | None:
         """The requested encoding; None for the smallest exact one."""
         return Encoding(self.encoding) if self.encoding in list(Encoding) else None
 
+    @property
+    def access(self) -> Access:
+        """The files with the token and the certificates."""
+        return Access(self.token_file, self.ca_file, self.client_cert, self.client_key)
+
     def __post_init__(self) -> None:
+        if self.client_key and not self.client_cert:
+            raise ValueError("client-key without client-cert, expected both")
         if self.untouched and (given := [name for name, value in self._touching if value]):
             raise ValueError(f"encoding file with {', '.join(given)}, expected the file as it is")
 
@@ -241,6 +281,9 @@ class SendSettings(Settings):
 
     protocol: Annotated[str, Parameter(group=RECEIVER, validator=require_protocol)] = "sonoduct"
     """`plain` speaks the tutorial's dialect: no resume, no receipt, no bar."""
+
+    follow_links: Annotated[bool, Parameter(group=INPUT, negative=())] = False
+    """Take files behind links that lead out of a folder as well, and walk linked folders."""
 
     raw: Annotated[str | None, Parameter(group=INPUT, validator=require_raw)] = None
     """Standard input is samples without a header: ENCODING:SAMPLERATE:CHANNELS."""
@@ -322,7 +365,10 @@ class WatchSettings(Settings):
 
     retry: Annotated[float, Parameter(group=FOLDER, validator=Positive)] = 30.0
     """Longest wait in seconds between attempts at a file that cannot be read for now; the first
-    wait is short."""
+    wait is short. Also the wait after a token or a certificate was refused."""
+
+    follow_links: Annotated[bool, Parameter(group=FOLDER, negative=())] = False
+    """Take files behind links that lead out of a folder as well, and walk linked folders."""
 
     metrics_host: Annotated[str, Parameter(group=METRICS)] = "0.0.0.0"  # noqa: S104  # a container is reached from outside
     """Address of /metrics."""

@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sonoduct.text import clean
 from sonoduct.wire import Kind, Phase, Receipt
 
 from .sources.microphone import Device
@@ -84,7 +85,7 @@ def _progress_cells(transfer: Transfer, elapsed: float) -> tuple[str | Text | Pr
     standing = f"{outbound.unacknowledged / 1024:.0f} KiB to ack"
     return (
         # The table has the folder; here is no room. In a plain string [brackets] would be markup.
-        Text(PurePath(source.name).name),
+        Text(clean(PurePath(source.name).name)),
         ProgressBar(total=total, completed=done, pulse=total is None),
         f"{shown(done)} / {shown(total) if total else '?'}",
         f"{done / elapsed:.1f} {'MiB/s' if is_file else 'x'}" if elapsed else "",
@@ -127,6 +128,8 @@ class Outcome:
     error: str | None = None
     retry: bool = False
     """Whether trying again may help: the receiver, not the file, was the cause."""
+    refused: bool = False
+    """Whether a token or a certificate was refused, which a person has to mend."""
     unreadable: bool = False
     """Whether the operating system refused to read the file, for a reason that may pass."""
     sent_bytes: int = 0
@@ -169,7 +172,7 @@ def print_devices(devices: Sequence[Device], console: Console) -> None:
     for heading in ("", "index", "channels", "samplerate", "name"):
         table.add_column(heading, overflow="fold")
     for each in devices:
-        facts = (str(each.index), str(each.channels), str(each.samplerate), each.name)
+        facts = (str(each.index), str(each.channels), str(each.samplerate), clean(each.name))
         table.add_row("*" if each.default else "", *facts)
     console.print(table)
 

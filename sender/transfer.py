@@ -83,6 +83,9 @@ class Transfer:
         self._units = metrics.units[hello.kind]
         self._sent = self._acknowledged = 0  # units that metrics have counted
         self._waits_since: float | None = None
+        self._progress_at = 0.0  # on this connection, or since when progress is owed
+        self.working = False
+        """Whether the receiver said on the last connection that it works on the whole stream."""
         self.via: dict[str, str] = {}
         """The receiver and the address of the last connection, as the log names them."""
 
@@ -111,12 +114,15 @@ class Transfer:
             WireError: the receiver's error, or an error in its messages.
             SourceError: if the source cannot be read.
         """
-        self.via = link.facts
-        await link.send(encode_control(self.outbound.greet()))
+        self.via, self.working = link.facts, False
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._listen(link))
-                tasks.create_task(self._send(link))
+                impatience = tasks.create_task(self._require_progress())
+                await link.send(encode_control(self.outbound.greet()))
+                listening = tasks.create_task(self._listen(link))
+                await tasks.create_task(self._send(link))
+                await listening
+                impatience.cancel()
         except* Exception as group:  # noqa: BLE001  # re-raised: the first failure is the reason
             raise _first(group) from None
         receipt = self.outbound.receipt
@@ -188,21 +194,30 @@ class Transfer:
                 for event in [message] if isinstance(message, Event) else message.events:
                     self.on_event(event)
                 continue  # an event acknowledges nothing
-            self.outbound.feed(message)
-            self._count_acknowledged()
-            if isinstance(message, Opened):
-                epoch, offset = message.epoch, message.offset
-                if offset > self._sent:  # another run, or another process, has sent these units
-                    self._sent = self._acknowledged = offset
-                log.debug("claim_accepted", **self.facts, epoch=epoch, offset=offset)
-            if isinstance(message, Ack) and message.epoch != self.outbound.epoch:
-                continue
-            if isinstance(message, Cancelled):
-                raise Gone("the receiver gave the stream up")
-            self.source.release(self.outbound.acknowledged)
-            self._changed.set()
+            self._take(message)
             if self.outbound.phase is Phase.PROVING:
                 return  # the receiver sends nothing more
+
+    def _take(self, message: Control) -> None:
+        outbound = self.outbound
+        phase, acknowledged = outbound.phase, outbound.acknowledged
+        outbound.feed(message)
+        self._count_acknowledged()
+        if isinstance(message, Opened):
+            epoch, offset = message.epoch, message.offset
+            if offset > self._sent:  # another run, or another process, has sent these units
+                self._sent = self._acknowledged = offset
+            log.debug("claim_accepted", **self.facts, epoch=epoch, offset=offset)
+        if isinstance(message, Ack):
+            if message.epoch != outbound.epoch or phase is Phase.GREETING:
+                return  # late, of another claim
+            self.working = phase is Phase.ENDING and outbound.acknowledged == acknowledged
+        if isinstance(message, Cancelled):
+            raise Gone("the receiver gave the stream up")
+        if outbound.acknowledged > acknowledged:
+            self._progress_at = asyncio.get_running_loop().time()
+        self.source.release(outbound.acknowledged)
+        self._changed.set()
 
     async def _send(self, link: Link) -> None:
         outbound = self.outbound
@@ -212,6 +227,7 @@ class Transfer:
         if outbound.phase is Phase.OPEN:
             await self._send_frames(link)
             await link.send(encode_control(outbound.eos()))
+            self._progress_at = asyncio.get_running_loop().time()
             await self._until(lambda: outbound.phase is Phase.DONE)
         elif outbound.phase is Phase.PROVING:
             await self._prove()
@@ -307,6 +323,8 @@ class Transfer:
             started = loop.time()
             await self._until(lambda: outbound.room >= size)
             self._metrics.blocked_seconds.inc(loop.time() - started)
+        if not outbound.unacknowledged:
+            self._progress_at = asyncio.get_running_loop().time()
         resent = outbound.resent_bytes
         header, carried = outbound.chunk(frames, payload, packed)
         traffic.chunks += 1
@@ -343,27 +361,41 @@ class Transfer:
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         """
-        Wait for the receiver's messages until *reached*.
+        Wait for the receiver's messages until *reached*. Events are no answer.
 
         Raises:
-            LinkClosedError: if no message came for too long; or, while the stream is open, none
-                that acknowledges more. A receiver that repeats itself is alive, but stuck.
+            LinkClosedError: if no message came for too long.
         """
-        outbound, patience = self.outbound, self._settings.patience
-        silence = min(self._settings.silence_timeout, patience)
-        now = asyncio.get_running_loop().time
-        acknowledged, since = outbound.acknowledged, now()
+        silence = min(self._settings.silence_timeout, self._settings.patience)
         while not reached():
-            if outbound.acknowledged > acknowledged:
-                acknowledged, since = outbound.acknowledged, now()
-            elif outbound.phase is Phase.OPEN and now() - since > patience:
-                raise LinkClosedError(ABNORMAL, f"no progress for {patience:g} s")
             self._changed.clear()
             try:
                 async with asyncio.timeout(silence):
                     await self._changed.wait()
             except TimeoutError as exc:
                 raise LinkClosedError(ABNORMAL, f"no answer for {silence:g} s") from exc
+
+    async def _require_progress(self) -> None:
+        """
+        Wait until the receiver should have acknowledged more by now, and has not.
+
+        While the stream is open, patience begins with the first unit that waits for an
+        acknowledgement, and with each acknowledgement of more. A receiver that repeats itself is
+        alive, but stuck. After eos it may repeat itself while it decodes the stream or its
+        processors end; that has a limit of its own.
+
+        Raises:
+            LinkClosedError: then.
+        """
+        outbound, settings = self.outbound, self._settings
+        now = asyncio.get_running_loop().time
+        while True:
+            owed = outbound.phase is Phase.ENDING or outbound.unacknowledged
+            limit = settings.busy_timeout if outbound.phase is Phase.ENDING else settings.patience
+            left = self._progress_at + limit - now() if owed else limit
+            if left <= 0:
+                raise LinkClosedError(ABNORMAL, f"no progress for {limit:g} s")
+            await asyncio.sleep(min(left, settings.patience))
 
     @property
     def _live(self) -> bool:

@@ -11,6 +11,8 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from sonoduct.text import clean
+
 from .history import Status
 
 BARS: Final = "▁▂▃▄▅▆▇█"
@@ -83,10 +85,10 @@ def _urgency(connection: Mapping[str, Any]) -> tuple[float, float]:
 def _cells(row: Status, bars: str) -> list[str | Text]:
     state = Text(row.state, style=STATES[row.state])
     if row.state == "gone":
-        return [Text(row.replica), state, "", "", Text(row.fault, style="red")]
+        return [_clean(row.replica), state, "", "", Text(clean(row.fault), style="red")]
     streams = str(row.streams) + (f" ({row.stalled} stalled)" if row.stalled else "")
     return [
-        Text(row.replica),
+        _clean(row.replica),
         state,
         _coloured(streams, row.stalled > 0),
         f"{row.audio_rate:.1f}",
@@ -104,8 +106,8 @@ def _cells(row: Status, bars: str) -> list[str | Text]:
 
 
 def _clean(text: str) -> Text:
-    """Return *text*, which a peer chose, without what would move a terminal's cursor."""
-    return Text("".join(each if each.isprintable() else "?" for each in text))
+    """Return *text*, which a peer chose, so that a terminal can show it."""
+    return Text(clean(text))
 
 
 def _coloured(text: str, bad: bool) -> Text:

@@ -12,6 +12,7 @@ from typing import Any
 from rich.live import Live
 
 from sonoduct.runtime.console import faults_console, results_console
+from sonoduct.text import clean
 
 from .history import History
 from .replicas import Answer, ask, ask_connections, find, split_address
@@ -54,7 +55,7 @@ def show_streams(names: Sequence[str], *, interval: float, as_json: bool) -> int
     else:
         results_console().print(connections_table(rows))
     for fault in (*faults, *silent):
-        faults_console().print(f"receiver: {fault}", soft_wrap=True)
+        faults_console().print(f"receiver: {clean(fault)}", soft_wrap=True)
     return 1 if faults or silent else 0
 
 

@@ -15,6 +15,7 @@ from sender.settings import Settings
 from sender.sources import Source
 from sender.websocket import Link, LinkClosedError, open_link
 from sonoduct.audio.samples import to_float32
+from sonoduct.text import clean
 from sonoduct.wire import Digest, Format, Kind, Receipt
 
 FRAMES: Final = 4096
@@ -22,6 +23,9 @@ FRAMES: Final = 4096
 
 END: Final = "Done"
 ANSWER: Final = "Done!"
+MOST_WORDS: Final = 40
+"""Characters of a wrong answer that are shown; a digest has 32."""
+
 NORMAL: Final = (1000, 1001)
 
 
@@ -40,32 +44,30 @@ async def send_plain(source: Source, settings: Settings, metrics: Metrics) -> Re
     digest = Digest()
     try:
         await _send_blocks(link, source, digest, settings, metrics)
-        async with asyncio.timeout(settings.silence_timeout):
-            answer = await _answer(link)
+        answer = await _answer(link, settings.silence_timeout)
     except asyncio.CancelledError:
         await link.leave()
         raise
     except LinkClosedError as exc:
         raise NotAReceiverError(f"{settings.to}: {exc}, expected {ANSWER}") from exc
     except TimeoutError as exc:
-        waited = f"{settings.silence_timeout:g} s"
-        raise UnreachableError(
-            f"{settings.to}: no answer to {END} for {waited}, expected {ANSWER} or a close"
-        ) from exc
+        raise UnreachableError(f"{settings.to}: {exc}") from exc
     finally:
         await link.close()
     metrics.units[Kind.PCM].acknowledged += digest.units
     receipt = _receipt(source, digest)
     for key, mine in (("frames", receipt.frames), ("digest", receipt.digest)):
         if answer.get(key, mine) != mine:
-            raise NotAReceiverError(f"{settings.to}: {key} {answer[key]}, expected {mine}")
+            seen = clean(answer[key], MOST_WORDS)
+            raise NotAReceiverError(f"{settings.to}: {key} {seen}, expected {mine}")
     return receipt
 
 
 async def _open(audio_format: Format, settings: Settings) -> Link:
     address = _address(settings.to, audio_format)
     try:
-        return await open_link(address, subprotocol=None, within=settings.connect_timeout)
+        within = settings.connect_timeout
+        return await open_link(address, subprotocol=None, within=within, access=settings.access)
     except OSError as exc:
         raise UnreachableError(str(exc)) from exc
 
@@ -83,7 +85,12 @@ async def _send_blocks(
         source.release(digest.units)
         if settings.realtime:
             await asyncio.sleep(pacing.wait(digest.units, now()))
-        await link.send(payload)
+        try:
+            async with asyncio.timeout(settings.patience):
+                await link.send(payload)
+        except TimeoutError as exc:
+            waited = f"{settings.patience:g} s"
+            raise TimeoutError(f"the server reads nothing for {waited}, expected it to") from exc
         metrics.traffic.chunks += 1
         metrics.traffic.bytes += len(payload)
         metrics.traffic.seconds += len(samples) / audio_format.samplerate
@@ -93,14 +100,18 @@ async def _send_blocks(
     await link.send(END)
 
 
-async def _answer(link: Link) -> dict[str, object]:
+async def _answer(link: Link, within: float) -> dict[str, object]:
     """Return the server's JSON before ``Done!`` or the close; the tutorial's server sends none."""
     answer: dict[str, object] = {}
     try:
-        while (message := await link.receive()) != ANSWER:
-            with suppress(json.JSONDecodeError, UnicodeDecodeError):
-                content = json.loads(message)
-                answer = content if isinstance(content, dict) else answer
+        async with asyncio.timeout(within):
+            while (message := await link.receive()) != ANSWER:
+                with suppress(ValueError, RecursionError):  # no JSON, or a hostile one
+                    content = json.loads(message)
+                    answer = content if isinstance(content, dict) else answer
+    except TimeoutError as exc:
+        waited = f"no answer to {END} for {within:g} s"
+        raise TimeoutError(f"{waited}, expected {ANSWER} or a close") from exc
     except LinkClosedError as exc:
         if exc.code not in NORMAL:
             raise

@@ -6,12 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
 
 import structlog
 
 from sender.client import Client
 from sender.dialects import SendStream
 from sender.errors import (
+    AccessError,
     NotAReceiverError,
     NoThreadError,
     SenderError,
@@ -21,12 +23,18 @@ from sender.errors import (
 from sender.metrics import Metrics
 from sender.opening import OpenSource
 from sender.settings import Settings
-from sender.sources import printable
 from sender.terminal import Outcome, Progress
 from sender.transfer import Transfer
-from sonoduct.wire import Receipt, WireError
+from sonoduct.text import clean
+from sonoduct.wire import Forbidden, Receipt, Unauthorised, WireError
 
 log = structlog.get_logger()
+
+_MAY_PASS: Final = (
+    *(UnreachableError, NotAReceiverError, NoThreadError, OSError),
+    *(Unauthorised, Forbidden),
+)
+"""Errors that are not the source's fault."""
 
 
 class Deliveries:
@@ -130,7 +138,7 @@ class _Attempt:
         outbound = self.transfer.outbound if self.transfer else None
         via = self.transfer.via if self.transfer else {}
         return Outcome(
-            name=printable(self.name),
+            name=clean(self.name),
             result=result,
             stream=outbound.hello.stream if outbound else "",
             instance=outbound.hello.instance if outbound else "",
@@ -138,9 +146,10 @@ class _Attempt:
             peer=via.get("peer", ""),
             elapsed=time.monotonic() - self.started,
             receipt=self.receipt,
-            error=None if error is None else printable(error) or type(error).__name__,
-            retry=isinstance(error, UnreachableError | NotAReceiverError | NoThreadError | OSError),
+            error=None if error is None else clean(error) or type(error).__name__,
+            retry=isinstance(error, _MAY_PASS),
             unreadable=isinstance(error, SourceError) and isinstance(error.__cause__, OSError),
+            refused=isinstance(error, AccessError | Unauthorised | Forbidden),
             sent_bytes=outbound.sent_bytes if outbound else 0,
             resent_bytes=outbound.resent_bytes if outbound else 0,
             reconnects=self.transfer.reconnects if self.transfer else 0,

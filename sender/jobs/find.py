@@ -10,8 +10,11 @@ import stat
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from sender.sources.within import leads_out
 
 SUFFIXES: Final = (
     *(".aac", ".ac3", ".adts", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".asf", ".au", ".avi"),
@@ -32,6 +35,7 @@ docs/audio.md has the same list, and describes such files; a test compares them.
 
 HIDDEN: Final = "hidden"
 LINKED: Final = "linked folder"
+OUTSIDE: Final = "link out of the folder"
 SPECIAL: Final = "no regular file"
 BARE: Final = "no suffix"
 MOST_KINDS: Final = 10
@@ -61,22 +65,26 @@ class Found:
 
     faults: list[Fault] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
-    """The number of left out files by suffix, or by HIDDEN, LINKED, SPECIAL and BARE."""
+    """The number of left out files by suffix, or by HIDDEN, LINKED, OUTSIDE, SPECIAL and BARE."""
+
+    folder: Path | None = None
+    """The folder in which the files were found, and which no link may leave; None if it may."""
 
 
-def find_files(path: str) -> Found:
+def find_files(path: str, *, follow_links: bool = False) -> Found:
     """
     Return the files that *path* names: itself, a folder's audio files, or a pattern's matches.
 
-    If there are no files, there is at least one fault.
+    *path* itself may be a link; the files that are found in a folder may be links out of it only
+    with *follow_links*. If there are no files, there is at least one fault.
     """
     if os.path.isdir(path):  # noqa: PTH112  # Path's raises where a folder above cannot be entered
-        found = walk(Path(path))
+        found = walk(Path(path), follow_links=follow_links)
         nothing = f"no audio in this folder, expected {', '.join(SUFFIXES)}"
         if found.left_out:
             nothing += f"; left out: {summary(found.left_out)}"
     elif glob.has_magic(path) and not os.path.lexists(path):
-        found = _matches(Path(path))
+        found = _matches(Path(path), follow_links=follow_links)
         nothing = "no file matches this pattern"
     else:
         return Found(files=[Path(path)])
@@ -85,16 +93,17 @@ def find_files(path: str) -> Found:
     return found
 
 
-def walk(folder: Path) -> Found:
+def walk(folder: Path, *, follow_links: bool = False) -> Found:
     """
     Return the audio files below *folder*, by their suffix.
 
-    Hidden files and folders are left out; so are links to folders, which may lead anywhere.
+    Hidden files and folders are left out. Without *follow_links*, so are links to folders, and
+    links to files elsewhere.
     """
-    found = Found()
-    for _, entries in _tree(folder, found.faults):
+    found = Found(folder=None if follow_links else folder)
+    for _, entries in _tree(folder, found.faults, follow_links=follow_links):
         for entry in entries:
-            if kind := _left_out(entry):
+            if kind := _left_out(entry, found.folder):
                 found.left_out[kind] += 1
             else:
                 found.files.append(Path(entry.path))
@@ -111,8 +120,12 @@ def summary(left_out: Counter[str]) -> str:
     return ", ".join(words)
 
 
-def _left_out(entry: os.DirEntry[str]) -> str:
-    """Return the kind as which *entry* is left out; "" if it is taken. It is not a plain folder."""
+def _left_out(entry: os.DirEntry[str], folder: Path | None) -> str:
+    """
+    Return the kind as which *entry* is left out; "" if it is taken. It is not a plain folder.
+
+    If there is a *folder*, it may not be a link out of it.
+    """
     if entry.name.startswith("."):
         return HIDDEN
     suffix = Path(entry.name).suffix.lower()
@@ -121,25 +134,41 @@ def _left_out(entry: os.DirEntry[str]) -> str:
             return LINKED
         if suffix not in SUFFIXES:
             return suffix or BARE
+        if folder is not None and entry.is_symlink() and leads_out(entry.path, folder):
+            return OUTSIDE
         # A link to nothing is taken: opening it gives the error.
         return SPECIAL if not entry.is_file() and os.path.exists(entry.path) else ""  # noqa: PTH110
     except OSError:  # the target of a link cannot be read; opening it gives the error
         return "" if suffix in SUFFIXES else suffix or BARE
 
 
-def _tree(top: Path, faults: list[Fault]) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
-    """Yield *top* and each folder below it that is not hidden, with its other entries."""
+def _tree(
+    top: Path, faults: list[Fault], *, follow_links: bool = False
+) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
+    """
+    Yield *top* and each folder below it that is not hidden, with its other entries.
+
+    With *follow_links* this includes linked folders; each folder comes once, so loops end.
+    """
     waiting = [top]
+    seen = {os.path.realpath(top)}
     while waiting:
         folder = waiting.pop()
         others = []
         for entry in _entries(folder, faults):
             try:
-                below = not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+                shown = not entry.name.startswith(".")
+                below = shown and entry.is_dir(follow_symlinks=follow_links)
             except OSError as exc:
-                faults.append(_fault(Path(entry.path), exc))
-                continue
-            if below:
+                below = False
+                if not entry.is_symlink():  # opening a link gives the error
+                    faults.append(_fault(Path(entry.path), exc))
+                    continue
+            if below and follow_links:
+                if (real := os.path.realpath(entry.path)) not in seen:
+                    seen.add(real)
+                    waiting.append(Path(entry.path))
+            elif below:
                 waiting.append(Path(entry.path))
             else:
                 others.append(entry)
@@ -158,10 +187,11 @@ def _entries(folder: Path, faults: list[Fault]) -> list[os.DirEntry[str]]:
     return entries
 
 
-def _matches(pattern: Path) -> Found:
+def _matches(pattern: Path, *, follow_links: bool) -> Found:
     """Return the matches of *pattern*, as glob does, except that ``**`` follows no links."""
-    found = Found()
     parts = pattern.relative_to(pattern.anchor).parts
+    named = list(takewhile(lambda part: not glob.has_magic(part), parts))
+    found = Found(folder=None if follow_links else Path(pattern.anchor, *named))
     while parts[-1:] == ("**",):  # the folder before it is walked anyway
         parts = parts[:-1]
     paths = [Path(pattern.anchor)]
@@ -173,7 +203,7 @@ def _matches(pattern: Path) -> Found:
             if not walked.isdisjoint(path.parents):
                 continue
             walked.add(path)
-            below = walk(path)
+            below = walk(path, follow_links=follow_links)
             found.files += below.files
             found.faults += below.faults
             found.left_out += below.left_out

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sender.settings import ProbeSettings
-from sender.sources import printable
 from sonoduct.audio.decoding import DecodeError, DecodeOptions, ProbeResult, probe
+from sonoduct.text import clean
 
 from .find import find_files, summary
 
@@ -35,21 +35,21 @@ def _lines(paths: Iterable[str], settings: ProbeSettings, faults: Console) -> It
     for path in paths:
         found = find_files(path)
         if found.left_out:
-            kinds = printable(summary(found.left_out))
-            faults.print(f"{printable(path)}: left out: {kinds}", soft_wrap=True)
+            kinds = clean(summary(found.left_out))
+            faults.print(f"{clean(path)}: left out: {kinds}", soft_wrap=True)
         for fault in found.faults:
-            yield printable(fault.path), printable(fault.reason)
+            yield clean(fault.path), clean(fault.reason)
         for file in found.files:
-            yield printable(file), _look(file, settings.decode_options, count=settings.count)
+            yield clean(file), _look(file, settings.decode_options, count=settings.count)
 
 
 def _look(path: Path, options: DecodeOptions, *, count: bool) -> ProbeResult | str:
     try:
         return probe(path, options, isolated=False, count=count)
     except DecodeError as exc:
-        return str(exc)
+        return clean(exc)
     except OSError as exc:
-        return exc.strerror or str(exc)
+        return clean(exc.strerror or exc)
 
 
 def _print_json(lines: Iterable[Line]) -> int:

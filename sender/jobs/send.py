@@ -18,9 +18,9 @@ from sender.ledger import Ledger
 from sender.metrics import Metrics
 from sender.opening import STANDARD_INPUT, Inputs, OpenSource, open_file
 from sender.settings import SendSettings
-from sender.sources import printable
 from sender.sources.live import SpooledStream
 from sonoduct.runtime.child import Cancellation
+from sonoduct.text import clean
 
 from .delivery import Deliveries
 from .find import find_files, summary
@@ -100,15 +100,16 @@ class Sending:
     def _files(self, paths: Iterable[str]) -> Iterator[NamedSource]:
         taken: set[str] = set()
         for path in paths:
-            found = find_files(path)
+            found = find_files(path, follow_links=self._settings.follow_links)
             for fault in found.faults:
                 self._deliveries.fail(str(fault.path), SourceError(str(fault)))
             if found.left_out:
-                kinds = printable(summary(found.left_out))
-                log.info("files_left_out", path=printable(path), kinds=kinds)
+                kinds = clean(summary(found.left_out))
+                log.info("files_left_out", path=clean(path), kinds=kinds)
                 self.left_out += found.left_out
             for file in found.files:
                 if (real := os.path.realpath(file)) in taken:
                     continue  # two clients would take the one stream from each other
                 taken.add(real)
-                yield str(file), partial(open_file, file, self._settings, self._cancellation)
+                opening = partial(open_file, file, self._settings, self._cancellation, found.folder)
+                yield str(file), opening

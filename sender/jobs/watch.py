@@ -20,9 +20,10 @@ from sender.ledger import Ledger
 from sender.metrics import Metrics
 from sender.opening import open_file
 from sender.settings import WatchSettings
-from sender.sources import printable
+from sender.sources.within import open_regular
 from sender.terminal import Outcome
 from sonoduct.runtime.child import Cancellation
+from sonoduct.text import clean
 
 from .delivery import Deliveries, no_thread
 from .find import Fault, summary, walk
@@ -156,6 +157,7 @@ class Watch:
     ) -> None:
         self._ledger = ledger
         self._folder = folder
+        self._inside = None if settings.follow_links else folder
         self._settings = settings
         self._metrics = metrics
         self._deliveries = deliveries
@@ -206,13 +208,13 @@ class Watch:
 
     def _scan(self) -> tuple[dict[Path, Version], list[Path]]:
         """Return the audio files with their states, and the folders that cannot be listed."""
-        found = walk(self._folder)
+        found = walk(self._folder, follow_links=self._settings.follow_links)
         # A file that disappeared after it was listed is no fault; the folder itself must exist.
         faults = [each for each in found.faults if each.path == self._folder or _there(each.path)]
         self._say_faults(faults)
         if new := found.left_out.keys() - self._left_out.keys():
             kinds = summary(Counter({kind: found.left_out[kind] for kind in new}))
-            log.info("files_left_out", path=printable(self._folder), kinds=printable(kinds))
+            log.info("files_left_out", path=clean(self._folder), kinds=clean(kinds))
         self._left_out = found.left_out
         return _looks(found.files), [fault.path for fault in faults]
 
@@ -221,11 +223,11 @@ class Watch:
         before, self._faults = self._faults, dict(faults)
         for path, reason in faults:
             if before.get(path) != reason:
-                folder = printable(path)
+                folder = clean(path)
                 log.error("folder_unreadable", folder=folder, reason=reason, uid=os.getuid())
         for path in before.keys() - self._faults.keys():
             if _there(path):
-                log.info("folder_readable", folder=printable(path))
+                log.info("folder_readable", folder=clean(path))
 
     async def _work(self, client: Client) -> None:
         try:
@@ -239,9 +241,11 @@ class Watch:
     async def _send(self, client: Client, path: Path) -> None:
         """Send *path*. After a failure to read it, try again only if it can be read now."""
         if not self._settling.failed(path) or await self._in_thread(self._readable, path):
-            opening = partial(open_file, path, self._settings, self._cancellation)
+            opening = partial(open_file, path, self._settings, self._cancellation, self._inside)
             outcome = await self._deliveries.deliver(client, str(path), opening)
             if outcome.retry:
+                if outcome.refused:  # so will be every other file, until a person mends it
+                    await asyncio.sleep(self._settings.retry)
                 self._settling.again(path)
                 return
             if not await self._in_thread(self._unreadable, path, outcome):
@@ -264,12 +268,13 @@ class Watch:
     def _readable(self, path: Path) -> bool:
         """Whether the operating system gives all bytes of *path*."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = open_regular(path, self._inside)
+        except ValueError:  # no regular file, or one outside
+            return True
         except OSError:
             return False
         try:
-            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-            while regular and not self._ended and os.read(descriptor, PIECE):
+            while not self._ended and os.read(descriptor, PIECE):
                 pass
         except OSError:
             return False

@@ -94,11 +94,6 @@ class Source(Protocol):
         """Free everything that the source holds."""
 
 
-def printable(text: object) -> str:
-    """Return *text* as one line, with a question mark for each character that cannot be shown."""
-    return "".join(each if each.isprintable() else "?" for each in str(text))
-
-
 def identity(*facts: object) -> str:
     """Return the stream id that *facts* make."""
     text = "\0".join(str(fact) for fact in facts)

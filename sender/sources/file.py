@@ -37,6 +37,7 @@ class AudioFile(UnchangedFile):
         name: str = "",
         options: DecodeOptions = DEFAULTS,
         cancellation: Cancellation | None = None,
+        folder: Path | None = None,
     ) -> None:
         """
         Open *path*.
@@ -47,11 +48,12 @@ class AudioFile(UnchangedFile):
             name: for people; by default the path.
             options: how to decode.
             cancellation: ends a decoder, also while the file is being opened.
+            folder: in which *path* was found, and which it may not leave by way of a link.
 
         Raises:
             SourceError: if it cannot be read, has no audio, or does not fit into *encoding*.
         """
-        super().__init__(path, name)
+        super().__init__(path, name, folder)
         self._decoder = self._open(encoding, options, cancellation)
         self.decoder, self.format = self._decoder.decoder, self._decoder.format
         self.units = self._decoder.frames
@@ -88,7 +90,7 @@ class AudioFile(UnchangedFile):
     ) -> Decoder:
         try:
             return open_decoder(
-                self._path, options, isolated=False, requested=encoding, cancellation=cancellation
+                self._handle, options, isolated=False, requested=encoding, cancellation=cancellation
             )
         except DecodeError as exc:
             raise SourceError(f"{self.name}: {exc}") from exc

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -12,8 +11,10 @@ import xxhash
 from typing_extensions import override
 
 from sender.errors import SourceError
+from sonoduct.text import clean
 
-from . import Source, printable
+from . import Source
+from .within import open_regular
 
 SAMPLE_BYTES: Final = 64 * 1024
 """Bytes that are read at the start, in the middle and at the end of a file."""
@@ -50,25 +51,17 @@ def state_of(found: os.stat_result) -> FileState:
 class Fingerprint:
     """One file's state when it was opened: facts for a stream's id, and evidence of no change."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, handle: int) -> None:
         """
-        Look at *path*.
+        Look at the regular file at *path*, by way of *handle*, its descriptor.
 
         Raises:
             OSError: if it cannot be read.
-            ValueError: if it is not a regular file.
         """
         self._path = path
-        # O_NONBLOCK: opening a FIFO would wait for its writer.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
-                raise ValueError("no regular file, expected one")
-            self.state = state_of(found)
-            self._sample = _sample(handle, found.st_size)
-        finally:
-            os.close(handle)
+        found = os.fstat(handle)
+        self.state = state_of(found)
+        self._sample = _sample(handle, found.st_size)
 
     @property
     def facts(self) -> tuple[object, ...]:
@@ -95,17 +88,24 @@ class Fingerprint:
 class UnchangedFile(Source):
     """A regular file of the user, which may not change between opening and the last unit."""
 
-    def __init__(self, path: Path, name: str = "") -> None:
+    def __init__(self, path: Path, name: str = "", folder: Path | None = None) -> None:
         """
-        Look at *path*; *name* is for people, by default the path.
+        Open *path*, and look at it; *name* is for people, by default the path.
+
+        If *path* was found in *folder*, it may not be a link out of it.
 
         Raises:
-            SourceError: if it cannot be read, or is not a regular file.
+            SourceError: if it cannot be read, is not a regular file, or lies outside of *folder*.
         """
-        self.name = name or printable(path)
+        self.name = name or clean(path)
         self._path = path
         try:
-            self._fingerprint = Fingerprint(path)
+            self._handle = open_regular(path, folder)
+            try:
+                self._fingerprint = Fingerprint(path, self._handle)
+            except OSError:
+                os.close(self._handle)
+                raise
         except OSError as exc:
             raise SourceError(f"{self.name}: {exc.strerror}") from exc
         except ValueError as exc:

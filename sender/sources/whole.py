@@ -25,18 +25,14 @@ class WholeFile(UnchangedFile):
     format = None
     decoder = "raw"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, folder: Path | None = None) -> None:
         """
-        Open *path*.
+        Open *path*; if it was found in *folder*, it may not be a link out of it.
 
         Raises:
             SourceError: if it cannot be read, is not a regular file, or is empty.
         """
-        super().__init__(path)
-        try:
-            self._handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError as exc:
-            raise SourceError(f"{self.name}: {exc.strerror}") from exc
+        super().__init__(path, folder=folder)
         self.units = size = self._fingerprint.state.size
         if not size:
             os.close(self._handle)

@@ -16,6 +16,8 @@ from typing import Final, TextIO, cast
 import structlog
 from structlog.typing import EventDict, Processor
 
+from sonoduct.text import clean
+
 STANDARD_ERROR: Final = 2
 
 FIRST: Final = ("timestamp", "level", "event")
@@ -143,6 +145,7 @@ def configure(level: str = "info", stream: LogStream | None = None, **facts: str
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         lines.count,
         partial(_in_order, facts),
+        _clean_facts,
     ]
     structlog.configure(
         processors=[*shared, *_rendering(terminal)],
@@ -176,6 +179,22 @@ def _in_order(
     """Add *facts*, and put first what people look for first."""
     first = {key: event.pop(key) for key in FIRST if key in event}
     return {**first, **facts, **event}
+
+
+def _clean_facts(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Clean every text in *event*: peers and files choose names, reasons and errors."""
+    return {key: _cleaned(value) for key, value in event.items()}
+
+
+def _cleaned(value: object) -> object:
+    """Return *value*, a field of a line, with each text in it cleaned, also the keys of a dict."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {_cleaned(key): _cleaned(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned(each) for each in value]
+    return value
 
 
 def _rendering(terminal: bool) -> list[Processor]:

@@ -12,6 +12,8 @@ from typing import Final, get_args
 
 import msgspec
 
+from sonoduct.text import clean
+
 from .errors import Malformed
 from .format import Compression, Encoding, Kind
 from .messages import Control, Event, Events, Level
@@ -80,14 +82,9 @@ def decode_control(text: str) -> Control:
     try:
         message: Control = _DECODER.decode(text)
     except (msgspec.DecodeError, UnicodeEncodeError) as exc:
-        reason, shown = _line(str(exc)[:_REASON_CHARACTERS]), text[:_SHOWN_CHARACTERS]
+        reason, shown = clean(exc, _REASON_CHARACTERS), text[:_SHOWN_CHARACTERS]
         raise Malformed(f"{reason}, in {shown!r}", expected=_allowed(exc)) from exc
     return message
-
-
-def _line(text: str) -> str:
-    """Return *text*, which quotes a peer, as one line without control characters."""
-    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _allowed(fault: Exception) -> str | None:

@@ -23,6 +23,11 @@ class Ledger:
         """Bytes that are not settled."""
         return self.added - self.settled
 
+    @property
+    def messages(self) -> int:
+        """Messages that are not settled."""
+        return len(self._ends) if self._ends else 0
+
     def add(self, end: int, size: int) -> None:
         """Add a message of *size* bytes whose last unit is the one before *end*."""
         if self._ends is None:

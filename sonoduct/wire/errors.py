@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from sonoduct.text import clean
+
 REASON_BYTES: Final = 123
 """The most bytes of UTF-8 in a close frame's reason (RFC 6455, section 5.5)."""
+
+MOST_WORDS: Final = 300
+"""Characters of each text in a peer's error that are shown."""
 
 RETRYABLE: Final = frozenset(
     {1001, 1006, 1011, 1012, 1013, 4408, 4409, 4416, 4423, 4429, 4460, 4507}
@@ -154,7 +159,15 @@ _CLASSES: Final[dict[int, type[WireError]]] = {
 def error_for(
     code: int, message: str, seen: str | None = None, expected: str | None = None
 ) -> WireError:
-    """Return the error that a peer reported with *code*; a plain WireError for an unknown code."""
-    error = _CLASSES.get(code, WireError)(message, seen=seen, expected=expected)
+    """
+    Return the error that a peer reported with *code*; a plain WireError for an unknown code.
+
+    The peer's words are cleaned, since they are shown to people.
+    """
+    values = {
+        "seen": None if seen is None else clean(seen, MOST_WORDS),
+        "expected": None if expected is None else clean(expected, MOST_WORDS),
+    }
+    error = _CLASSES.get(code, WireError)(clean(message, MOST_WORDS), **values)
     error.close_code = code
     return error

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import enum
+import re
+from math import isclose
 from typing import Final
+
+from sonoduct.text import clean
 
 from .chunk import HEADER_BYTES, RecordKind, encode_header
 from .credit import Ledger
 from .digest import Digest
 from .errors import BadChecksum, Draining, Malformed, error_for
-from .format import Buffer
+from .format import CHANNELS, SAMPLERATES, Buffer
 from .messages import (
     Ack,
     Cancel,
@@ -27,9 +31,17 @@ from .messages import (
     Receipt,
 )
 
-MOST_CHUNK: Final = 16 * 1024 * 1024
+MOST_CHUNK: Final = 4 * 1024 * 1024
 MOST_WINDOW: Final = 256 * 1024 * 1024
-"""The most bytes that a sender uses, even if a receiver offers more: they take its memory."""
+MOST_MESSAGES: Final = 65_536
+"""
+The most bytes of a payload, bytes in flight and messages in flight of a sender, even if a receiver
+offers more: they take the sender's memory.
+"""
+
+_STREAM: Final = re.compile(r"[0-9a-f]{32}")
+_SECONDS_OFF: Final = 1e-6
+"""The most by which the seconds of a receipt may differ from its frames, as a share of them."""
 
 
 class Phase(enum.Enum):
@@ -100,6 +112,8 @@ class Outbound:
     @property
     def room(self) -> int:
         """Bytes of payload that the next chunk may have; 0 or less if it has to wait."""
+        if self._ledger.messages >= MOST_MESSAGES:
+            return 0
         credit = self._ledger.settled + self._window - self._ledger.added
         return min(credit - HEADER_BYTES, self.max_chunk) if credit >= self._chunk_cost else 0
 
@@ -139,11 +153,11 @@ class Outbound:
                 self._open(message)
             case Ack(epoch=epoch), Phase.OPEN | Phase.ENDING if epoch == self.epoch:
                 self._acknowledge(message)
-            case Committed(receipt=receipt), Phase.ENDING:
+            case Committed(epoch=epoch, receipt=receipt), Phase.ENDING if epoch == self.epoch:
                 sent = self.content if self.summed else (self.position, receipt.digest)
                 self._compare(receipt, sent)
                 self._finish(receipt)
-            case Cancelled(), Phase.OPEN | Phase.ENDING:
+            case Cancelled(epoch=epoch), Phase.OPEN | Phase.ENDING if epoch == self.epoch:
                 self.phase = Phase.DONE
             case Drain(retry_ms=retry_ms), _:
                 raise Draining("receiver stops", expected=f"another one in {retry_ms} ms")
@@ -151,6 +165,10 @@ class Outbound:
                 raise error_for(message.code, message.message, message.seen, message.expected)
             case Event() | Events() | Ack(), _:
                 pass  # an event changes nothing; an ack of an older epoch is late
+            case Committed(epoch=epoch) | Cancelled(epoch=epoch), Phase.OPEN | Phase.ENDING if (
+                epoch != self.epoch
+            ):
+                raise Malformed("epoch", seen=epoch, expected=self.epoch)
             case _:
                 seen = type(message).__name__.lower()
                 raise Malformed("message", seen=seen, expected=self.phase.value)
@@ -208,8 +226,14 @@ class Outbound:
         self._finish(self._offered)
 
     def trust(self) -> None:
-        """Accept the receipt that came with `opened` without proof."""
+        """
+        Accept the receipt that came with `opened` without proof.
+
+        Raises:
+            BadChecksum: if it cannot be this stream's.
+        """
         assert self._offered is not None  # the phase is PROVING
+        self._require_possible(self._offered)
         self._finish(self._offered)
 
     def cancel(self) -> Cancel:
@@ -217,6 +241,8 @@ class Outbound:
         return Cancel(epoch=self.epoch)
 
     def _open(self, opened: Opened) -> None:
+        if not opened.epoch:
+            raise Malformed("epoch", seen=opened.epoch, expected="at least 1")
         kept = opened.ack is Level.DURABLE
         if kept and opened.offset < self.durable:
             raise Malformed("offset", seen=opened.offset, expected=f"at least {self.durable}")
@@ -254,8 +280,30 @@ class Outbound:
 
     def _compare(self, receipt: Receipt, content: tuple[int, str]) -> None:
         if (receipt.units, receipt.digest) != content:
-            seen = f"{receipt.units} units, digest {receipt.digest}"
+            seen = f"{receipt.units} units, digest {clean(receipt.digest, len(content[1]))}"
             raise BadChecksum("receipt", seen=seen, expected=f"{content[0]} units, {content[1]}")
+        self._require_possible(receipt)
+
+    def _require_possible(self, receipt: Receipt) -> None:
+        """
+        Check what else *receipt* says of the stream.
+
+        Raises:
+            BadChecksum: if it cannot be this stream's.
+        """
+        form = self.hello.format
+        rates = SAMPLERATES if form is None else (form.samplerate,)
+        channels = CHANNELS if form is None else (form.channels,)
+        seconds = receipt.frames / receipt.samplerate if receipt.samplerate > 0 else 0.0
+        for what, good, seen in (
+            ("stream", _STREAM.fullmatch(receipt.stream), clean(receipt.stream, 40)),
+            ("samplerate", receipt.samplerate in rates, receipt.samplerate),
+            ("channels", receipt.channels in channels, receipt.channels),
+            ("frames", form is None or receipt.frames == receipt.units, receipt.frames),
+            ("seconds", isclose(receipt.seconds, seconds, rel_tol=_SECONDS_OFF), receipt.seconds),
+        ):
+            if not good:
+                raise BadChecksum(f"receipt with {what}", seen=seen, expected="the stream's own")
 
     def _finish(self, receipt: Receipt) -> None:
         self.phase = Phase.DONE

@@ -186,14 +186,15 @@ async def test_wrong_usage(tmp_path):
 class Service:
     """`sender watch` in the test's own event loop."""
 
-    def __init__(self, folder, url):
+    def __init__(self, folder, url, **how):
         self.outcomes = []
         self.news = asyncio.Event()
         self.stop = asyncio.Event()
-        settings = WatchSettings(to=url, settle=0.1, rescan=0.1, retry=0.2)
+        settings = WatchSettings(to=url, settle=0.1, rescan=0.1, retry=0.2, **how)
         metrics = Metrics(CollectorRegistry(), "0")
         progress = Progress(faults_console(), shown=False)
         deliveries = Deliveries(settings, metrics, progress, self.add)
+        self.metrics = metrics
         self.watch = Watch(folder, settings, metrics, deliveries, None)
 
     def add(self, outcome):
@@ -209,9 +210,9 @@ class Service:
 
 
 @asynccontextmanager
-async def watched(folder, url):
+async def watched(folder, url, **how):
     """Watch *folder* while the context is open; yield the service and its log."""
-    service = Service(folder, url)
+    service = Service(folder, url, **how)
     with capture_logs() as log:
         running = asyncio.create_task(service.watch.run("1" * 32, service.stop))
         yield service, log
@@ -261,7 +262,7 @@ async def test_unreadable_files_are_logged_once():
         broken.symlink_to(base / "later.wav")
         async with listening(Recorder()) as running:
             with without_rights():
-                async with watched(folder, running.url) as (service, _):
+                async with watched(folder, running.url, follow_links=True) as (service, _):
                     for path in (closed, linked, broken):
                         await service.ended(path, "failed")
                     for number in range(3):  # each settles, so more attempts are made meanwhile
@@ -351,7 +352,10 @@ async def test_a_disk_that_fails(tmp_path):
     """A file with read errors is logged once, and sent when it can be read to its end."""
     path = tmp_path / "a.wav"
     path.symlink_to("/proc/self/mem")  # opens, and gives EIO
-    async with listening(Recorder()) as running, watched(tmp_path, running.url) as (service, _):
+    async with (
+        listening(Recorder()) as running,
+        watched(tmp_path, running.url, follow_links=True) as (service, _),
+    ):
         await service.ended(path, "failed")
         for number in range(3):  # each settles, so more attempts are made meanwhile
             mark = write(tmp_path / f"mark{number}.wav", 10 + number)
@@ -380,7 +384,7 @@ async def test_a_read_error_is_told_from_a_decoding_error(tmp_path, outcome, con
         path.symlink_to("/proc/self/mem")
     else:
         path.write_bytes(content)
-    watch = Service(tmp_path, "ws://127.0.0.1:1").watch
+    watch = Service(tmp_path, "ws://127.0.0.1:1", follow_links=True).watch
 
     assert expected == watch._unreadable(path, Outcome(name="a", elapsed=0.0, **outcome))
 
@@ -406,7 +410,7 @@ async def test_a_folder_that_vanishes_during_the_listing_is_no_fault(tmp_path, m
     """Only the watched folder itself must exist."""
     gone = Fault(tmp_path / "gone", "No such file or directory")
     found = Found(files=[tmp_path / "gone" / "a.wav"], faults=[gone])
-    monkeypatch.setattr("sender.jobs.watch.walk", lambda _folder: found)
+    monkeypatch.setattr("sender.jobs.watch.walk", lambda _folder, **_how: found)
     watch = Service(tmp_path, "ws://127.0.0.1:1").watch
 
     with capture_logs() as log:

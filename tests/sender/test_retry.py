@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from sender.errors import OddAnswerError, UnreachableError
+from sender.errors import AccessError, OddAnswerError, UnreachableError
 from sender.retry import RetryPolicy
 from sender.settings import Settings
 from sender.websocket import LinkClosedError
@@ -219,3 +219,61 @@ def test_a_peer_that_our_library_rejects_is_no_receiver(code):
     """If our side closes because a message is too long or breaks WebSocket, the stream ends."""
     with pytest.raises(wire.WireError, match=f"connection closed with {code}"):
         decide(policy(), LinkClosedError(code, "", ours=True), 1.0)
+
+
+def busy(made, now, code=1006, **how):
+    """Return what *made* decides if the receiver said that it works, or closed with 4423."""
+    return made.delay_after(LinkClosedError(code, ""), now, growing=False, **how)
+
+
+@pytest.mark.parametrize(("code", "how"), [(4423, {}), (1006, {"working": True})])
+def test_a_busy_receiver_is_waited_for_longer(code, how):
+    """Patience begins anew each time, but not for ever: it may lie."""
+    made = policy(patience=300, busy_timeout=1000)
+    for now in range(0, 1000, 200):
+        busy(made, float(now), code, **how)
+
+    with pytest.raises(UnreachableError, match="busy for 1000.0 s, expected progress within 1000"):
+        busy(made, 1000.0, code, **how)
+
+
+def test_patience_goes_on_after_a_busy_receiver():
+    """It counts from the last time that the receiver said so."""
+    made = policy(patience=300, busy_timeout=1000)
+    busy(made, 200.0, 4423)
+    delay(made, 499.0)
+
+    with pytest.raises(UnreachableError, match="no progress for 300.0 s"):
+        delay(made, 500.0)
+
+
+def test_only_units_count_that_were_never_acknowledged():
+    """A receiver that goes back and forth makes no progress."""
+    outbound = opened()
+    made = policy(outbound, patience=300)
+    outbound.chunk(100, bytes(200))
+    for number, units in enumerate((50, 20, 50)):
+        outbound.received = outbound.durable = units
+        delay(made, 100.0 * number)
+
+    with pytest.raises(UnreachableError, match="no progress for 300.0 s"):
+        delay(made, 300.0)
+
+
+def test_progress_counts_from_when_it_was_made():
+    """A receiver that acknowledges once, and then nothing, has one patience and not two."""
+    outbound = opened()
+    made = policy(outbound, patience=300)
+    outbound.chunk(100, bytes(200))
+    outbound.received = outbound.durable = 50
+
+    with pytest.raises(UnreachableError, match="no progress for 300.0 s"):
+        made.delay_after(LinkClosedError(1006, ""), 310.0, growing=False, owed_s=300.0)
+
+
+def test_a_refused_token_is_final_at_first():
+    """If the sender has been let in before, the token may just be replaced."""
+    with pytest.raises(AccessError):
+        decide(policy(reached=False), AccessError("no"), 0.0)
+
+    assert "refused" == decide(policy(), AccessError("no"), 0.0)[1]

@@ -8,8 +8,9 @@ import pytest
 import uvloop
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Opcode
 
-from sender.websocket import LinkClosedError, open_link
+from sender.websocket import LinkClosedError, Meter, open_link
 
 HEADER = bytes(range(32))
 
@@ -84,3 +85,23 @@ def test_a_chunk_after_the_connection_was_cut_off():
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(send())
+
+
+def test_pings_have_a_rate():
+    """A thousand at once, then ten in a second."""
+    meter = Meter(0.0)
+    assert [""] * 1000 == [meter.excess(Opcode.PING, 0.0) for _ in range(1000)]
+    assert "more than 1000 pings" == meter.excess(Opcode.PING, 0.0)
+
+    assert [""] * 11 == [meter.excess(Opcode.PING, 1.2) for _ in range(11)]
+    assert "" != meter.excess(Opcode.PING, 1.2)
+
+
+def test_fragments_have_a_number():
+    """It counts for each message, and control frames in between count as none."""
+    meter = Meter(0.0)
+    for _ in range(3):
+        frames = [Opcode.TEXT, *[Opcode.CONT, Opcode.PONG] * 63]
+        assert {""} == {meter.excess(each, 0.0) for each in frames}
+
+    assert "more than 64 fragments" == meter.excess(Opcode.CONT, 0.0)

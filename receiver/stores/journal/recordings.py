@@ -21,6 +21,7 @@ import structlog
 
 from sonoduct.audio.decoding import DecodeOptions
 from sonoduct.audio.recording import Container, container_for, digest_recording, write_recording
+from sonoduct.text import clean, escaped
 from sonoduct.wire import Format, Kind, Receipt, StorageFailed
 
 from . import done
@@ -65,6 +66,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Digest of the samples, if a file was decoded here; the receipt has the digest of the file."""
     original: str = ""
     """Name of that file, if it is kept."""
+
+
+def _for_people(manifest: Manifest) -> bytes:
+    """Return the JSON of *manifest*, without a raw character that a terminal would obey."""
+    return escaped(msgspec.json.encode(manifest).decode()).encode()
 
 
 def read_manifest(disk: PosixDisk, path: Path) -> Manifest | None:
@@ -193,7 +199,7 @@ class Recorder:
                 raise StorageFailed(what, seen=seen, expected=expected)
             manifest = Manifest(
                 recording=path.name,
-                name=hello.name,
+                name=clean(hello.name),
                 format=audio_format,
                 metadata=hello.metadata,
                 receipt=receipt,
@@ -206,8 +212,11 @@ class Recorder:
             disk.move(draft, path)
             end = journal.folder / DONE
             notes = [
-                left.enter_context(disk.draft(each, msgspec.json.encode(what)))
-                for each, what in ((path.with_suffix(".json"), manifest), (end, how))
+                left.enter_context(disk.draft(each, what))
+                for each, what in (
+                    (path.with_suffix(".json"), _for_people(manifest)),
+                    (end, msgspec.json.encode(how)),
+                )
             ]
             yield (*((disk.sync, each.handle) for each in notes), in_audio)
             disk.move(notes[0].path, path.with_suffix(".json"))

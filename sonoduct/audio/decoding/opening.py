@@ -28,7 +28,7 @@ MALFORMED: Final = "malformed"
 
 
 def open_decoder(
-    path: Path,
+    path: Path | int,
     options: DecodeOptions,
     *,
     isolated: bool,
@@ -39,7 +39,8 @@ def open_decoder(
     Open *path* with the decoder that fits its content.
 
     Args:
-        path: a regular file; its name decides nothing.
+        path: a regular file; its name decides nothing. Or a descriptor of one, which the decoder
+            closes, also if there is an error.
         options: which ffmpeg, and the limits of decoding.
         isolated: decode in a child process in any case; otherwise plain WAV and FLAC are decoded
             in this process.
@@ -54,7 +55,8 @@ def open_decoder(
         OSError: if the file cannot be read, or no child can be started.
     """
     # O_NONBLOCK: opening a named pipe would wait for its writer.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = path if isinstance(path, int) else os.open(path, flags)
     try:
         size = _size(descriptor)
         file = OpenFile(

@@ -5,6 +5,7 @@ import os
 import pytest
 
 from sender.sources.fingerprint import SAMPLE_BYTES, Fingerprint
+from sender.sources.within import open_regular
 
 SIZE = 4 * SAMPLE_BYTES
 LONG_AGO = 1_700_000_000_000_000_000
@@ -19,6 +20,15 @@ def path(tmp_path):
     return made
 
 
+def taken(path):
+    """Return the fingerprint of *path* as it is now."""
+    handle = open_regular(path)
+    try:
+        return Fingerprint(path, handle)
+    finally:
+        os.close(handle)
+
+
 def change(path, at):
     """Change one byte, and set the time back."""
     with path.open("r+b") as file:
@@ -30,18 +40,18 @@ def change(path, at):
 @pytest.mark.parametrize("at", [0, SIZE // 2, SIZE - 1])
 def test_bytes_at_the_start_the_middle_and_the_end_count(path, at):
     """If one of these bytes differs, the fingerprints differ, even with the same size and time."""
-    first = Fingerprint(path).facts
+    first = taken(path).facts
     change(path, at)
 
-    assert first != Fingerprint(path).facts
+    assert first != taken(path).facts
 
 
 def test_bytes_between_do_not_count(path):
     """The fingerprint does not notice such a change; only a digest of the whole file does."""
-    first = Fingerprint(path).facts
+    first = taken(path).facts
     change(path, SAMPLE_BYTES + 1)
 
-    assert first == Fingerprint(path).facts
+    assert first == taken(path).facts
 
 
 def test_short_files_are_read_whole(tmp_path):
@@ -53,7 +63,7 @@ def test_short_files_are_read_whole(tmp_path):
         os.utime(path, ns=(LONG_AGO, LONG_AGO))
         if at is not None:
             change(path, at)
-        facts.add(Fingerprint(path).facts)
+        facts.add(taken(path).facts)
 
     assert 4 == len(facts)
 
@@ -62,25 +72,25 @@ def test_evidence_of_an_unchanged_file(path, monkeypatch):
     """The evidence stays the same until a byte is changed."""
     later = path.stat().st_ctime_ns + 10_000_000_000
     monkeypatch.setattr("sender.sources.fingerprint.time.time_ns", lambda: later)
-    first = Fingerprint(path)
+    first = taken(path)
     before = first.evidence
 
-    assert before == Fingerprint(path).evidence != ""
+    assert before == taken(path).evidence != ""
 
     change(path, SAMPLE_BYTES + 1)
 
     assert "" == first.evidence  # the file has changed since the fingerprint was taken
-    assert before != Fingerprint(path).evidence
+    assert before != taken(path).evidence
 
 
 def test_no_evidence_of_a_file_that_was_just_changed(path):
     """The clock of a file system is coarse, so another change may leave the same times."""
-    assert "" == Fingerprint(path).evidence
+    assert "" == taken(path).evidence
 
 
 def test_no_evidence_of_a_file_that_is_gone(path):
     """If the file is gone, the evidence is empty."""
-    found = Fingerprint(path)
+    found = taken(path)
     path.unlink()
 
     assert "" == found.evidence
@@ -88,10 +98,10 @@ def test_no_evidence_of_a_file_that_is_gone(path):
 
 def test_a_file_that_took_the_name_is_another_one(path, tmp_path):
     """If another file is renamed to the path, its inode differs, even if size and time do not."""
-    first = Fingerprint(path)
+    first = taken(path)
     other = tmp_path / "other"
     other.write_bytes(bytes(SIZE))
     os.utime(other, ns=(LONG_AGO, LONG_AGO))
     other.rename(path)
 
-    assert first.state.content != Fingerprint(path).state.content
+    assert first.state.content != taken(path).state.content

@@ -1,27 +1,8 @@
-"""The base class of sources, and the printed names of files."""
+"""The base class of sources."""
 
-import os
-
-import pytest
-
-from sender.sources import Source, printable
+from sender.sources import Source
 from sender.sources.whole import WholeFile
 from sonoduct.wire import Encoding, Format, Kind
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("a b é 音.wav", "a b é 音.wav"),
-        (os.fsdecode(b"not\xff8.wav"), "not?8.wav"),
-        ("two\nlines.wav", "two?lines.wav"),
-        ("\x1b[31mred\x1b]0;title\x07.wav", "?[31mred?]0;title?.wav"),
-        ("left\u202eright.wav", "left?right.wav"),
-    ],
-)
-def test_a_name_is_one_line_and_changes_no_terminal(name, shown):
-    """Characters that could change the line or the terminal are printed as question marks."""
-    assert shown == printable(name)
 
 
 class Silence(Source):

@@ -160,3 +160,21 @@ def test_lost_lines_are_counted(monkeypatch):
     os.close(end)
 
     assert (1, 1) == (lines.lost, lines.counts["info"])
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_fields_that_others_chose(pipe, monkeypatch, terminal):
+    """Each text in a line is cleaned, also in a list, in a key and in another library's record."""
+    reader, writer = pipe
+    stream = LogStream(writer)
+    monkeypatch.setattr(LogStream, "isatty", lambda _: terminal)
+    configure("info", stream)
+    evil = "a\x1b]0;t\x07\u202eb\x9b"
+    structlog.get_logger().info("said", name=evil, more={evil: [evil, (evil,)]}, number=1)
+    text = os.read(reader, 4096).decode()
+    logging.getLogger("another").warning("it said %s", evil)
+    text += os.read(reader, 4096).decode()
+
+    assert 5 == text.count("a?]0;t??b?")
+    for part in ("\x1b]0", "\x07", "\u202e", "\x9b", "\\u202e", "\\u001b]"):
+        assert part not in text

@@ -636,3 +636,80 @@ def test_a_debugger_shows_the_position():
     send(half)
 
     assert "<Outbound 0123… OPEN at 2, 40 bytes unacknowledged>" == repr(half)
+
+
+def test_messages_in_flight_are_bounded(monkeypatch):
+    """Each costs the sender memory, however small it is and however much credit there is."""
+    monkeypatch.setattr("sonoduct.wire.outbound.MOST_MESSAGES", 2)
+    half = outbound(opened=replace(RECEIVED, window=2**62))
+    send(half, 1)
+    assert half.room > 0
+    send(half, 1)
+    assert 0 == half.room
+
+    half.feed(wire.Ack(epoch=7, durable=0, received=1, window=2**62))
+
+    assert half.room > 0
+
+
+def test_a_claim_has_a_number():
+    """Epochs begin with 1: 0 stands for no claim."""
+    half = outbound("greeting")
+    half.greet()
+    with pytest.raises(wire.Malformed, match="epoch 0, expected at least 1"):
+        half.feed(replace(OPENED, epoch=0))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [wire.Committed(epoch=6, receipt=RECEIPT), wire.Cancelled(epoch=8)],
+    ids=["committed", "cancelled"],
+)
+def test_the_end_of_another_claim(message):
+    """It ends nothing here."""
+    half = outbound("ending")
+    with pytest.raises(wire.Malformed, match="epoch [68], expected 7"):
+        half.feed(message)
+
+    assert wire.Phase.ENDING is half.phase
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"stream": STREAM[:-1]},
+        {"samplerate": 44_100},
+        {"samplerate": 0},
+        {"channels": 1},
+        {"frames": 5},
+        {"seconds": float("nan")},
+        {"seconds": 4 / 44_100},
+    ],
+)
+def test_a_receipt_says_the_same_as_the_stream(changed):
+    """If it does not, the stream has failed, also where the sender trusts the receiver."""
+    half, known = outbound("ending"), outbound("lost")
+    receipt = replace(RECEIPT, **changed)
+    with pytest.raises(wire.BadChecksum, match="receipt with .*, expected the stream's own"):
+        half.feed(wire.Committed(epoch=7, receipt=receipt))
+    known.greet()
+    known.feed(replace(OPENED, state=wire.State.COMMITTED, receipt=receipt))
+    with pytest.raises(wire.BadChecksum, match="receipt with .*, expected the stream's own"):
+        known.trust()
+    assert half.receipt is None is known.receipt
+
+
+@pytest.mark.parametrize(("samplerate", "good"), [(1, True), (768_000, True), (768_001, False)])
+def test_the_receipt_of_a_file(samplerate, good):
+    """The sender does not know what is in the file, but what can be."""
+    half = wire.Outbound(wire.Hello(stream=STREAM, instance="a", kind=wire.Kind.FILE))
+    half.greet()
+    facts = {"samplerate": samplerate, "frames": 2, "seconds": 2 / samplerate}
+    receipt = replace(RECEIPT, **facts)
+    half.feed(replace(OPENED, state=wire.State.COMMITTED, receipt=receipt))
+    if good:
+        half.trust()
+    else:
+        with pytest.raises(wire.BadChecksum):
+            half.trust()
+    assert good == (half.receipt is not None)
