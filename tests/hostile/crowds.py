@@ -1,0 +1,180 @@
+"""Crowds: connections that take places, files, threads and handshakes from the others."""
+
+import asyncio
+import random
+import socket
+from contextlib import suppress
+
+from sonoduct import wire
+from tests.hostile.floods import stream
+from tests.hostile.honest import joining
+from tests.hostile.intruder import ADDRESS, PAUSE_S, WAIT_S, Attacker, swallow
+from tests.support.rawsocket import HANDSHAKE, TEXT, frame
+
+AT_ONCE = 50
+
+
+async def held(aim):
+    """Hold 600 streams of one frame, and take each lost place again."""
+    attacker = Attacker(aim)
+
+    async def one():
+        half = stream(name="held")
+        try:
+            async with joining(aim.url, ADDRESS, aim.token, open_timeout=WAIT_S) as connection:
+                await connection.send(wire.encode_control(half.greet()))
+                half.feed(wire.decode_control(await connection.recv(decode=True)))
+                await connection.send(b"".join(half.chunk(1, b"ab")))
+                attacker.counts["held"] += 1
+                left = max(0.0, attacker.until - asyncio.get_running_loop().time())
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        async for _ in connection:
+                            pass
+                connection.transport.abort()
+        except Exception as exc:  # noqa: BLE001  # it comes again
+            attacker.counts[type(exc).__name__] += 1
+            await asyncio.sleep(10 * PAUSE_S)
+
+    await attacker.many(600, one)
+    return attacker.counts
+
+
+def silent(count, port="port", *, begin=b"", byte=b"", pause=0.5, handshake=False):
+    """
+    Return an attack with *count* connections.
+
+    Each sends *begin*, then one *byte* each *pause* seconds, and never a request; with *handshake*
+    it makes a good handshake instead, and says nothing more.
+    """
+
+    async def attack(aim):
+        attacker = Attacker(aim)
+        place = ("127.0.0.1", getattr(aim, port))
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one():
+            async with gate:
+                if handshake:
+                    made = await attacker.connect(aim.subprotocol)
+                else:
+                    made = await _bare(attacker, place)
+            if made is None:
+                await asyncio.sleep(5 * PAUSE_S)
+                return
+            reader, writer = made
+            writer.write(begin)
+            reading = asyncio.create_task(swallow(reader))
+            while not attacker.over and not reading.done():
+                if byte:
+                    writer.write(byte)
+                await asyncio.wait([reading], timeout=pause)
+            attacker.counts["ended by the receiver"] += reading.done()
+            reading.cancel()
+            writer.transport.abort()
+
+        await attacker.many(count, one)
+        return attacker.counts
+
+    return attack
+
+
+async def _bare(attacker, place):
+    made = socket.socket()
+    made.setblocking(False)
+    try:
+        made.bind((ADDRESS, 0))
+        async with asyncio.timeout(WAIT_S):
+            await asyncio.get_running_loop().sock_connect(made, place)
+    except (OSError, TimeoutError):
+        made.close()
+        attacker.counts["not connected"] += 1
+        return None
+    attacker.counts["connected"] += 1
+    return await asyncio.open_connection(sock=made)
+
+
+def hellos(full):
+    """Return an attack with *full* hellos, each of a new stream, whose sender goes at once."""
+
+    async def attack(aim):
+        attacker = Attacker(aim)
+        most = full // 20 if aim.quick else full
+
+        async def one():
+            while attacker.counts["tried"] < most and not attacker.over:
+                attacker.counts["tried"] += 1
+                made = await attacker.connect(aim.subprotocol)
+                if made is None:
+                    await asyncio.sleep(PAUSE_S)
+                    continue
+                reader, writer = made
+                said = wire.encode_control(stream(name="gone").greet())
+                writer.write(frame(TEXT, said.encode()))
+                with suppress(OSError, EOFError, TimeoutError):
+                    async with asyncio.timeout(WAIT_S):
+                        if await reader.read(2):
+                            attacker.counts["hellos"] += 1
+                writer.transport.abort()
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(16):
+                tasks.create_task(one())
+        return attacker.counts
+
+    return attack
+
+
+async def garbage(aim):
+    """Send inputs that are wrong in every layer: HTTP, frames, JSON, and chunks."""
+    attacker = Attacker(aim)
+    most = 500 if aim.quick else 10_000
+    good = wire.encode_control(stream(name="garbage").greet()).encode()
+    chunk = wire.encode_chunk(1, 0, 4, bytes(8))
+
+    async def one(seed):
+        chance = random.Random(seed)
+        if chance.random() < 0.1:
+            made = await _bare(attacker, ("127.0.0.1", aim.port))
+            begin = bytearray(HANDSHAKE.format(target="/").encode() + b"\r\n")
+        else:
+            made = await attacker.connect(chance.choice([aim.subprotocol, None]))
+            begin = bytearray()
+        if made is None:
+            attacker.counts["refused"] += 1
+            return
+        reader, writer = made
+        for _ in range(chance.randrange(1, 4)):
+            base = chance.choice([frame(TEXT, good), frame(0x82, chunk), chance.randbytes(40)])
+            begin += base
+        for _ in range(chance.randrange(1, 6)):
+            at = chance.randrange(len(begin))
+            if chance.random() < 0.5:
+                begin[at] = chance.randrange(256)
+            else:
+                begin[at : at + chance.randrange(4)] = chance.randbytes(chance.randrange(4))
+        writer.write(begin)
+        with suppress(OSError, TimeoutError):
+            async with asyncio.timeout(0.05):
+                while await reader.read(4096):
+                    pass
+        writer.transport.abort()
+        attacker.counts["inputs"] += 1
+
+    async def some(first):
+        for seed in range(first, most, 16):
+            if attacker.over:
+                return
+            with suppress(OSError, EOFError):
+                await one(seed)
+
+    async with asyncio.TaskGroup() as tasks:
+        for first in range(16):
+            tasks.create_task(some(first))
+    return attacker.counts
+
+
+HALF_OPEN = silent(5000)
+SLOWLORIS = silent(2000, begin=b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", byte=b"a")
+CONNECTIONS = silent(5000, handshake=True)
+METRICS = silent(600, "metrics_port")
