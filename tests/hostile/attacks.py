@@ -1,7 +1,10 @@
 """All attacks, in the order in which they run."""
 
-from tests.hostile import crowds, floods
+from tests.hostile import crowds, decoding, floods, leftovers
 from tests.hostile.beside import Attack
+
+SMALL = ("--reserve-bytes", 8 * 1024 * 1024)
+"""For a small disk."""
 
 CONTROL = Attack("control", None, full_s=20.0)
 CONTROL_TOKENS = Attack("control with tokens", None, full_s=20.0, tokens=True)
@@ -23,5 +26,52 @@ ATTACKS = (
     Attack("2,000 handshakes, a byte at a time", crowds.SLOWLORIS, "handshakes"),
     Attack("5,000 connections", crowds.CONNECTIONS, "handshakes"),
     Attack("600 silent connections to /metrics", crowds.METRICS, "metrics"),
+    Attack(
+        "hello and gone",
+        leftovers.hellos(10_000),
+        full_s=60,
+        own=leftovers.left_by_hellos,
+    ),
+    Attack(
+        "streams of one frame until no inode is left",
+        leftovers.tiny_streams,
+        disk="size=256m,nr_inodes=1600",
+        options=SMALL,
+        own=leftovers.ready_or_not,
+    ),
+    Attack(
+        "chunks of one frame on a full disk",
+        leftovers.FULL_CHUNKS,
+        "chunk_cost",
+        full_s=60,
+        disk="size=400m",
+        options=SMALL,
+        stopped=True,
+    ),
+    Attack(
+        "plain messages on a full disk",
+        leftovers.FULL_PLAIN,
+        "metering",
+        full_s=60,
+        disk="size=400m",
+        options=SMALL,
+        stopped=True,
+    ),
+    Attack(
+        "silence in FLAC",
+        leftovers.silence,
+        disk="size=400m",
+        options=SMALL,
+        own=leftovers.left_by_silence,
+    ),
+    Attack("claims of another's stream", leftovers.claims, "claims", own=leftovers.claimed),
+    Attack("12 files before an honest one", decoding.TWELVE_BOMBS, "turns", own=decoding.waited),
+    Attack(
+        "100 files of another token before an honest one",
+        decoding.HUNDRED_FILES,
+        "turns",
+        tokens=True,
+        own=decoding.waited,
+    ),
     Attack("garbage in every layer", crowds.garbage, full_s=60),
 )

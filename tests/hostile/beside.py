@@ -38,15 +38,15 @@ class Attack:
     disk: str = ""
     own: Callable | None = None
     """Called with the victim, the figures and what is known from before: adds the own figure."""
-    without_own: str = ""
-    """What the receiver without the guard gets besides, as options."""
+    stopped: bool = False
+    """Whether the receiver cannot take audio meanwhile, so that only its memory counts."""
 
 
 def measured(attack, *, quick, without="", seconds=0.0, work=None):
     """Run *attack*, perhaps on a receiver *without* a guard; return its figures."""
     seconds = seconds or (attack.quick_s if quick else attack.full_s)
     tokens = TOKENS if attack.tokens else {}
-    figures = Figures(attack.name, wanted=STREAMS)
+    figures = Figures(attack.name, wanted=STREAMS, stopped=attack.stopped)
     serve = serving(
         attack.options, tokens=attack.tokens, without=without, disk=attack.disk, work=work
     )
@@ -65,21 +65,24 @@ def measured(attack, *, quick, without="", seconds=0.0, work=None):
             if attack.run is not None:
                 with child(attacking, attack.name, aim) as attacker:
                     _both_ready(side, attacker)
-                    _during(victim, figures, attack, lambda: _attacked(attacker, seconds))
+                    known = _during(victim, figures, lambda: _attacked(attacker, seconds))
             else:
                 side.hear(READY_S)
                 time.sleep(BEFORE_S)
-                _during(victim, figures, attack, lambda: time.sleep(seconds) or {})
+                known = _during(victim, figures, lambda: time.sleep(seconds) or {})
             time.sleep(LATER_S)
             after = time.monotonic()
             time.sleep(AFTER_S)
             over = time.monotonic()
             _rest(victim, figures, quick=quick)
             figures.alive, figures.killed = victim.alive, victim.killed
+            if attack.own is not None and victim.alive:
+                attack.own(victim, figures, known)
             side.tell()
             found = side.hear(HEAR_S)
-        figures.during = part(found, *figures.said.pop("times"))
-        figures.after = part(found, after, over)
+        times = figures.said.pop("times")
+        if not attack.stopped:
+            figures.during, figures.after = part(found, *times), part(found, after, over)
         figures.behind = found.behind
         figures.faults = tuple(dict.fromkeys(found.faults))[:5]
         figures.honest = _recorded(victim, found.receipts)
@@ -97,7 +100,7 @@ def _attacked(attacker, seconds):
     return dict(attacker.hear(seconds + HEAR_S))
 
 
-def _during(victim, figures, attack, run):
+def _during(victim, figures, run):
     before = victim.last()
     known = victim.files()
     begin = time.monotonic()
@@ -107,8 +110,7 @@ def _during(victim, figures, attack, run):
     figures.memory, figures.threads, figures.files = memory / MIB, threads, files
     figures.said = {**said, "times": (begin, end)}
     figures.rest = before
-    if attack.own is not None:
-        attack.own(victim, figures, known)
+    return known
 
 
 def _rest(victim, figures, *, quick):

@@ -94,37 +94,6 @@ async def _bare(attacker, place):
     return await asyncio.open_connection(sock=made)
 
 
-def hellos(full):
-    """Return an attack with *full* hellos, each of a new stream, whose sender goes at once."""
-
-    async def attack(aim):
-        attacker = Attacker(aim)
-        most = full // 20 if aim.quick else full
-
-        async def one():
-            while attacker.counts["tried"] < most and not attacker.over:
-                attacker.counts["tried"] += 1
-                made = await attacker.connect(aim.subprotocol)
-                if made is None:
-                    await asyncio.sleep(PAUSE_S)
-                    continue
-                reader, writer = made
-                said = wire.encode_control(stream(name="gone").greet())
-                writer.write(frame(TEXT, said.encode()))
-                with suppress(OSError, EOFError, TimeoutError):
-                    async with asyncio.timeout(WAIT_S):
-                        if await reader.read(2):
-                            attacker.counts["hellos"] += 1
-                writer.transport.abort()
-
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(16):
-                tasks.create_task(one())
-        return attacker.counts
-
-    return attack
-
-
 async def garbage(aim):
     """Send inputs that are wrong in every layer: HTTP, frames, JSON, and chunks."""
     attacker = Attacker(aim)

@@ -7,6 +7,8 @@ MEMORY_MIB = 55
 """What a receiver takes without audio; --memory-bytes comes on top."""
 AUDIO_MIB = 256
 """Its default."""
+FULL_MIB = 32
+"""More while the disk is full, and all credit is used."""
 ADDED_PING_S, ADDED_ACK_S, TIMES = 0.1, 0.25, 2
 ADDED_THREADS = 16
 FILES_SHARE = 0.6
@@ -50,6 +52,8 @@ class Figures:
     """The most during the attack: MiB, threads, descriptors."""
     rest: tuple = (0.0, 0, 0)
     """How much more memory, threads and descriptors there were later than before."""
+    stopped: bool = False
+    """Whether there was no room, so that only memory counts."""
     alive: bool = True
     killed: str = ""
     said: dict = field(default_factory=dict)
@@ -98,7 +102,7 @@ def misses(seen, control, *, tokens, most_threads=ADDED_THREADS):
         need(what.acks <= most, f"{when}acks {what.acks:.2f} s > {most:.2f}")
         good = what.served >= share * what.came
         need(good, f"{when}{what.served} of {what.came} newcomers")
-    most = MEMORY_MIB + AUDIO_MIB
+    most = MEMORY_MIB + AUDIO_MIB + (FULL_MIB if seen.stopped else 0)
     need(seen.memory <= most, f"{seen.memory:.0f} MiB > {most}")
     most = control.threads + most_threads
     need(seen.threads <= most, f"{seen.threads} threads > {most}")
