@@ -5,9 +5,10 @@ BIN := .venv/bin
 
 COMPOSE := docker compose
 N ?= 2
+RUNS ?= 100000
 WORKERS ?= 3 # a third of the time a test waits; a fourth worker costs as much as it gains, on two cores
 
-.PHONY: help setup demo test coverage check docs dashboards bench bench-peers lock clean up down logs ps status scale roll e2e faults
+.PHONY: help setup demo test coverage check docs dashboards bench bench-peers lock clean up down logs ps status scale roll e2e faults hostile fuzz
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -84,12 +85,23 @@ bench-peers: .venv/peers ## Measure against other programs; each that is absent 
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/peers.txt
 	@touch $@
 
+hostile: .venv/fuzz ## Attack a receiver beside honest streams, one line for each; QUICK=1 for minutes
+	$(BIN)/python -m tests.hostile $(if $(QUICK),--quick) $(ARGS)
+
+fuzz: .venv/fuzz ## Fuzz every parser of strangers' bytes: make fuzz RUNS=1000000
+	$(BIN)/python -m tests.hostile.fuzz all --runs $(RUNS)
+
+# Without a wheel for this Python, inputs are made at random.
+.venv/fuzz: requirements/fuzz.txt .venv/ready
+	-$(BIN)/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r requirements/fuzz.txt
+	@touch $@
+
 lock: .venv/ready ## Pin the newest versions that pyproject.toml allows, with hashes
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	for each in sender receiver; do $(COMPILE) pyproject.toml --extra $$each -o requirements/$$each.txt; done
 	$(COMPILE) pyproject.toml --extra sender --extra receiver --group dev -o requirements/dev.txt
 	$(COMPILE) --group build -o requirements/build.txt
-	$(COMPILE) --group peers --constraint requirements/dev.txt -o requirements/peers.txt
+	for each in peers fuzz; do $(COMPILE) --group $$each --constraint requirements/dev.txt -o requirements/$$each.txt; done
 
 # --no-strip-extras: pip takes the newest of a package that is needed with an extra and pinned without.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --upgrade

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.hostile.attacks import ATTACKS, CONTROL, CONTROL_TOKENS
+from tests.hostile.attacks import ATTACKS, CHECKS, CONTROL, CONTROL_TOKENS
 from tests.hostile.beside import measured
 from tests.hostile.figures import HEAD, misses, row
 from tests.hostile.victim import can_mount, has_groups, memory_folder
@@ -46,20 +46,39 @@ class Run:
         print(f"receiver in {limits}: 512 MiB, 128 threads, 4096 files")
         show(HEAD, "")
         failed = []
-        for attack in ATTACKS:
-            wanted = self._chosen.only
-            if wanted and not any(each in attack.name for each in wanted):
-                continue
+        for attack in filter(self._is_wanted, ATTACKS):
             if attack.disk and not self._mounts:
                 print(f"{attack.name}: NOT RUN: mounting a disk needs root")
                 continue
             if not self._one(attack):
                 failed.append(attack.name)
+        for check in filter(self._is_wanted, CHECKS):
+            if not self._checked(check):
+                failed.append(check.name)
         if self._chosen.output:
             self._chosen.output.write_text(json.dumps(self._lines, indent=1) + "\n")
         for name in failed:
             print(f"MISSED: {name}")
         return 1 if failed else 0
+
+    def _is_wanted(self, attack):
+        names = self._chosen.only
+        return not names or any(each in attack.name for each in names)
+
+    def _checked(self, check):
+        without = check.guard if self._chosen.without_guards else ""
+        if self._chosen.without_guards and not check.guard:
+            return True
+        if check.only_without and not without:
+            return True
+        chosen = self._chosen
+        figure, missed = check.run(quick=chosen.quick, work=chosen.work, without=without)
+        verdict = "ok" if not missed else "MISSED " + "; ".join(missed)
+        name = f"{check.name}{' WITHOUT ' + without if without else ''}"
+        print(f"{name:<40}  {figure}  {verdict}", flush=True)
+        line = {"attack": check.name, "without": without, "figures": figure, "missed": missed}
+        self._lines.append(line)
+        return bool(missed) == bool(without)
 
     def _control(self, attack, *, anew=False):
         control = CONTROL_TOKENS if attack.tokens else CONTROL

@@ -1,7 +1,16 @@
 """All attacks, in the order in which they run."""
 
-from tests.hostile import crowds, decoding, floods, leftovers
-from tests.hostile.beside import Attack
+from tests.hostile import (
+    crowds,
+    decoding,
+    floods,
+    fuzz,
+    ids,
+    leftovers,
+    others,
+    recordings,
+)
+from tests.hostile.beside import Attack, Check
 
 SMALL = ("--reserve-bytes", 8 * 1024 * 1024)
 """For a small disk."""
@@ -29,7 +38,7 @@ ATTACKS = (
     Attack(
         "hello and gone",
         leftovers.hellos(10_000),
-        full_s=60,
+        full_s=150,
         own=leftovers.left_by_hellos,
     ),
     Attack(
@@ -74,4 +83,15 @@ ATTACKS = (
         own=decoding.waited,
     ),
     Attack("garbage in every layer", crowds.garbage, full_s=60),
+)
+
+CHECKS = (
+    Check("tokens, actions, ids, Origin and Host", ids.matrix, "tokens"),
+    Check("the same without access", ids.matrix, "access", only_without=True),
+    Check("compression and reserved bits", ids.compression, "compression"),
+    Check("twins", recordings.twins),
+    Check("kills at two replicas", recordings.kills),
+    Check("alike names at two replicas", recordings.alike),
+    *(Check(name, others.tests(name)) for name in others.KINDS),
+    Check("fuzzing", fuzz.check),
 )

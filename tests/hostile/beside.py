@@ -42,6 +42,17 @@ class Attack:
     """Whether the receiver cannot take audio meanwhile, so that only its memory counts."""
 
 
+@dataclass(frozen=True)
+class Check:
+    """An attack that needs no honest streams beside it, because it is about what is right."""
+
+    name: str
+    run: Callable
+    """Called with `quick`, `work` and `without`; returns its figure, and what has missed."""
+    guard: str = ""
+    only_without: bool = False
+
+
 def measured(attack, *, quick, without="", seconds=0.0, work=None):
     """Run *attack*, perhaps on a receiver *without* a guard; return its figures."""
     seconds = seconds or (attack.quick_s if quick else attack.full_s)

@@ -129,11 +129,19 @@ def access():
     Access.own = lambda _self, _client, hello, **_: hello
 
 
+def compression():
+    """Agree to compression, as the library does by default."""
+    from receiver.connections import server
+
+    serve = server.serve
+    server.serve = lambda *given, **how: serve(*given, **{**how, "compression": "deflate"})
+
+
 GUARDS = {
     each.__name__: each
     for each in (
         *(metering, places, handshakes, unread, chunk_cost, credit, claims, metrics, turns),
-        *(tokens, access),
+        *(tokens, access, compression),
     )
 }
 

@@ -28,6 +28,10 @@ TOKENS = {
     "hostile": "hostile-0123456789abcdef",
 }
 
+FOREIGN = {"narrow": "narrow-0123456789abcdef", "expired": "expired-0123456789abcdef"}
+"""A token for other names, and one whose time is over."""
+EXPIRED = "expires = 2020-01-01T00:00:00Z"
+
 
 def has_groups():
     """Return whether control groups of version 2 can limit memory and processes here."""
@@ -155,6 +159,8 @@ def serving(options=(), *, tokens=False, without="", disk="", work=None):
         more = []
         if tokens:
             text = "".join(f'[{each}]\ntoken = "{word}"\n' for each, word in TOKENS.items())
+            for each, rule in (("narrow", 'streams = "narrow/"'), ("expired", EXPIRED)):
+                text += f'[{each}]\ntoken = "{FOREIGN[each]}"\n{rule}\n'
             (folder / "tokens.toml").write_text(text)
             more = ["--tokens", folder / "tokens.toml"]
         with _disk(folder / "store", disk), _group() as group:
