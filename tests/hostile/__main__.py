@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import structlog
+
 from tests.hostile.attacks import ATTACKS, CHECKS, CONTROL, CONTROL_TOKENS
 from tests.hostile.beside import measured
 from tests.hostile.figures import HEAD, misses, row
@@ -28,6 +30,7 @@ def main():
     parser.add_argument("--output", type=Path, help="file for the figures, as JSON")
     parser.add_argument("--work", default=memory_folder(), help="folder for stores; in memory")
     chosen = parser.parse_args()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
     return Run(chosen).all()
 
 

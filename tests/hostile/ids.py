@@ -35,8 +35,9 @@ GUISES = {
 class Scene:
     """A receiver with a stream of `studio` in each state, which others try to reach."""
 
-    def __init__(self, victim):
+    def __init__(self, victim, address):
         self.url = victim.url
+        self._address = address
         self.done = self.left = ""
 
     async def prepare(self):
@@ -66,6 +67,7 @@ class Scene:
             compression=None,
             proxy=None,
             close_timeout=1,
+            local_addr=(self._address, 0),
         )
 
     async def answer(self, token, action, stream, *, name="x", headers=None):
@@ -88,8 +90,8 @@ class Scene:
                     return [opened.code]
                 heard.append(_plainly(opened, stream))
                 half.feed(opened)
-                if action == "takeover":
-                    await connection.send(b"".join(half.chunk(1, b"ab")))
+                if action == "takeover" and half.phase is wire.Phase.OPEN:
+                    await connection.send(wire.encode_chunk(half.epoch, half.position, 1, b"ab"))
                     ack = wire.decode_control(await connection.recv(decode=True))
                     heard.append(_plainly(ack, stream))
                 if action == "cancel":
@@ -124,13 +126,19 @@ async def _said(connection, message):
 async def _matrix(victim):
     """Return the number of attempts, and those that told or changed something."""
     pairs = [(action, guise) for action in ACTIONS for guise in GUISES]
-    cells = await asyncio.gather(*(_cell(victim, *each) for each in pairs))
+    cells = await asyncio.gather(
+        *(_cell(victim, f"127.0.1.{number}", *each) for number, each in enumerate(pairs, 1))
+    )
     return sum(tried for tried, _ in cells), [each for _, bad in cells for each in bad]
 
 
-async def _cell(victim, action, guise):
-    """Try *action* as *guise* says with every token; return how many, and what was wrong."""
-    scene, how, tried, bad = Scene(victim), GUISES[guise], 0, []
+async def _cell(victim, address, action, guise):
+    """
+    Try *action* as *guise* says with every token; return how many, and what was wrong.
+
+    Each cell has an address of its own, because handshakes of one address are limited.
+    """
+    scene, how, tried, bad = Scene(victim, address), GUISES[guise], 0, []
     await scene.prepare()
     for who, token in WRONG.items():
         tried += 1
