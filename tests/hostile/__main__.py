@@ -55,9 +55,7 @@ class Run:
                 continue
             if not self._one(attack):
                 failed.append(attack.name)
-        for check in filter(self._is_wanted, CHECKS):
-            if not self._checked(check):
-                failed.append(check.name)
+        failed += [each.name for each in filter(self._is_wanted, CHECKS) if not self._checked(each)]
         if self._chosen.output:
             self._chosen.output.write_text(json.dumps(self._lines, indent=1) + "\n")
         for name in failed:
@@ -100,9 +98,7 @@ class Run:
         return not missed
 
     def _judged(self, attack, control, without=""):
-        seen = measured(
-            attack, quick=self._chosen.quick, without=without, work=self._chosen.work
-        )
+        seen = measured(attack, quick=self._chosen.quick, without=without, work=self._chosen.work)
         missed = misses(seen, control, tokens=attack.tokens)
         verdict = "ok" if not missed else "MISSED " + "; ".join(missed)
         name = f"{attack.name}{' WITHOUT ' + without if without else ''}"

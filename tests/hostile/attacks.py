@@ -12,6 +12,15 @@ from tests.hostile import (
 )
 from tests.hostile.beside import Attack, Check
 
+
+def unbroken(victim, figures, _known):
+    """Require that the receiver has logged no fault of its own."""
+    faults = [each for each in victim.log if "exception" in each or each.get("level") == "error"]
+    figures.note = f"{figures.said.get('inputs', 0)} inputs, {len(faults)} errors in the log"
+    if faults:
+        figures.own.append(f"{figures.note}: {str(faults[0])[:200]}")
+
+
 SMALL = ("--reserve-bytes", 8 * 1024 * 1024)
 """For a small disk."""
 
@@ -82,7 +91,7 @@ ATTACKS = (
         tokens=True,
         own=decoding.waited,
     ),
-    Attack("garbage in every layer", crowds.garbage, full_s=60),
+    Attack("garbage in every layer", crowds.garbage, full_s=120, own=unbroken),
 )
 
 CHECKS = (

@@ -156,4 +156,3 @@ def _sum(path):
         return sha256(soundfile.read(path, dtype="int16")[0].tobytes()).hexdigest()
     except (OSError, soundfile.SoundFileError):
         return ""
-

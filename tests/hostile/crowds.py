@@ -9,7 +9,7 @@ from sonoduct import wire
 from tests.hostile.floods import stream
 from tests.hostile.honest import joining
 from tests.hostile.intruder import ADDRESS, PAUSE_S, WAIT_S, Attacker, swallow
-from tests.support.rawsocket import HANDSHAKE, TEXT, frame
+from tests.support.rawsocket import BINARY, HANDSHAKE, TEXT, frame
 
 AT_ONCE = 50
 
@@ -98,35 +98,22 @@ async def garbage(aim):
     """Send inputs that are wrong in every layer: HTTP, frames, JSON, and chunks."""
     attacker = Attacker(aim)
     most = 500 if aim.quick else 10_000
-    good = wire.encode_control(stream(name="garbage").greet()).encode()
-    chunk = wire.encode_chunk(1, 0, 4, bytes(8))
 
     async def one(seed):
         chance = random.Random(seed)
-        if chance.random() < 0.1:
+        begins = chance.random() < 0.1
+        if begins:
             made = await _bare(attacker, ("127.0.0.1", aim.port))
-            begin = bytearray(HANDSHAKE.format(target="/").encode() + b"\r\n")
         else:
             made = await attacker.connect(chance.choice([aim.subprotocol, None]))
-            begin = bytearray()
         if made is None:
-            attacker.counts["refused"] += 1
+            await asyncio.sleep(PAUSE_S)
             return
         reader, writer = made
-        for _ in range(chance.randrange(1, 4)):
-            base = chance.choice([frame(TEXT, good), frame(0x82, chunk), chance.randbytes(40)])
-            begin += base
-        for _ in range(chance.randrange(1, 6)):
-            at = chance.randrange(len(begin))
-            if chance.random() < 0.5:
-                begin[at] = chance.randrange(256)
-            else:
-                begin[at : at + chance.randrange(4)] = chance.randbytes(chance.randrange(4))
-        writer.write(begin)
+        writer.write(_spoilt(chance, begins=begins))
         with suppress(OSError, TimeoutError):
             async with asyncio.timeout(0.05):
-                while await reader.read(4096):
-                    pass
+                await swallow(reader)
         writer.transport.abort()
         attacker.counts["inputs"] += 1
 
@@ -141,6 +128,22 @@ async def garbage(aim):
         for first in range(16):
             tasks.create_task(some(first))
     return attacker.counts
+
+
+def _spoilt(chance, *, begins):
+    """Return a few good messages with a few bytes changed, behind a handshake if it *begins*."""
+    good = frame(TEXT, wire.encode_control(stream(name="garbage").greet()).encode())
+    chunk = frame(BINARY, wire.encode_chunk(1, 0, 4, bytes(8)))
+    data = bytearray(HANDSHAKE.format(target="/").encode() + b"\r\n" if begins else b"")
+    for _ in range(chance.randrange(1, 4)):
+        data += chance.choice([good, chunk, chance.randbytes(40)])
+    for _ in range(chance.randrange(1, 6)):
+        at = chance.randrange(len(data))
+        if chance.random() < 0.5:
+            data[at] = chance.randrange(256)
+        else:
+            data[at : at + chance.randrange(4)] = chance.randbytes(chance.randrange(4))
+    return data
 
 
 HALF_OPEN = silent(5000)

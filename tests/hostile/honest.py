@@ -50,9 +50,7 @@ class Found:
 
 def outbound(name):
     """Return the sender's half of a new stream."""
-    hello = wire.Hello(
-        stream=uuid.uuid4().hex, instance=uuid.uuid4().hex, name=name, format=FORMAT
-    )
+    hello = wire.Hello(stream=uuid.uuid4().hex, instance=uuid.uuid4().hex, name=name, format=FORMAT)
     return wire.Outbound(hello)
 
 

@@ -75,9 +75,10 @@ class Scene:
         plain = action == "plain"
         heard = []
         try:
-            async with asyncio.timeout(WAIT_S), self._connected(
-                token, headers, () if plain else (wire.SUBPROTOCOL,)
-            ) as connection:
+            async with (
+                asyncio.timeout(WAIT_S),
+                self._connected(token, headers, () if plain else (wire.SUBPROTOCOL,)) as connection,
+            ):
                 if plain:
                     await connection.send(bytes(400))
                     await connection.send("Done")
@@ -196,7 +197,7 @@ def matrix(*, quick, work, without=""):
         tried, bad = asyncio.run(_matrix(victim))
         leaks = _leaks(victim)
         dead = [] if victim.alive else ["the receiver has ended"]
-    good = f"{tried - len(bad)} of {tried} refused or like a new stream"
+    good = f"{tried} attempts, {len(bad)} not refused, and not like a new stream"
     return good, [*bad[:4], *(f"a token in {where}" for where in leaks), *dead]
 
 
