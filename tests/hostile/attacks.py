@@ -33,7 +33,7 @@ ATTACKS = (
     Attack("chunks of one frame, 64 connections", floods.chunks(64), "metering"),
     Attack("pings that are read", floods.PINGS_READ, "metering"),
     Attack("pings that are not read", floods.PINGS_UNREAD, "unread"),
-    Attack("plain messages of 4 bytes", floods.PLAIN, "metering"),
+    Attack("plain messages of 4 bytes", floods.PLAIN, "chunk_cost"),
     Attack("fragments of 1 byte", floods.FRAGMENTS, "metering"),
     Attack("fragments of nothing", floods.EMPTY_FRAGMENTS, "metering"),
     Attack("messages of nothing", floods.EMPTY, "metering"),
@@ -47,6 +47,7 @@ ATTACKS = (
     Attack(
         "hello and gone",
         leftovers.hellos(10_000),
+        "beginnings",
         full_s=150,
         own=leftovers.left_by_hellos,
     ),
@@ -69,7 +70,7 @@ ATTACKS = (
     Attack(
         "plain messages on a full disk",
         leftovers.FULL_PLAIN,
-        "metering",
+        "chunk_cost",
         full_s=60,
         disk="size=400m",
         options=SMALL,

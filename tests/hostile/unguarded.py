@@ -88,6 +88,21 @@ def claims():
     metering()
 
 
+def beginnings():
+    """Begin a stream on the disk with its hello, and let hellos come as fast as they like."""
+    from receiver.stores.journal.claim import JournalClaim
+
+    made = JournalClaim.__init__
+
+    def begun(self, *given):
+        made(self, *given)
+        if self._writer is None and self.receipt is None:
+            self._start()
+
+    JournalClaim.__init__ = begun
+    metering()
+
+
 def metrics():
     """Give the endpoint of metrics as many threads as there are connections."""
     from sonoduct.runtime import web
@@ -140,7 +155,7 @@ def compression():
 GUARDS = {
     each.__name__: each
     for each in (
-        *(metering, places, handshakes, unread, chunk_cost, credit, claims, metrics, turns),
+        *(beginnings, metering, places, handshakes, unread, chunk_cost, credit, claims, metrics, turns),
         *(tokens, access, compression),
     )
 }
