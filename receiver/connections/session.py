@@ -448,12 +448,14 @@ class Session:
             self._metrics.refusals.labels(reason).inc()
 
     def _log(self, error: wire.WireError) -> None:
+        stream = self._lease.stream if self._lease is not None else None
         if (more := self._limit.take()) is not None:
             log.warning(
                 "connection_closed",
                 **self._holder.facts,
                 dialect=self.dialect.name,
                 stream=self._hello and self._hello.stream,
+                bytes=stream.received * stream.unit_bytes if stream is not None else 0,
                 code=error.close_code,
                 reason=str(error),
                 **more,
