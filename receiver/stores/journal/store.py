@@ -24,6 +24,8 @@ from receiver.stores import Store, Usage
 from sonoduct.wire import Hello, Level, StorageFailed, WireError
 from sonoduct.wire.records import Origin
 
+from .ages import Ages
+from .census import Census
 from .claim import JournalClaim
 from .committer import Committer
 from .fence import Granted, begin, claim, is_new
@@ -61,6 +63,9 @@ MEASURE_S: Final = 60.0
 MEASURE_SHARE: Final = 0.005
 """Least time from one count of the recordings to the next, and its largest share of the time."""
 
+CLOCK_S: Final = 60.0
+"""From one note of the clock to the next."""
+
 log = structlog.get_logger()
 
 
@@ -74,6 +79,8 @@ class StoreLimits:
     """Bytes of audio in one stream."""
     takeover_s: float
     """Seconds of silence after which another sender may take a stream over."""
+    by_token: bool = False
+    """Whether recordings are counted for each token."""
 
 
 class JournalStore(Store):
@@ -119,8 +126,16 @@ class JournalStore(Store):
         self.committer = Committer(self._committing, self._has_room, observe, sync_chunks)
         """Makes the chunks of all claims durable."""
         began = time.monotonic()
+        self._ages = Ages()
+        if (clock := layout.clock()) is not None:
+            self._ages.resume(clock)
         self.janitor = Janitor(
-            layout, options, retention, lambda: time.monotonic() - began, sync_all=sync_recordings
+            layout,
+            options,
+            retention,
+            lambda: time.monotonic() - began,
+            self._ages,
+            sync_all=sync_recordings,
         )
         """Does what is due while no sender is connected, and cancels streams."""
         self.recordings = RecordingQueue(
@@ -130,6 +145,8 @@ class JournalStore(Store):
         self._claims: WeakValueDictionary[str, JournalClaim] = WeakValueDictionary()
         self._room = disk.room(layout.root)
         self._measured = (0, 0)
+        self._census = Census(layout)
+        self._stored: dict[str, int] = {}
 
     @property
     @override
@@ -144,6 +161,10 @@ class JournalStore(Store):
         except OSError:  # if that cannot be found out, nothing is taken
             return 0
         return max(0, free - self._limits.reserve_bytes)
+
+    @override
+    def stored_bytes(self, token: str) -> int:
+        return self._stored.get(token, 0)
 
     @override
     def usage(self) -> Usage:
@@ -183,7 +204,13 @@ class JournalStore(Store):
             await before.seal()  # then there is no silence to wait for, and no segment to read
         journal = self.layout.journal(hello.stream)
         claiming = asyncio.get_running_loop().run_in_executor(
-            self.executor, _granted, journal, hello, self._limits.takeover_s, origin
+            self.executor,
+            _granted,
+            journal,
+            hello,
+            self._limits.takeover_s,
+            origin,
+            self._ages.steady,
         )
         try:
             granted = await asyncio.shield(claiming)
@@ -214,6 +241,7 @@ class JournalStore(Store):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sweep())
             tasks.create_task(self._measure())
+            tasks.create_task(self._note_clock())
 
     async def _measure(self) -> None:
         """Count the recordings now and then; it takes 2 µs for each, in a thread of its own."""
@@ -221,7 +249,16 @@ class JournalStore(Store):
             began = time.monotonic()
             with suppress(OSError):  # the next time, perhaps
                 self._measured = await asyncio.to_thread(self.layout.measure)
+                if self._limits.by_token:
+                    self._stored = await asyncio.to_thread(self._census.take)
             await asyncio.sleep(max(MEASURE_S, (time.monotonic() - began) / MEASURE_SHARE))
+
+    async def _note_clock(self) -> None:
+        """Note the clock now and then, so that the next start knows how long nothing ran."""
+        while True:
+            with suppress(OSError):  # the next time, perhaps
+                await asyncio.to_thread(self.layout.note_clock, self._ages)
+            await asyncio.sleep(CLOCK_S)
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -265,10 +302,16 @@ class JournalStore(Store):
         return self.free_bytes > 0
 
 
-def _granted(journal: Journal, hello: Hello, takeover_s: float, origin: Origin | None) -> Granted:
+def _granted(
+    journal: Journal,
+    hello: Hello,
+    takeover_s: float,
+    origin: Origin | None,
+    steady: Callable[[float], float],
+) -> Granted:
     if is_new(journal):
         return Granted(1, 0)
-    return claim(journal, hello, takeover_s, origin)
+    return claim(journal, hello, takeover_s, origin, steady)
 
 
 def _close_writer(claiming: asyncio.Future[Granted]) -> None:
