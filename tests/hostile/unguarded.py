@@ -72,6 +72,15 @@ def chunk_cost():
     metering()
 
 
+def queues():
+    """Read on while messages wait, and meter nothing."""
+    from receiver.connections.websocket import GuardedConnection, WebSocketLink
+
+    GuardedConnection.holds_back = False
+    WebSocketLink.hold_little = lambda _self: None
+    chunk_cost()
+
+
 def credit():
     """Take what comes, whatever the window says."""
     from sonoduct.wire.credit import Grant
@@ -155,7 +164,19 @@ def compression():
 GUARDS = {
     each.__name__: each
     for each in (
-        *(beginnings, metering, places, handshakes, unread, chunk_cost, credit, claims, metrics, turns),
+        *(
+            beginnings,
+            metering,
+            queues,
+            places,
+            handshakes,
+            unread,
+            chunk_cost,
+            credit,
+            claims,
+            metrics,
+            turns,
+        ),
         *(tokens, access, compression),
     )
 }
