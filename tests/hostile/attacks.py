@@ -41,7 +41,7 @@ ATTACKS = (
     Attack("more than the window, acks unread", floods.window_cheat, "credit"),
     Attack("600 streams of one frame held", crowds.held, "places"),
     Attack("5,000 half-open connections", crowds.HALF_OPEN, "handshakes"),
-    Attack("2,000 handshakes, a byte at a time", crowds.SLOWLORIS, "handshakes"),
+    Attack("4,000 handshakes, a byte at a time", crowds.SLOWLORIS, "handshakes"),
     Attack("5,000 connections", crowds.CONNECTIONS, "handshakes"),
     Attack("600 silent connections to /metrics", crowds.METRICS, "metrics"),
     Attack(
@@ -53,7 +53,9 @@ ATTACKS = (
     ),
     Attack(
         "streams of one frame until no inode is left",
-        leftovers.tiny_streams,
+        leftovers.FEW_INODES,
+        "inodes",
+        stopped=True,
         disk="size=256m,nr_inodes=1600",
         options=SMALL,
         own=leftovers.ready_or_not,
@@ -79,6 +81,7 @@ ATTACKS = (
     Attack(
         "silence in FLAC",
         leftovers.silence,
+        "quotas",
         disk="size=400m",
         options=SMALL,
         own=leftovers.left_by_silence,

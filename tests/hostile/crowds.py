@@ -147,6 +147,6 @@ def _spoilt(chance, *, begins):
 
 
 HALF_OPEN = silent(5000)
-SLOWLORIS = silent(2000, begin=b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", byte=b"a")
+SLOWLORIS = silent(4000, begin=b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ", byte=b"a")
 CONNECTIONS = silent(5000, handshake=True)
 METRICS = silent(600, "metrics_port")
