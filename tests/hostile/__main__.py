@@ -10,7 +10,7 @@ import structlog
 
 from tests.hostile.attacks import ATTACKS, CHECKS, CONTROL, CONTROL_TOKENS
 from tests.hostile.beside import measured
-from tests.hostile.figures import HEAD, misses, row
+from tests.hostile.figures import HEAD, Figures, misses, row
 from tests.hostile.victim import can_mount, has_groups, memory_folder
 
 
@@ -98,8 +98,12 @@ class Run:
         return not missed
 
     def _judged(self, attack, control, without=""):
-        seen = measured(attack, quick=self._chosen.quick, without=without, work=self._chosen.work)
-        missed = misses(seen, control, tokens=attack.tokens)
+        chosen = self._chosen
+        try:
+            seen = measured(attack, quick=chosen.quick, without=without, work=chosen.work)
+            missed = misses(seen, control, tokens=attack.tokens)
+        except (RuntimeError, TimeoutError, OSError) as exc:  # the others run all the same
+            seen, missed = Figures(attack.name, alive=False), [f"no figures: {exc!r}"[:300]]
         verdict = "ok" if not missed else "MISSED " + "; ".join(missed)
         name = f"{attack.name}{' WITHOUT ' + without if without else ''}"
         show((name, *row(seen)[1:]), verdict)

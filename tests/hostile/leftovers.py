@@ -160,15 +160,21 @@ def on_a_full_disk(attack):
 
     async def full(aim):
         ballast = Path(aim.store) / BALLAST
-        room = os.statvfs(aim.store)
         with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, room.f_bavail * room.f_frsize - FREE)
+            while (size := _free(aim.store) - FREE) > 0:
+                with suppress(OSError):  # streams have taken some of it meanwhile
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, size)
         try:
             return await attack(aim)
         finally:
             ballast.unlink()
 
     return full
+
+
+def _free(folder):
+    room = os.statvfs(folder)
+    return room.f_bavail * room.f_frsize
 
 
 async def silence(aim):
