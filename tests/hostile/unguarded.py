@@ -181,6 +181,8 @@ GUARDS = {
     for each in (
         *(
             beginnings,
+            inodes,
+            quotas,
             metering,
             queues,
             places,
