@@ -7,7 +7,7 @@ COMPOSE := docker compose
 N ?= 2
 WORKERS ?= 3 # a third of the time a test waits; a fourth worker costs as much as it gains, on two cores
 
-.PHONY: help setup demo test coverage check docs dashboards bench bench-peers lock clean up down logs ps status scale roll e2e faults
+.PHONY: help setup demo test coverage check docs dashboards bench bench-peers lock clean up down logs ps status scale roll reload e2e faults sbom audit lock-images
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -44,11 +44,22 @@ scale: ## Run N receivers: make scale N=4
 roll: ## Build the receiver anew and replace every replica, without losing a stream
 	deploy/roll.sh
 
+# Not `docker compose kill -s HUP`: after it, an engine may not start a container that ends again.
+reload: ## Have every receiver in a container read its tokens and certificates again
+	for each in $$($(COMPOSE) ps --quiet receiver); do docker exec $$each sh -c 'kill -HUP 1' || exit; done
+
 e2e: .venv/ready ## The whole system on a real Docker engine, with the real images
 	$(BIN)/pytest -m containers -o timeout=900 -v $(ARGS) tests/containers
 
 faults: .venv/ready ## Kill, pause, cut, fill and spoil everything; FULL=1 for hours of it
 	$(BIN)/pytest -m faults -o timeout=$(if $(FULL),0,900) -rs $(ARGS) tests/faults
+
+sbom: ## Write what each image consists of into build/sbom, as CycloneDX; after `docker compose build`
+	mkdir -p build/sbom
+	for each in sender receiver; do \
+	    docker run --rm --interactive --network none --entrypoint python sonoduct-$$each:$${SONODUCT_TAG:-latest} \
+	        - sonoduct-$$each <deploy/sbom.py >build/sbom/$$each.cdx.json || exit; \
+	done
 
 demo: .venv/ready ## Send the sample audio through a real receiver and show what arrived
 	@$(BIN)/python docs/examples/demo.py
