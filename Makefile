@@ -61,6 +61,13 @@ sbom: ## Write what each image consists of into build/sbom, as CycloneDX; after 
 	        - sonoduct-$$each <deploy/sbom.py >build/sbom/$$each.cdx.json || exit; \
 	done
 
+audit: .venv/audit ## Ask for known vulnerabilities of every locked package; see deploy/audit.toml
+	$(BIN)/python deploy/audit.py
+
+.venv/audit: requirements/audit.txt .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	@touch $@
+
 demo: .venv/ready ## Send the sample audio through a real receiver and show what arrived
 	@$(BIN)/python docs/examples/demo.py
 
@@ -77,6 +84,7 @@ check: .venv/ready ## Format, lint, types, import contracts, plain words
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/words.py
+	$(BIN)/python deploy/audit.py --list
 
 docs: .venv/ready ## Write the map of modules and the tables of metrics from the code
 	$(BIN)/python docs/modules.py
@@ -101,6 +109,7 @@ lock: .venv/ready ## Pin the newest versions that pyproject.toml allows, with ha
 	$(COMPILE) pyproject.toml --extra sender --extra receiver --group dev -o requirements/dev.txt
 	$(COMPILE) --group build -o requirements/build.txt
 	$(COMPILE) --group peers --constraint requirements/dev.txt -o requirements/peers.txt
+	$(COMPILE) --group audit --constraint requirements/dev.txt -o requirements/audit.txt
 
 # --no-strip-extras: pip takes the newest of a package that is needed with an extra and pinned without.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --upgrade
