@@ -4,10 +4,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 COMPOSE := docker compose
+# Digests of images, if `make lock-images` has written them; .env comes later, so it wins.
+, := ,
+ifneq ($(wildcard deploy/images.env),)
+export COMPOSE_ENV_FILES := $(if $(wildcard .env),deploy/images.env$(,).env,deploy/images.env)
+endif
 N ?= 2
 WORKERS ?= 3 # a third of the time a test waits; a fourth worker costs as much as it gains, on two cores
 
-.PHONY: help setup demo test coverage check docs dashboards bench bench-peers lock clean up down logs ps status scale roll reload e2e faults sbom audit lock-images
+.PHONY: help setup demo test coverage check docs dashboards bench bench-peers lock clean up down logs ps status scale roll reload e2e faults sbom audit lock-images lock-ffmpeg
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -110,6 +115,13 @@ lock: .venv/ready ## Pin the newest versions that pyproject.toml allows, with ha
 	$(COMPILE) --group build -o requirements/build.txt
 	$(COMPILE) --group peers --constraint requirements/dev.txt -o requirements/peers.txt
 	$(COMPILE) --group audit --constraint requirements/dev.txt -o requirements/audit.txt
+
+lock-images: ## Pin the images that compose builds on and starts, by their digests in the registry
+	deploy/lock-images.sh
+
+lock-ffmpeg: ## Pin the source of ffmpeg in the version that Debian has now
+	docker run --rm --volume "$(CURDIR)/deploy/ffmpeg:/build" $${PYTHON_IMAGE:-python:3.13-slim-trixie} \
+	    sh /build/fetch.sh --renew
 
 # --no-strip-extras: pip takes the newest of a package that is needed with an extra and pinned without.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --upgrade
