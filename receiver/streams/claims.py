@@ -35,6 +35,8 @@ class ClaimRate:
         key = stream, client
         claims, at = self._claims.pop(key, (0.0, now))
         claims = max(0.0, claims - (now - at) * PER_SECOND) + 1
+        while self._claims and next(iter(self._claims.values()))[1] < now - BURST / PER_SECOND:
+            self._claims.popitem(last=False)
         self._claims[key] = (claims if claims <= BURST else claims - 1), now
         while len(self._claims) > REMEMBERED:
             self._claims.popitem(last=False)

@@ -8,6 +8,7 @@ fences the holder. A stream without a holder waits for its sender, for `resume_t
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,9 @@ from .stream import Holder, MakeStream, Stream
 log = structlog.get_logger()
 
 SWEEP_INTERVAL_S: Final = 1.0
+
+MOST_SILENT: Final = 100
+"""Streams without any audio that wait for their senders; beyond it the oldest are forgotten."""
 
 NEWER: Final = "a newer connection has claimed the stream"
 STOPS: Final = "receiver stops"
@@ -73,6 +77,7 @@ class StreamRegistry:
         self._limits = limits
         self._slots: dict[str, Slot] = {}
         self._claims = ClaimRate()
+        self._silent: OrderedDict[str, Stream] = OrderedDict()
         self._now = asyncio.get_running_loop().time
 
     @property
@@ -154,6 +159,8 @@ class StreamRegistry:
             await stream.seal()
             if final:
                 await self._abandon(stream)
+            elif not stream.received:
+                await self._forget_silent(stream)
         await stream.settled()
         self.budget.give_back(lease.terms.window)
 
@@ -187,6 +194,7 @@ class StreamRegistry:
 
     def _take_over(self, hello: Hello, holder: Holder) -> Slot:
         slot, now = self._slots.get(hello.stream), self._now()
+        self._silent.pop(hello.stream, None)
         if slot is not None:
             slot.require_free(hello, now, self._limits.takeover_timeout)
         self._claims.count(hello.stream, holder.client, now)
@@ -247,8 +255,18 @@ class StreamRegistry:
         await stream.claim.forget()
         self._end(stream, "abandoned")
 
+    async def _forget_silent(self, stream: Stream) -> None:
+        """Keep few streams of which nothing has come, however many clients say hello and go."""
+        self._silent[stream.hello.stream] = stream
+        while len(self._silent) > MOST_SILENT:
+            stream_id, oldest = self._silent.popitem(last=False)
+            slot = self._slots.get(stream_id)
+            if slot is not None and slot.holder is None and not oldest.received:
+                await self._abandon(oldest)
+
     def _end(self, stream: Stream, result: str) -> None:
         slot = self._slots.pop(stream.hello.stream)
+        self._silent.pop(stream.hello.stream, None)
         holder, slot.holder = slot.holder, None  # a holder that waits for a turn is late
         self._metrics.streams.labels(result).inc()
         stream.log_unheard()

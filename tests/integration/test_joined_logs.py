@@ -41,7 +41,7 @@ async def test_fields_are_the_same_on_both_ends(tmp_path):
     }
     async with started(COMMANDS / "receiver", "serve", env=env) as receiver:
         port = int((await receiver.said("receiver_ready"))["url"].rpartition(":")[2])
-        async with Relay(port, cuts=[200_000]).listen() as proxy:
+        async with Relay(port, cuts=[1_200_000]).listen() as proxy:
             async with sending(path, "--to", proxy.url, "--log-level", "debug") as sender:
                 assert 0 == await sender.ended()
         await receiver.said("recording_written")

@@ -189,6 +189,7 @@ async def test_streams_that_are_refused(tmp_path, monkeypatch):
             async with speaking(receiver.url, stream="ab" * 16, instance="two") as other:
                 await other.greet()
             assert 1 == await refused(receiver, "held")
+            await holder.send(sound(10))
             await holder.say(holder.outbound.cancel())
             await holder.until(wire.Cancelled)
         async with speaking(receiver.url, stream="ab" * 16) as again:

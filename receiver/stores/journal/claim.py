@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -26,6 +26,7 @@ from sonoduct.wire import (
     Kind,
     Level,
     Receipt,
+    StorageFailed,
     TooLarge,
     WireError,
 )
@@ -54,9 +55,11 @@ class JournalClaim(Claim):
         journal: Journal,
         hello: Hello,
         granted: Granted,
+        begins: Callable[[], Writer],
         on_kept: Callable[[], None],
         on_failed: Callable[[WireError], None],
     ) -> None:
+        """If *granted* has no writer, *begins* makes it for the first entry; it blocks."""
         self.epoch = granted.epoch
         self.offset = self.kept = granted.offset
         self.receipt = granted.receipt
@@ -65,6 +68,8 @@ class JournalClaim(Claim):
         self._hello = hello
         self._unit_bytes = hello.unit_bytes
         self._writer = granted.writer
+        self._begins = begins
+        self._beginning: asyncio.Future[Writer] | None = None
         self._on_kept = on_kept
         self._on_failed = on_failed
         self._digest = None if granted.offset else Digest()
@@ -90,8 +95,7 @@ class JournalClaim(Claim):
             raise TooLarge("stream bytes", seen=size, expected=f"<= {self._store.stream_bytes}")
         if self._digest is not None:  # here, where the chunk is at hand; some 10 µs for 256 KiB
             self._digest.update(chunk.offset, chunk.units, chunk.canonical)
-        self._waiting.append(chunk)
-        self._store.committer.add(self, len(chunk.message))
+        self._enter(chunk)
 
     @override
     def flush_soon(self) -> None:
@@ -103,7 +107,8 @@ class JournalClaim(Claim):
 
     @override
     async def touch(self) -> None:
-        await self._in_thread(self._held_writer().touch)
+        if self._writer is not None:
+            await self._in_thread(self._writer.touch)
 
     @override
     async def seal(self) -> None:
@@ -111,13 +116,13 @@ class JournalClaim(Claim):
             again, self._sealed = self._sealed, True
             if self._store.committer.full and not self._patient:
                 self._waiting.clear()
-            try:
+            with suppress(WireError):  # the next claim reads the journal
                 await self._settled()
-                await self._in_thread(self._held_writer().seal)
-            except WireError:
-                pass  # the next claim reads the journal
-            finally:
-                self._held_writer().close()
+                if self._writer is not None:
+                    await self._in_thread(self._writer.seal)
+            await self._begun()
+            if self._writer is not None:
+                self._writer.close()
             if not again:
                 stream, kept = self._hello.stream, self.kept
                 log.debug("claim_sealed", stream=stream, epoch=self.epoch, kept=kept)
@@ -136,8 +141,7 @@ class JournalClaim(Claim):
             raise
         if self._failure is None:
             end = ending(self.epoch, made)
-            self._waiting.append(end)  # so it is durable together with the last chunks
-            self._store.committer.add(self, len(end.message))
+            self._enter(end)  # so it is durable together with the last chunks
         await self._settled()
         if not self._complete:  # it was sealed while the disk was full
             raise Fenced("the claim has ended")
@@ -149,11 +153,46 @@ class JournalClaim(Claim):
     async def discard(self) -> None:
         self._waiting.clear()
         await self.seal()
-        await self._in_thread(lambda: self._store.janitor.cancel(self._journal, self.epoch))
+        if isinstance(self._failure, Fenced):
+            raise self._failure
+        if self._writer is not None:  # otherwise there is nothing to remember
+            await self._in_thread(lambda: self._store.janitor.cancel(self._journal, self.epoch))
 
     @override
     async def forget(self) -> None:
         pass  # the journal stays until it expires
+
+    def _enter(self, entry: Entry) -> None:
+        """Let *entry* wait for the committer; the first one has the stream begun on the disk."""
+        self._waiting.append(entry)
+        if self._writer is not None:
+            self._store.committer.add(self, len(entry.message))
+        elif self._beginning is None and self._failure is None:
+            self._start()
+
+    def _start(self) -> None:
+        self._beginning = self._store.begin(self._begins)
+        self._beginning.add_done_callback(self._has_begun)
+
+    def _has_begun(self, beginning: asyncio.Future[Writer]) -> None:
+        if beginning.cancelled():
+            return
+        fault = beginning.exception()
+        if fault is None:
+            self._writer = beginning.result()
+            if size := sum(len(each.message) for each in self._waiting):
+                self._store.committer.add(self, size)
+        else:
+            # A disk that is full here has nothing to wait for: the sender comes again.
+            if not isinstance(fault, WireError) or isinstance(fault, DiskFull):
+                fault = StorageFailed(f"journal: {fault!r}")
+            self.refused([], fault)
+        self._moved.set()
+
+    async def _begun(self) -> None:
+        """Wait until the disk has begun the stream, or refused to, if that is under way."""
+        if self._beginning is not None:
+            await asyncio.wait([self._beginning])
 
     def take(self) -> Share:
         """Return everything that waits to be committed (called by the committer)."""
@@ -209,6 +248,7 @@ class JournalClaim(Claim):
         Raises:
             WireError: if it never will be.
         """
+        await self._begun()
         while (self._waiting or self._under_way) and self._failure is None:
             self._moved.clear()
             self._store.committer.flush_soon()

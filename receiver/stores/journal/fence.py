@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from os import SEEK_END
+from errno import EEXIST, ENOENT
+from os import SEEK_END, strerror
 from typing import Final
 
 from sonoduct.wire import (
@@ -45,13 +46,15 @@ BURIED: Final = b"buried"
 CLOCK_S: Final = 2.0
 """Seconds by which a file's time may be ahead of the clock that is read a moment later."""
 
+NEWER: Final = "a newer connection has claimed the stream"
+
 ATTEMPTS: Final = 100
 """Attempts to claim while other connections claim the same stream; each time one of them wins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A claim that succeeded: either *writer*, or the receipt of a complete stream."""
+    """A claim that succeeded: *writer*, or the receipt of a complete stream, or a new stream."""
 
     epoch: int
     offset: int
@@ -82,6 +85,57 @@ def claim(
         return _claim(journal, hello, takeover_s, origin)
     except OSError as exc:
         raise StorageFailed(f"{journal.stream}: {exc.strerror}") from exc
+
+
+def is_new(journal: Journal) -> bool:
+    """
+    Whether nothing is stored of the stream: its sender may begin, and `begin` claims it.
+
+    Raises:
+        StorageFailed: if the disk refuses.
+    """
+    try:
+        return not journal.disk.exists(journal.folder)
+    except OSError as exc:
+        raise StorageFailed(f"{journal.stream}: {exc.strerror}") from exc
+
+
+def begin(journal: Journal, hello: Hello, origin: Origin | None = None) -> Writer:
+    """
+    Claim a stream that was new when its sender was told so, now that its first chunk is there.
+
+    So a sender without audio leaves nothing on the disk. The folder itself is the first fence: if
+    another claim has made it, that one may have audio already.
+
+    Raises:
+        Fenced: if the stream was claimed meanwhile.
+        StorageFailed: if the disk refuses.
+    """
+    try:
+        writer = _begin(journal, hello, origin)
+    except FileExistsError:
+        raise Fenced(NEWER) from None
+    except OSError as exc:
+        raise StorageFailed(f"{journal.stream}: {exc.strerror}") from exc
+    try:
+        writer.open(0)
+    except BaseException:
+        writer.close()
+        raise
+    return writer
+
+
+def _begin(journal: Journal, hello: Hello, origin: Origin | None) -> Writer:
+    """Make the folder and the first segment; FileExistsError says that another claim has."""
+    for _ in range(ATTEMPTS):
+        try:
+            if not journal.disk.add_folder(journal.folder):
+                raise FileExistsError(EEXIST, strerror(EEXIST))
+            return Writer(journal, hello, 1, origin)
+        except FileNotFoundError:
+            # Another process has removed the empty folder, or a person its parent.
+            journal.disk.make_folder(journal.folder.parent)
+    raise FileNotFoundError(ENOENT, strerror(ENOENT))
 
 
 def _claim(journal: Journal, hello: Hello, takeover_s: float, origin: Origin | None) -> Granted:

@@ -26,11 +26,12 @@ from sonoduct.wire.records import Origin
 
 from .claim import JournalClaim
 from .committer import Committer
-from .fence import Granted, claim
+from .fence import Granted, begin, claim, is_new
 from .janitor import Janitor, RecordingQueue, Retention
 from .journal import Journal
 from .layout import Layout
 from .recordings import GROUP_FILES, RecordingOptions
+from .writer import Writer
 
 THREADS: Final = 4
 """For claims, seals and digests that have to be computed again."""
@@ -182,7 +183,7 @@ class JournalStore(Store):
             await before.seal()  # then there is no silence to wait for, and no segment to read
         journal = self.layout.journal(hello.stream)
         claiming = asyncio.get_running_loop().run_in_executor(
-            self.executor, claim, journal, hello, self._limits.takeover_s, origin
+            self.executor, _granted, journal, hello, self._limits.takeover_s, origin
         )
         try:
             granted = await asyncio.shield(claiming)
@@ -198,10 +199,15 @@ class JournalStore(Store):
         )
         if granted.receipt is not None:
             self.recordings.add(journal)
-        made = JournalClaim(self, journal, hello, granted, on_kept, on_failed)
-        if granted.writer is not None:
+        begins = partial(begin, journal, hello, origin)
+        made = JournalClaim(self, journal, hello, granted, begins, on_kept, on_failed)
+        if granted.receipt is None:
             self._claims[hello.stream] = made
         return made
+
+    def begin(self, begins: Callable[[], Writer]) -> asyncio.Future[Writer]:
+        """Have a thread begin a stream on the disk, now that it has its first entry."""
+        return asyncio.get_running_loop().run_in_executor(self.executor, begins)
 
     @override
     async def run(self) -> None:
@@ -257,6 +263,12 @@ class JournalStore(Store):
 
     def _has_room(self) -> bool:
         return self.free_bytes > 0
+
+
+def _granted(journal: Journal, hello: Hello, takeover_s: float, origin: Origin | None) -> Granted:
+    if is_new(journal):
+        return Granted(1, 0)
+    return claim(journal, hello, takeover_s, origin)
 
 
 def _close_writer(claiming: asyncio.Future[Granted]) -> None:

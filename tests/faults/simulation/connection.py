@@ -55,16 +55,20 @@ class Connection(Actor):
 
     def _serve(self):
         hello = self._take()
-        granted = fence.claim(Journal(self.disk, FOLDER), hello, 10)
-        self._writer = granted.writer
+        journal = Journal(self.disk, FOLDER)
+        granted = fence.Granted(1, 0) if fence.is_new(journal) else fence.claim(journal, hello, 10)
+        self._writer, self._begin = granted.writer, lambda: fence.begin(journal, hello)
         if granted.receipt is not None:
             self._say(self._half.reopen(granted.epoch, granted.receipt, 0))
             return
         self._digest = None if granted.offset else wire.Digest()
-        self._writer._roll_bytes = self.world.plan.roll_bytes
-        self._writer._roll_records = self.world.plan.roll_records
         try:
-            self._say(self._half.open(granted.epoch, granted.offset, self.world.plan.terms, 0))
+            opened = self._half.open(granted.epoch, granted.offset, self.world.plan.terms, 0)
+            if self._writer is None:  # the promise counts from the first audio on
+                self._opened = opened
+                self.down.append(wire.encode_control(opened))
+            else:
+                self._say(opened)
             self._end(self._receive())
         except (EOFError, wire.BadChecksum):
             self._seal()
@@ -72,7 +76,17 @@ class Connection(Actor):
         except Hurried:
             pass
         finally:
-            self._writer.close()
+            if self._writer is not None:
+                self._writer.close()
+
+    def _held_writer(self):
+        """Return the writer; one that begins the stream with its first audio, if it was new."""
+        if self._writer is None:
+            self._writer = self._begin()
+            self.world.promise(self.label, self._opened)
+        self._writer._roll_bytes = self.world.plan.roll_bytes
+        self._writer._roll_records = self.world.plan.roll_records
+        return self._writer
 
     def _receive(self):
         """Keep the chunks, in groups of any size, until the end of the stream."""
@@ -108,7 +122,8 @@ class Connection(Actor):
     def _commit(self):
         chunks, self._waiting = self._waiting, []
         if chunks:
-            self._insist(lambda: self._writer.commit(chunks))
+            writer = self._held_writer()
+            self._insist(lambda: writer.commit(chunks))
             self._half.release(self._writer.durable, 0)
             if ack := self._half.ack():
                 self._say(ack)
@@ -128,7 +143,7 @@ class Connection(Actor):
         if digest.hexdigest() != eos.digest:
             raise wire.BadChecksum("digest", seen=digest.hexdigest(), expected=eos.digest)
         receipt = self.world.plan.receipt
-        self._waiting.append(ending(self._writer.epoch, receipt))
+        self._waiting.append(ending(self._held_writer().epoch, receipt))
         self._commit()
         self._say(self._half.commit(receipt, 0))
 
@@ -144,7 +159,8 @@ class Connection(Actor):
         if self.world.rng.random() < 0.7:
             try:
                 self._commit()
-                self._writer.seal()
+                if self._writer is not None:
+                    self._writer.seal()
             except (wire.WireError, Hurried):
                 pass
 

@@ -175,7 +175,17 @@ def thinned_carelessly(journal, epoch):
             journal.disk.remove(journal.path(part))
 
 
+def begun_late(journal, hello, origin):
+    """Begin a stream although another claim may have begun it."""
+    with suppress(FileExistsError):
+        journal.disk.add_folder(journal.folder)
+    return fence._fence(journal, journal.names(), hello, origin)
+
+
 MUTANTS = {
+    "a new stream begins in a folder that is there": lambda: patch.object(
+        fence, "_begin", begun_late
+    ),
     "no look for newer claims between sync and ack": lambda: unguarded("commit"),
     "no look for newer claims after an END": end_unguarded,
     "no look for newer claims after an opening": lambda: unguarded("open"),

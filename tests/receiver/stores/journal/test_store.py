@@ -145,6 +145,9 @@ async def begun(store, said=None):
     listener.claim = await store.claim(
         said or hello(), on_kept=listener.advanced, on_failed=listener.failed
     )
+    if listener.claim.receipt is None and listener.claim._writer is None:
+        listener.claim._start()  # otherwise its first chunk does
+        await listener.claim._begun()
     return listener.claim, listener
 
 
@@ -767,6 +770,7 @@ async def test_the_end_becomes_durable_with_what_waits_before_it(tmp_path, disk)
 
 async def test_a_claim_whose_connection_is_lost(tmp_path, disk, folder):
     """A connection that is lost meanwhile leaves no file open."""
+    claimed(DISK, folder, hello()).writer.close()
     async with opened(tmp_path, disk) as store:
         gate = Gate()
         disk.before("create", gate)
@@ -779,7 +783,105 @@ async def test_a_claim_whose_connection_is_lost(tmp_path, disk, folder):
         await until(lambda: "close" in disk.calls)
 
     assert set() == disk.open
-    assert [(1, 0)] == names(DISK, folder)
+    assert [(1, 0), (2, 0)] == names(DISK, folder)
+
+
+async def new(store):
+    """Claim a new stream, of which nothing has come; return the claim and its listener."""
+    listener = Listening()
+    listener.claim = await store.claim(hello(), listener.advanced, listener.failed)
+    return listener.claim, listener
+
+
+async def test_a_stream_without_audio_leaves_nothing(tmp_path, disk, folder):
+    """Its claim makes no folder and no file, whether its sender goes, cancels or comes again."""
+    async with opened(tmp_path, disk) as store:
+        shelf = set(folder.parent.parent.rglob("*"))
+        for end in ("seal", "discard", "touch", "seal"):
+            claim, _ = await new(store)
+            assert (1, 0) == (claim.epoch, claim.offset)
+            await getattr(claim, end)()
+        assert shelf == set(folder.parent.parent.rglob("*"))
+
+
+async def test_a_new_stream_begins_with_its_first_chunk(tmp_path, disk, folder):
+    """The chunks that come meanwhile wait, and become durable with it."""
+    async with opened(tmp_path, disk) as store:
+        gate = Gate()
+        disk.before("create", gate)
+        claim, listener = await new(store)
+        append(claim, 0, 100)
+        await gate.reached()
+        append(claim, 100, 300)
+        gate.open()
+        await listener.keeps(300)
+        await claim.seal()
+
+    assert SOUND[: 300 * WIDTH] == contents(DISK, folder)
+    assert set() == disk.open
+
+
+async def test_an_empty_stream_has_an_end(tmp_path, disk, folder):
+    """Its receipt is on the disk, like any other."""
+    async with opened(tmp_path, disk) as store:
+        claim, _ = await new(store)
+
+        async def made(_digest):
+            return receipt()
+
+        await claim.commit(Eos(units=0), made)
+
+    assert folder.exists()
+
+
+@pytest.mark.parametrize("theirs", [0, 100], ids=["no audio", "audio"])
+async def test_a_stream_that_another_claim_has_begun(tmp_path, disk, folder, theirs):
+    """The later one of two claims on a new stream is told so, and what is durable stays."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await new(store)
+        other = claimed(DISK, folder, hello()).writer
+        if theirs:
+            other.commit(chunks(1, 0, theirs))
+        append(claim, 0, 300)
+        await listener.until(lambda: listener.failures)
+        await claim.seal()
+        with pytest.raises(Fenced):
+            await claim.discard()
+        other.close()
+
+    assert isinstance(listener.failures[0], Fenced)
+    assert SOUND[: theirs * WIDTH] == contents(DISK, folder)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+async def test_a_stream_that_cannot_begin(tmp_path, disk, code):
+    """The connection ends with StorageFailed, and nothing was acknowledged."""
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await new(store)
+        disk.before("write", lambda: refuse(code))
+        append(claim, 0, 300)
+        await listener.until(lambda: listener.failures)
+        await claim.seal()
+
+    assert [StorageFailed] == [type(each) for each in listener.failures]
+    assert [] == listener.kept
+    assert set() == disk.open
+
+
+async def test_a_connection_that_is_lost_while_its_stream_begins(tmp_path, disk, folder):
+    """What came becomes durable, and no file stays open."""
+    async with opened(tmp_path, disk) as store:
+        gate = Gate()
+        disk.before("create", gate)
+        claim, _ = await new(store)
+        append(claim, 0, 100)
+        sealing = asyncio.create_task(claim.seal())
+        await gate.reached()
+        gate.open()
+        await sealing
+
+    assert SOUND[: 100 * WIDTH] == contents(DISK, folder)
+    assert set() == disk.open
 
 
 async def test_running_finishes_journals_after_a_crash(tmp_path, disk, folder, monkeypatch):
