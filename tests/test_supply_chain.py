@@ -1,5 +1,5 @@
 """
-Where the parts of the software come from: the checks of OpenSSF Scorecard that need no hosting site.
+Where the software's parts come from: the checks of OpenSSF Scorecard that need no hosting site.
 
 Binary-Artifacts, Dangerous-Workflow, License, Pinned-Dependencies, SAST, Security-Policy and
 Token-Permissions (https://github.com/ossf/scorecard/blob/main/docs/checks.md).
