@@ -45,7 +45,7 @@ def _folder(settings: Settings, metrics: Metrics) -> Store:
     return JournalStore(
         Layout(PosixDisk(), folder),
         RecordingOptions(settings.recording, settings.decode_options, settings.keep_original),
-        Retention(limits.expiry_timeout, limits.receipt_timeout),
+        Retention(limits.expiry_timeout, limits.receipt_timeout, limits.waiting_share),
         StoreLimits(limits.reserve_bytes, limits.stream_bytes, limits.takeover_timeout),
         metrics.commit.observe,
     )

@@ -121,6 +121,10 @@ class Limits:
     expiry_timeout: Annotated[float, Parameter(group=STORE, validator=Positive)] = 86_400.0
     """Seconds after which an incomplete stream that was not continued is removed."""
 
+    waiting_share: Annotated[float, Parameter(group=STORE, validator=Number(gt=0, lte=1))] = 0.25
+    """Share of the disk, and of its inodes, for incomplete streams whose senders are away; beyond
+    it the oldest are removed."""
+
     receipt_timeout: Annotated[float, Parameter(group=STORE, validator=Positive)] = 2_592_000.0
     """Seconds that receipts of stored streams are remembered."""
 

@@ -25,11 +25,11 @@ from typing import Final, NamedTuple
 from sonoduct.wire import Buffer, StorageFailed
 
 INODES: Final = 1000
-INODE_SHARE: Final = 100
+INODE_SHARE: Final = 10
 """
 Inodes kept free for the segments and recordings of open streams.
 
-On a small file system a hundredth of its inodes is kept free instead.
+On a small file system a tenth of its inodes is kept free instead.
 """
 
 MOST_BUFFERS: Final = 512

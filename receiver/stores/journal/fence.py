@@ -9,7 +9,7 @@ docs/decisions/0005 says why each step is needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from errno import EEXIST, ENOENT
@@ -63,10 +63,16 @@ class Granted:
 
 
 def claim(
-    journal: Journal, hello: Hello, takeover_s: float, origin: Origin | None = None
+    journal: Journal,
+    hello: Hello,
+    takeover_s: float,
+    origin: Origin | None = None,
+    steady: Callable[[float], float] = float,
 ) -> Granted:
     """
     Claim the stream for the connection that said *hello*, and came in at *origin*.
+
+    *steady* takes jumps of the clock out of a file's age: `Ages.steady`.
 
     Raises:
         Held: if another sender has made progress within *takeover_s* seconds, on any receiver.
@@ -78,11 +84,11 @@ def claim(
     try:
         for _ in range(ATTEMPTS):
             try:
-                return _claim(journal, hello, takeover_s, origin)
+                return _claim(journal, hello, takeover_s, origin, steady)
             except FileNotFoundError:
                 # Another process removed the folder: it ended the stream, or found no segment.
                 journal.disk.make_folder(journal.folder.parent)
-        return _claim(journal, hello, takeover_s, origin)
+        return _claim(journal, hello, takeover_s, origin, steady)
     except OSError as exc:
         raise StorageFailed(f"{journal.stream}: {exc.strerror}") from exc
 
@@ -138,13 +144,19 @@ def _begin(journal: Journal, hello: Hello, origin: Origin | None) -> Writer:
     raise FileNotFoundError(ENOENT, strerror(ENOENT))
 
 
-def _claim(journal: Journal, hello: Hello, takeover_s: float, origin: Origin | None) -> Granted:
+def _claim(
+    journal: Journal,
+    hello: Hello,
+    takeover_s: float,
+    origin: Origin | None,
+    steady: Callable[[float], float],
+) -> Granted:
     known: Sequence[str] = ()
     if not journal.disk.add_folder(journal.folder):
         if done := journal.done():
             return _complete(done)
         known = journal.names()
-        _require_free(journal, known, hello, takeover_s)
+        _require_free(journal, known, hello, takeover_s, steady)
     writer = _fence(journal, known, hello, origin)
     try:
         return _scan(journal, hello, writer)
@@ -153,12 +165,18 @@ def _claim(journal: Journal, hello: Hello, takeover_s: float, origin: Origin | N
         raise
 
 
-def _require_free(journal: Journal, names: Sequence[str], hello: Hello, takeover_s: float) -> None:
+def _require_free(
+    journal: Journal,
+    names: Sequence[str],
+    hello: Hello,
+    takeover_s: float,
+    steady: Callable[[float], float],
+) -> None:
     """Refuse the claim if another sender is at work on the stream, here or on another receiver."""
     last = journal.last_segment(MOST_EPOCHS + 1, names)
     if last is None or last.hello.instance == hello.instance:
         return
-    idle = journal.disk.idle(last.path)
+    idle = steady(journal.disk.idle(last.path))
     # If the file's time lies in the future, the clock was set back after the file was written.
     if -CLOCK_S < idle < takeover_s and not last.tail().closed:
         expected = f"{takeover_s:g} before another sender may take it over"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from math import inf
+from operator import attrgetter
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,6 +17,7 @@ import structlog
 
 from sonoduct.wire import Fenced, StorageFailed
 
+from .ages import Ages
 from .disk import Facts
 from .done import clear_left, forget, give_up, is_over
 from .journal import DONE, Done, Journal, State
@@ -24,6 +26,9 @@ from .recordings import Recorder, RecordingOptions
 
 QUIET_S: Final = 10.0
 """Seconds without a write after which the janitor finishes a complete journal itself."""
+
+AWAY_S: Final = 300.0
+"""Seconds without a write after which a stream's sender counts as away."""
 
 SAME_S: Final = 2.0
 """A file that is so much younger than a look may be newer: clocks of files are coarse."""
@@ -50,6 +55,8 @@ class Retention:
     """Seconds that a stream waits for its sender."""
     memory_s: float
     """Seconds for which the answer to a finished stream is kept, in case it is sent again."""
+    waiting_share: float = 1.0
+    """Share of the disk's bytes, and of its inodes, for streams whose senders are away."""
 
 
 class Swept(NamedTuple):
@@ -63,6 +70,17 @@ class Swept(NamedTuple):
 
     over: bool
     """Whether the round is over: the next sweep begins with the first shelf."""
+
+
+class Waiting(NamedTuple):
+    """A journal without an end, at the last look."""
+
+    since: float
+    """When it was written to last, by the steady clock."""
+    size: int
+    """Bytes that it takes on the disk."""
+    inodes: int
+    journal: Journal
 
 
 class Look(NamedTuple):
@@ -103,7 +121,7 @@ class Janitor:
         self._recording_s = 0.0  # time that the current sweep has spent on recordings
         self._shelves: list[str] = []  # that this round has not come to
         self._looks: dict[str, Look] = {}
-        self._open: dict[str, tuple[int, int]] = {}
+        self._open: dict[str, list[Waiting]] = {}
         self.waiting: dict[Journal, float] = {}
         """Since when each complete journal of this process waits for its recording."""
         self.written = self.written_bytes = self.failed = 0
@@ -112,7 +130,8 @@ class Janitor:
     @property
     def open_journals(self) -> list[tuple[int, int]]:
         """For each shelf, its journals without an end, and their bytes, at the last look."""
-        return list(self._open.values())
+        shelves = list(self._open.values())
+        return [(len(each), sum(waiting.size for waiting in each)) for each in shelves]
 
     def sweep(self, most_s: float = inf) -> Swept:
         """
@@ -130,6 +149,8 @@ class Janitor:
                 young += self._look_at(self._shelves.pop())
                 if self._seconds(began) > most_s:
                     break
+            if not self._shelves:
+                self._shed()
         except StorageFailed:
             pass  # the receiver stops
         except OSError as exc:  # from the store itself; the next sweep may do better
@@ -191,13 +212,11 @@ class Janitor:
         """Visit each journal on *shelf* that may need it; return the ones that are too young."""
         last, look = self._looks.get(shelf), Look(time.monotonic(), set())
         young: list[Journal] = []
-        count = size = 0
+        waiting: list[Waiting] = []
         for stream, facts in self._layout.ends(shelf):
             self.require_running()
             if facts is None:
-                count += 1
-                with suppress(OSError):  # the visit says what is wrong
-                    size += self._layout.journal(stream).size()
+                waiting += self._waiting_of(self._layout.journal(stream))
             if facts is not None and self._is_settled(stream, facts, last, look):
                 continue
             journal = self._layout.journal(stream)
@@ -206,8 +225,44 @@ class Janitor:
                 young.append(journal)
             elif facts is not None and again is not False:
                 look.unsettled.add(stream)
-        self._looks[shelf], self._open[shelf] = look, (count, size)
+        self._looks[shelf], self._open[shelf] = look, waiting
         return young
+
+    def _waiting_of(self, journal: Journal) -> list[Waiting]:
+        """Return what an open journal takes; nothing if it has no segment, or is gone."""
+        try:
+            if parts := journal.parts():
+                since = time.monotonic() - self._idle(journal.path(parts[-1]))
+                return [Waiting(since, journal.size(), len(parts) + 1, journal)]
+        except FileNotFoundError:
+            pass  # another receiver that shares the store was faster
+        except OSError as exc:
+            log.error("journal_failed", stream=journal.stream, reason=str(exc))
+        return []
+
+    def _shed(self) -> None:
+        """
+        Give up streams whose senders are away, the oldest first, until the others have their share.
+
+        Otherwise clients that send a frame and go would fill the disk for as long as streams wait.
+        """
+        room, share = self._disk.room(self._layout.root), self._retention.waiting_share
+        shelves = self._open.values()
+        every = sorted(chain.from_iterable(shelves), key=attrgetter("since"))
+        size, inodes = sum(each.size for each in every), sum(each.inodes for each in every)
+        limit = time.monotonic() - AWAY_S
+        for since, its_size, its_inodes, journal in every:
+            if size <= share * room.total_bytes and inodes <= share * room.total_inodes:
+                return
+            if since > limit:
+                return
+            with suppress(FileNotFoundError, StorageFailed):
+                parts = journal.parts()
+                if parts and not is_over(journal):
+                    if not give_up(journal, State.EXPIRED, parts[-1].epoch + 1):
+                        continue
+                    log.warning("stream_expired", stream=journal.stream, reason="no room to wait")
+                size, inodes = size - its_size, inodes - its_inodes
 
     def _is_settled(self, stream: str, facts: Facts, last: Look | None, look: Look) -> bool:
         """Whether the ended *stream* needs no visit: it had one since it ended, and is not due."""
@@ -341,43 +396,3 @@ class RecordingQueue:
             self.flush()
         else:
             self._timer = self._loop.call_later(PAUSE_S, self._check)
-
-
-JUMP_S: Final = 2.0
-"""A smaller difference between the two clocks is drift."""
-
-JUMPS: Final = 64
-"""Number of jumps that are remembered; the oldest are dropped first."""
-
-
-class Ages:
-    """
-    Takes jumps of the wall clock out of the ages of files that were written before them.
-
-    If the clock is set back, files look younger; that costs time and no audio. If it is set
-    forward, they look older: without this correction, streams would expire while their senders are
-    away for a moment.
-    """
-
-    def __init__(
-        self, wall: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic
-    ) -> None:
-        """*wall* is the clock that dates files; *steady* is never set."""
-        self._wall = wall
-        self._steady = steady
-        self._difference = wall() - steady()
-        self._jumps: deque[tuple[float, float]] = deque(maxlen=JUMPS)
-        """For each jump the wall clock's time before it, and its seconds."""
-
-    def steady(self, age: float) -> float:
-        """Return the real age in seconds of a file that has *age* by the wall clock."""
-        now = self._wall()
-        difference = now - self._steady()
-        jump, written = difference - self._difference, now - age
-        if abs(jump) > JUMP_S:
-            self._difference = difference
-            if jump > 0:
-                self._jumps.append((now - jump, jump))
-        if not self._jumps:
-            return age
-        return age - sum(seconds for before, seconds in self._jumps if written <= before)

@@ -1,8 +1,8 @@
 """
 A store's folders: their names, and the conditions for a folder to be a store.
 
-``streams/ab/ab…/`` are the journals, ``audio/`` has the recordings, and ``store.json`` says that
-the folder is a store, and of which version.
+``streams/ab/ab…/`` are the journals, ``audio/`` has the recordings, ``store.json`` says that the
+folder is a store, and of which version, and ``clock.json`` how the clock was set.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,7 @@ import msgspec
 
 from sonoduct.wire import StorageFailed
 
+from .ages import Ages, Clock
 from .disk import Facts, PosixDisk
 from .journal import DONE, Journal
 
@@ -25,6 +27,7 @@ VERSION: Final = 1
 """Version of everything in a store. A receiver refuses a store of another version."""
 
 VERSION_FILE: Final = "store.json"
+CLOCK_FILE: Final = "clock.json"
 
 SHELVES: Final = tuple(f"{number:02x}" for number in range(256))
 """Folders in ``streams``. They keep every folder small, even with a million journals."""
@@ -128,6 +131,17 @@ class Layout:
             return self.disk.hold(self.root)
         except OSError as exc:
             raise StorageFailed(f"store {self.root}: {exc.strerror}") from exc
+
+    def clock(self) -> Clock | None:
+        """Return what receivers have noted about the clock; None without a readable note."""
+        with suppress(OSError, msgspec.DecodeError), self.disk.read(self.root / CLOCK_FILE) as file:
+            return msgspec.json.decode(file.read(), type=Clock)
+        return None
+
+    def note_clock(self, ages: Ages) -> None:
+        """Note the clock for the next start; raises OSError if the disk refuses."""
+        before = self.clock() or Clock(wall=0.0)
+        self.disk.replace(self.root / CLOCK_FILE, msgspec.json.encode(ages.note(before)))
 
     def require_version(self) -> None:
         """

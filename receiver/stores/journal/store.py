@@ -24,6 +24,7 @@ from receiver.stores import Store, Usage
 from sonoduct.wire import Hello, Level, StorageFailed, WireError
 from sonoduct.wire.records import Origin
 
+from .ages import Ages
 from .claim import JournalClaim
 from .committer import Committer
 from .fence import Granted, begin, claim, is_new
@@ -60,6 +61,9 @@ takes half a second.
 MEASURE_S: Final = 60.0
 MEASURE_SHARE: Final = 0.005
 """Least time from one count of the recordings to the next, and its largest share of the time."""
+
+CLOCK_S: Final = 60.0
+"""From one note of the clock to the next."""
 
 log = structlog.get_logger()
 
@@ -119,8 +123,16 @@ class JournalStore(Store):
         self.committer = Committer(self._committing, self._has_room, observe, sync_chunks)
         """Makes the chunks of all claims durable."""
         began = time.monotonic()
+        self._ages = Ages()
+        if (clock := layout.clock()) is not None:
+            self._ages.resume(clock)
         self.janitor = Janitor(
-            layout, options, retention, lambda: time.monotonic() - began, sync_all=sync_recordings
+            layout,
+            options,
+            retention,
+            lambda: time.monotonic() - began,
+            self._ages,
+            sync_all=sync_recordings,
         )
         """Does what is due while no sender is connected, and cancels streams."""
         self.recordings = RecordingQueue(
@@ -183,7 +195,13 @@ class JournalStore(Store):
             await before.seal()  # then there is no silence to wait for, and no segment to read
         journal = self.layout.journal(hello.stream)
         claiming = asyncio.get_running_loop().run_in_executor(
-            self.executor, _granted, journal, hello, self._limits.takeover_s, origin
+            self.executor,
+            _granted,
+            journal,
+            hello,
+            self._limits.takeover_s,
+            origin,
+            self._ages.steady,
         )
         try:
             granted = await asyncio.shield(claiming)
@@ -214,6 +232,7 @@ class JournalStore(Store):
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._sweep())
             tasks.create_task(self._measure())
+            tasks.create_task(self._note_clock())
 
     async def _measure(self) -> None:
         """Count the recordings now and then; it takes 2 µs for each, in a thread of its own."""
@@ -222,6 +241,13 @@ class JournalStore(Store):
             with suppress(OSError):  # the next time, perhaps
                 self._measured = await asyncio.to_thread(self.layout.measure)
             await asyncio.sleep(max(MEASURE_S, (time.monotonic() - began) / MEASURE_SHARE))
+
+    async def _note_clock(self) -> None:
+        """Note the clock now and then, so that the next start knows how long nothing ran."""
+        while True:
+            with suppress(OSError):  # the next time, perhaps
+                await asyncio.to_thread(self.layout.note_clock, self._ages)
+            await asyncio.sleep(CLOCK_S)
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -265,10 +291,16 @@ class JournalStore(Store):
         return self.free_bytes > 0
 
 
-def _granted(journal: Journal, hello: Hello, takeover_s: float, origin: Origin | None) -> Granted:
+def _granted(
+    journal: Journal,
+    hello: Hello,
+    takeover_s: float,
+    origin: Origin | None,
+    steady: Callable[[float], float],
+) -> Granted:
     if is_new(journal):
         return Granted(1, 0)
-    return claim(journal, hello, takeover_s, origin)
+    return claim(journal, hello, takeover_s, origin, steady)
 
 
 def _close_writer(claiming: asyncio.Future[Granted]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from receiver.stores.journal import Layout, PosixDisk, RecordingOptions, Retention
+from receiver.stores.journal.disk import Room
 from receiver.stores.journal.janitor import RECEIPT_BYTES, Janitor
 from receiver.stores.journal.journal import Done, Journal, State
 from receiver.stores.journal.reader import Part
@@ -722,3 +723,59 @@ def test_recordings_that_wait_are_counted(layout, monkeypatch):
     assert (2, 2) == failed
     assert {journals[1]} == after_one
     assert (1, {}) == (here.written, here.waiting)
+
+
+class Small(PosixDisk):
+    """A disk of a size that the test chooses."""
+
+    def __init__(self, total_bytes, total_inodes):
+        self._room = Room(total_bytes, total_inodes, total_inodes)
+
+    def room(self, folder):
+        return self._room
+
+
+def left(tmp_path, count, idle):
+    """Make *count* streams whose senders have left, *idle* seconds ago and more."""
+    layout = Layout(PosixDisk(), tmp_path)
+    layout.prepare(0)
+    streams = [f"{number:032x}" for number in range(count)]
+    for number, stream in enumerate(streams):
+        journal = layout.journal(stream)
+        granted = claimed(HastyDisk(), journal.folder, hello(stream=stream))
+        granted.writer.commit(chunks(1, 0, 50))
+        granted.writer.seal()
+        at = time.time() - idle - number
+        os.utime(journal.folder / journal.names()[-1], (at, at))
+    return streams[::-1]  # the last one is the oldest
+
+
+@pytest.mark.parametrize(
+    ("total_bytes", "total_inodes", "stay"),
+    [(10**9, 10**6, 10), (10**9, 64, 8), (10 * 4096 * 2, 10**6, 5)],
+    ids=["room", "few inodes", "few bytes"],
+)
+def test_streams_that_wait_have_a_share_of_the_disk(tmp_path, total_bytes, total_inodes, stay):
+    """Beyond it the oldest are given up, and their senders are told so."""
+    streams = left(tmp_path, 10, 4000)
+    layout = Layout(Small(total_bytes, total_inodes), tmp_path)
+    janitor = Janitor(layout, RECORDINGS, Retention(10**6, 10**6, 0.25))
+    with capture_logs() as logs:
+        janitor.sweep()
+
+    open_now = {each for each in streams if layout.journal(each).done() is None}
+    assert set(streams[len(streams) - len(open_now) :]) == open_now
+    assert stay >= len(open_now)
+    assert 10 - len(open_now) == events(logs).count("stream_expired")
+    if stay < 10:
+        with pytest.raises(Gone):
+            claimed(HastyDisk(), layout.journal(streams[0]).folder, hello(stream=streams[0]))
+
+
+def test_streams_whose_senders_may_be_there_are_spared(tmp_path):
+    """A stream that was written to some minutes ago may have a connection."""
+    streams = left(tmp_path, 10, 200)
+    layout = Layout(Small(10, 10), tmp_path)
+    Janitor(layout, RECORDINGS, Retention(10**6, 10**6, 0.25)).sweep()
+
+    assert all(layout.journal(each).done() is None for each in streams)
