@@ -70,10 +70,13 @@ def test_binary_artifacts():
     assert [] == binary
 
 
-def test_no_secret_file_is_in_git():
-    """Neither the folder of secrets nor a machine's settings are in git, and git ignores both."""
+def test_no_secret_file_is_in_git_or_in_a_build():
+    """Git ignores the folder of secrets and a machine's settings, and builds do not see them."""
     assert not [path for path in tracked() if path.parts[0] == "secrets" or path.name == ".env"]
     assert {"/secrets/", ".env"} <= set((ROOT / ".gitignore").read_text().split())
+    sent = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[0] != "#"]
+    assert "*" == sent[0]
+    assert {"!deploy/ffmpeg"} == {line for line in sent if re.search(r"deploy|secrets|\.env", line)}
 
 
 @pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.name)
