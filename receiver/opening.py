@@ -44,9 +44,19 @@ def _folder(settings: Settings, metrics: Metrics) -> Store:
     folder = Path(settings.store).absolute()
     return JournalStore(
         Layout(PosixDisk(), folder),
-        RecordingOptions(settings.recording, settings.decode_options, settings.keep_original),
+        RecordingOptions(
+            settings.recording,
+            settings.decode_options,
+            settings.keep_original,
+            limits.reserve_bytes,
+        ),
         Retention(limits.expiry_timeout, limits.receipt_timeout, limits.waiting_share),
-        StoreLimits(limits.reserve_bytes, limits.stream_bytes, limits.takeover_timeout),
+        StoreLimits(
+            limits.reserve_bytes,
+            limits.stream_bytes,
+            limits.takeover_timeout,
+            by_token=settings.tokens is not None,
+        ),
         metrics.commit.observe,
     )
 

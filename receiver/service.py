@@ -20,6 +20,7 @@ The first three are `drain_lead` and `drain_timeout`; the last one is compose's
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -48,6 +49,7 @@ from .settings import Settings
 from .stores import Claim
 from .streams.file import Decoders, FileStream
 from .streams.pcm import PcmStream
+from .streams.quotas import Quotas
 from .streams.registry import StreamRegistry
 from .streams.stream import Stream
 
@@ -145,16 +147,17 @@ async def serve(
     processing = Processing(factories, workers, metrics, settings.limits.max_stuck_calls)
     store = open_store(settings, metrics)
     unpackers = ThreadPoolExecutor(settings.workers, "unpacking")
+    quotas = Quotas(settings.limits.stream_bytes, store, time.monotonic)
     decoders = Decoders(
         settings.decode_options,
         settings.decoders,
         settings.decode_queue,
-        settings.limits.stream_bytes,
+        quotas,
         metrics,
     )
     durable = store.level is Level.DURABLE
     make = partial(_stream, processing, decoders, unpackers, durable=durable)
-    streams = StreamRegistry(store, processing, make, metrics, settings.limits)
+    streams = StreamRegistry(store, processing, make, metrics, settings.limits, quotas)
     server = Server(settings, streams, metrics)
     lag = LoopLag()
     present = PresentState(settings, streams, server, store, workers, processing, lag)

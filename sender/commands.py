@@ -197,7 +197,12 @@ async def _watch(folder: Path, settings: WatchSettings, lines: LogLines) -> int:
     deliveries = Deliveries(settings, metrics, progress, lambda _outcome: None, again=True)
     try:
         with (
-            metrics_endpoint(registry, settings.metrics_host, settings.metrics_port) as port,
+            metrics_endpoint(
+                registry,
+                settings.metrics_host,
+                settings.metrics_port,
+                config=settings.metrics_config,
+            ) as port,
             stop_event() as stop,
             open_ledger(settings.ledger, settings.ledger_entries) as ledger,
         ):

@@ -11,6 +11,7 @@ from cyclopts import CycloptsError, Group, Parameter
 from cyclopts.validators import Number
 
 from sonoduct.audio.decoding import LEAST_MEMORY, DecodeOptions, Limits
+from sonoduct.runtime.webconfig import read_web_config
 from sonoduct.wire import SAMPLERATES, Encoding, Level
 
 from .access import Access, read_token
@@ -45,6 +46,12 @@ def require_token(_type: object, value: str | None) -> None:
             read_token(value)
         except AccessError as exc:
             raise ValueError(str(exc)) from exc
+
+
+def require_config(_type: object, value: str | None) -> None:
+    """Refuse a web configuration file that is not valid."""
+    if value is not None:
+        read_web_config(value)
 
 
 def require_channels(_type: object, value: str | None) -> None:
@@ -370,11 +377,15 @@ class WatchSettings(Settings):
     follow_links: Annotated[bool, Parameter(group=FOLDER, negative=())] = False
     """Take files behind links that lead out of a folder as well, and walk linked folders."""
 
-    metrics_host: Annotated[str, Parameter(group=METRICS)] = "0.0.0.0"  # noqa: S104  # a container is reached from outside
+    metrics_host: Annotated[str, Parameter(group=METRICS)] = "127.0.0.1"
     """Address of /metrics."""
 
     metrics_port: Annotated[int, Parameter(group=METRICS, validator=Port)] = 8768
     """Port for /metrics; 0 for any free one."""
+
+    metrics_config: Annotated[str | None, Parameter(group=METRICS, validator=require_config)] = None
+    """File with TLS, users and a rate limit for /metrics, in the format of Prometheus'
+    exporters."""
 
     log_level: Annotated[LogLevel, Parameter(group=OUTPUT)] = "info"
     """Minimum level to log."""

@@ -41,6 +41,9 @@ MUCH: Final = 0.02
 ACTIVE_S: Final = 1.0
 """Seconds after its last message for which a client counts as one that has work."""
 
+LEAST_WAIT_S: Final = 0.02
+"""A shorter rest costs more than what is read after it."""
+
 LONGEST_WAIT_S: Final = 0.5
 """A client that is over its share is looked at again after this, at the latest."""
 
@@ -87,7 +90,7 @@ class Meter:
     def wait(self, share: float, now: float) -> float:
         """Return the seconds until it is within its share again; 0 if it is."""
         over = self.debt - (now - self._at) * share - BURST_S
-        return min(over / share, LONGEST_WAIT_S) if over > 0 else 0.0
+        return min(max(over / share, LEAST_WAIT_S), LONGEST_WAIT_S) if over > 0 else 0.0
 
 
 class Full(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import resource
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -48,6 +49,12 @@ LOGGED_AT_ONCE = 20
 LOGGED_PER_SECOND = 10
 """Lines about faults and refusals of peers, so that a flood of them does not fill the disk."""
 
+FILES_EACH = 4
+"""For a connection: its socket, one whose handshake is under way, and two segments of a journal."""
+
+FILES_BESIDE = 256
+"""For recordings, decoders, metrics and the store."""
+
 SHOWN_CHARACTERS = 64
 """Of a path in the log."""
 
@@ -87,6 +94,7 @@ class Server:
         Raises:
             OSError: if the port is taken.
         """
+        _require_files(self._settings.limits.max_connections)
         server = await serve(
             self._serve,
             **_place(self._settings.host, self._settings.port),
@@ -333,13 +341,28 @@ class Server:
         """Count and log a handshake that is refused."""
         self._metrics.refusals.labels(reason).inc()
         if (more := self._limit.take()) is not None:
-            log.warning("connection_refused", peer=peer_of(connection), reason=why, **more)
+            client = cast("GuardedConnection", connection).client
+            token = client.token if client is not None else None
+            named = {"token": token.name} if token is not None else {}
+            peer = peer_of(connection)
+            log.warning("connection_refused", peer=peer, **named, reason=why, **more)
 
     def _sign(
         self, _connection: ServerConnection, _handshake: Handshake, response: Response
     ) -> None:
         """Tell the client, and the gateway's log, which receiver answers."""
         response.headers[REPLICA_HEADER] = self._settings.name
+
+
+def _require_files(connections: int) -> None:
+    """Warn if the process may not open enough files for all connections and their journals."""
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    expected = FILES_EACH * connections + FILES_BESIDE
+    if limit < expected and limit < most:
+        limit = min(expected, most)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+    if limit < expected:
+        log.warning("few_files", limit=limit, expected=expected)
 
 
 def _joined(headers: Headers) -> Headers:

@@ -329,7 +329,11 @@ class Session:
         assert lease is not None  # Inbound takes chunks only between opened and committed
         self._acks.took(now)
         stream = lease.stream
-        stream.append(chunk, now)
+        try:
+            stream.append(chunk, now)
+        except wire.WireError:
+            self._inbound.refuse(chunk)  # the ack before the error must not say that it came
+            raise
         if stream.unsafe_bytes >= self._step:
             stream.claim.flush_soon()
 
@@ -374,12 +378,18 @@ class Session:
             raise
         now = self._loop.time()
         if isinstance(granted, AlreadyCommitted):
-            self._outbox.put(self._inbound.reopen(granted.epoch, granted.receipt, now))
+            receipt = self._for_sender(granted.receipt)
+            self._outbox.put(self._inbound.reopen(granted.epoch, receipt, now))
             return
         self._since, self._first = now, granted.stream.claim.offset
         self._lease, self._step = granted, granted.terms.step
         claim = granted.stream.claim
         self._outbox.put(self._inbound.open(claim.epoch, claim.offset, granted.terms, now))
+
+    def _for_sender(self, receipt: wire.Receipt) -> wire.Receipt:
+        """Return *receipt* with the id that the sender knows the stream by."""
+        known = self._holder.origin.sender_stream
+        return replace(receipt, stream=known) if known else receipt
 
     def _holder_of(self, sender_stream: str) -> Holder:
         """Return this connection as the holder of a stream that the sender knows by that id."""
@@ -391,7 +401,9 @@ class Session:
             sender_stream=sender_stream,
         )
         traffic = self._metrics.traffic[self.dialect.name]
-        return Holder(traffic, self._release, self._found, self.stop, origin, self.client.key)
+        quota = token.stored_bytes if token is not None else None
+        key = self.client.key
+        return Holder(traffic, self._release, self._found, self.stop, origin, key, quota)
 
     async def _commit(self, eos: wire.Eos) -> None:
         lease = self._lease
@@ -400,7 +412,7 @@ class Session:
         receipt = await self._streams.commit(lease.stream, self._holder, eos)
         now = self._loop.time()
         self._metrics.receipt[lease.stream.hello.kind].observe(now - began)
-        self._outbox.put(self._inbound.commit(receipt, now))
+        self._outbox.put(self._inbound.commit(self._for_sender(receipt), now))
         await self._give_back()
         if not self.dialect.resumable:
             self.result = "ok"
@@ -436,12 +448,14 @@ class Session:
             self._metrics.refusals.labels(reason).inc()
 
     def _log(self, error: wire.WireError) -> None:
+        stream = self._lease.stream if self._lease is not None else None
         if (more := self._limit.take()) is not None:
             log.warning(
                 "connection_closed",
                 **self._holder.facts,
                 dialect=self.dialect.name,
                 stream=self._hello and self._hello.stream,
+                bytes=stream.received * stream.unit_bytes if stream is not None else 0,
                 code=error.close_code,
                 reason=str(error),
                 **more,

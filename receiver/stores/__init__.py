@@ -30,6 +30,9 @@ class Store(Protocol):
     def free_bytes(self) -> float:
         """Bytes that the store can still keep."""
 
+    def stored_bytes(self, token: str) -> int:
+        """Return the bytes of the recordings of *token*'s streams, as counted a while ago."""
+
     def usage(self) -> Usage:
         """Return what the store holds and has done, for metrics; called by any thread."""
 

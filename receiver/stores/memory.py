@@ -59,6 +59,10 @@ class MemoryStore(Store):
         self._remembered = remembered
 
     @override
+    def stored_bytes(self, token: str) -> int:
+        return 0
+
+    @override
     def usage(self) -> Usage:
         return Usage()
 

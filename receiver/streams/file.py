@@ -33,11 +33,11 @@ from sonoduct.wire import (
     ProcessingFailed,
     Receipt,
     StorageFailed,
-    TooLarge,
     Value,
     WireError,
 )
 
+from .quotas import Quotas
 from .stream import Stream
 from .turns import Ticket, Turns
 
@@ -92,7 +92,8 @@ class FileStream(Stream):
         self._decoders = decoders
         self._decoding: asyncio.Task[Decoded] | None = None
         self._interruption: WireError | None = None
-        self._owner = ""
+        self._owner = self._token = ""
+        self._quota: int | None = None
         """The client that takes turns with others."""
 
     @property
@@ -144,6 +145,7 @@ class FileStream(Stream):
         """Decode the file once it is stored and its digest is right."""
         assert self.holder is not None  # eos comes from the holder
         traffic, self._owner = self.holder.traffic, self.holder.client
+        self._token, self._quota = self.holder.origin.token, self.holder.quota
 
         async def receipt(digest: str) -> Receipt:
             decoded = await self._decoded(digest)
@@ -207,15 +209,18 @@ class FileStream(Stream):
         Feed all samples to *pipeline*; return how many frames there were.
 
         Raises:
-            TooLarge: if a recording of them would be larger than a stream may be.
+            TooLarge: if a recording of them would be larger than the client may store.
+            StorageFailed: if the disk has no room for it.
         """
         frames, frame_bytes = 0, opened.decoder.format.frame_bytes
+        growth = self._decoders.quotas.decoded(self._owner, self._token, self._quota, self.received)
         while data := await self._decoders.read(opened):
             end = frames + len(data) // frame_bytes
-            self._decoders.require_fit(end * frame_bytes)
+            growth.require_fit(end * frame_bytes)
             pipeline.feed(frames, end, data)
             await pipeline.settled(behind=AHEAD * (end - frames))
             frames = end
+        self._decoders.quotas.grew(self._owner, self.received, frames * frame_bytes)
         if opened.decoder.warning:
             self._warn(frames, opened.decoder.warning)
         return frames
@@ -248,18 +253,19 @@ class Decoders:
         decode_options: DecodeOptions,
         at_once: int,
         most: int,
-        stream_bytes: int,
+        quotas: Quotas,
         metrics: Metrics,
     ) -> None:
         """
         Run up to *at_once* decoders, as `Turns` says; *most* other files wait for their turn.
 
-        A file may have *stream_bytes* of samples.
+        *quotas* limit the samples of a file.
         """
         self._decode_options = decode_options
         self._metrics = metrics
         self._most = most
-        self._stream_bytes = stream_bytes
+        self.quotas = quotas
+        """What the samples of a file may take."""
         self._turns = Turns(at_once, most)
         self._granted: dict[Ticket, asyncio.Future[None]] = {}
         self._threads = ThreadPoolExecutor(at_once + 1, "decoding")
@@ -342,17 +348,6 @@ class Decoders:
             raise self._fault(decoder.decoder, exc) from exc
         except OSError as exc:
             raise StorageFailed(f"file to be decoded: {exc.strerror}") from exc
-
-    def require_fit(self, size: int) -> None:
-        """
-        Check the *size* of a recording, in bytes, as far as its file is decoded.
-
-        Raises:
-            TooLarge: if it is larger than a stream may be.
-        """
-        if size > self._stream_bytes:
-            what, most = "bytes of the decoded file", self._stream_bytes
-            raise TooLarge(what, seen=f"at least {size}", expected=f"<= {most}")
 
     def close(self) -> None:
         """Start no further decoder."""

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 import structlog
@@ -21,10 +22,22 @@ from receiver.processing.pipeline import Processing
 from receiver.settings import CHUNK_COST, Limits
 from receiver.stores import Store
 from sonoduct import wire
-from sonoduct.wire import Draining, Eos, Fenced, Held, Hello, Level, Receipt, Terms, WireError
+from sonoduct.wire import (
+    Draining,
+    Eos,
+    Fenced,
+    Held,
+    Hello,
+    Level,
+    Receipt,
+    Terms,
+    TooLarge,
+    WireError,
+)
 
 from .budget import Budget
 from .claims import ClaimRate
+from .quotas import Quotas
 from .stream import Holder, MakeStream, Stream
 
 log = structlog.get_logger()
@@ -66,7 +79,9 @@ class StreamRegistry:
         make: MakeStream,
         metrics: Metrics,
         limits: Limits,
+        quotas: Quotas,
     ) -> None:
+        self._quotas = quotas
         self.draining = False
         """Whether new claims are refused."""
         self.budget = Budget(limits, limits.window(kept=store.level is Level.DURABLE))
@@ -131,6 +146,7 @@ class StreamRegistry:
             except (wire.BadChecksum, wire.ProcessingFailed, wire.TooLarge):
                 self._end(stream, "failed")
                 raise
+            self._quotas.committed(holder.origin.token, stream.received * stream.unit_bytes)
             self._end(stream, "committed")
             return receipt
 
@@ -199,7 +215,8 @@ class StreamRegistry:
             slot.require_free(hello, now, self._limits.takeover_timeout)
         self._claims.count(hello.stream, holder.client, now)
         if slot is None:
-            slot = self._slots[hello.stream] = Slot(hello.instance, holder, now)
+            token = holder.origin.token
+            slot = self._slots[hello.stream] = Slot(hello.instance, holder, now, token)
             return slot
         slot.give_way()
         if slot.holder is not None:
@@ -218,6 +235,7 @@ class StreamRegistry:
             return AlreadyCommitted(claim.epoch, claim.receipt)
         try:
             slot.require(holder)
+            most_bytes = claim.offset * hello.unit_bytes + self._left(hello.stream, holder)
             window = self.budget.take()
         except WireError:
             await claim.seal()
@@ -226,7 +244,7 @@ class StreamRegistry:
             slot.stream = self._make(hello, claim)
         else:
             slot.stream.resume(claim)
-        slot.stream.holder = holder
+        slot.stream.holder, slot.stream.most_bytes = holder, most_bytes
         log.info("stream_opened", **slot.stream.facts, offset=claim.offset, **_facts(hello, holder))
         self._metrics.resumes.inc(claim.epoch > 1)
         level = self._store.level
@@ -234,6 +252,28 @@ class StreamRegistry:
         kept = level is Level.DURABLE
         terms = Terms(window, self._limits.max_chunk(window), ack, kept, CHUNK_COST)
         return Lease(slot.stream, terms, claim.offset)
+
+    def _left(self, stream: str, holder: Holder) -> float:
+        """
+        Return the bytes that the holder's token may still store.
+
+        Raises:
+            TooLarge: if there are none.
+        """
+        token, quota = holder.origin.token, holder.quota
+        if quota is None:
+            return inf
+        others = (
+            slot.stream
+            for other, slot in self._slots.items()
+            if slot.token == token and other != stream
+        )
+        under_way = sum(each.received * each.unit_bytes for each in others if each is not None)
+        left = self._quotas.left(token, quota) - under_way
+        if left <= 0:
+            what = "bytes stored for the token"
+            raise TooLarge(what, seen=int(quota - left), expected=f"less than {quota}")
+        return left
 
     def _tidy(self, stream: str, slot: Slot, holder: Holder) -> None:
         """Take the stream from *holder* if its claim was refused."""
@@ -292,6 +332,8 @@ class Slot:
     since: float
     """The event loop's time at which the holder came, or left."""
 
+    token: str = ""
+    """Name of the token that the stream belongs to."""
     stream: Stream | None = None
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Claims and commits of one stream take turns."""

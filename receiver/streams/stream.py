@@ -6,6 +6,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 import structlog
 
@@ -13,7 +14,7 @@ from receiver.metrics import Traffic
 from receiver.processing.pipeline import Pipeline, Processing
 from receiver.processing.processor import Finding, StreamInfo
 from receiver.stores import Claim
-from sonoduct.wire import Chunk, Eos, Format, Hello, Kind, Level, Receipt, WireError
+from sonoduct.wire import Chunk, Eos, Format, Hello, Kind, Level, Receipt, TooLarge, WireError
 from sonoduct.wire.records import Origin
 
 from .probe import Probe
@@ -37,6 +38,8 @@ class Holder:
     """This receiver, and the peer."""
     client: str = ""
     """Name of the client for fair shares."""
+    quota: int | None = None
+    """Bytes that the client's token may store; None for no limit."""
 
     @property
     def facts(self) -> dict[str, str]:
@@ -63,6 +66,8 @@ class Stream(ABC):
         """The event loop's time of the last progress."""
         self.received = claim.offset
         """The unit after the last one received."""
+        self.most_bytes = inf
+        """Canonical bytes that the stream may have."""
         self.unit_bytes = hello.unit_bytes
         self._processing = processing
         metrics = processing.metrics
@@ -123,8 +128,17 @@ class Stream(ABC):
         """Store and process *chunk*, both later; count it for the holder's dialect."""
 
     def _count(self, chunk: Chunk, now: float) -> Traffic:
-        """Note that *chunk* came; return the counters of the holder's dialect."""
+        """
+        Note that *chunk* came; return the counters of the holder's dialect.
+
+        Raises:
+            TooLarge: if it is more than the client may store.
+        """
         assert self.holder is not None  # a chunk comes from the holder
+        end = (chunk.offset + chunk.units) * self.unit_bytes
+        if end > self.most_bytes:
+            expected = f"<= {int(self.most_bytes)}, with the rest of the token's quota"
+            raise TooLarge("stream bytes", seen=end, expected=expected)
         traffic = self.holder.traffic
         traffic.chunks += 1
         traffic.bytes += len(chunk.message)

@@ -130,6 +130,10 @@ class Inbound:
             case _:
                 raise self._illegal(message)
 
+    def refuse(self, chunk: Chunk) -> None:
+        """Take back the last chunk, which the receiver does not take: no ack counts its units."""
+        self.received -= chunk.units
+
     def open(self, epoch: int, offset: int, terms: Terms, now: float) -> Opened:
         """Accept the claim: the next chunk starts at *offset*."""
         self.phase = Phase.OPEN

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -36,9 +37,15 @@ def build():
 
 
 def free_port():
-    """Return a port on which no program listens at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+    """
+    Return a port on which no program listens at the moment.
+
+    The kernel gives none from this range to connections, which could take it before the engine.
+    """
+    while True:
+        with suppress(OSError):
+            with socket.create_server(("127.0.0.1", random.randrange(20_000, 32_000))) as server:
+                return server.getsockname()[1]
 
 
 class System:

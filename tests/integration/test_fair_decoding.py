@@ -14,7 +14,9 @@ from prometheus_client import CollectorRegistry
 
 from receiver.metrics import Metrics
 from receiver.stores import Original
+from receiver.stores.memory import MemoryStore
 from receiver.streams.file import Decoders
+from receiver.streams.quotas import Quotas
 from sonoduct import wire
 from sonoduct.audio.decoding import DecodeOptions
 from tests.integration.test_files import FILE, keeping, sending
@@ -101,7 +103,13 @@ async def test_files_behind_a_hundred_of_another_token(tmp_path):
     """A file waits for at most the file that is being decoded, and not for those that wait."""
     honest, hostile = write(tmp_path / "a.wav", 3000), tmp_path / "hostile.flac"
     soundfile.write(hostile, np.zeros(4_000_000, "int16"), 48_000)
-    decoders = Decoders(DecodeOptions(), 2, 100, 10**9, Metrics(CollectorRegistry(), ()))
+    decoders = Decoders(
+        DecodeOptions(),
+        2,
+        100,
+        Quotas(10**9, MemoryStore(10), time.monotonic),
+        Metrics(CollectorRegistry(), ()),
+    )
 
     @contextmanager
     def spool(path):
@@ -172,6 +180,6 @@ async def test_a_recording_counts_with_its_decoded_size(tmp_path):
     assert silence.stat().st_size < 100_000
     assert (1, 1, 1) == (code, ended, errors)
     (line,) = [each for each in program.log if "bytes of the decoded file" in str(each)]
-    assert "expected <= 1000000" in str(line)
+    assert "expected at most 1000000" in str(line)
     assert recorder.takes[0].frames <= 500_000
     assert [] == list((tmp_path / "store" / "audio").iterdir())

@@ -95,7 +95,11 @@ class JournalClaim(Claim):
             raise TooLarge("stream bytes", seen=size, expected=f"<= {self._store.stream_bytes}")
         if self._digest is not None:  # here, where the chunk is at hand; some 10 µs for 256 KiB
             self._digest.update(chunk.offset, chunk.units, chunk.canonical)
-        self._enter(chunk)
+        if self._writer is None:
+            self._enter(chunk)
+        else:  # as `_enter` does, without a call for each chunk
+            self._waiting.append(chunk)
+            self._store.committer.add(self, len(chunk.message))
 
     @override
     def flush_soon(self) -> None:

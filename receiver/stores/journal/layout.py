@@ -107,14 +107,14 @@ class Layout:
         """Return a new path for a file of *stream* that is being written, hidden in ``audio/``."""
         return self.audio / f".{stream}.{uuid.uuid4().hex[:8]}"
 
-    def require_room(self, stream: str, size: int) -> None:
+    def require_room(self, stream: str, size: int, reserve: int = 0) -> None:
         """
-        Check that a recording of *size* bytes has room; it may use the reserve.
+        Check that a recording of *size* bytes has room, and leaves *reserve* bytes free.
 
         Raises:
             StorageFailed: if it has not.
         """
-        free = self.disk.free(self.audio)
+        free = self.disk.free(self.audio) - reserve
         if free < size:
             what = f"{stream}: free bytes for the recording"
             raise StorageFailed(what, seen=free, expected=size)

@@ -35,6 +35,9 @@ GROUP_BYTES: Final = 8 * 1024 * 1024
 GROUP_FILES: Final = 32
 """Largest group of recordings that are made side by side. A longer one is made alone."""
 
+FAR_LARGER: Final = 100
+"""A recording that is so many times its file is made as FLAC, whatever was asked for."""
+
 log = structlog.get_logger()
 
 
@@ -47,6 +50,8 @@ class RecordingOptions:
     """Decoders and their limits, for files that were sent as they are."""
     keep_original: bool = False
     """Whether such a file is kept beside its recording."""
+    reserve_bytes: int = 0
+    """Bytes of the disk that recordings of such files leave free."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -177,10 +182,16 @@ class Recorder:
         """Write a draft, check it, give it its name, and write the manifest beside it."""
         disk, hello, receipt = self._disk, complete.hello, complete.receipt
         audio_format, frames = audio.format, receipt.frames
-        container = container_for(audio_format, self._options.container, frames)
+        requested = self._options.container
+        alone = hello.kind is Kind.FILE
+        if alone and frames * audio_format.frame_bytes > FAR_LARGER * receipt.units:
+            requested = "flac"  # silence, mostly: as WAV it takes a thousand times its file
+        container = container_for(audio_format, requested, frames)
         log.debug("recording_started", stream=hello.stream, frames=frames, container=container)
         disk.make_folder(self._layout.audio)
-        self._layout.require_room(hello.stream, frames * audio_format.frame_bytes)
+        # What was sent gives its own bytes back; what a file is decoded to leaves the reserve.
+        reserve = self._options.reserve_bytes if alone else 0
+        self._layout.require_room(hello.stream, frames * audio_format.frame_bytes, reserve)
         in_audio = (disk.sync_folder, self._layout.audio)
         with ExitStack() as left:
             draft = self._layout.draft(hello.stream)

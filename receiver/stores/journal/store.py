@@ -25,6 +25,7 @@ from sonoduct.wire import Hello, Level, StorageFailed, WireError
 from sonoduct.wire.records import Origin
 
 from .ages import Ages
+from .census import Census
 from .claim import JournalClaim
 from .committer import Committer
 from .fence import Granted, begin, claim, is_new
@@ -78,6 +79,8 @@ class StoreLimits:
     """Bytes of audio in one stream."""
     takeover_s: float
     """Seconds of silence after which another sender may take a stream over."""
+    by_token: bool = False
+    """Whether recordings are counted for each token."""
 
 
 class JournalStore(Store):
@@ -142,6 +145,8 @@ class JournalStore(Store):
         self._claims: WeakValueDictionary[str, JournalClaim] = WeakValueDictionary()
         self._room = disk.room(layout.root)
         self._measured = (0, 0)
+        self._census = Census(layout)
+        self._stored: dict[str, int] = {}
 
     @property
     @override
@@ -156,6 +161,10 @@ class JournalStore(Store):
         except OSError:  # if that cannot be found out, nothing is taken
             return 0
         return max(0, free - self._limits.reserve_bytes)
+
+    @override
+    def stored_bytes(self, token: str) -> int:
+        return self._stored.get(token, 0)
 
     @override
     def usage(self) -> Usage:
@@ -240,6 +249,8 @@ class JournalStore(Store):
             began = time.monotonic()
             with suppress(OSError):  # the next time, perhaps
                 self._measured = await asyncio.to_thread(self.layout.measure)
+                if self._limits.by_token:
+                    self._stored = await asyncio.to_thread(self._census.take)
             await asyncio.sleep(max(MEASURE_S, (time.monotonic() - began) / MEASURE_SHARE))
 
     async def _note_clock(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -9,7 +10,9 @@ from prometheus_client import CollectorRegistry
 
 from receiver.metrics import Metrics
 from receiver.stores import Original
+from receiver.stores.memory import MemoryStore
 from receiver.streams.file import Decoders
+from receiver.streams.quotas import Quotas
 from sonoduct import wire
 from sonoduct.audio.decoding import DecodeOptions
 from tests.support.sounds import write
@@ -25,7 +28,9 @@ def registry():
 
 @pytest.fixture
 async def decoders(registry):
-    made = Decoders(DecodeOptions(), 1, 2, 10**9, Metrics(registry, ()))
+    made = Decoders(
+        DecodeOptions(), 1, 2, Quotas(10**9, MemoryStore(10), time.monotonic), Metrics(registry, ())
+    )
     yield made
     made.close()
 
