@@ -29,6 +29,9 @@ ALLOWED: Final = ROOT / "deploy" / "audit.toml"
 PYTHONS: Final = ("3.11", "3.12", "3.13")
 """Versions that pyproject.toml names: some packages are locked in one version for each."""
 
+UNASKED: Final = 2
+"""Exit code if nothing could be asked: that is not the same as no vulnerability."""
+
 KNOWN: Final = "urllib3==1.24.1"
 """It has vulnerabilities, such as CVE-2019-11324."""
 
@@ -120,7 +123,7 @@ def main(arguments: Sequence[str]) -> int:
     _, words, found = ask([KNOWN], [])
     if not vulnerable(found):
         print(f"NOTHING WAS AUDITED: no service that knows vulnerabilities answers here. {words}")
-        return 0
+        return UNASKED
     failed = 0
     for name, packages in lists(ROOT / "requirements"):
         code, words, found = ask(packages, ignored)

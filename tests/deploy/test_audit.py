@@ -107,8 +107,8 @@ def test_what_a_report_says():
 @pytest.mark.parametrize(
     ("answers", "code", "said"),
     [
-        ([(1, "ERROR: no name resolution", {})], 0, "NOTHING WAS AUDITED"),
-        ([(0, "", {"dependencies": []})], 0, "NOTHING WAS AUDITED"),
+        ([(1, "ERROR: no name resolution", {})], 2, "NOTHING WAS AUDITED"),
+        ([(0, "", {"dependencies": []})], 2, "NOTHING WAS AUDITED"),
         (["known", (0, "", {})], 0, "ok"),
         (["known", (1, "ERROR: a could not be audited", {})], 1, "could not be audited"),
     ],
