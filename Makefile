@@ -4,11 +4,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 COMPOSE := docker compose
+# Digests of images, if `make lock-images` has written them; .env comes later, so it wins.
+, := ,
+ifneq ($(wildcard deploy/images.env),)
+export COMPOSE_ENV_FILES := $(if $(wildcard .env),deploy/images.env$(,).env,deploy/images.env)
+endif
 N ?= 2
 RUNS ?= 100000
 WORKERS ?= 3 # a third of the time a test waits; a fourth worker costs as much as it gains, on two cores
 
-.PHONY: help setup demo test coverage check docs dashboards bench bench-peers lock clean up down logs ps status scale roll e2e faults hostile fuzz
+.PHONY: help setup demo test coverage check docs dashboards bench bench-peers lock clean up down logs ps status scale roll reload e2e faults hostile fuzz sbom audit lock-images lock-ffmpeg
 
 help: ## Show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -45,11 +50,29 @@ scale: ## Run N receivers: make scale N=4
 roll: ## Build the receiver anew and replace every replica, without losing a stream
 	deploy/roll.sh
 
+# Not `docker compose kill -s HUP`: after it, an engine may not start a container that ends again.
+reload: ## Have every receiver in a container read its tokens and certificates again
+	for each in $$($(COMPOSE) ps --quiet receiver); do docker exec $$each sh -c 'kill -HUP 1' || exit; done
+
 e2e: .venv/ready ## The whole system on a real Docker engine, with the real images
 	$(BIN)/pytest -m containers -o timeout=900 -v $(ARGS) tests/containers
 
 faults: .venv/ready ## Kill, pause, cut, fill and spoil everything; FULL=1 for hours of it
 	$(BIN)/pytest -m faults -o timeout=$(if $(FULL),0,900) -rs $(ARGS) tests/faults
+
+sbom: ## Write what each image consists of into build/sbom, as CycloneDX; after `docker compose build`
+	mkdir -p build/sbom
+	for each in sender receiver; do \
+	    docker run --rm --interactive --network none --entrypoint python sonoduct-$$each:$${SONODUCT_TAG:-latest} \
+	        - sonoduct-$$each <deploy/sbom.py >build/sbom/$$each.cdx.json || exit; \
+	done
+
+audit: .venv/audit ## Ask for known vulnerabilities of every locked package; see deploy/audit.toml
+	$(BIN)/python deploy/audit.py
+
+.venv/audit: requirements/audit.txt .venv/ready
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/audit.txt
+	@touch $@
 
 demo: .venv/ready ## Send the sample audio through a real receiver and show what arrived
 	@$(BIN)/python docs/examples/demo.py
@@ -67,6 +90,7 @@ check: .venv/ready ## Format, lint, types, import contracts, plain words
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/words.py
+	$(BIN)/python deploy/audit.py --list
 
 docs: .venv/ready ## Write the map of modules and the tables of metrics from the code
 	$(BIN)/python docs/modules.py
@@ -101,7 +125,14 @@ lock: .venv/ready ## Pin the newest versions that pyproject.toml allows, with ha
 	for each in sender receiver; do $(COMPILE) pyproject.toml --extra $$each -o requirements/$$each.txt; done
 	$(COMPILE) pyproject.toml --extra sender --extra receiver --group dev -o requirements/dev.txt
 	$(COMPILE) --group build -o requirements/build.txt
-	for each in peers fuzz; do $(COMPILE) --group $$each --constraint requirements/dev.txt -o requirements/$$each.txt; done
+	for each in peers audit fuzz; do $(COMPILE) --group $$each --constraint requirements/dev.txt -o requirements/$$each.txt; done
+
+lock-images: ## Pin the images that compose builds on and starts, by their digests in the registry
+	deploy/lock-images.sh
+
+lock-ffmpeg: ## Pin the source of ffmpeg in the version that Debian has now
+	docker run --rm --volume "$(CURDIR)/deploy/ffmpeg:/build" $${PYTHON_IMAGE:-python:3.13-slim-trixie} \
+	    sh /build/fetch.sh --renew
 
 # --no-strip-extras: pip takes the newest of a package that is needed with an extra and pinned without.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-strip-extras --no-header --upgrade

@@ -15,7 +15,7 @@ WAIT_S = 120
 
 ARRIVALS = "arrivals.npy"
 
-MANY = ("--max-connections", "4096")
+MANY = ("--max-connections", "4096", "--address-connections", "4096")
 """As many as have their smallest window in the default memory."""
 
 

@@ -39,6 +39,7 @@ REFUSALS: Final = {
 }
 """Why a stream is refused, by the close code."""
 UNANSWERED: Final = (
+    "address",
     "connections",
     "early",
     "host",

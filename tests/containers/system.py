@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import random
 import shutil
 import signal
 import socket
@@ -36,15 +37,21 @@ def build():
 
 
 def free_port():
-    """Return a port on which no program listens at the moment."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
+    """
+    Return a port on which no program listens at the moment.
+
+    The kernel gives none from this range to connections, which could take it before the engine.
+    """
+    while True:
+        with suppress(OSError):
+            with socket.create_server(("127.0.0.1", random.randrange(20_000, 32_000))) as server:
+                return server.getsockname()[1]
 
 
 class System:
     """One compose project."""
 
-    def __init__(self, audio, variables):
+    def __init__(self, audio, overrides, variables):
         self.audio = audio
         """What the sender watches."""
         self.project = f"sonoduct-e2e-{os.getpid()}-{next(_numbers)}"
@@ -54,7 +61,13 @@ class System:
         self.started = datetime.now(UTC)
         self.env = {
             **ENVIRONMENT,
-            "COMPOSE_FILE": str(ROOT / "docker-compose.yml"),
+            "COMPOSE_FILE": os.pathsep.join(
+                str(ROOT / each)
+                for each in (
+                    "docker-compose.yml",
+                    *(f"deploy/compose/{name}.yml" for name in overrides),
+                )
+            ),
             "COMPOSE_PROJECT_NAME": self.project,
             "SONODUCT_TAG": TAG,
             "SONODUCT_ADDRESS": "127.0.0.1",
@@ -124,12 +137,16 @@ class System:
 
 
 @contextmanager
-def running(folder, **variables):
-    """Start everything, with *variables* and a copy of the sample audio; always take it down."""
+def running(folder, *overrides, **variables):
+    """
+    Start everything, with *variables* and a copy of the sample audio; always take it down.
+
+    *overrides* are names of files in deploy/compose.
+    """
     audio = folder / "audio"
     shutil.copytree(ROOT / "audio", audio)
     audio.chmod(0o755)  # the sender in its container is another user
-    system = System(audio, variables)
+    system = System(audio, overrides, variables)
     handler = signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up then as well
     try:
         system.compose("up", "--detach", *SERVICES)

@@ -1,6 +1,7 @@
 """The promises of docker-compose.yml for every service; needs the command, but no engine."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -90,6 +91,93 @@ def test_ports(services):
         "receiver": [],
         "sender": [],
     } == published
+
+
+def override(*names, **variables):
+    """Return each service as compose reads it with these files of deploy/compose."""
+    more = [each for name in names for each in ("--file", ROOT / f"deploy/compose/{name}.yml")]
+    environment = {**ENVIRONMENT, **variables}
+    return json.loads(docker(*ALL[:3], *more, "config", "--format", "json", env=environment))
+
+
+def test_published_where_the_operator_says():
+    """Only the gateway's port can be published on another address."""
+    ports = {
+        name: [(port["host_ip"], port["target"]) for port in service["ports"]]
+        for name, service in override(SONODUCT_ADDRESS="192.0.2.7")["services"].items()
+        if "ports" in service
+    }
+
+    assert [("192.0.2.7", 8766)] == ports.pop("gateway")
+    assert {"127.0.0.1"} == {host for each in ports.values() for host, _ in each}
+
+
+def test_seccomp_and_apparmor_are_not_switched_off(services):
+    """No service has an option but the one that takes privileges away."""
+    assert {"no-new-privileges:true"} == {
+        option for service in services.values() for option in service["security_opt"]
+    }
+
+
+def test_tokens():
+    """With the override for tokens, receivers are not open, and both ends read a secret file."""
+    found = override("tokens")
+    receiver, sender = (found["services"][name] for name in ("receiver", "sender"))
+
+    assert "false" == receiver["environment"]["RECEIVER_OPEN"]
+    for service, variable, secret in (
+        (receiver, "RECEIVER_TOKENS", "receiver_tokens"),
+        (sender, "SENDER_TOKEN_FILE", "sender_token"),
+    ):
+        assert f"/run/secrets/{secret}" == service["environment"][variable]
+        assert [secret] == [each["source"] for each in service["secrets"]]
+        assert str(ROOT / "secrets") in found["secrets"][secret]["file"]
+
+
+def test_tls():
+    """With the override for TLS, the gateway has a certificate, and the sender checks it."""
+    found = override("tls")
+    gateway, sender = (found["services"][name] for name in ("gateway", "sender"))
+
+    assert gateway["environment"]["GATEWAY_BIND"].startswith(":8766 ssl crt /run/secrets/")
+    assert "ssl-min-ver TLSv1.2" in gateway["environment"]["GATEWAY_BIND"]
+    assert "wss://gateway:8766" == sender["environment"]["SENDER_TO"]
+    assert "/run/secrets/ca_of_gateway" == sender["environment"]["SENDER_CA_FILE"]
+
+
+def test_overrides_change_nothing_else(services):
+    """Each override leaves the limits and the hardening of every service as they are."""
+    for name, service in override("tokens", "tls", "grafana-admin")["services"].items():
+        for key, value in services[name].items():
+            if key not in ("environment", "secrets", "entrypoint"):
+                assert value == service[key], (name, key)
+
+
+def test_grafana_has_no_known_password(services):
+    """Grafana has no administrator; with the override one, whose password is in a secret file."""
+    plain = services["grafana"]["environment"]
+    administered = override("grafana-admin")["services"]["grafana"]
+
+    assert "true" == plain["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"]
+    assert not [name for name in plain if "PASSWORD" in name]
+    assert "false" == administered["environment"]["GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION"]
+    assert ["GF_SECURITY_ADMIN_PASSWORD__FILE"] == [
+        name for name in administered["environment"] if "PASSWORD" in name
+    ]
+
+
+@pytest.mark.parametrize(("password", "code"), [("", 1), ("\n", 1), ("right", 127)])
+def test_grafana_does_not_start_with_an_empty_password(tmp_path, password, code):
+    """Grafana would take its known default; with a password, the override starts /run.sh."""
+    secret = tmp_path / "password"
+    secret.write_text(password)
+    script = override("grafana-admin")["services"]["grafana"]["entrypoint"][2]
+    script = script.replace("$$", "$").replace("/run/secrets/grafana_password", str(secret))
+
+    ended = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True)
+
+    assert code == ended.returncode
+    assert ("is empty" in ended.stderr) == (code == 1)
 
 
 def test_time_to_stop(services):

@@ -26,10 +26,11 @@ def _image(images, name):
     return images[name]
 
 
-def run(image, *command):
+def run(image, *command, user="10001:10001"):
     """Run *command* in a new container of *image*; return its standard output."""
     entrypoint, *arguments = command
-    return docker("run", "--rm", "--network", "none", "--entrypoint", entrypoint, image, *arguments)
+    how = ("--rm", "--network", "none", "--user", user, "--entrypoint", entrypoint)
+    return docker("run", *how, image, *arguments)
 
 
 def base_of(name):
@@ -105,9 +106,38 @@ def test_nothing_builds_or_installs(image):
         run(image, "python", "-c", "import pip")
 
 
+def test_no_file_gives_rights(image):
+    """No program of the image makes its user another one, or another group."""
+    search = ("find", "/", "-xdev", "-type", "f", "-perm", "/6000")
+
+    assert "" == run(image, *search, user="0")
+
+
 def test_licence_of_ffmpeg(image):
     """The image has ffmpeg's licence, and tells how ffmpeg was built."""
     files = run(image, "ls", "/usr/share/doc/ffmpeg").split()
 
     assert {"BUILD", "COPYING.LGPLv2.1", "LICENSE.md", "copyright"} == set(files)
     assert "--enable-gpl" not in run(image, "cat", "/usr/share/doc/ffmpeg/BUILD")
+
+
+def test_sbom(name, image):
+    """The list of components that `make sbom` makes has every package of both kinds, and ffmpeg."""
+    program = (ROOT / "deploy" / "sbom.py").read_text()
+    found = json.loads(run(image, "python", "-c", program, f"sonoduct-{name}"))
+    parts = {each["name"]: each for each in found["components"]}
+    debian = run(image, "dpkg-query", "-f", "${Package} ${Version}\n", "-W").splitlines()
+    build = run(image, "cat", "/usr/share/doc/ffmpeg/BUILD")
+
+    assert f"sonoduct-{name}" == found["metadata"]["component"]["name"]
+    assert {"sonoduct", "numpy", "soundfile", "python", "ffmpeg"} <= set(parts)
+    assert set(debian) == {
+        f"{each['name']} {each['version']}"
+        for each in found["components"]
+        if each["purl"].startswith("pkg:deb/") and each["name"] != "ffmpeg"
+    }
+    inside = {each["name"] for each in parts["soundfile"]["components"]}
+    assert {"libsndfile", "flac", "vorbis", "opus", "mpg123", "libogg", "lame"} == inside
+    assert parts["ffmpeg"]["version"] in build
+    for source in parts["ffmpeg"]["externalReferences"]:
+        assert source["hashes"][0]["content"] in build

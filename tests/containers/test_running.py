@@ -52,6 +52,16 @@ def test_privileges(service, container):
             assert 0 == int(process[capabilities][0], 16)
 
 
+def test_system_calls(container):
+    """The engine's list of system calls is in force, and no process has been let off it."""
+    asked = "grep -hsE '^(Seccomp):' /proc/[0-9]*/status; true"
+    modes = set(inside(container, "sh", "-c", asked).split())
+    options = inspect(container)["HostConfig"]["SecurityOpt"]
+
+    assert {"Seccomp:", "2"} == modes
+    assert ["no-new-privileges:true"] == options
+
+
 def test_file_system(container):
     """The image's files are read-only; /tmp is small and cannot run programs."""
     lines = inside(container, "cat", "/proc/mounts").splitlines()

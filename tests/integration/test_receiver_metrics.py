@@ -89,8 +89,8 @@ AT_FIRST = {
     **{
         ("receiver_refusals_total", ("reason", reason)): 0
         for reason in (
-            *("connections", "early", "host", "origin", "path", "rate", "subprotocol", "token"),
-            *("draining", "gone", "held", "memory", "name", "store"),
+            *("address", "connections", "early", "host", "origin", "path", "rate"),
+            *("draining", "gone", "held", "memory", "name", "store", "subprotocol", "token"),
         )
     },
     **{("receiver_active_connections", ("dialect", dialect)): 0 for dialect in DIALECTS},
