@@ -111,6 +111,7 @@ bench-peers: .venv/peers ## Measure against other programs; each that is absent 
 
 hostile: .venv/fuzz ## Attack a receiver beside honest streams, one line for each; QUICK=1 for minutes
 	$(BIN)/python -m tests.hostile $(if $(QUICK),--quick) $(ARGS)
+	$(if $(QUICK)$(ARGS),,$(BIN)/python -m tests.hostile --quick --without-guards)
 
 fuzz: .venv/fuzz ## Fuzz every parser of strangers' bytes: make fuzz RUNS=1000000
 	$(BIN)/python -m tests.hostile.fuzz all --runs $(RUNS)

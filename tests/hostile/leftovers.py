@@ -32,7 +32,7 @@ SHARE = 0.1
 BURST = 11
 """Claims of one stream at once, and one in each second."""
 BALLAST = "ballast"
-BALLAST_FILES, LEAST_INODES = 1150, 80
+BALLAST_FILES, LEAST_INODES = 1000, 80
 """Of 1600: a tenth of them is for streams that are open, which take some of these."""
 FREE = 64 * 1024
 SILENT_FRAMES = 50_000_000
