@@ -71,7 +71,9 @@ def suffix_of_container(head: bytes) -> str | None:
 
 def _is_id3(head: bytes) -> bool:
     versions = (b"\2", b"\3", b"\4")
-    return head[:3] == b"ID3" and head[3:4] in versions and max(head[6:10]) <= SYNCHSAFE
+    return (
+        head[:3] == b"ID3" and head[3:4] in versions and max(head[6:10], default=0xFF) <= SYNCHSAFE
+    )
 
 
 def may_be_mpeg(head: bytes) -> bool:

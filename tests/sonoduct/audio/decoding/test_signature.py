@@ -88,3 +88,9 @@ def test_sound_is_no_file(scale):
 def test_bytes_that_begin_no_audio_file(head):
     """Half a signature, and files of other kinds than audio, give no suffix."""
     assert suffix_of_container(head) is None
+
+
+def test_a_tag_that_is_cut_off_is_no_container():
+    """A few bytes that begin like an ID3 tag are looked at without a fault."""
+    for size in range(20):
+        suffix_of_container((b"ID3\x04" + bytes(20))[:size])
