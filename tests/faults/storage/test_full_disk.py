@@ -97,7 +97,9 @@ async def test_a_write_that_is_cut_short(tmp_path, chance, say):
                     .journal(transfer.outbound.hello.stream)
                     .folder
                 )
-                size = (folder / Part(epoch, 0).name).stat().st_size
+                segment = folder / Part(epoch, 0).name
+                await until(segment.exists)  # with the first audio
+                size = segment.stat().st_size
                 limit = size + chance.randrange(1, 2000)
                 resource.prlimit(receiver.pid, resource.RLIMIT_FSIZE, (limit, -1))
                 await until(lambda t=transfer, b=before: t.reconnects > b)
