@@ -106,6 +106,8 @@ class Client:
     address: str
     """The IP address; empty if it is not known."""
     token: Token | None = None
+    by_certificate: bool = False
+    """Whether a certificate has stood for the token."""
 
     @property
     def key(self) -> str:
@@ -122,15 +124,21 @@ class Client:
         if tokens is None:
             return None
         token = tokens.named(self.token.name) if self.token is not None else None
+        if token is not None and self.token is not None:
+            shown = "certificate" if self.by_certificate else "digest"
+            if getattr(token, shown) != getattr(self.token, shown):
+                token = None  # it was replaced by another one of this name
         if token is None:
             raise Unauthorised("token", seen="none", expected="one that the receiver knows")
         if token.expires is not None and now >= token.expires:
             raise Unauthorised("the token has expired")
         return token
 
-    def own(self, hello: Hello, tokens: Tokens | None, now: datetime, *, named: bool) -> Hello:
+    def own(
+        self, hello: Hello, tokens: Tokens | None, now: datetime, *, named: bool
+    ) -> tuple[Client, Hello]:
         """
-        Return *hello* with the id under which the client's stream is stored.
+        Return the client with its token as it is now, and *hello* with the id that is stored.
 
         If the client has not *named* its stream itself, the name gets the token's prefix.
 
@@ -140,12 +148,13 @@ class Client:
         """
         token = self.require_current(tokens, now)
         if token is None:
-            return hello
+            return self, hello
         name = hello.name if named else token.streams + hello.name
         if not name.startswith(token.streams):
             expected = f"a name that begins with {token.streams!r}"
             raise Forbidden("stream name", seen=repr(name[:64]), expected=expected)
-        return replace(hello, stream=token.scope(hello.stream), name=name)
+        owned = replace(hello, stream=token.scope(hello.stream), name=name)
+        return Client(self.address, token, self.by_certificate), owned
 
 
 def network_of(address: str) -> str:

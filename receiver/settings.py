@@ -285,6 +285,9 @@ class Settings:
         if not (self.tokens or self.open or is_loopback(self.host)):
             expected = "127.0.0.1, or --tokens FILE, or --open"
             raise ValueError(f"host {self.host or 'empty'} without tokens, expected {expected}")
+        if self.tls_client_ca and not self.tokens:
+            expected = "--tokens with the names of certificates"
+            raise ValueError(f"tls-client-ca without tokens, expected {expected}")
         server_context(self.tls)
 
     @cached_property

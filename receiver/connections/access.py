@@ -95,8 +95,9 @@ class Access:
         if self.tokens is None:
             return Client(address)
         token = self.tokens.find(credential) if credential else None
+        by_certificate = token is None
         token = token or self.tokens.of_certificate(list(certificate))
-        client = Client(address, token)
+        client = Client(address, token, by_certificate)
         try:
             client.require_current(self.tokens, self.today())
         except Unauthorised as exc:
@@ -104,8 +105,8 @@ class Access:
             raise Refused(HTTPStatus.UNAUTHORIZED, "token", sentence) from None
         return client
 
-    def own(self, client: Client, hello: Hello, *, named: bool) -> Hello:
-        """Return *hello* as *client*'s own; see `Client.own`."""
+    def own(self, client: Client, hello: Hello, *, named: bool) -> tuple[Client, Hello]:
+        """Return *client* as it is now, and *hello* as its own; see `Client.own`."""
         return client.own(hello, self.tokens, self.today(), named=named)
 
 

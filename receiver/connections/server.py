@@ -224,6 +224,8 @@ class Server:
         The event loop itself answers probes, so a blocked loop fails them.
         """
         path = handshake.path.partition("?")[0]
+        if cast("GuardedConnection", connection).lost:  # its place would never be given back
+            return connection.respond(HTTPStatus.BAD_REQUEST, "the connection is gone\n")
         if path in ("/healthz", "/readyz"):
             # 404: no new connection comes, and open ones stay (HAProxy's disable-on-404).
             good = path == "/healthz" or (self.ready and not self._streams.full)

@@ -27,8 +27,8 @@ from .outbox import Acks, Outbox
 
 log = structlog.get_logger()
 
-Own: TypeAlias = Callable[..., wire.Hello]
-"""Returns a hello as a client's own, or raises Unauthorised or Forbidden: `Access.own`."""
+Own: TypeAlias = Callable[..., tuple[Client, wire.Hello]]
+"""Returns a client as it is now, and a hello as its own, or raises; `Access.own`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +160,13 @@ class Session:
 
     def give_way(self) -> None:
         """Close the connection for a newcomer, which may have its memory at once."""
-        self.stop(wire.Overloaded("places are short, and this connection can wait"))
+        error = wire.Overloaded("places are short, and this connection can wait")
+        self.stop(error)
         assert self._tasks is not None  # it runs
+        if self._handled is not None:  # the end of its stream, which gives everything back
+            if self._lease is not None:
+                self._lease.stream.interrupt(error)
+            return
         self._tasks.create_task(self._give_back(final=not self.dialect.resumable))
 
     def idleness(self, now: float) -> int:
@@ -176,7 +181,7 @@ class Session:
         if (lease := self._lease) is None:
             return 3 if self._handled is None else 0
         if self._handled is not None:
-            return 1
+            return 1 if self.dialect.resumable else 0
         hello, received = lease.stream.hello, lease.stream.received - self._first
         per_second = hello.format.samplerate if hello.format is not None else SLOW_FILE
         return 2 if received < SLOW * per_second * (now - self._since) else 0
@@ -369,7 +374,7 @@ class Session:
     async def _open(self, hello: wire.Hello) -> None:
         self._hello = hello
         try:
-            own = self._own(self.client, hello, named=self.dialect.resumable)
+            self.client, own = self._own(self.client, hello, named=self.dialect.resumable)
             self._hello = own
             self._holder = self._holder_of(hello.stream if own.stream != hello.stream else "")
             granted = await self._streams.claim(own, self._holder)

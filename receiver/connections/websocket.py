@@ -50,7 +50,7 @@ class GuardedConnection(ServerConnection):
     # With one more attribute its dictionary would not share keys any more: 1.3 KiB for each.
     __slots__ = (
         *("_asked", "_door", "account", "client", "dialect", "early", "forwarded"),
-        *("handshaking", "inside", "meter", "reader", "take"),
+        *("handshaking", "inside", "lost", "meter", "reader", "take"),
     )
 
     account: Account
@@ -74,6 +74,9 @@ class GuardedConnection(ServerConnection):
     inside: bool
     """Whether the connection has a place, beyond its handshake."""
 
+    lost: bool
+    """Whether the connection is gone, which may be before its handshake is looked at."""
+
     meter: Meter | None
     """The meter of its client, or of its address before the handshake."""
 
@@ -89,7 +92,7 @@ class GuardedConnection(ServerConnection):
         self.forwarded = ""
         self._door = door
         self._asked = b""  # the end of the handshake so far
-        self.early = self.handshaking = self.inside = False
+        self.early = self.handshaking = self.inside = self.lost = False
 
     def data_received(self, data: bytes) -> None:
         """Keep from the library what comes behind the request, before the answer to it."""
@@ -137,6 +140,7 @@ class GuardedConnection(ServerConnection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the connection's place back."""
+        self.lost = True
         self._door.let_out(self)
         super().connection_lost(exc)
 
@@ -233,7 +237,10 @@ def peer_of(connection: ServerConnection) -> str:
     """Return the address of the client, or of the gateway if that does not name its client."""
     if forwarded := getattr(connection, "forwarded", ""):
         return str(forwarded)
-    address = connection.remote_address
+    try:
+        address = connection.remote_address
+    except (OSError, ValueError):  # uvloop asks the socket, which may be closed
+        return "unknown"
     if not isinstance(address, tuple):  # already closed
         return "unknown"
     return place(*address[:2])

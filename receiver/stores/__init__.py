@@ -30,8 +30,11 @@ class Store(Protocol):
     def free_bytes(self) -> float:
         """Bytes that the store can still keep."""
 
-    def stored_bytes(self, token: str) -> int:
-        """Return the bytes of the recordings of *token*'s streams, as counted a while ago."""
+    counted_at: float
+    """When `stored_bytes` were counted, by the steady clock."""
+
+    def stored_bytes(self, token: str) -> tuple[int, int]:
+        """Return the bytes of the recordings, and of the journals, of *token*'s streams."""
 
     def usage(self) -> Usage:
         """Return what the store holds and has done, for metrics; called by any thread."""

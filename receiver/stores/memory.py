@@ -50,6 +50,7 @@ class MemoryStore(Store):
     """
 
     level = Level.RECEIVED
+    counted_at = 0.0
     full = False
     free_bytes = float("inf")
 
@@ -59,8 +60,8 @@ class MemoryStore(Store):
         self._remembered = remembered
 
     @override
-    def stored_bytes(self, token: str) -> int:
-        return 0
+    def stored_bytes(self, token: str) -> tuple[int, int]:
+        return 0, 0
 
     @override
     def usage(self) -> Usage:

@@ -37,7 +37,7 @@ from sonoduct.wire import (
     WireError,
 )
 
-from .quotas import Quotas
+from .quotas import Growth, Quotas
 from .stream import Stream
 from .turns import Ticket, Turns
 
@@ -94,6 +94,7 @@ class FileStream(Stream):
         self._interruption: WireError | None = None
         self._owner = self._token = ""
         self._quota: int | None = None
+        self.stored_bytes = 0
         """The client that takes turns with others."""
 
     @property
@@ -190,10 +191,16 @@ class FileStream(Stream):
         ) as opened:
             audio_format = opened.decoder.format
             pipeline = self._new_pipeline(audio_format, 0)
+            growth = self._decoders.quotas.decoded(
+                self._owner, self._token, self._quota, self.received
+            )
+            kept = False
             try:
-                frames = await self._feed(pipeline, opened)
+                frames = await self._feed(pipeline, opened, growth)
                 reports = await pipeline.close()
+                kept, self.stored_bytes = True, max(self.received, growth.size)
             finally:
+                growth.close(kept=kept)
                 pipeline.abandon()
             return Decoded(
                 audio_format,
@@ -204,7 +211,7 @@ class FileStream(Stream):
                 pipeline.failures,
             )
 
-    async def _feed(self, pipeline: Pipeline, opened: OpenFile) -> int:
+    async def _feed(self, pipeline: Pipeline, opened: OpenFile, growth: Growth) -> int:
         """
         Feed all samples to *pipeline*; return how many frames there were.
 
@@ -213,14 +220,12 @@ class FileStream(Stream):
             StorageFailed: if the disk has no room for it.
         """
         frames, frame_bytes = 0, opened.decoder.format.frame_bytes
-        growth = self._decoders.quotas.decoded(self._owner, self._token, self._quota, self.received)
         while data := await self._decoders.read(opened):
             end = frames + len(data) // frame_bytes
             growth.require_fit(end * frame_bytes)
             pipeline.feed(frames, end, data)
             await pipeline.settled(behind=AHEAD * (end - frames))
             frames = end
-        self._decoders.quotas.grew(self._owner, self.received, frames * frame_bytes)
         if opened.decoder.warning:
             self._warn(frames, opened.decoder.warning)
         return frames

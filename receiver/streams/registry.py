@@ -44,6 +44,9 @@ log = structlog.get_logger()
 
 SWEEP_INTERVAL_S: Final = 1.0
 
+TOUCH_S: Final = 100.0
+"""Silence of a connected sender after which its stream is marked as one that is held."""
+
 MOST_SILENT: Final = 100
 """Streams without any audio that wait for their senders; beyond it the oldest are forgotten."""
 
@@ -92,6 +95,7 @@ class StreamRegistry:
         self._limits = limits
         self._slots: dict[str, Slot] = {}
         self._claims = ClaimRate()
+        self._touched = 0.0
         self._silent: OrderedDict[str, Stream] = OrderedDict()
         self._now = asyncio.get_running_loop().time
 
@@ -146,7 +150,8 @@ class StreamRegistry:
             except (wire.BadChecksum, wire.ProcessingFailed, wire.TooLarge):
                 self._end(stream, "failed")
                 raise
-            self._quotas.committed(holder.origin.token, stream.received * stream.unit_bytes)
+            size = max(stream.stored_bytes, stream.received * stream.unit_bytes)
+            self._quotas.committed(holder.origin.token, size)
             self._end(stream, "committed")
             return receipt
 
@@ -198,6 +203,7 @@ class StreamRegistry:
                     log.error("store_full", free_bytes=self._store.free_bytes)
                 else:
                     log.info("store_has_room", free_bytes=self._store.free_bytes)
+            await self._touch_held()
             for stream in self._expired(self._now() - self._limits.resume_timeout):
                 await self._abandon(stream)
 
@@ -269,7 +275,7 @@ class StreamRegistry:
             if slot.token == token and other != stream
         )
         under_way = sum(each.received * each.unit_bytes for each in others if each is not None)
-        left = self._quotas.left(token, quota) - under_way
+        left = self._quotas.left(token, quota, under_way)
         if left <= 0:
             what = "bytes stored for the token"
             raise TooLarge(what, seen=int(quota - left), expected=f"less than {quota}")
@@ -294,6 +300,20 @@ class StreamRegistry:
         stream.abandon()
         await stream.claim.forget()
         self._end(stream, "abandoned")
+
+    async def _touch_held(self) -> None:
+        """Show, for streams whose senders are silent, that they are not away."""
+        now = self._now()
+        if now - self._touched < TOUCH_S:
+            return
+        self._touched = now
+        for slot in self.slots:
+            if (
+                slot.holder is not None
+                and slot.stream is not None
+                and now - slot.progress > TOUCH_S
+            ):
+                await slot.stream.claim.touch()
 
     async def _forget_silent(self, stream: Stream) -> None:
         """Keep few streams of which nothing has come, however many clients say hello and go."""

@@ -66,6 +66,8 @@ class Stream(ABC):
         """The event loop's time of the last progress."""
         self.received = claim.offset
         """The unit after the last one received."""
+        self.stored_bytes = 0
+        """Bytes of the recording, once they are known; by then those that have come, at least."""
         self.most_bytes = inf
         """Canonical bytes that the stream may have."""
         self.unit_bytes = hello.unit_bytes

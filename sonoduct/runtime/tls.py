@@ -30,15 +30,31 @@ def server_context(files: TlsFiles) -> ssl.SSLContext | None:
         raise ValueError(f"TLS without a {missing}, expected a certificate and its key")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load(context, files)
     if files.client_ca is not None:
         context.verify_mode = ssl.CERT_OPTIONAL
-    load(context, files)
+        trust(context, files.client_ca)
     return context
+
+
+def trust(context: ssl.SSLContext, client_ca: str) -> None:
+    """
+    Let *context* believe the authorities in a file.
+
+    Raises:
+        ValueError: if the file cannot be used.
+    """
+    try:
+        context.load_verify_locations(client_ca)
+    except OSError as exc:
+        raise ValueError(f"authorities {client_ca}: {_reason(exc)}") from exc
 
 
 def load(context: ssl.SSLContext, files: TlsFiles) -> None:
     """
-    Give *context* the files as they are now; connections that are open keep what they have.
+    Give *context* the certificate and the key as they are now; open connections keep theirs.
+
+    The authorities stay: a context that believes one cannot be told not to.
 
     Raises:
         ValueError: if a file cannot be used; the certificate from before stays.
@@ -55,11 +71,6 @@ def load(context: ssl.SSLContext, files: TlsFiles) -> None:
         raise ValueError(f"{pair}: {_reason(exc)}") from exc
     except ValueError:
         raise ValueError(f"{pair}: the key has a password, expected none") from None
-    if files.client_ca is not None:
-        try:
-            context.load_verify_locations(files.client_ca)
-        except OSError as exc:
-            raise ValueError(f"authorities {files.client_ca}: {_reason(exc)}") from exc
 
 
 def _no_password() -> str:

@@ -43,6 +43,13 @@ LOOK_S: Final = 0.25
 BACKLOG: Final = 64
 """Connections that the kernel holds until they are accepted."""
 
+GUESSES: Final = 5
+GUESS_S: Final = 1.0
+"""Passwords of one address that are checked at once, and the seconds for each more."""
+
+ADDRESSES: Final = 1000
+"""Whose guesses are remembered."""
+
 REMEMBERED: Final = 100
 """Passwords that were right: to check one takes some 50 ms, on purpose."""
 
@@ -55,6 +62,8 @@ class Query:
     """Without its query."""
     query: str
     headers: Mapping[str, str]
+    address: str = ""
+    """The client's."""
 
 
 @dataclass(frozen=True)
@@ -126,18 +135,20 @@ class Gate:
         self._hosts = hosts
         self._clock = clock
         self._lock = threading.Lock()
-        self._state = self._look() if config else None
         self._config = read_web_config(config) if config else WebConfig()
+        self._state = self._look() if config else ()
         self._right: dict[bytes, None] = {}
+        self._checking = threading.Lock()
+        self._guesses: dict[str, tuple[float, float]] = {}
         self._allowance, self._at = float(self._config.burst), clock()
 
     @property
     def tls(self) -> ssl.SSLContext | None:
         """The context for the next connection; None for no TLS. A changed file is read again."""
         with self._lock:
-            if self._path is not None and (state := self._look()) != self._state:
-                self._state = state
+            if self._path is not None and self._look() != self._state:
                 self._reload(self._path)
+                self._state = self._look()
             return self._config.tls
 
     def refusal(self, query: Query) -> Page | None:
@@ -150,16 +161,21 @@ class Gate:
             )
         if not self._has_turn():
             return _text(HTTPStatus.TOO_MANY_REQUESTS, "more requests than rate_limit allows")
-        if self._config.users and not self._is_user(query.headers.get("Authorization") or ""):
+        if self._config.users and not self._is_user(
+            query.headers.get("Authorization") or "", query.address
+        ):
             challenge = {"WWW-Authenticate": "Basic"}
             return _text(HTTPStatus.UNAUTHORIZED, "a user of basic_auth_users is needed", challenge)
         return None
 
-    def _look(self) -> tuple[int, int] | None:
-        with suppress(OSError):
-            found = Path(str(self._path)).stat()
-            return found.st_mtime_ns, found.st_size
-        return None
+    def _look(self) -> tuple[object, ...]:
+        """Return what tells that the configuration, or a file that it names, has changed."""
+        state: list[object] = []
+        for path in (Path(str(self._path)), *self._config.files):
+            with suppress(OSError):
+                found = path.stat()
+                state += (found.st_mtime_ns, found.st_size, found.st_ino)
+        return tuple(state)
 
     def _reload(self, path: str) -> None:
         try:
@@ -183,7 +199,7 @@ class Gate:
             self._allowance -= 1
             return True
 
-    def _is_user(self, authorization: str) -> bool:
+    def _is_user(self, authorization: str, address: str) -> bool:
         import bcrypt  # needed only with such a file
 
         scheme, _, encoded = authorization.partition(" ")
@@ -199,11 +215,25 @@ class Gate:
         mark = sha256(against + b"\0" + user + b"\0" + password).digest()
         if mark in self._right:
             return True
-        right = bcrypt.hashpw(password[:72], against)
+        if not self._may_guess(address):
+            return False
+        with self._checking:  # one at a time: it computes for a while, on purpose
+            right = bcrypt.hashpw(password[:72], against)
         good = hmac.compare_digest(right, against) and hashed is not None
         if good and len(self._right) < REMEMBERED:
             self._right[mark] = None
         return good
+
+    def _may_guess(self, address: str) -> bool:
+        """Whether a password from *address* is checked; one that was right needs no check."""
+        with self._lock:
+            now = self._clock()
+            guesses, at = self._guesses.pop(address, (0.0, now))
+            guesses = max(0.0, guesses - (now - at) / GUESS_S)
+            if len(self._guesses) >= ADDRESSES:
+                del self._guesses[next(iter(self._guesses))]
+            self._guesses[address] = min(guesses + 1, GUESSES), now
+            return guesses + 1 <= GUESSES
 
 
 class _Server(ThreadingMixIn, HTTPServer):
@@ -307,7 +337,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.came(self.request)
         try:
             parts = urlsplit(self.path)
-            query = Query(parts.path, parts.query, self.headers)  # type: ignore[arg-type]  # a message is a mapping of its headers
+            address = str(self.client_address[0])
+            query = Query(parts.path, parts.query, self.headers, address)  # type: ignore[arg-type]  # a message is a mapping of its headers
             self._send(self.server.gate.refusal(query) or self.server.answer(query))
         finally:
             self.server.went()

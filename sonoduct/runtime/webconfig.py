@@ -16,7 +16,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
-from .tls import TlsFiles, load
+from .tls import TlsFiles, load, trust
 
 MOST_BYTES: Final = 64 * 1024
 
@@ -58,6 +58,8 @@ class WebConfig:
     tls: ssl.SSLContext | None = None
     users: Mapping[str, str] = field(default_factory=dict, repr=False)
     """By their names, the bcrypt hashes of their passwords."""
+    files: tuple[Path, ...] = ()
+    """The files that it names."""
     interval_s: float = 0.0
     """Seconds between two requests of all clients, beyond *burst* of them; 0 for no limit."""
     burst: int = 1
@@ -79,7 +81,10 @@ def read_web_config(path: str | Path) -> WebConfig:
         raise ValueError(f"web configuration {path}: more than {MOST_BYTES} bytes")
     try:
         file = msgspec.convert(_parsed(text), _File)
-        return WebConfig(_context(file.tls_server_config, path.parent), **_rest(file))
+        tls = file.tls_server_config
+        named = (tls.cert_file, tls.key_file, tls.client_ca_file) if tls is not None else ()
+        files = tuple(path.parent / each for each in named if each)
+        return WebConfig(_context(tls, path.parent), files=files, **_rest(file))
     except (msgspec.ValidationError, ValueError) as exc:
         raise ValueError(f"web configuration {path}: {exc}") from None
 
@@ -131,5 +136,7 @@ def _context(tls: _Tls | None, folder: Path) -> ssl.SSLContext | None:
     ca = str(folder / tls.client_ca_file) if tls.client_ca_file else None
     if context.verify_mode is not ssl.CERT_NONE and ca is None:
         raise ValueError(f"{tls.client_auth_type} without client_ca_file, expected one")
-    load(context, TlsFiles(str(folder / tls.cert_file), str(folder / tls.key_file), ca))
+    load(context, TlsFiles(str(folder / tls.cert_file), str(folder / tls.key_file)))
+    if ca is not None:
+        trust(context, ca)
     return context

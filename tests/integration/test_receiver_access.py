@@ -195,6 +195,25 @@ async def test_tokens_are_reloaded_while_streams_run(tmp_path):
         assert 101 == (await status(receiver, ANNA[::-1]))[0]
 
 
+async def test_a_replaced_token_opens_no_further_stream(tmp_path):
+    """A connection that came with the old one needs the new one, although the name is the same."""
+    path = tokens_file(tmp_path)
+    async with running(tokens=path) as receiver:
+        async with speaking(receiver.url, token=BERT) as client:
+            await client.greet()
+            tokens_file(tmp_path, TOKENS.replace(BERT, BERT[::-1]))
+            receiver.inside.reload()
+            await client.send(sound(400))
+            await client.commit()
+            client.start()
+            await client.say(client.outbound.greet())
+            assert 4401 == (await client.closed())[0]
+        assert (401, 101) == (
+            (await status(receiver, BERT))[0],
+            (await status(receiver, BERT[::-1]))[0],
+        )
+
+
 async def test_a_token_that_expires_while_its_client_is_connected(tmp_path):
     """The stream under way ends well, and the next one is refused."""
     at = datetime(2030, 1, 1, tzinfo=UTC)
@@ -204,7 +223,7 @@ async def test_a_token_that_expires_while_its_client_is_connected(tmp_path):
     client = access.client("127.0.0.1", OLD)
     hello = wire.Hello(stream="0" * 32, instance="i", kind=wire.Kind.FILE)
 
-    assert access.own(client, hello, named=True).stream != hello.stream
+    assert access.own(client, hello, named=True)[1].stream != hello.stream
     now = at
     with pytest.raises(wire.Unauthorised, match="expired"):
         access.own(client, hello, named=True)

@@ -1,6 +1,8 @@
 """Connections share the places of a receiver; each test's clients have addresses of their own."""
 
 import asyncio
+import socket
+import struct
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
@@ -9,8 +11,9 @@ from websockets.exceptions import InvalidStatus
 
 from receiver.connections import session
 from sonoduct import wire
+from sonoduct.runtime.loop import run_loop
 from tests.support.rawclient import LEAST, Client, outbound, running, sound
-from tests.support.rawsocket import BINARY, PING, frame, open_socket
+from tests.support.rawsocket import BINARY, HANDSHAKE, PING, frame, open_socket
 from tests.support.waits import until
 
 ANNA = "anna-0123456789abcdef"
@@ -176,3 +179,26 @@ async def reading(peer):
             pass
     except OSError:
         pass
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize("run", [asyncio.run, run_loop], ids=["asyncio", "uvloop"])
+def test_a_connection_that_is_gone_before_its_answer_keeps_no_place(run, reset, caplog):
+    """Its client says what it wants and closes; with either loop its place is free again."""
+
+    async def come_and_go():
+        async with running(limits=limits(8, 4)) as receiver:
+            for _ in range(50):
+                with socket.create_connection(("127.0.0.1", receiver.port)) as peer:
+                    if reset:
+                        linger = struct.pack("ii", 1, 0)
+                        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    peer.sendall(HANDSHAKE.format(target="/").encode() + b"\r\n")
+            async with speaking(receiver.url, "127.0.0.2") as client:  # behind all of them
+                await client.greet()
+            intake = receiver.inside._server._intake
+            await until(lambda: not (intake.taken or intake.half))
+
+    run(come_and_go())
+
+    assert not [each for each in caplog.records if each.exc_info]

@@ -152,11 +152,20 @@ async def test_a_client_certificate_stands_for_a_token(authority, tmp_path):
     [
         ({"tls_cert": "{cert}"}, "TLS without a key"),
         ({"tls_key": "{key}"}, "TLS without a certificate"),
-        ({"tls_client_ca": "{ca}"}, "TLS without a certificate"),
+        ({"tls_client_ca": "{ca}"}, "tls-client-ca without tokens"),
+        ({"tls_client_ca": "{ca}", "tokens": "{tokens}"}, "TLS without a certificate"),
         ({"tls_cert": "{ca}", "tls_key": "{key}"}, "mismatch"),
         ({"tls_cert": "{cert}", "tls_key": "/nowhere"}, "No such file"),
         ({"tls_cert": "{key}", "tls_key": "{key}"}, "server.key: no pem"),
-        ({"tls_cert": "{cert}", "tls_key": "{key}", "tls_client_ca": "{key}"}, "authorities"),
+        (
+            {
+                "tls_cert": "{cert}",
+                "tls_key": "{key}",
+                "tls_client_ca": "{key}",
+                "tokens": "{tokens}",
+            },
+            "authorities",
+        ),
     ],
 )
 def test_files_that_cannot_be_used(authority, files, expected):
@@ -164,6 +173,8 @@ def test_files_that_cannot_be_used(authority, files, expected):
     issued = authority.issue()
     names = {"cert": issued["tls_cert"], "key": issued["tls_key"]}
     names["ca"] = str(authority.folder / "ca.pem")
+    names["tokens"] = str(authority.folder / "tokens.toml")
+    (authority.folder / "tokens.toml").write_text(TOKENS)
     chosen = {name: value.format(**names) for name, value in files.items()}
 
     with pytest.raises(ValueError, match=expected):

@@ -31,7 +31,7 @@ from sonoduct.wire import (
     WireError,
 )
 
-from .committer import Share
+from .committer import RETRY_S, Share
 from .disk import DiskFull
 from .fence import Granted
 from .journal import Journal
@@ -186,8 +186,10 @@ class JournalClaim(Claim):
             self._writer = beginning.result()
             if size := sum(len(each.message) for each in self._waiting):
                 self._store.committer.add(self, size)
+        elif isinstance(fault, DiskFull) and self._patient:
+            asyncio.get_running_loop().call_later(RETRY_S, self._start)
+            return
         else:
-            # A disk that is full here has nothing to wait for: the sender comes again.
             if not isinstance(fault, WireError) or isinstance(fault, DiskFull):
                 fault = StorageFailed(f"journal: {fault!r}")
             self.refused([], fault)

@@ -30,6 +30,7 @@ from sonoduct.wire import (
 )
 from sonoduct.wire.records import Origin, read_records
 
+from .disk import DiskFull, is_full
 from .journal import Done, Journal, State
 from .reader import Part, Segment, Tail
 from .writer import Writer
@@ -122,11 +123,16 @@ def begin(journal: Journal, hello: Hello, origin: Origin | None = None) -> Write
     except FileExistsError:
         raise Fenced(NEWER) from None
     except OSError as exc:
-        raise StorageFailed(f"{journal.stream}: {exc.strerror}") from exc
+        refusal = DiskFull if is_full(exc) else StorageFailed
+        raise refusal(f"{journal.stream}: {exc.strerror}") from exc
     try:
         writer.open(0)
-    except BaseException:
+    except BaseException as exc:
         writer.close()
+        if isinstance(exc, DiskFull):  # so that the same can be tried again
+            with suppress(OSError):
+                journal.disk.remove(journal.path(Part(1, 0)))
+                journal.disk.remove_folder(journal.folder)
         raise
     return writer
 
@@ -137,7 +143,12 @@ def _begin(journal: Journal, hello: Hello, origin: Origin | None) -> Writer:
         try:
             if not journal.disk.add_folder(journal.folder):
                 raise FileExistsError(EEXIST, strerror(EEXIST))
-            return Writer(journal, hello, 1, origin)
+            try:
+                return Writer(journal, hello, 1, origin)
+            except OSError as exc:
+                if is_full(exc):  # so that the same can be tried again
+                    journal.disk.remove_folder(journal.folder)
+                raise
         except FileNotFoundError:
             # Another process has removed the empty folder, or a person its parent.
             journal.disk.make_folder(journal.folder.parent)

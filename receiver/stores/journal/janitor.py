@@ -81,6 +81,8 @@ class Waiting(NamedTuple):
     """Bytes that it takes on the disk."""
     inodes: int
     journal: Journal
+    token: str
+    """Name of the token that it belongs to."""
 
 
 class Look(NamedTuple):
@@ -132,6 +134,11 @@ class Janitor:
         """For each shelf, its journals without an end, and their bytes, at the last look."""
         shelves = list(self._open.values())
         return [(len(each), sum(waiting.size for waiting in each)) for each in shelves]
+
+    def waiting_bytes(self, token: str) -> int:
+        """Return the bytes of open journals of *token*, at the last look; any thread may ask."""
+        shelves = list(self._open.values())
+        return sum(each.size for each in chain.from_iterable(shelves) if each.token == token)
 
     def sweep(self, most_s: float = inf) -> Swept:
         """
@@ -233,7 +240,11 @@ class Janitor:
         try:
             if parts := journal.parts():
                 since = time.monotonic() - self._idle(journal.path(parts[-1]))
-                return [Waiting(since, journal.size(), len(parts) + 1, journal)]
+                last = journal.last_segment()
+                token = last.origin.token if last is not None else ""
+                return [Waiting(since, journal.size(), len(parts) + 1, journal, token)]
+        except StorageFailed:
+            pass  # the visit says what is wrong
         except FileNotFoundError:
             pass  # another receiver that shares the store was faster
         except OSError as exc:
@@ -251,7 +262,7 @@ class Janitor:
         every = sorted(chain.from_iterable(shelves), key=attrgetter("since"))
         size, inodes = sum(each.size for each in every), sum(each.inodes for each in every)
         limit = time.monotonic() - AWAY_S
-        for since, its_size, its_inodes, journal in every:
+        for since, its_size, its_inodes, journal, _ in every:
             if size <= share * room.total_bytes and inodes <= share * room.total_inodes:
                 return
             if since > limit:

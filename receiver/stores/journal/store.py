@@ -147,6 +147,7 @@ class JournalStore(Store):
         self._measured = (0, 0)
         self._census = Census(layout)
         self._stored: dict[str, int] = {}
+        self.counted_at = 0.0
 
     @property
     @override
@@ -163,8 +164,8 @@ class JournalStore(Store):
         return max(0, free - self._limits.reserve_bytes)
 
     @override
-    def stored_bytes(self, token: str) -> int:
-        return self._stored.get(token, 0)
+    def stored_bytes(self, token: str) -> tuple[int, int]:
+        return self._stored.get(token, 0), self.janitor.waiting_bytes(token)
 
     @override
     def usage(self) -> Usage:
@@ -251,6 +252,7 @@ class JournalStore(Store):
                 self._measured = await asyncio.to_thread(self.layout.measure)
                 if self._limits.by_token:
                     self._stored = await asyncio.to_thread(self._census.take)
+                    self.counted_at = began
             await asyncio.sleep(max(MEASURE_S, (time.monotonic() - began) / MEASURE_SHARE))
 
     async def _note_clock(self) -> None:

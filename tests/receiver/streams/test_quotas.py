@@ -14,11 +14,12 @@ class Disk:
 
     def __init__(self, free=1000.0):
         self.free_bytes = free
-        self.stored = {}
+        self.counted_at = 0.0
+        self.recordings, self.journals = {}, {}
 
     def stored_bytes(self, token):
         """Return what was counted."""
-        return self.stored.get(token, 0)
+        return self.recordings.get(token, 0), self.journals.get(token, 0)
 
 
 @pytest.fixture
@@ -28,62 +29,97 @@ def disk():
 
 
 @pytest.fixture
-def made(disk):
+def clock():
+    """Return a clock that a test sets."""
+    return [0.0]
+
+
+@pytest.fixture
+def made(disk, clock):
     """Return quotas of that disk."""
-    made.now = 0.0
-    return Quotas(5000, disk, lambda: made.now)
+    return Quotas(5000, disk, lambda: clock[0])
+
+
+def grown(made, client, source, size, token="", quota=None):
+    """Decode a file whose stream is kept."""
+    growth, kept = made.decoded(client, token, quota, source), False
+    try:
+        growth.require_fit(size)
+        kept = True
+    finally:
+        growth.close(kept=kept)
 
 
 def test_files_of_an_address_grow_by_a_tenth_of_what_is_free(made):
     """A file may take what it was sent with, and all of them together a tenth more."""
-    made.decoded("a", "", None, 50).require_fit(150)
     with pytest.raises(TooLarge, match="at least 151, expected at most 150 of free space"):
-        made.decoded("a", "", None, 50).require_fit(151)
-    made.grew("a", 50, 140)
-    made.decoded("a", "", None, 50).require_fit(60)
-    with pytest.raises(TooLarge):
-        made.decoded("a", "", None, 50).require_fit(80)
-    made.decoded("b", "", None, 50).require_fit(150)
+        grown(made, "a", 50, 151)
+    grown(made, "b", 50, 150)
 
 
-def test_an_address_may_go_on_the_next_day(made):
-    """What files have grown by counts for a day."""
-    made.grew("a", 0, 100)
+def test_what_was_decoded_before_counts_for_a_day(made, clock, disk):
+    """Another address has its own share."""
+    grown(made, "a", 50, 140)
     with pytest.raises(TooLarge):
-        made.decoded("a", "", None, 50).require_fit(100)
-    quotas_day = quotas.PERIOD_S + 1
-    made._since -= quotas_day
-    made.decoded("a", "", None, 50).require_fit(100)
+        grown(made, "a", 50, 80)
+    grown(made, "b", 50, 80)
+    clock[0] = quotas.PERIOD_S + 1
+    disk.counted_at = clock[0]
+    grown(made, "a", 50, 140)
+
+
+def test_files_that_are_decoded_at_once_have_one_share(made):
+    """Each takes from it what it has grown to so far, and gives it back if its stream ends."""
+    one, two = (made.decoded("a", "", None, 0) for _ in range(2))
+    one.require_fit(60)
+    two.require_fit(40)
+    with pytest.raises(TooLarge, match="at most 40 of free space"):
+        two.require_fit(41)
+    one.close(kept=False)
+    two.require_fit(100)
 
 
 def test_a_token_has_its_quota_only(made, disk):
     """What the store has counted, and what was stored since, are taken from it."""
     assert inf == made.left("anna", None)
-    disk.stored["anna"] = 300
+    disk.recordings["anna"] = 300
     made.committed("anna", 100)
     made.committed("bert", 100)
     made.committed("", 100)
 
     assert 600 == made.left("anna", 1000)
-    made.decoded("token anna", "anna", 1000, 1).require_fit(600)
+    grown(made, "token anna", 1, 600, "anna", 1000)
     with pytest.raises(TooLarge, match="expected at most 600 left of the token's quota"):
-        made.decoded("token anna", "anna", 1000, 1).require_fit(601)
+        grown(made, "token anna", 1, 601, "anna", 1000)
+
+
+def test_a_stream_that_the_store_has_counted_counts_once(made, disk, clock):
+    """Those of before the count are dropped; journals and streams under way are the same ones."""
+    made.committed("anna", 600)
+    clock[0] = 10.0
+    assert 400 == made.left("anna", 1000)
+    disk.recordings["anna"], disk.counted_at = 600, 5.0
+    assert 400 == made.left("anna", 1000)
+    disk.journals["anna"] = 100
+    assert 300 == made.left("anna", 1000, under_way=80)
+    assert 280 == made.left("anna", 1000, under_way=120)
 
 
 def test_the_reserve_is_never_used(made, disk):
     """A token without a quota may fill the disk, and no more."""
-    made.decoded("token a", "a", None, 1).require_fit(1000)
-    with pytest.raises(StorageFailed, match="at most 1000, which are free"):
-        made.decoded("token a", "a", None, 1).require_fit(1001)
+    grown(made, "token a", 1, 1000, "a")
+    with pytest.raises(StorageFailed, match="at most 1000 that are free"):
+        grown(made, "token a", 1, 1001, "a")
     disk.free_bytes = inf
     with pytest.raises(TooLarge, match="at most 5000 of a stream"):
-        made.decoded("token a", "a", None, 1).require_fit(5001)
+        grown(made, "token a", 1, 5001, "a")
 
 
-def test_clients_are_forgotten_in_time(made, monkeypatch):
+def test_clients_are_forgotten_in_time(made, disk, monkeypatch):
     """Ten thousand addresses take a bounded memory."""
     monkeypatch.setattr(quotas, "REMEMBERED", 10)
     for number in range(100):
-        made.grew(str(number), 0, 1)
+        grown(made, str(number), 0, 1)
 
     assert 10 == len(made._grown)
+    assert not made._growing

@@ -203,6 +203,46 @@ def test_users_tls_and_a_renewed_file(tmp_path):
     assert (200, 200) == (renewed, kept)
 
 
+def test_a_renewed_certificate_counts_at_once(tmp_path):
+    """The configuration itself need not change."""
+    config = tmp_path / "web.yml"
+    config.write_text("tls_server_config: {cert_file: both.pem, key_file: both.pem}\n")
+    old, new = trustme.CA(), trustme.CA()
+    old.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+    trust = ssl.create_default_context()
+    new.configure_trust(trust)
+    with metrics_endpoint(registered(), "127.0.0.1", 0, config=str(config)) as port:
+        with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
+            got(port, tls=trust)
+        issued = new.issue_cert("127.0.0.1")
+        issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+
+        assert 200 == got(port, tls=trust)[0]
+
+
+def test_guesses_of_an_address_are_few(tmp_path, monkeypatch):
+    """To check a password takes long; one that was right is known, and other addresses may try."""
+    (tmp_path / "web.yml").write_text(f"basic_auth_users:\n  prometheus: {HASH}\n")
+    now, checks = [0.0], []
+    real = bcrypt.hashpw
+    monkeypatch.setattr(bcrypt, "hashpw", lambda *each: checks.append(1) or real(*each))
+    gate = Gate(str(tmp_path / "web.yml"), (), clock=lambda: now[0])
+
+    def refused(password, address):
+        headers = {"Host": "localhost", "Authorization": basic("prometheus", password)}
+        return gate.refusal(Query("/metrics", "", headers, address)) is not None
+
+    assert not refused("secret", "127.0.0.1")
+    assert all(refused(f"guess {number}", "127.0.0.9") for number in range(100))
+    assert 1 + web.GUESSES == len(checks)
+    assert not refused("secret", "127.0.0.9")  # known by now
+    assert not refused("secret", "127.0.0.1")
+    assert refused("guess", "127.0.0.2")
+    now[0] = 10 * web.GUESS_S
+    assert refused("guess", "127.0.0.9")
+    assert 3 + web.GUESSES == len(checks)
+
+
 def test_a_rate_limit(tmp_path):
     """A burst, then one request in each interval."""
     (tmp_path / "web.yml").write_text("rate_limit: {interval: 10s, burst: 3}\n")

@@ -853,18 +853,35 @@ async def test_a_stream_that_another_claim_has_begun(tmp_path, disk, folder, the
     assert SOUND[: theirs * WIDTH] == contents(DISK, folder)
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
-async def test_a_stream_that_cannot_begin(tmp_path, disk, code):
+async def test_a_stream_that_cannot_begin(tmp_path, disk):
     """The connection ends with StorageFailed, and nothing was acknowledged."""
     async with opened(tmp_path, disk) as store:
         claim, listener = await new(store)
-        disk.before("write", lambda: refuse(code))
+        disk.fail("write")
         append(claim, 0, 300)
         await listener.until(lambda: listener.failures)
         await claim.seal()
 
     assert [StorageFailed] == [type(each) for each in listener.failures]
     assert [] == listener.kept
+    assert set() == disk.open
+
+
+@pytest.mark.parametrize("call", ["write", "create"])
+async def test_a_stream_begins_when_a_full_disk_has_room(tmp_path, disk, folder, monkeypatch, call):
+    """Its chunks wait: the sender may have dropped them, if it has an ack that they came."""
+    monkeypatch.setattr("receiver.stores.journal.claim.RETRY_S", 0.01)
+    async with opened(tmp_path, disk) as store:
+        claim, listener = await new(store)
+        disk.fail(call, errno.ENOSPC)
+        disk.fail(call, errno.ENOSPC, nth=2)
+        append(claim, 0, 300)
+        await listener.keeps(300)
+        await claim.seal()
+
+    assert [] == listener.failures
+    assert SOUND[: 300 * WIDTH] == contents(DISK, folder)
+    assert [(1, 0)] == names(DISK, folder)
     assert set() == disk.open
 
 
