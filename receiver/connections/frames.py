@@ -21,6 +21,8 @@ from websockets import frames
 
 from sonoduct.wire import Buffer
 
+from .intake import MESSAGE_S
+
 if TYPE_CHECKING:
     from .websocket import GuardedConnection
 
@@ -178,9 +180,11 @@ class FrameReader(asyncio.BufferedProtocol):
 
     def _charge(self, frames: int, size: int) -> float:
         """Charge *frames* of *size* bytes in all; rest if the client is over its share."""
-        if not frames:
+        account = self._connection.account
+        if not account.intake.crowded:  # the usual case takes no further call for a chunk
+            account.client.spent += frames * MESSAGE_S
             return 0.0
-        wait = self._connection.account.charge(frames, size, self._loop.time())
+        wait = account.charge(frames, size, self._loop.time()) if frames else 0.0
         if wait:
             self._rest(wait)
         return wait

@@ -134,6 +134,8 @@ class Intake:
         """
         active = much = 0
         for key, meter in list(self._meters.items()):
+            if meter.spent:
+                meter.last = now
             active += now - meter.last <= ACTIVE_S
             much += meter.spent > MUCH * seconds
             meter.spent = 0.0
@@ -191,11 +193,11 @@ class Intake:
 class Account:
     """One connection's own meter, and its client's; also the memory of how long it is over."""
 
-    __slots__ = ("_begun", "_bytes", "_client", "_intake", "_last", "_messages", "_own")
+    __slots__ = ("_begun", "_bytes", "_last", "_messages", "_own", "client", "intake")
 
     def __init__(self, intake: Intake, client: Meter, now: float) -> None:
-        self._intake = intake
-        self._client = client
+        self.intake = intake
+        self.client = client
         self._own = Meter(now)
         self._begun: float | None = None  # when it came to be over its share
         self._last = now  # when it was over its share last
@@ -209,20 +211,19 @@ class Account:
 
     def work(self, seconds: float, now: float) -> float:
         """Add *seconds* of work; return the seconds to wait before the next message."""
-        if not self._intake.crowded:  # the usual case takes no further call
-            self._client.spent += seconds
-            self._client.last = now
+        if not self.intake.crowded:
+            self.client.spent += seconds
             return 0.0
         self._own.charge(seconds, CONNECTION_SHARE, now)
-        self._client.charge(seconds, self._intake.share, now)
+        self.client.charge(seconds, self.intake.share, now)
         return self.wait(now)
 
     def wait(self, now: float) -> float:
         """Return the seconds until the connection may be read again; 0 for at once."""
-        if not self._intake.crowded:
+        if not self.intake.crowded:
             wait = 0.0
         else:
-            of_client = self._client.wait(self._intake.share, now)
+            of_client = self.client.wait(self.intake.share, now)
             wait = max(self._own.wait(CONNECTION_SHARE, now), of_client)
         if wait > 0.0:
             if self._begun is None:

@@ -19,7 +19,7 @@ from sonoduct import wire
 from sonoduct.runtime.command import run
 from tests.support.commands import COMMANDS, started
 from tests.support.rawclient import FORMAT, digest, running, sound, speaking
-from tests.support.waits import recorded
+from tests.support.waits import recorded, until
 
 SOUND = sound(30_000)
 ROOM = {"reserve_bytes": 0}
@@ -409,3 +409,19 @@ async def test_exporting_and_checking_in_another_encoding(tmp_path, monkeypatch)
     assert 1 == run(app, ["export", "zz", *store])
     assert b"\\u0442 whose id begins with 'zz'" in written[1].getvalue()
     assert 0 == run(app, ["verify", *store])
+
+
+async def test_a_silent_stream_is_marked_while_its_sender_is_connected(tmp_path, monkeypatch):
+    """So it is not taken for one whose sender is away when the disk is short of room."""
+    monkeypatch.setattr("receiver.streams.registry.TOUCH_S", 0.05)
+    async with (
+        running(store=str(tmp_path), limits=ROOM) as receiver,
+        speaking(receiver.url) as client,
+    ):
+        await client.greet()
+        await client.send(sound(100))
+        await client.until(wire.Ack, lambda ack: ack.durable == 100)
+        (segment,) = tmp_path.glob("streams/*/*/*.seg")
+        os.utime(segment, (0, 0))
+        await until(lambda: segment.stat().st_mtime > 0)
+        await client.commit()

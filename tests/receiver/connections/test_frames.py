@@ -32,10 +32,11 @@ class Connection:
 
     takes_frame = True
     holds_back = False
+    crowded = True
 
     def __init__(self):
         self.seen = []
-        self.loop = self.account = self.transport = self
+        self.loop = self.account = self.transport = self.intake = self
         self.waiting = []
         self.frames = 0
 
