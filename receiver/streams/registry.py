@@ -219,7 +219,7 @@ class StreamRegistry:
         self._silent.pop(hello.stream, None)
         if slot is not None:
             slot.require_free(hello, now, self._limits.takeover_timeout)
-        self._claims.count(hello.stream, holder.client, now)
+            self._claims.count(hello.stream, holder.client, now)  # not the first: it costs nothing
         if slot is None:
             token = holder.origin.token
             slot = self._slots[hello.stream] = Slot(hello.instance, holder, now, token)
