@@ -48,7 +48,7 @@ FAULTS = {
     "write": Fault("writev:error=EIO:when={}", fatal=True),
     "full": Fault("writev:error=ENOSPC:when={}", fatal=False, first=2),
     "quota": Fault("writev:error=EDQUOT:when={}", fatal=False, first=2),
-    "claim": Fault("openat:error=ENOSPC:when={}", fatal=True, most=1),
+    "claim": Fault("openat:error=ENOSPC:when={}", fatal=False, most=1),
     "folder": Fault("fsync:error=EIO:when={}", fatal=True, most=1, about=lambda part: part.parent),
 }
 
